@@ -1,0 +1,35 @@
+//! The words that master, worker and command line say to each other.
+//!
+//! Serde types only: no async, no IO, no clock. What stands here is the wire
+//! format, so a change here is a change of the protocol; `tests/wire.rs` keeps
+//! frozen examples of it.
+//!
+//! * [`JobSpec`] is what people submit, [`Job`] is what they read back.
+//! * [`worker`] holds the calls that only workers make: register, claim,
+//!   heartbeat, update.
+//! * [`frame`] is the log as it travels and as it is stored.
+//! * [`Problem`] is every refusal; [`paths`] is every address.
+
+pub mod event;
+pub mod frame;
+pub mod paths;
+pub mod worker;
+
+mod ids;
+mod job;
+mod outcome;
+mod problem;
+mod size;
+mod span;
+mod spec;
+
+pub use ids::{AttemptNo, JobId, LeaseToken, WorkerName};
+pub use job::{Attempt, Job, JobStatus};
+pub use outcome::{Blame, Outcome, Usage};
+pub use problem::{CONTENT_TYPE as PROBLEM_JSON, FieldError, Problem, ProblemKind};
+pub use size::Size;
+pub use span::Span;
+pub use spec::{JobSpec, Network, Resources, limits};
+
+/// The port that everything speaks on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 5216;

@@ -1,0 +1,112 @@
+//! Why an attempt, and with it a job, ended.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why an attempt ended. Its [`Display`](fmt::Display) is the one line that
+/// people read.
+///
+/// Three groups matter for retries, see [`Outcome::blame`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Outcome {
+    /// The command ended by itself. Only code 0 is success.
+    Exited { code: i32 },
+    /// The shell was ended by a signal that nobody here sent.
+    Signalled { signal: i32 },
+    /// It ran longer than its timeout and was ended.
+    TimedOut,
+    /// The kernel ended it, or a child of it, for going over its memory limit.
+    OutOfMemory,
+    /// Somebody asked for it.
+    Cancelled,
+    /// Its image could not be built or found.
+    ImageUnavailable { reason: String },
+    /// Its worker stopped answering before it reported an end.
+    Lost,
+    /// Its worker gave it back unfinished, for example when shutting down.
+    HandedBack,
+    /// The engine could not create, start or keep the container.
+    CouldNotStart { reason: String },
+    /// No retry can help: what the job asks for is not allowed or does not exist here.
+    Refused { reason: String },
+}
+
+/// Who pays for a retry after an [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// It succeeded, or no retry could help.
+    Nobody,
+    /// The command failed: `maxRetries` pays.
+    Command,
+    /// We failed: a bounded budget of ours pays, never the user's.
+    Infrastructure,
+}
+
+impl Outcome {
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Exited { code: 0 })
+    }
+
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Exited { code: 0 } | Self::Cancelled | Self::Refused { .. } => Blame::Nobody,
+            Self::Exited { .. } | Self::Signalled { .. } | Self::TimedOut | Self::OutOfMemory => {
+                Blame::Command
+            }
+            Self::ImageUnavailable { .. }
+            | Self::Lost
+            | Self::HandedBack
+            | Self::CouldNotStart { .. } => Blame::Infrastructure,
+        }
+    }
+
+    /// The exit code a shell would show: the command's own, or 128 + the signal.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Exited { code } => Some(*code),
+            Self::Signalled { signal } => Some(128 + signal),
+            Self::OutOfMemory => Some(137),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code: 0 } => f.write_str("succeeded"),
+            Self::Exited { code: 126 } => {
+                f.write_str("exited with code 126: a file is not executable")
+            }
+            Self::Exited { code: 127 } => {
+                f.write_str("exited with code 127: a command was not found in the image")
+            }
+            Self::Exited { code } => write!(f, "exited with code {code}"),
+            Self::Signalled { signal } => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("ran longer than its timeout and was ended"),
+            Self::OutOfMemory => {
+                f.write_str("went over its memory limit; ask for more with resources.memory")
+            }
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::ImageUnavailable { reason } => write!(f, "its image is not available: {reason}"),
+            Self::Lost => f.write_str("its worker stopped answering"),
+            Self::HandedBack => f.write_str("its worker gave it back unfinished"),
+            Self::CouldNotStart { reason } => write!(f, "could not be run: {reason}"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+        }
+    }
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// User plus system time of the whole process tree, in milliseconds.
+    pub cpu_ms: u64,
+    /// The most memory the container held at once, in bytes; 0 where the kernel does not tell.
+    pub peak_memory: u64,
+    /// From the start of the shell to its end, in milliseconds.
+    pub wall_ms: u64,
+}

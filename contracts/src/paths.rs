@@ -1,0 +1,53 @@
+//! Every address, once. The constants are axum's route patterns; the functions
+//! fill them in.
+
+use crate::{AttemptNo, JobId, WorkerName};
+
+pub const JOBS: &str = "/api/job";
+pub const PENDING: &str = "/api/job/pending";
+pub const CLAIM: &str = "/api/job/claim";
+pub const UPDATE: &str = "/api/job/update";
+pub const JOB: &str = "/api/job/{id}";
+pub const CANCEL: &str = "/api/job/{id}/cancel";
+pub const RETRY: &str = "/api/job/{id}/retry";
+pub const LOG: &str = "/api/job/{id}/log";
+pub const ATTEMPTS: &str = "/api/job/{id}/attempts";
+/// GET answers the `LogHead`, POST appends frames.
+pub const ATTEMPT_LOG: &str = "/api/job/{id}/attempts/{attempt}/log";
+pub const WORKERS: &str = "/api/worker";
+pub const WORKER: &str = "/api/worker/{name}";
+pub const HEARTBEAT: &str = "/api/worker/{name}/heartbeat";
+pub const HEALTHZ: &str = "/healthz";
+pub const READYZ: &str = "/readyz";
+
+pub fn job(id: JobId) -> String {
+    format!("/api/job/{id}")
+}
+
+pub fn cancel(id: JobId) -> String {
+    format!("/api/job/{id}/cancel")
+}
+
+pub fn retry(id: JobId) -> String {
+    format!("/api/job/{id}/retry")
+}
+
+pub fn log(id: JobId) -> String {
+    format!("/api/job/{id}/log")
+}
+
+pub fn attempts(id: JobId) -> String {
+    format!("/api/job/{id}/attempts")
+}
+
+pub fn attempt_log(id: JobId, attempt: AttemptNo) -> String {
+    format!("/api/job/{id}/attempts/{attempt}/log")
+}
+
+pub fn worker(name: &WorkerName) -> String {
+    format!("/api/worker/{name}")
+}
+
+pub fn heartbeat(name: &WorkerName) -> String {
+    format!("/api/worker/{name}/heartbeat")
+}

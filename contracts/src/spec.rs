@@ -1,0 +1,351 @@
+//! What people submit.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FieldError, Size, Span};
+
+/// The bounds of a spec. Each is checked by [`JobSpec::validate`].
+pub mod limits {
+    /// One argument of `execve` holds 131,071 bytes (`MAX_ARG_STRLEN`, execve(2));
+    /// half of it leaves room and is a long script already.
+    pub const COMMAND_BYTES: usize = 64 * 1024;
+    pub const MAX_RETRIES: u32 = 100;
+    pub const STDIN_BYTES: usize = 1024 * 1024;
+    pub const ENV_ENTRIES: usize = 256;
+    pub const ENV_VALUE_BYTES: usize = 32 * 1024;
+    pub const ENV_BYTES: usize = 128 * 1024;
+    pub const LABELS: usize = 32;
+    pub const NAME_CHARS: usize = 128;
+    pub const PRIORITY: std::ops::RangeInclusive<i32> = -1000..=1000;
+    pub const PIDS: std::ops::RangeInclusive<u32> = 4..=65_536;
+    /// The engine refuses less than 6 MiB; a shell that compiles wants more.
+    pub const MEMORY_MIN: u64 = 16 << 20;
+    pub const TMP_MIN: u64 = 1 << 20;
+    pub const CPUS_MIN: f64 = 0.01;
+    pub const CPUS_MAX: f64 = 1024.0;
+}
+
+/// A job as it is submitted: `{"command": "echo hi"}` is enough.
+///
+/// Unknown fields are refused, so that a misspelt limit is never silently ignored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSpec {
+    /// A script for bash (sh where the image has no bash).
+    pub command: String,
+    /// How many times a failed command is tried again.
+    #[serde(default)]
+    pub max_retries: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name of a folder under `images/`; the worker's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// How long one attempt may run. The master fills in its default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Higher goes first; equal ones in order of arrival.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
+    #[serde(default = "default_queue")]
+    pub queue: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// Text for the command's standard input; without it, standard input is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+}
+
+/// Limits of one container; absent ones take the worker's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Processor cores; fractions allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size>,
+    /// Processes and threads together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// Size of `/tmp`, which is kept in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmp: Option<Size>,
+}
+
+/// What a container may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Nothing but its own loopback.
+    #[default]
+    None,
+    /// The engine's bridge, where the worker's operator allows it.
+    Bridge,
+}
+
+fn default_queue() -> String {
+    "default".to_owned()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl JobSpec {
+    /// A spec with nothing but a command.
+    pub fn new(command: impl Into<String>) -> Self {
+        Self {
+            command: command.into(),
+            max_retries: 0,
+            name: None,
+            image: None,
+            env: BTreeMap::new(),
+            timeout: None,
+            priority: 0,
+            queue: default_queue(),
+            labels: BTreeMap::new(),
+            resources: Resources::default(),
+            network: Network::None,
+            stdin: None,
+        }
+    }
+
+    /// Everything that is wrong with it, each with the JSON pointer (RFC 6901)
+    /// of the field; empty when it can be accepted.
+    pub fn validate(&self) -> Vec<FieldError> {
+        let mut checks = Checks::default();
+        self.check_command(&mut checks);
+        self.check_env(&mut checks);
+        self.check_names(&mut checks);
+        self.check_limits(&mut checks);
+        checks.0
+    }
+
+    fn check_command(&self, checks: &mut Checks) {
+        let command = &self.command;
+        checks.refuse_if(command.trim().is_empty(), "/command", "is empty; give it a bash command");
+        checks.refuse_if(
+            command.contains('\0'),
+            "/command",
+            "contains a NUL character, which no shell can read",
+        );
+        checks.refuse_if(
+            command.len() > limits::COMMAND_BYTES,
+            "/command",
+            format!(
+                "has {} bytes, at most {} are allowed; put a long script into worker-files",
+                command.len(),
+                limits::COMMAND_BYTES
+            ),
+        );
+        checks.refuse_if(
+            self.max_retries > limits::MAX_RETRIES,
+            "/maxRetries",
+            format!("is more than {}", limits::MAX_RETRIES),
+        );
+        checks.refuse_if(
+            self.stdin.as_ref().is_some_and(|text| text.len() > limits::STDIN_BYTES),
+            "/stdin",
+            format!(
+                "has more than {} bytes; put large input into worker-files",
+                limits::STDIN_BYTES
+            ),
+        );
+    }
+
+    fn check_env(&self, checks: &mut Checks) {
+        checks.refuse_if(
+            self.env.len() > limits::ENV_ENTRIES,
+            "/env",
+            format!("has more than {} entries", limits::ENV_ENTRIES),
+        );
+        let total: usize = self.env.iter().map(|(key, value)| key.len() + value.len()).sum();
+        checks.refuse_if(
+            total > limits::ENV_BYTES,
+            "/env",
+            format!("has more than {} bytes altogether", limits::ENV_BYTES),
+        );
+        for (key, value) in &self.env {
+            let pointer = format!("/env/{}", escape_pointer(key));
+            checks.refuse_if(
+                !is_env_name(key),
+                &pointer,
+                "is not a variable name: letters, digits and '_', not beginning with a digit",
+            );
+            checks.refuse_if(
+                key.starts_with("ORCHESTRA_"),
+                &pointer,
+                "begins with ORCHESTRA_, which is kept for Orchestra itself",
+            );
+            checks.refuse_if(value.contains('\0'), &pointer, "contains a NUL character");
+            checks.refuse_if(
+                value.len() > limits::ENV_VALUE_BYTES,
+                &pointer,
+                format!("has more than {} bytes", limits::ENV_VALUE_BYTES),
+            );
+        }
+    }
+
+    fn check_names(&self, checks: &mut Checks) {
+        if let Some(name) = &self.name {
+            checks.refuse_if(
+                name.is_empty()
+                    || name.chars().count() > limits::NAME_CHARS
+                    || name.chars().any(char::is_control),
+                "/name",
+                format!("is not 1 to {} printable characters", limits::NAME_CHARS),
+            );
+        }
+        if let Some(image) = &self.image {
+            checks.refuse_if(
+                !is_image_name(image),
+                "/image",
+                "is not the name of a folder under images/: lower-case letters, digits, '-' and '_', at most 64",
+            );
+        }
+        checks.refuse_if(
+            !is_label_word(&self.queue),
+            "/queue",
+            "is not a queue name: 1 to 63 letters, digits, '.', '_' or '-'",
+        );
+        checks.refuse_if(
+            self.labels.len() > limits::LABELS,
+            "/labels",
+            format!("has more than {} entries", limits::LABELS),
+        );
+        for (key, value) in &self.labels {
+            checks.refuse_if(
+                !is_label_word(key) || !(value.is_empty() || is_label_word(value)),
+                &format!("/labels/{}", escape_pointer(key)),
+                "is not a label: key and value are up to 63 letters, digits, '.', '_' or '-'",
+            );
+        }
+    }
+
+    fn check_limits(&self, checks: &mut Checks) {
+        checks.refuse_if(
+            !limits::PRIORITY.contains(&self.priority),
+            "/priority",
+            format!("is not between {} and {}", limits::PRIORITY.start(), limits::PRIORITY.end()),
+        );
+        checks.refuse_if(
+            self.timeout.is_some_and(|timeout| timeout < Span::from_secs(1)),
+            "/timeout",
+            "is less than a second; leave it out for the default",
+        );
+        let wanted = &self.resources;
+        checks.refuse_if(
+            wanted.cpus.is_some_and(|cpus| !(limits::CPUS_MIN..=limits::CPUS_MAX).contains(&cpus)),
+            "/resources/cpus",
+            format!("is not between {} and {}", limits::CPUS_MIN, limits::CPUS_MAX),
+        );
+        checks.refuse_if(
+            wanted.memory.is_some_and(|memory| memory.0 < limits::MEMORY_MIN),
+            "/resources/memory",
+            format!("is less than {}", Size(limits::MEMORY_MIN)),
+        );
+        checks.refuse_if(
+            wanted.pids.is_some_and(|pids| !limits::PIDS.contains(&pids)),
+            "/resources/pids",
+            format!("is not between {} and {}", limits::PIDS.start(), limits::PIDS.end()),
+        );
+        checks.refuse_if(
+            wanted.tmp.is_some_and(|tmp| tmp.0 < limits::TMP_MIN),
+            "/resources/tmp",
+            format!("is less than {}", Size(limits::TMP_MIN)),
+        );
+    }
+}
+
+#[derive(Default)]
+struct Checks(Vec<FieldError>);
+
+impl Checks {
+    fn refuse_if(&mut self, wrong: bool, pointer: &str, detail: impl Into<String>) {
+        if wrong {
+            self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+        }
+    }
+}
+
+/// RFC 6901, section 3: `~` and `/` are escaped within a reference token.
+fn escape_pointer(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+fn is_env_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 256
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn is_image_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+}
+
+fn is_label_word(word: &str) -> bool {
+    (1..=63).contains(&word.len())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pointers(change: impl FnOnce(&mut JobSpec)) -> Vec<String> {
+        let mut spec = JobSpec::new("true");
+        change(&mut spec);
+        spec.validate().into_iter().map(|error| error.pointer).collect()
+    }
+
+    #[test]
+    fn a_command_is_enough() {
+        let spec: JobSpec = serde_json::from_str(r#"{"command": "true"}"#).unwrap();
+        assert_eq!(spec, JobSpec::new("true"));
+        assert_eq!(spec.validate(), []);
+    }
+
+    #[test]
+    fn every_refusal_points_at_its_field() {
+        let long = "x".repeat(limits::COMMAND_BYTES + 1);
+        assert_eq!(pointers(|s| s.command = "  \n".into()), ["/command"]);
+        assert_eq!(pointers(|s| s.command = "a\0b".into()), ["/command"]);
+        assert_eq!(pointers(|s| s.command = long), ["/command"]);
+        assert_eq!(pointers(|s| s.max_retries = 101), ["/maxRetries"]);
+        assert_eq!(pointers(|s| s.timeout = Some(Span::from_secs(0))), ["/timeout"]);
+        assert_eq!(pointers(|s| s.image = Some("../etc".into())), ["/image"]);
+        assert_eq!(pointers(|s| s.queue = String::new()), ["/queue"]);
+        assert_eq!(pointers(|s| s.priority = 1001), ["/priority"]);
+        assert_eq!(pointers(|s| s.resources.cpus = Some(f64::NAN)), ["/resources/cpus"]);
+        assert_eq!(pointers(|s| s.resources.memory = Some(Size(1))), ["/resources/memory"]);
+        assert_eq!(pointers(|s| s.resources.pids = Some(1)), ["/resources/pids"]);
+        assert_eq!(pointers(|s| s.resources.tmp = Some(Size(1))), ["/resources/tmp"]);
+        assert_eq!(pointers(|s| s.env = [("A/B".into(), "x".into())].into()), ["/env/A~1B"]);
+        assert_eq!(
+            pointers(|s| s.env = [("ORCHESTRA_X".into(), "x".into())].into()),
+            ["/env/ORCHESTRA_X"]
+        );
+        assert_eq!(pointers(|s| s.labels = [("a b".into(), "x".into())].into()), ["/labels/a b"]);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let error =
+            serde_json::from_str::<JobSpec>(r#"{"command": "true", "timeOut": "1s"}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `timeOut`"), "{error}");
+    }
+}

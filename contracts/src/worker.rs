@@ -1,0 +1,229 @@
+//! The calls that only workers make.
+//!
+//! ```text
+//! PUT  /api/worker/{name}            Registration     -> Welcome
+//! POST /api/job/claim                ClaimRequest     -> [Claimed] | Job | 204
+//! POST /api/worker/{name}/heartbeat  Heartbeat        -> HeartbeatReply
+//! POST /api/job/{id}/attempts/{n}/log    frames      -> LogHead
+//! POST /api/job/update               JobUpdate        -> Job
+//! ```
+//! A lease is a duration, never an instant: no clock is compared with another
+//! machine's. A worker counts it from before it sent the request that renewed it.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::{AttemptNo, Job, JobId, JobStatus, LeaseToken, Outcome, Span, Usage, WorkerName};
+
+/// What a worker says of itself when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Registration {
+    /// How many jobs it runs at once.
+    pub slots: u32,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+    pub version: String,
+    #[serde(default)]
+    pub host: String,
+    /// The container engine and its version, in words.
+    #[serde(default)]
+    pub engine: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The master's answer to a registration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// How long a lease lasts after a heartbeat.
+    pub lease: Span,
+    /// How often to send one.
+    pub heartbeat: Span,
+}
+
+/// A worker as `GET /api/worker` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Worker {
+    pub name: WorkerName,
+    /// Whether it was heard of within the last lease.
+    pub online: bool,
+    #[serde(flatten)]
+    pub registration: Registration,
+    /// The jobs it holds now.
+    pub running: Vec<JobId>,
+    pub registered_at: Timestamp,
+    pub seen_at: Timestamp,
+}
+
+/// The body of `POST /api/job/claim`: a bare name, or the long form.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ClaimRequest {
+    /// `"worker-name"`: one job at once or nothing. The answer is the [`Job`] itself.
+    Name(WorkerName),
+    /// The answer is a list of [`Claimed`].
+    Full(ClaimTerms),
+}
+
+/// The long form of a claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimTerms {
+    pub worker: WorkerName,
+    /// At most so many jobs.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// How long to wait when there is none; nothing means not at all.
+    #[serde(default)]
+    pub wait: Span,
+    /// The queues to take from.
+    #[serde(default = "default_queues")]
+    pub queues: Vec<String>,
+    /// Chosen by the worker. A repeated claim with the same id gets the same
+    /// leases again, so an answer that was lost on the way costs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_queues() -> Vec<String> {
+    vec!["default".to_owned()]
+}
+
+impl<'de> Deserialize<'de> for ClaimRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = ClaimRequest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a worker name, or an object with \"worker\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ClaimRequest, E> {
+                text.parse().map(ClaimRequest::Name).map_err(E::custom)
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ClaimRequest, A::Error> {
+                ClaimTerms::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(ClaimRequest::Full)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// One job handed to one worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claimed {
+    pub job: Job,
+    pub lease: Lease,
+}
+
+/// The right to run one attempt, for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    pub attempt: AttemptNo,
+    pub token: LeaseToken,
+    pub ttl: Span,
+}
+
+/// Names one attempt and proves the right to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseRef {
+    pub job: JobId,
+    pub attempt: AttemptNo,
+    pub token: LeaseToken,
+}
+
+/// Renews all leases of a worker at once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    pub leases: Vec<LeaseRef>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartbeatReply {
+    /// Counted by the worker from before it sent the heartbeat.
+    pub lease: Span,
+    /// Attempts that are no longer this worker's: end them and say nothing more of them.
+    pub lost: Vec<JobId>,
+    /// Attempts that somebody wants ended: end them and report.
+    pub cancel: Vec<JobId>,
+    /// The master has forgotten this worker: register again.
+    pub register: bool,
+}
+
+/// The body of `POST /api/job/update`.
+///
+/// A worker may send back the whole job that it claimed with a few fields
+/// changed, so fields that are not named here are ignored, not refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobUpdate {
+    pub id: JobId,
+    /// `Running`, `Completed`, `Failed`; `Pending` hands the job back unfinished.
+    pub status: JobStatus,
+    pub assigned_worker: WorkerName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptNo>,
+    /// Without it the worker's name stands in, which fits only a lease that was
+    /// claimed with a bare name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<LeaseToken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Standard output, from workers that upload no log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Standard error, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What the worker uploaded; it must agree with what is stored before the
+    /// attempt may end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogEnd>,
+}
+
+/// How much of an attempt's log is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogHead {
+    /// Length of the encoded frames: the offset at which the next upload begins.
+    pub offset: u64,
+    /// Bytes of standard output and standard error in them.
+    pub output: u64,
+    /// Bytes that gap frames stand for. `output + gap` is the position in what
+    /// the command wrote, from which a restarted worker goes on.
+    pub gap: u64,
+    /// CRC-32 (IEEE) of the standard output and standard error bytes in order.
+    pub crc32: u32,
+}
+
+/// The end of a log as its worker saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEnd {
+    pub offset: u64,
+    pub crc32: u32,
+}
+
+/// The header that carries a lease token with a log upload.
+pub const LEASE_HEADER: &str = "orchestra-lease";
