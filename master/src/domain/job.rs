@@ -1,0 +1,172 @@
+//! The job machine.
+//!
+//! ```text
+//! submit -> Pending -> Assigned -> Running -> Finished(Completed | Failed | Cancelled)
+//!              ^          |           |
+//!              +--retry---+-----------+
+//! ```
+
+use jiff::Timestamp;
+use orchestra_contracts::{
+    AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span, Usage, WorkerName,
+    worker::{LogEnd, LogHead},
+};
+
+use super::RetryPolicy;
+
+/// A job as the machine knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub id: JobId,
+    pub spec: JobSpec,
+    pub state: JobState,
+    /// Number of the newest attempt; 0 before the first claim.
+    pub attempts: u32,
+    /// How many of `maxRetries` are used.
+    pub retries: u32,
+    /// How much of our own budget is used.
+    pub infra_retries: u32,
+    pub created_at: Timestamp,
+    /// How much of the newest attempt's log is stored.
+    pub log: LogHead,
+}
+
+/// Each variant holds what is known in it and nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobState {
+    /// `after`: how the newest attempt ended, when this is a retry.
+    Pending {
+        not_before: Option<Timestamp>,
+        after: Option<Finish>,
+    },
+    Assigned {
+        lease: Lease,
+    },
+    Running {
+        lease: Lease,
+        started_at: Timestamp,
+    },
+    /// Completed, Failed or Cancelled: its `finish` tells which.
+    Finished {
+        finish: Finish,
+    },
+}
+
+/// The right of one worker to run the newest attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lease {
+    pub worker: WorkerName,
+    pub token: LeaseToken,
+    pub claimed_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub stop: Stop,
+}
+
+/// Whether somebody wants a held job ended, and what then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    #[default]
+    No,
+    Cancel,
+    /// Cancel, and delete the job when its attempt has ended.
+    Delete,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finish {
+    /// `None` when the job was cancelled before any attempt.
+    pub worker: Option<WorkerName>,
+    pub outcome: Outcome,
+    pub usage: Option<Usage>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Timestamp,
+    pub tail: Option<Tail>,
+}
+
+/// The last bytes of an attempt's output, as the Job shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    pub output: String,
+    pub error: String,
+    pub truncated: bool,
+}
+
+/// What a worker shows with everything that it says of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub worker: WorkerName,
+    pub token: LeaseToken,
+    /// Absent from workers made of curl: then the newest attempt is meant.
+    pub attempt: Option<AttemptNo>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobEvent {
+    Claimed {
+        worker: WorkerName,
+        token: LeaseToken,
+        ttl: Span,
+    },
+    Started {
+        proof: Proof,
+    },
+    /// `HandedBack` as outcome gives the job back unfinished. `log` must agree with what is stored.
+    Ended {
+        proof: Proof,
+        outcome: Outcome,
+        usage: Option<Usage>,
+        log: Option<LogEnd>,
+        tail: Option<Tail>,
+    },
+    /// Upkeep saw that the lease has run out.
+    LeaseExpired,
+    CancelRequested,
+    DeleteRequested,
+    /// Somebody wants an ended job run again, with fresh budgets.
+    RetryRequested,
+}
+
+/// What the machine needs to know besides job and event.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub now: Timestamp,
+    pub retry: RetryPolicy,
+    /// From 0.0 to 1.0, drawn anew for each event.
+    pub jitter: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// The job is now this; the effects are the caller's to perform.
+    Moved(Box<Job>, Effects),
+    /// It was so before: the same call again gets the same answer.
+    AlreadyTrue,
+    Refused(Refusal),
+}
+
+/// What follows from a move, besides the row itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effects {
+    /// An attempt begins: insert its row.
+    pub attempt_begins: bool,
+    /// The newest attempt ended: fill in its row.
+    pub attempt_ended: Option<Finish>,
+    /// Delete the job with all that belongs to it.
+    pub delete: bool,
+    /// The job can be claimed (perhaps only later): wake the dispatcher.
+    pub claimable: bool,
+    /// The job's worker should end the attempt: tell it at its next heartbeat.
+    pub stop_worker: bool,
+}
+
+/// Why an event is not possible now. Its text fits into "the job cannot ...: {refusal}".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("another attempt, or nobody, holds the job now")]
+    LeaseLost,
+    #[error("the job is {0}")]
+    IllegalStep(&'static str),
+    #[error("the log is not complete: {} bytes are stored", .0.offset)]
+    LogIncomplete(LogHead),
+}

@@ -1,0 +1,13 @@
+//! What a job is and what may happen to it. Pure: no IO, no async, no clock
+//! (`now` is an argument), no randomness (the jitter is one too).
+
+mod job;
+mod retry;
+
+#[cfg(test)]
+mod tests;
+
+pub use job::{
+    Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
+};
+pub use retry::RetryPolicy;

@@ -1,0 +1,223 @@
+//! Where jobs, attempts, logs and workers are kept. Only this room writes SQL.
+//!
+//! [`Store`] is what the rest of the master sees. Every write is durable when
+//! its call returns. Adapters batch: calls that wait at the same time share one
+//! transaction.
+
+use std::{fmt, ops::Range};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use orchestra_contracts::{
+    Attempt, AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Span, WorkerName,
+    worker::{LeaseRef, LogHead, Registration},
+};
+
+use crate::domain::{Effects, Job, JobEvent, Proof, Refusal, Rules};
+
+/// The database behind a master. Lookups answer `None` for what does not exist.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Adds jobs, all or none, and gives them ids in the order of the specs.
+    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError>;
+
+    /// Hands out the oldest claimable jobs: for each claim in turn up to as many as it has tokens.
+    async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError>;
+
+    /// Applies one event to one job through the machine, `None` when there is no such job.
+    async fn apply(
+        &self,
+        id: JobId,
+        event: JobEvent,
+        rules: Rules,
+    ) -> Result<Option<Applied>, StoreError>;
+
+    /// Applies `LeaseExpired` to at most `limit` held jobs whose lease ran out
+    /// before `rules.now`; answers those that moved.
+    async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError>;
+
+    /// Renews leases of one worker and marks it as seen. Those that it no longer
+    /// holds come back as `lost`, those that somebody wants ended as `stop`.
+    async fn renew(
+        &self,
+        worker: &WorkerName,
+        leases: Vec<LeaseRef>,
+        ttl: Span,
+        now: Timestamp,
+    ) -> Result<Renewal, StoreError>;
+
+    /// Appends whole frames to the newest attempt's log, fenced by the proof.
+    async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError>;
+
+    /// Adds a worker or replaces what it said of itself.
+    async fn register(
+        &self,
+        worker: &WorkerName,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// One page of jobs, see [`JobFilter`].
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError>;
+
+    /// A job's attempts, oldest first; empty also when there is no such job.
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError>;
+
+    /// How much of an attempt's log is stored; `None` when there is no such attempt.
+    async fn log_head(&self, id: JobId, attempt: AttemptNo) -> Result<Option<LogHead>, StoreError>;
+
+    /// Stored chunks of an attempt's log that begin in `range` or contain its
+    /// start, in order, at most `limit` of them.
+    async fn log_chunks(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        range: Range<u64>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<LogChunk>, StoreError>;
+
+    /// All workers that ever registered, by name.
+    async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError>;
+
+    /// Whether the database can be read and is still the one that was opened.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Finishes what is queued and closes the database.
+    async fn close(&self);
+}
+
+/// One worker's wish for jobs.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub worker: WorkerName,
+    pub queues: Vec<String>,
+    /// One for each job that it would take.
+    pub tokens: Vec<LeaseToken>,
+    pub terms: LeaseTerms,
+    /// A claim that was answered before gets the same jobs again while their leases are live.
+    pub request_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum LeaseTerms {
+    /// Renewed by heartbeats.
+    Renewed(Span),
+    /// For workers that send no heartbeats: the job's own timeout and this much more.
+    JobTimeout { extra: Span },
+}
+
+/// An event that was applied.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The job as it is now (as it was, when the event was refused or the job deleted).
+    pub job: Job,
+    /// What happened: effects when it moved, empty effects when it was already so.
+    pub result: Result<Effects, Refusal>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renewal {
+    pub lost: Vec<JobId>,
+    pub stop: Vec<JobId>,
+    /// The worker never registered here.
+    pub unknown: bool,
+}
+
+/// An upload to an attempt's log.
+#[derive(Clone, Debug)]
+pub struct LogAppend {
+    pub job: JobId,
+    pub attempt: AttemptNo,
+    pub proof: Proof,
+    /// Where in the encoded log the frames begin. What is stored already is
+    /// skipped; a hole is refused.
+    pub offset: u64,
+    /// Whole encoded frames (`orchestra_contracts::frame`), checked by the caller.
+    pub frames: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Stored up to here, new or again.
+    Stored(LogHead),
+    /// The frames begin behind the end of the stored log, or not at the edge of a frame.
+    Misplaced(LogHead),
+    LeaseLost,
+    NoSuchJob,
+}
+
+/// Whole frames that were stored together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogChunk {
+    pub offset: u64,
+    /// Bytes of standard output, of standard error, of system lines in it.
+    pub stdout: u64,
+    pub stderr: u64,
+    pub system: u64,
+    pub frames: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Ascending,
+    Descending,
+}
+
+/// Which jobs to list. The default is all of them, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Any of these; empty for all.
+    pub statuses: Vec<JobStatus>,
+    pub queue: Option<String>,
+    /// All of these.
+    pub labels: Vec<(String, String)>,
+    pub worker: Option<WorkerName>,
+    /// Text that the command or the name contains, in any case.
+    pub text: Option<String>,
+    pub order: ListOrder,
+    /// Continue after this job (in the list's order).
+    pub after: Option<JobId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListOrder {
+    /// By id, oldest first.
+    #[default]
+    Oldest,
+    /// By id, newest first.
+    Newest,
+    /// As they will be claimed: priority first, then id. `after` names the last job of the page before.
+    Claiming,
+}
+
+/// A worker as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerRecord {
+    pub name: WorkerName,
+    pub registration: Registration,
+    pub registered_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// The jobs it holds.
+    pub running: Vec<JobId>,
+}
+
+/// Why the database did not do it. Its text fits "the database cannot be used: {error}".
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It may work again later: locked, disk full, read-only, gone.
+    #[error("{reason}; {hint}")]
+    Unavailable { reason: String, hint: &'static str },
+    /// A row says what no row can say.
+    #[error("row {id} of table {table} cannot be read: {reason}")]
+    Corrupt { table: &'static str, id: i64, reason: String },
+    /// The file is not a usable database.
+    #[error("{reason}; {hint}")]
+    Unusable { reason: String, hint: &'static str },
+}
