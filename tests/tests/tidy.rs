@@ -1,0 +1,102 @@
+//! Holds the edges between modules to what ARCHITECTURE.md says. Cargo already
+//! holds those between crates.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Files below the first may not mention any of the words.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("contracts/src", &["tokio", "async fn", "std::fs", "std::net", "reqwest", "sqlx", "axum"]),
+    ("master/src/domain", &["sqlx", "axum", "tokio", "async fn", "Timestamp::now", "crate::store", "crate::service"]),
+    ("master/src/store", &["axum", "crate::service", "crate::http", "crate::live", "StatusCode"]),
+    ("master/src/service", &["sqlx", "axum", "crate::http", "StatusCode"]),
+    ("master/src/http", &["sqlx"]),
+    ("client/src", &["sqlx", "axum::", "bollard"]),
+    ("sandbox/src", &["tokio", "serde", "orchestra_contracts"]),
+    ("cli/src", &["bollard", "sqlx", "axum"]),
+];
+
+/// Only files below the second may mention the first.
+const KEPT_TO: &[(&str, &str, &[&str])] = &[
+    ("bollard", "worker/src/executor/docker", &["worker/src"]),
+    ("sqlx::", "master/src/store", &["master/src"]),
+    ("unsafe {", "sandbox/src", &["contracts/src", "client/src", "master/src", "worker/src", "cli/src"]),
+    ("Timestamp::now", "clock.rs", &["contracts/src", "client/src", "master/src", "worker/src"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace").to_owned()
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each line of code (comments and tests apart) below `folder`, with its place.
+fn code_lines(folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    rust_files(&root().join(folder), &mut files);
+    assert!(!files.is_empty(), "{folder} has no Rust files: the rule is out of date");
+    let mut lines = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            if !line.trim_start().starts_with("//") {
+                lines.push((format!("{name}:{}", number + 1), line.to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn rooms_see_only_what_they_may_see() {
+    let mut wrong = Vec::new();
+    for (folder, words) in FORBIDDEN {
+        for (place, line) in code_lines(folder) {
+            for word in *words {
+                if line.contains(word) {
+                    wrong.push(format!("{place} mentions {word}: {}", line.trim()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_kept_to_one_room_stays_there() {
+    let mut wrong = Vec::new();
+    for (word, home, folders) in KEPT_TO {
+        for (place, line) in folders.iter().flat_map(|folder| code_lines(folder)) {
+            if line.contains(word) && !place.contains(home) {
+                wrong.push(format!("{place} mentions {word}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let folders =
+        ["contracts/src", "client/src", "master/src", "worker/src", "sandbox/src", "cli/src", "tests/src"];
+    let mut files = Vec::new();
+    for folder in folders {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let silent: Vec<_> =
+        files.iter().filter(|file| !fs::read_to_string(file).unwrap().starts_with("//!")).collect();
+    assert!(silent.is_empty(), "these begin without a module comment: {silent:#?}");
+}
