@@ -1,0 +1,123 @@
+//! Frozen examples of what goes over the wire. A change that turns one of these
+//! red breaks programs that people have written; add a new example instead.
+
+use std::fmt::Debug;
+
+use orchestra_contracts::{
+    Job, JobSpec, Outcome, Problem,
+    event::LogEvent,
+    worker::{ClaimRequest, Claimed, HeartbeatReply, JobUpdate, LogHead, Welcome, Worker},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// Reads the example, writes it again, and expects the same JSON.
+fn frozen<T: Serialize + DeserializeOwned + Debug + PartialEq>(example: Value) -> T {
+    let read: T = serde_json::from_value(example.clone()).expect("the example is read");
+    assert_eq!(serde_json::to_value(&read).unwrap(), example);
+    read
+}
+
+fn job() -> Value {
+    json!({
+        "id": 7, "command": "make", "maxRetries": 2, "image": "gcc", "timeout": "10m", "queue": "default",
+        "resources": {"cpus": 0.5, "memory": "512m"},
+        "status": "Failed", "assignedWorker": "w1", "retryCount": 2, "attempt": 3,
+        "output": "out\n", "error": "", "outputTruncated": false, "exitCode": 2,
+        "outcome": {"kind": "exited", "code": 2}, "reason": "exited with code 2",
+        "usage": {"cpuMs": 12, "peakMemory": 4096, "wallMs": 20},
+        "createdAt": "2026-01-02T03:04:05.006Z", "startedAt": "2026-01-02T03:04:06Z",
+        "finishedAt": "2026-01-02T03:04:07Z"
+    })
+}
+
+#[test]
+fn a_job_with_everything() {
+    let job: Job = frozen(job());
+    assert_eq!(job.outcome, Some(Outcome::Exited { code: 2 }));
+}
+
+#[test]
+fn a_job_that_was_just_submitted() {
+    let job: Job = frozen(json!({
+        "id": 1, "command": "true", "maxRetries": 0, "queue": "default",
+        "status": "Pending", "assignedWorker": null, "retryCount": 0, "attempt": null,
+        "output": "", "error": "", "outputTruncated": false, "exitCode": null, "outcome": null, "reason": null,
+        "usage": null, "createdAt": "2026-01-02T03:04:05Z", "startedAt": null, "finishedAt": null
+    }));
+    assert!(!job.cancelling);
+}
+
+#[test]
+fn a_spec_with_everything() {
+    frozen::<JobSpec>(json!({
+        "command": "make", "maxRetries": 3, "name": "nightly", "image": "gcc", "env": {"A": "b"},
+        "timeout": "1h 30m", "priority": 5, "queue": "big", "labels": {"team": "core"},
+        "resources": {"cpus": 2.0, "memory": "1g", "pids": 512, "tmp": "64m"}, "network": "bridge", "stdin": "x"
+    }));
+}
+
+#[test]
+fn every_outcome() {
+    for example in [
+        json!({"kind": "exited", "code": 0}),
+        json!({"kind": "signalled", "signal": 9}),
+        json!({"kind": "timedOut"}),
+        json!({"kind": "outOfMemory"}),
+        json!({"kind": "cancelled"}),
+        json!({"kind": "imageUnavailable", "reason": "x"}),
+        json!({"kind": "lost"}),
+        json!({"kind": "handedBack"}),
+        json!({"kind": "couldNotStart", "reason": "x"}),
+        json!({"kind": "refused", "reason": "x"}),
+    ] {
+        frozen::<Outcome>(example);
+    }
+}
+
+#[test]
+fn claims_are_a_name_or_terms() {
+    let name: ClaimRequest = serde_json::from_value(json!("w1")).unwrap();
+    assert!(matches!(name, ClaimRequest::Name(name) if name.as_str() == "w1"));
+    let short: ClaimRequest = serde_json::from_value(json!({"worker": "w1"})).unwrap();
+    let ClaimRequest::Full(terms) = short else { panic!("the long form") };
+    assert_eq!((terms.slots, terms.queues), (1, vec!["default".to_owned()]));
+    frozen::<Claimed>(json!({"job": job(), "lease": {"attempt": 3, "token": "t", "ttl": "1m"}}));
+}
+
+#[test]
+fn a_whole_job_sent_back_is_an_update() {
+    let mut sent = job();
+    sent["status"] = json!(3);
+    sent["exitCode"] = json!(0);
+    let update: JobUpdate = serde_json::from_value(sent).unwrap();
+    assert_eq!(update.exit_code, Some(0));
+    assert_eq!(update.lease_token, None);
+}
+
+#[test]
+fn what_the_master_tells_workers() {
+    frozen::<Welcome>(json!({"lease": "1m", "heartbeat": "15s"}));
+    frozen::<HeartbeatReply>(json!({"lease": "1m", "lost": [1], "cancel": [2], "register": false}));
+    frozen::<LogHead>(json!({"offset": 13, "output": 1, "gap": 0, "crc32": 4_294_967_295_u32}));
+    frozen::<Worker>(json!({
+        "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",
+        "engine": "Docker 20.10", "labels": {}, "running": [1, 2],
+        "registeredAt": "2026-01-02T03:04:05Z", "seenAt": "2026-01-02T03:04:05Z"
+    }));
+}
+
+#[test]
+fn log_events() {
+    frozen::<LogEvent>(json!({"attempt": 1, "time": 5, "stream": "stdout", "text": "hi\n"}));
+    frozen::<LogEvent>(json!({"attempt": 1, "time": 5, "stream": "stderr", "base64": "//4="}));
+    frozen::<LogEvent>(json!({"attempt": 1, "time": 5, "gap": 12}));
+}
+
+#[test]
+fn a_problem() {
+    frozen::<Problem>(json!({
+        "type": "urn:orchestra:problem:invalid", "title": "t", "status": 422, "detail": "d",
+        "errors": [{"pointer": "/command", "detail": "is empty"}], "hint": "h"
+    }));
+}
