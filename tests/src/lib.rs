@@ -1,1 +1,30 @@
-//! Being built.
+//! The harness of the whole-system tests: it starts the real `orchestra`
+//! program on free ports and temporary folders, speaks to it through its REST
+//! API and its command line alone, and leaves nothing behind.
+//!
+//! It must never reach into the programs it tests: of the workspace's crates it
+//! knows `contracts`, for the shapes on the wire, and nothing else.
+//!
+//! * [`Stack`] is a master and its workers; [`Plan`] says what they are like.
+//! * [`Api`] is the REST API, typed where that helps and raw where it matters.
+//! * [`program`] builds, starts, signals and runs `orchestra`.
+//! * [`engine`] looks at the containers that the workers left.
+//! * [`wait`] waits for a condition, never for a while.
+
+pub mod engine;
+pub mod program;
+pub mod wait;
+
+mod api;
+mod ports;
+mod reply;
+mod settings;
+mod stack;
+mod tools;
+
+pub use api::Api;
+pub use ports::free_port;
+pub use reply::Reply;
+pub use settings::rounds;
+pub use stack::{Plan, Stack, Worker, unique_name};
+pub use tools::{curl, is_root, repository, shell, skip};

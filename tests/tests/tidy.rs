@@ -9,7 +9,10 @@ use std::{
 /// Files below the first may not mention any of the words.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("contracts/src", &["tokio", "async fn", "std::fs", "std::net", "reqwest", "sqlx", "axum"]),
-    ("master/src/domain", &["sqlx", "axum", "tokio", "async fn", "Timestamp::now", "crate::store", "crate::service"]),
+    (
+        "master/src/domain",
+        &["sqlx", "axum", "tokio", "async fn", "Timestamp::now", "crate::store", "crate::service"],
+    ),
     ("master/src/store", &["axum", "crate::service", "crate::http", "crate::live", "StatusCode"]),
     ("master/src/service", &["sqlx", "axum", "crate::http", "StatusCode"]),
     ("master/src/http", &["sqlx"]),
@@ -22,17 +25,26 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 const KEPT_TO: &[(&str, &str, &[&str])] = &[
     ("bollard", "worker/src/executor/docker", &["worker/src"]),
     ("sqlx::", "master/src/store", &["master/src"]),
-    ("unsafe {", "sandbox/src", &["contracts/src", "client/src", "master/src", "worker/src", "cli/src"]),
+    (
+        "unsafe {",
+        "sandbox/src",
+        &["contracts/src", "client/src", "master/src", "worker/src", "cli/src"],
+    ),
     ("Timestamp::now", "clock.rs", &["contracts/src", "client/src", "master/src", "worker/src"]),
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate stands in the workspace")
+        .to_owned()
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-        let path = entry.unwrap().path();
+    for entry in
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    {
+        let path = entry.expect("a folder can be read to its end").path();
         if path.is_dir() {
             rust_files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -48,8 +60,9 @@ fn code_lines(folder: &str) -> Vec<(String, String)> {
     assert!(!files.is_empty(), "{folder} has no Rust files: the rule is out of date");
     let mut lines = Vec::new();
     for file in files {
-        let name = file.strip_prefix(root()).unwrap().display().to_string();
-        let text = fs::read_to_string(&file).unwrap();
+        let name =
+            file.strip_prefix(root()).expect("all stand below the root").display().to_string();
+        let text = fs::read_to_string(&file).expect("sources are UTF-8");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in code.lines().enumerate() {
             if !line.trim_start().starts_with("//") {
@@ -90,8 +103,15 @@ fn what_is_kept_to_one_room_stays_there() {
 
 #[test]
 fn every_module_says_what_it_is() {
-    let folders =
-        ["contracts/src", "client/src", "master/src", "worker/src", "sandbox/src", "cli/src", "tests/src"];
+    let folders = [
+        "contracts/src",
+        "client/src",
+        "master/src",
+        "worker/src",
+        "sandbox/src",
+        "cli/src",
+        "tests/src",
+    ];
     let mut files = Vec::new();
     for folder in folders {
         rust_files(&root().join(folder), &mut files);

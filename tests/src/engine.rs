@@ -1,0 +1,83 @@
+//! What the engine holds of ours. Looks and removes, never starts anything.
+
+use std::sync::OnceLock;
+
+use bollard::{
+    Docker,
+    models::ContainerSummary,
+    query_parameters::{ListContainersOptions, RemoveContainerOptions},
+};
+
+use crate::{settings, tools, wait};
+
+/// Every label that Orchestra sets begins with it.
+const LABELS: &str = "orchestra.";
+
+/// Whether tests that need the engine can run; when they cannot, one line says so.
+///
+/// # Panics
+/// Under `CI=true` when there is no engine.
+pub async fn is_there() -> bool {
+    static TOLD: OnceLock<()> = OnceLock::new();
+    match connect().await {
+        Ok(_) => true,
+        Err(error) if settings::in_ci() => panic!("the tests need a container engine: {error}"),
+        Err(error) => {
+            TOLD.get_or_init(|| tools::skip("engine", &error.to_string()));
+            false
+        }
+    }
+}
+
+async fn connect() -> Result<Docker, bollard::errors::Error> {
+    Docker::connect_with_defaults()?.negotiate_version().await
+}
+
+/// The containers of this worker, running or not, by id. A container is the
+/// worker's when one of its `orchestra.` labels says the worker's name.
+pub async fn containers_left(worker: &str) -> Vec<String> {
+    let engine = connect().await.expect("the engine is still there");
+    containers_of(&engine, worker).await
+}
+
+async fn containers_of(engine: &Docker, worker: &str) -> Vec<String> {
+    let all = ListContainersOptions { all: true, ..Default::default() };
+    let list = engine.list_containers(Some(all)).await.expect("the engine lists its containers");
+    list.into_iter().filter(|container| belongs(container, worker)).filter_map(|c| c.id).collect()
+}
+
+fn belongs(container: &ContainerSummary, worker: &str) -> bool {
+    let labels = container.labels.iter().flatten();
+    labels.into_iter().any(|(key, value)| key.starts_with(LABELS) && value == worker)
+}
+
+/// Waits until this worker has no container any more.
+///
+/// # Panics
+/// When one is still there after [`wait::SOON`].
+pub async fn all_gone(worker: &str) {
+    let what = format!("the containers of {worker} to go");
+    wait::until(&what, wait::SOON, async || containers_left(worker).await.is_empty().then_some(()))
+        .await;
+}
+
+/// Removes what a failed test left. It has its own runtime because it runs in `drop`.
+pub(crate) fn remove_all(workers: Vec<String>) {
+    let sweep = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let Ok(engine) = connect().await else { return };
+            let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+            for worker in &workers {
+                for id in containers_of(&engine, worker).await {
+                    // One that the worker is removing itself is gone a moment later.
+                    let _ = engine.remove_container(&id, Some(options.clone())).await;
+                }
+            }
+        });
+        std::io::Result::Ok(())
+    };
+    if !matches!(std::thread::spawn(sweep).join(), Ok(Ok(()))) {
+        eprintln!("containers of a test may be left: docker ps -a");
+    }
+}

@@ -1,0 +1,198 @@
+//! The `orchestra` program: built once, started, signalled, run to its end.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{repository, settings, wait};
+
+/// Where the tests keep their lock, beside what cargo builds for them.
+const LOCK: &str = "orchestra-tests.lock";
+
+/// The folder of the profile that the tests were built with, for example `target/release`.
+fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let deps = test.parent().and_then(Path::parent);
+    deps.expect("a test stands in target/<profile>/deps").to_owned()
+}
+
+/// The program, built with the profile of the tests; usually there is nothing left to build.
+///
+/// # Panics
+/// When it does not build.
+pub fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let folder = profile_folder();
+        let profile = match folder.file_name().and_then(OsStr::to_str) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let status = Command::new(settings::cargo())
+            .args(["build", "--quiet", "--package", "orchestra-cli", "--profile", profile])
+            .arg("--target-dir")
+            .arg(folder.parent().expect("a profile's folder stands in the target folder"))
+            .current_dir(repository())
+            .status()
+            .expect("cargo can be started");
+        assert!(status.success(), "cargo build of orchestra-cli: {status}");
+        folder.join("orchestra")
+    })
+}
+
+/// Builds the default job image, once for all tests, also for those of another process.
+///
+/// # Panics
+/// When it cannot be built; the message holds what the command said.
+pub async fn job_image() {
+    static BUILT: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    BUILT
+        .get_or_init(async || {
+            let lock = File::create(profile_folder().join(LOCK)).expect("the lock can be made");
+            let taking = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+            let _lock = taking.await.expect("nothing to panic over").expect("files can be locked");
+            let _ = run(command(["images", "build", "gcc"]), wait::IMAGE).await.expect(0);
+        })
+        .await;
+}
+
+/// The program with these arguments, the repository's images, and no setting of
+/// the person who runs the tests.
+pub fn command<I, S>(arguments: I) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = Command::new(path());
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ORCHESTRA_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("ORCHESTRA_IMAGES", repository().join("images"));
+    command
+}
+
+/// What a program printed until it ended.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// # Panics
+    /// When it ended with another code.
+    #[must_use]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    /// The sentence of a program that could not do its work: code 125, one line on
+    /// standard error, and no trace of a panic.
+    ///
+    /// # Panics
+    /// When it is anything else.
+    pub fn own_failure(self) -> String {
+        let ran = self.expect(125);
+        for word in ["panicked", "RUST_BACKTRACE", "stack backtrace"] {
+            assert!(!ran.stderr.contains(word), "{}", ran.stderr);
+        }
+        let sentence = ran.stderr.trim();
+        assert!(!sentence.is_empty(), "it ends with 125 and says nothing");
+        assert_eq!(sentence.lines().count(), 1, "one sentence is enough: {sentence}");
+        sentence.to_owned()
+    }
+}
+
+/// Runs a command to its end; it is killed when it does not end in time.
+///
+/// # Panics
+/// When it does not end `within` the limit.
+pub async fn run(mut command: Command, within: Duration) -> Ran {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let name = format!("{command:?}");
+    let mut command = tokio::process::Command::from(command);
+    let output = tokio::time::timeout(within, command.kill_on_drop(true).output())
+        .await
+        .unwrap_or_else(|_| panic!("{name} does not end within {within:?}"))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A program that runs until it is told to end. Dropping it kills it.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts it with both streams going into one file.
+    pub fn start(name: &str, mut command: Command, log: PathBuf) -> Self {
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        command.stderr(file.try_clone().expect("a second handle")).stdout(file);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { name: name.to_owned(), child, log }
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a child's id is positive");
+        kill_process(pid, signal).expect("the child was not reaped yet");
+    }
+
+    /// How it ended, when it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// SIGKILL, and the program is gone on return.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and a clean end.
+    ///
+    /// # Panics
+    /// When it does not end with code 0 within [`wait::STOP`].
+    pub async fn terminate(&mut self) {
+        if self.ended().is_none() {
+            self.signal(Signal::TERM);
+        }
+        let what = format!("{} to end after SIGTERM", self.name);
+        let status = wait::until(&what, wait::STOP, async || self.ended()).await;
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.printed());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- {} printed:\n{}---", self.name, self.printed());
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What the environment tells the tests. Nothing else here reads it.
+
+/// Whether a lane that cannot run is a failure.
+pub(crate) fn in_ci() -> bool {
+    variable("CI").is_some_and(|value| value == "true" || value == "1")
+}
+
+/// How often the tests that look for rare losses repeat themselves:
+/// `ORCHESTRA_TEST_ROUNDS`, once unless told otherwise.
+pub fn rounds() -> u32 {
+    let Some(text) = variable("ORCHESTRA_TEST_ROUNDS") else { return 1 };
+    text.parse().expect("ORCHESTRA_TEST_ROUNDS is a number of rounds")
+}
+
+/// The cargo that runs the tests, else the first one on the path.
+pub(crate) fn cargo() -> String {
+    variable("CARGO").unwrap_or_else(|| "cargo".to_owned())
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the harness's config.rs")]
+    std::env::var(name).ok()
+}

@@ -1,0 +1,267 @@
+//! A master and its workers, as processes of their own.
+
+use std::{
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    Api, engine, free_port, is_root,
+    program::{self, Program, Ran},
+    repository, wait,
+};
+
+/// How many stacks run at once: all tests share one engine, and often two cores.
+static STACKS: Semaphore = Semaphore::const_new(2);
+
+/// The owner of worker-files when the tests run as root: anybody but root.
+const ORDINARY_USER: u32 = 1000;
+
+/// What a [`Stack`] is to be like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    workers: usize,
+    slots: u32,
+    shared_files: bool,
+    owner: u32,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Default for Plan {
+    /// One worker with two slots.
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            slots: 2,
+            shared_files: false,
+            owner: ORDINARY_USER,
+            settings: Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    /// With none, the stack needs no engine.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Jobs that each worker runs at once.
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// One worker-files folder for all workers instead of one each.
+    #[must_use]
+    pub fn shared_files(mut self) -> Self {
+        self.shared_files = true;
+        self
+    }
+
+    /// Who owns worker-files. Only root can choose.
+    #[must_use]
+    pub fn owner(mut self, uid: u32) -> Self {
+        self.owner = uid;
+        self
+    }
+
+    /// An environment variable for master and workers.
+    #[must_use]
+    pub fn setting(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((name, value.into()));
+        self
+    }
+
+    /// Starts it all; `None`, and one line that says why, when there is no engine
+    /// for the workers.
+    pub async fn start(self) -> Option<Stack> {
+        if self.workers > 0 && !engine::is_there().await {
+            return None;
+        }
+        let permit = STACKS.acquire().await.expect("the semaphore is never closed");
+        if self.workers > 0 {
+            program::job_image().await;
+        }
+        Some(Stack::start(self, permit).await)
+    }
+}
+
+/// A worker of a [`Stack`].
+#[derive(Debug)]
+pub struct Worker {
+    pub name: String,
+    /// Its worker-files, as the host sees it.
+    pub files: PathBuf,
+    pub program: Program,
+}
+
+/// A running master with its workers. Dropping it kills them and removes their containers.
+#[derive(Debug)]
+pub struct Stack {
+    pub api: Api,
+    pub workers: Vec<Worker>,
+    pub port: u16,
+    master: Program,
+    plan: Plan,
+    folder: TempDir,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// A name that no other worker of this engine has.
+pub fn unique_name(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Stack {
+    async fn start(plan: Plan, permit: SemaphorePermit<'static>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let mut stack = Self {
+            api: Api::new(format!("http://127.0.0.1:{port}")),
+            workers: Vec::new(),
+            port,
+            master: start_master(&plan, port, folder.path()),
+            plan,
+            folder,
+            _permit: permit,
+        };
+        stack.master_is_ready().await;
+        for _ in 0..stack.plan.workers {
+            stack.start_worker();
+        }
+        stack.workers_are_online().await;
+        stack
+    }
+
+    fn start_worker(&mut self) {
+        let name = unique_name("system-test");
+        let files = match self.workers.first() {
+            Some(first) if self.plan.shared_files => first.files.clone(),
+            _ => worker_files(&self.folder.path().join(&name), self.plan.owner),
+        };
+        let mut command = program::command(["worker"]);
+        command
+            .env("ORCHESTRA_URL", self.api.url(""))
+            .env("ORCHESTRA_DATA", self.folder.path().join(format!("{name}-data")))
+            .env("ORCHESTRA_WORKER_NAME", &name)
+            .env("ORCHESTRA_WORKER_FILES", &files)
+            .env("ORCHESTRA_SLOTS", self.plan.slots.to_string())
+            .envs(self.plan.settings.iter().map(|(name, value)| (name, value)));
+        let log = self.folder.path().join(format!("{name}.log"));
+        let program = Program::start(&name, command, log);
+        self.workers.push(Worker { name, files, program });
+    }
+
+    async fn master_is_ready(&mut self) {
+        let (api, master) = (&self.api, &mut self.master);
+        wait::until("the master to be ready", wait::START, async || {
+            let ended = master.ended();
+            assert!(ended.is_none(), "the master ended: {}", master.printed());
+            let answer = api.request(reqwest::Method::GET, "/readyz").send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    async fn workers_are_online(&mut self) {
+        let (api, workers) = (&self.api, &mut self.workers);
+        wait::until("the workers to be online", wait::START, async || {
+            for worker in workers.iter_mut() {
+                let ended = worker.program.ended();
+                assert!(ended.is_none(), "a worker ended: {}", worker.program.printed());
+            }
+            let known = api.workers().await;
+            let online = |name: &str| known.iter().any(|w| w.online && w.name.as_str() == name);
+            workers.iter().all(|worker| online(&worker.name)).then_some(())
+        })
+        .await;
+    }
+
+    /// The worker-files of the first worker.
+    ///
+    /// # Panics
+    /// When the stack has no workers.
+    pub fn files(&self) -> &Path {
+        &self.workers[0].files
+    }
+
+    /// The folder that goes with the stack.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// SIGKILL for the master; everything that it had not stored is lost.
+    pub fn kill_master(&mut self) {
+        self.master.kill();
+    }
+
+    /// A new master on the port and the data of the killed one.
+    pub async fn restart_master(&mut self) {
+        self.master = start_master(&self.plan, self.port, self.folder.path());
+        self.master_is_ready().await;
+    }
+
+    /// Runs `orchestra` with these arguments against this master.
+    pub async fn cli(&self, arguments: &[&str]) -> Ran {
+        let mut command = program::command(arguments);
+        command.env("ORCHESTRA_URL", self.api.url("")).current_dir(self.folder.path());
+        program::run(command, wait::JOB).await
+    }
+
+    /// SIGTERM for all, workers first; each must end well and no container may be left.
+    pub async fn stop(mut self) {
+        for worker in &mut self.workers {
+            worker.program.terminate().await;
+        }
+        self.master.terminate().await;
+        for worker in &self.workers {
+            let left = engine::containers_left(&worker.name).await;
+            assert!(left.is_empty(), "{} ended and left containers: {left:?}", worker.name);
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            worker.program.kill();
+        }
+        self.master.kill();
+        if std::thread::panicking() && !self.workers.is_empty() {
+            engine::remove_all(self.workers.iter().map(|worker| worker.name.clone()).collect());
+        }
+    }
+}
+
+fn start_master(plan: &Plan, port: u16, folder: &Path) -> Program {
+    let mut command: Command = program::command(["master"]);
+    command
+        .env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"))
+        .env("ORCHESTRA_DATA", folder.join("data"))
+        .envs(plan.settings.iter().map(|(name, value)| (name, value)));
+    Program::start("master", command, folder.join("master.log"))
+}
+
+/// A worker-files folder with Hello.cpp in it, all of it this owner's.
+fn worker_files(folder: &Path, owner: u32) -> PathBuf {
+    let hello = folder.join("Hello.cpp");
+    std::fs::create_dir(folder).expect("a new folder");
+    std::fs::copy(repository().join("worker-files/Hello.cpp"), &hello)
+        .expect("the repository has worker-files/Hello.cpp");
+    if is_root() {
+        for path in [folder, &hello] {
+            chown(path, Some(owner), Some(owner)).expect("root may give files away");
+        }
+    }
+    folder.to_owned()
+}

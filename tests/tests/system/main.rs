@@ -1,0 +1,10 @@
+//! Orchestra as its users see it: real processes, a real engine, the REST API and
+//! the command line. One module a question.
+
+mod badinput;
+// mod cli;
+mod curl;
+mod ends;
+mod logs;
+mod many;
+mod seed;
