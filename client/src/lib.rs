@@ -1,1 +1,25 @@
-//! Being built.
+//! Typed client of the Orchestra REST API, for workers and for the command line.
+//!
+//! It owns timeouts, the reading of refusals and the resuming of logs. It never
+//! repeats a call by itself, [`Client::wait`] and [`Client::follow`] excepted:
+//! whether a repetition is safe is the caller's knowledge, and [`retry()`] its tool.
+//!
+//! * `people.rs` and `workers.rs` hold one short method a call.
+//! * `follow.rs` follows a job's log through every break of the connection.
+//! * `error.rs` says what can go wrong, and what of it may pass.
+
+mod client;
+mod error;
+mod follow;
+mod people;
+mod query;
+mod retry;
+mod sse;
+mod workers;
+
+pub use client::Client;
+pub use error::ClientError;
+pub use follow::FollowEvent;
+pub use people::Deleted;
+pub use query::{JobQuery, ListOrder, LogQuery, Page};
+pub use retry::{Backoff, retry};

@@ -1,0 +1,67 @@
+//! What can go wrong between here and a master.
+
+use std::error::Error;
+
+use orchestra_contracts::{Problem, ProblemKind};
+
+/// Why a call did not bring what it should. The texts are whole phrases for
+/// people; no caller needs to add where it happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The address cannot be one of a master.
+    #[error("{url:?} is not the address of a master: {reason}")]
+    Address { url: String, reason: String },
+    /// The master understood and said no.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// Nobody answered, or the connection broke before the answer was complete.
+    #[error("no answer from {url}: {reason}")]
+    Unreachable { url: String, reason: String },
+    /// Somebody answered, in words that no master of this version uses.
+    #[error("what answers at {url} is not an Orchestra that this program understands: {reason}")]
+    Unreadable { url: String, status: u16, reason: String },
+}
+
+impl ClientError {
+    /// Whether the same call may succeed later, with nothing changed by the caller.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Address { .. } => false,
+            Self::Refused(problem) => matches!(
+                problem.kind,
+                ProblemKind::RequestTimeout | ProblemKind::Unavailable | ProblemKind::Internal
+            ),
+            Self::Unreachable { .. } => true,
+            // A proxy in front of a master that is being restarted.
+            Self::Unreadable { status, .. } => matches!(status, 408 | 429 | 500..),
+        }
+    }
+
+    /// What kind of refusal it was, if it was one.
+    pub fn kind(&self) -> Option<ProblemKind> {
+        match self {
+            Self::Refused(problem) => Some(problem.kind),
+            _ => None,
+        }
+    }
+
+    /// An error of the transport, told by its innermost cause: the outer ones
+    /// repeat the address and say "error sending request".
+    pub(crate) fn transport(url: &str, error: &reqwest::Error) -> Self {
+        let reason = if error.is_timeout() {
+            "it took too long".to_owned()
+        } else {
+            let mut cause: &dyn Error = error;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            cause.to_string()
+        };
+        Self::Unreachable { url: url.to_owned(), reason }
+    }
+
+    pub(crate) fn unreadable(url: &str, status: u16, reason: impl Into<String>) -> Self {
+        Self::Unreadable { url: url.to_owned(), status, reason: reason.into() }
+    }
+}

@@ -1,0 +1,190 @@
+//! Follows a job's log to the job's end, through every break of the connection.
+//!
+//! Each event's id says how much of the log was seen with it; after a break the
+//! stream goes on from the last id, and what it repeats all the same is dropped.
+//! So a frame is yielded once however often the connection breaks.
+
+use std::{pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use orchestra_contracts::{
+    AttemptNo, Job, JobId,
+    event::{self, Cursor, LogEvent},
+    frame::Frame,
+    paths,
+};
+use reqwest::{Method, header::ACCEPT};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    Backoff, Client, ClientError,
+    retry::PATIENCE,
+    sse::{Decoder, Event},
+};
+
+/// A master sends a comment every 15 s when there is nothing else; a connection
+/// that is silent for three times as long is dead.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// What happens to a job that is followed.
+#[derive(Clone, Debug)]
+pub enum FollowEvent {
+    Log {
+        attempt: AttemptNo,
+        frame: Frame,
+    },
+    /// Its status has changed. After a break one may come again.
+    State(Box<Job>),
+    /// It has ended. Nothing comes after this.
+    End(Box<Job>),
+}
+
+impl Client {
+    /// Everything that has happened to the job's log and everything that will,
+    /// until its end. It begins after `from`, or at the beginning.
+    ///
+    /// A break is bridged for up to a minute. An error is the last item.
+    pub fn follow(
+        &self,
+        id: JobId,
+        from: Option<Cursor>,
+    ) -> impl Stream<Item = Result<FollowEvent, ClientError>> + Send + use<> {
+        let follower = Follower {
+            client: self.clone(),
+            id,
+            cursor: from,
+            connection: None,
+            backoff: Backoff::default(),
+            heard: Instant::now(),
+        };
+        stream::unfold(Some(follower), |follower| async move {
+            let mut follower = follower?;
+            match follower.next().await {
+                Ok(end @ FollowEvent::End(_)) => Some((Ok(end), None)),
+                Ok(event) => Some((Ok(event), Some(follower))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+}
+
+struct Follower {
+    client: Client,
+    id: JobId,
+    /// What was yielded.
+    cursor: Option<Cursor>,
+    connection: Option<Connection>,
+    backoff: Backoff,
+    /// When the master last said something; at first, when following began.
+    heard: Instant,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<FollowEvent, ClientError> {
+        loop {
+            match self.event().await {
+                Ok(event) => {
+                    self.backoff.reset();
+                    if let Some(event) = self.take(&event)? {
+                        return Ok(event);
+                    }
+                }
+                Err(error) => self.pause(error).await?,
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Result<Event, ClientError> {
+        if self.connection.is_none() {
+            self.connection = Some(Connection::open(&self.client, self.id, self.cursor).await?);
+        }
+        let connection = self.connection.as_mut().expect("it was just opened");
+        connection.event(self.client.url()).await
+    }
+
+    /// After an error that may pass, waits for the next try.
+    async fn pause(&mut self, error: ClientError) -> Result<(), ClientError> {
+        if let Some(connection) = self.connection.take() {
+            self.heard = connection.heard.unwrap_or(self.heard);
+        }
+        if !error.is_temporary() || self.heard.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        let pause = self.backoff.next();
+        tracing::debug!(job = %self.id, %error, ?pause, "the log broke off and is taken up again");
+        sleep(pause).await;
+        Ok(())
+    }
+
+    /// `None` for what was yielded before, and for kinds that a later master may send.
+    fn take(&mut self, event: &Event) -> Result<Option<FollowEvent>, ClientError> {
+        let cursor: Option<Cursor> = event.id.parse().ok();
+        match event.kind.as_str() {
+            event::LOG if cursor.is_some() && cursor <= self.cursor => Ok(None),
+            event::LOG => {
+                let log: LogEvent = self.parse(event)?;
+                let frame = log.frame().ok_or_else(|| self.unreadable("a log event is empty"))?;
+                self.cursor = cursor.or(self.cursor);
+                Ok(Some(FollowEvent::Log { attempt: log.attempt, frame }))
+            }
+            event::STATE => Ok(Some(FollowEvent::State(self.parse(event)?))),
+            event::END => Ok(Some(FollowEvent::End(self.parse(event)?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, event: &Event) -> Result<T, ClientError> {
+        serde_json::from_str(&event.data).map_err(|error| self.unreadable(&error.to_string()))
+    }
+
+    fn unreadable(&self, reason: &str) -> ClientError {
+        ClientError::unreadable(self.client.url(), 200, reason)
+    }
+}
+
+type Pieces = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+
+struct Connection {
+    pieces: Pieces,
+    decoder: Decoder,
+    /// When the last bytes came, comments included.
+    heard: Option<Instant>,
+}
+
+impl Connection {
+    async fn open(client: &Client, id: JobId, from: Option<Cursor>) -> Result<Self, ClientError> {
+        let mut request =
+            client.open(Method::GET, &paths::log(id)).header(ACCEPT, "text/event-stream");
+        if let Some(cursor) = from {
+            request = request.header("last-event-id", cursor.to_string());
+        }
+        let response = client.send_open(request).await?;
+        let pieces = Box::pin(response.bytes_stream());
+        Ok(Self { pieces, decoder: Decoder::default(), heard: None })
+    }
+
+    async fn event(&mut self, url: &str) -> Result<Event, ClientError> {
+        let broken = |reason: &str| ClientError::Unreachable {
+            url: url.to_owned(),
+            reason: reason.to_owned(),
+        };
+        loop {
+            let event = self.decoder.next();
+            let event = event.map_err(|wrong| ClientError::unreadable(url, 200, wrong.0))?;
+            if let Some(event) = event {
+                return Ok(event);
+            }
+            match timeout(SILENCE, self.pieces.next()).await {
+                Ok(Some(Ok(piece))) => {
+                    self.heard = Some(Instant::now());
+                    self.decoder.push(&piece);
+                }
+                Ok(Some(Err(error))) => return Err(ClientError::transport(url, &error)),
+                Ok(None) => return Err(broken("the log broke off before the job's end")),
+                Err(_) => return Err(broken("it has fallen silent")),
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The calls that people make.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use orchestra_contracts::{Attempt, Job, JobId, JobSpec, paths, worker::Worker};
+use reqwest::{
+    Method, StatusCode,
+    header::{ACCEPT, LINK},
+};
+use tokio::time::Instant;
+
+use crate::{
+    Backoff, Client, ClientError, JobQuery, LogQuery, Page,
+    query::next_cursor,
+    retry::{PATIENCE, retry},
+};
+
+/// How long one request of [`Client::wait`] is held open. Short enough for the
+/// usual idle limits of proxies.
+const WAIT: Duration = Duration::from_secs(30);
+/// How long a listing or a log may take altogether when it is not followed.
+const LONG_READ: Duration = Duration::from_mins(10);
+
+/// What became of a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    Now,
+    /// The job is being run: it is cancelled first and goes when it has ended.
+    WhenEnded,
+}
+
+impl Client {
+    /// Submits a job. When this returns, the job is stored durably.
+    pub async fn submit(&self, spec: &JobSpec) -> Result<Job, ClientError> {
+        self.fetch(self.call(Method::POST, paths::JOBS).json(spec)).await
+    }
+
+    pub async fn job(&self, id: JobId) -> Result<Job, ClientError> {
+        self.fetch(self.call(Method::GET, &paths::job(id))).await
+    }
+
+    /// The job when it has ended, however long that takes. A master that is away
+    /// for less than a minute is waited for.
+    pub async fn wait(&self, id: JobId) -> Result<Job, ClientError> {
+        loop {
+            let deadline = Instant::now() + PATIENCE;
+            let job: Job = retry(Backoff::default(), deadline, || {
+                let request = self.waiting_call(Method::GET, &paths::job(id), WAIT);
+                self.fetch(request.query(&[("wait", humantime::format_duration(WAIT).to_string())]))
+            })
+            .await?;
+            if job.status.is_final() {
+                return Ok(job);
+            }
+        }
+    }
+
+    pub async fn jobs(&self, query: &JobQuery) -> Result<Page, ClientError> {
+        let request = self.open(Method::GET, paths::JOBS).timeout(LONG_READ);
+        let response = self.send(request.query(&query.pairs())).await?;
+        let link = response.headers().get(LINK).and_then(|link| link.to_str().ok());
+        let next = link.and_then(next_cursor);
+        Ok(Page { jobs: self.read(response).await?, next })
+    }
+
+    /// A job's attempts, oldest first.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ClientError> {
+        self.fetch(self.call(Method::GET, &paths::attempts(id))).await
+    }
+
+    /// Asks for the job's end; the answer is the job as it then is, which for a
+    /// running one is not ended yet.
+    pub async fn cancel(&self, id: JobId) -> Result<Job, ClientError> {
+        self.fetch(self.call(Method::POST, &paths::cancel(id))).await
+    }
+
+    /// Puts an ended job back in the queue.
+    pub async fn retry(&self, id: JobId) -> Result<Job, ClientError> {
+        self.fetch(self.call(Method::POST, &paths::retry(id))).await
+    }
+
+    pub async fn delete(&self, id: JobId) -> Result<Deleted, ClientError> {
+        let response = self.send(self.call(Method::DELETE, &paths::job(id))).await?;
+        Ok(match response.status() {
+            StatusCode::ACCEPTED => Deleted::WhenEnded,
+            _ => Deleted::Now,
+        })
+    }
+
+    /// The log as text, byte for byte as the master writes it. It does not resume:
+    /// whoever wants that takes [`Client::follow`].
+    pub async fn log_text(
+        &self,
+        id: JobId,
+        query: &LogQuery,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
+        let mut request = self.open(Method::GET, &paths::log(id)).query(&query.pairs());
+        if !query.follow {
+            request = request.timeout(LONG_READ);
+        }
+        let response = self.send_open(request.header(ACCEPT, "text/plain")).await?;
+        let url = self.url().to_owned();
+        Ok(response.bytes_stream().map_err(move |error| ClientError::transport(&url, &error)))
+    }
+
+    /// Whether a master answers at the address.
+    pub async fn healthy(&self) -> Result<(), ClientError> {
+        self.send(self.call(Method::GET, paths::HEALTHZ)).await?;
+        Ok(())
+    }
+
+    /// Every worker that the master knows, by name.
+    pub async fn workers(&self) -> Result<Vec<Worker>, ClientError> {
+        self.fetch(self.call(Method::GET, paths::WORKERS)).await
+    }
+}

@@ -1,0 +1,69 @@
+//! The calls that only workers make. None is repeated here.
+
+use bytes::Bytes;
+use orchestra_contracts::{
+    AttemptNo, Job, JobId, WorkerName, paths,
+    worker::{
+        ClaimRequest, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LEASE_HEADER,
+        LeaseRef, LogHead, Registration, Welcome,
+    },
+};
+use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
+
+use crate::{Client, ClientError};
+
+impl Client {
+    pub async fn register(
+        &self,
+        name: &WorkerName,
+        registration: &Registration,
+    ) -> Result<Welcome, ClientError> {
+        self.fetch(self.call(Method::PUT, &paths::worker(name)).json(registration)).await
+    }
+
+    /// Claims jobs; empty when there was none within `terms.wait`. Repeating it
+    /// is safe when the terms carry a request id.
+    pub async fn claim(&self, terms: &ClaimTerms) -> Result<Vec<Claimed>, ClientError> {
+        let request = self.waiting_call(Method::POST, paths::CLAIM, terms.wait.0);
+        let response = self.send(request.json(&ClaimRequest::Full(terms.clone()))).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(Vec::new());
+        }
+        self.read(response).await
+    }
+
+    pub async fn heartbeat(
+        &self,
+        name: &WorkerName,
+        heartbeat: &Heartbeat,
+    ) -> Result<HeartbeatReply, ClientError> {
+        self.fetch(self.call(Method::POST, &paths::heartbeat(name)).json(heartbeat)).await
+    }
+
+    /// Appends whole encoded frames that begin at `offset` of the attempt's log.
+    /// Repeating it is safe.
+    pub async fn append_log(
+        &self,
+        worker: &WorkerName,
+        lease: &LeaseRef,
+        offset: u64,
+        frames: Bytes,
+    ) -> Result<LogHead, ClientError> {
+        let request = self
+            .call(Method::POST, &paths::attempt_log(lease.job, lease.attempt))
+            .query(&[("offset", offset.to_string()), ("worker", worker.to_string())])
+            .header(LEASE_HEADER, lease.token.as_str())
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(frames);
+        self.fetch(request).await
+    }
+
+    /// How much of an attempt's log the master has.
+    pub async fn log_head(&self, job: JobId, attempt: AttemptNo) -> Result<LogHead, ClientError> {
+        self.fetch(self.call(Method::GET, &paths::attempt_log(job, attempt))).await
+    }
+
+    pub async fn update(&self, update: &JobUpdate) -> Result<Job, ClientError> {
+        self.fetch(self.call(Method::POST, paths::UPDATE).json(update)).await
+    }
+}
