@@ -2,9 +2,10 @@
 //! the command line. One module a question.
 
 mod badinput;
-// mod cli;
+mod cli;
 mod curl;
 mod ends;
+mod failures;
 mod logs;
 mod many;
 mod seed;

@@ -1,0 +1,174 @@
+//! What Orchestra says when it cannot do its work: one sentence that says what to
+//! do, exit code 125, and never a trace of a panic.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use orchestra_tests::{free_port, is_root, program, skip, wait};
+use tempfile::TempDir;
+
+const NOBODY: u32 = 65_534;
+
+/// A folder for data and worker-files that anybody may enter.
+fn open_folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("worker-files")).expect("a new folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    folder
+}
+
+fn settle(command: &mut Command, folder: &Path, port: u16) {
+    command
+        .current_dir(folder)
+        .env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"))
+        .env("ORCHESTRA_DATA", folder.join("data"))
+        .env("ORCHESTRA_WORKER_FILES", folder.join("worker-files"));
+}
+
+/// Runs the command in this folder; the sentence with which it gives up.
+async fn sentence(arguments: &[&str], folder: &Path, change: impl FnOnce(&mut Command)) -> String {
+    let mut command = program::command(arguments);
+    settle(&mut command, folder, free_port());
+    change(&mut command);
+    program::run(command, wait::COMMAND).await.own_failure()
+}
+
+/// The same as a user who may do nothing. Only root can become one.
+async fn sentence_of_nobody(arguments: &[&str], folder: &Path) -> String {
+    // The program stands where nobody may not look.
+    let copy = folder.join("orchestra");
+    fs::copy(program::path(), &copy).expect("the program can be copied");
+    let ids: [OsString; 3] = [
+        format!("--reuid={NOBODY}").into(),
+        format!("--regid={NOBODY}").into(),
+        "--clear-groups".into(),
+    ];
+    let mut command = Command::new("setpriv");
+    command.args(ids).arg(&copy).args(arguments);
+    settle(&mut command, folder, free_port());
+    program::run(command, wait::COMMAND).await.own_failure()
+}
+
+#[tokio::test]
+async fn no_engine() {
+    for verb in [&["up"][..], &["run", "true"]] {
+        let folder = open_folder();
+        let said = sentence(verb, folder.path(), |command| {
+            command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        })
+        .await;
+        assert!(said.contains("/nonexistent/docker.sock"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn no_permission_on_the_socket() {
+    if !is_root() {
+        return skip("no permission on the socket", "only root can become a user without it");
+    }
+    let socket = Path::new("/var/run/docker.sock");
+    if !socket.exists() || fs::metadata(socket).unwrap().permissions().mode() & 0o006 != 0 {
+        return skip("no permission on the socket", "everybody may use this engine");
+    }
+    let folder = open_folder();
+    for inside in ["data", "worker-files"] {
+        fs::create_dir_all(folder.path().join(inside)).unwrap();
+        chown(folder.path().join(inside), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let said = sentence_of_nobody(&["up"], folder.path()).await;
+    assert!(said.contains("docker.sock"), "{said}");
+    assert!(said.to_lowercase().contains("permission"), "{said}");
+}
+
+#[tokio::test]
+async fn a_data_folder_that_cannot_be_written() {
+    let folder = open_folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).unwrap();
+    let said = if is_root() {
+        sentence_of_nobody(&["master"], folder.path()).await
+    } else {
+        sentence(&["master"], folder.path(), |_| ()).await
+    };
+    assert!(said.contains(data.to_str().unwrap()), "{said}");
+}
+
+/// A file system of a megabyte; unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf) -> Option<Self> {
+        fs::create_dir(&at).expect("a new folder");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m,mode=777", "orchestra-tests"])
+            .arg(&at)
+            .output()
+            .expect("mount is part of every Linux");
+        mount.status.success().then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays", self.0.display());
+    }
+}
+
+#[tokio::test]
+async fn a_full_data_folder() {
+    let folder = open_folder();
+    let disk = is_root().then(|| SmallDisk::mount(folder.path().join("data"))).flatten();
+    let Some(disk) = disk else {
+        return skip("full data folder", "a small file system cannot be mounted here");
+    };
+    // It ends with "no space left", which is what is wanted.
+    let _ = fs::write(disk.0.join("ballast"), vec![1; 2 << 20]);
+    let said = sentence(&["master"], folder.path(), |_| ()).await;
+    assert!(said.contains(disk.0.to_str().unwrap()) && said.contains("full"), "{said}");
+}
+
+#[tokio::test]
+async fn a_port_in_use() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = open_folder();
+    for verb in ["master", "up"] {
+        let said = sentence(&[verb], folder.path(), |command| {
+            command.env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"));
+        })
+        .await;
+        assert!(said.contains(&port.to_string()), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_database() {
+    let folder = open_folder();
+    let database = folder.path().join("data/orchestra.db");
+    fs::create_dir(folder.path().join("data")).unwrap();
+    fs::write(&database, "this is not a database, though it is long enough\n".repeat(100)).unwrap();
+    let said = sentence(&["master"], folder.path(), |_| ()).await;
+    assert!(said.contains(database.to_str().unwrap()), "{said}");
+    assert!(fs::read_to_string(&database).unwrap().starts_with("this is not"), "it is kept");
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense() {
+    let folder = open_folder();
+    for (name, value) in [("ORCHESTRA_LISTEN", "everywhere"), ("ORCHESTRA_SLOTS", "many")] {
+        let mut command = program::command(["up"]);
+        settle(&mut command, folder.path(), free_port());
+        command.env(name, value);
+        let ran = program::run(command, wait::COMMAND).await;
+        assert!(ran.code != Some(0) && ran.stderr.contains(value), "{ran:?}");
+        assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    }
+}
