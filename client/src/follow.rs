@@ -34,6 +34,8 @@ pub enum FollowEvent {
     Log {
         attempt: AttemptNo,
         frame: Frame,
+        /// The position behind the frame, from which another following can go on.
+        after: Cursor,
     },
     /// Its status has changed. After a break one may come again.
     State(Box<Job>),
@@ -120,19 +122,23 @@ impl Follower {
 
     /// `None` for what was yielded before, and for kinds that a later master may send.
     fn take(&mut self, event: &Event) -> Result<Option<FollowEvent>, ClientError> {
-        let cursor: Option<Cursor> = event.id.parse().ok();
         match event.kind.as_str() {
-            event::LOG if cursor.is_some() && cursor <= self.cursor => Ok(None),
-            event::LOG => {
-                let log: LogEvent = self.parse(event)?;
-                let frame = log.frame().ok_or_else(|| self.unreadable("a log event is empty"))?;
-                self.cursor = cursor.or(self.cursor);
-                Ok(Some(FollowEvent::Log { attempt: log.attempt, frame }))
-            }
+            event::LOG => self.take_log(event),
             event::STATE => Ok(Some(FollowEvent::State(self.parse(event)?))),
             event::END => Ok(Some(FollowEvent::End(self.parse(event)?))),
             _ => Ok(None),
         }
+    }
+
+    fn take_log(&mut self, event: &Event) -> Result<Option<FollowEvent>, ClientError> {
+        let after: Cursor = event.id.parse().map_err(|wrong| self.unreadable(wrong))?;
+        if Some(after) <= self.cursor {
+            return Ok(None);
+        }
+        let log: LogEvent = self.parse(event)?;
+        let frame = log.frame().ok_or_else(|| self.unreadable("a log event is empty"))?;
+        self.cursor = Some(after);
+        Ok(Some(FollowEvent::Log { attempt: log.attempt, frame, after }))
     }
 
     fn parse<T: DeserializeOwned>(&self, event: &Event) -> Result<T, ClientError> {

@@ -76,7 +76,7 @@ async fn followed(client: &Client, id: JobId) -> Frames {
         "{last:?}"
     );
     let frame_of = |event: &FollowEvent| match event {
-        FollowEvent::Log { attempt, frame } => Some((*attempt, frame.clone())),
+        FollowEvent::Log { attempt, frame, .. } => Some((*attempt, frame.clone())),
         _ => None,
     };
     rest.iter().filter_map(frame_of).collect()
