@@ -1,3 +1,140 @@
-//! PID 1 of every job container.
+//! PID 1 of every job container: waits for a job, runs it, passes its output
+//! on, ends it in time, and takes every other process of the container along.
+//!
+//! ```text
+//! waiting --Run--> attending --the shell has ended, and all others--> farewell --> exit
+//!    |                 ^ |                                               ^
+//!    |                 +-+ output, commands, deadlines                   |
+//!    +-- idle for too long: exit 0         could not start, bad frames --+
+//! ```
+//! One thread, one `poll` at a time, nothing that can block for long: whatever
+//! the worker, the engine or the job do, the lease's end is noticed.
+//!
+//! It must never install a signal handler. The kernel drops signals for a PID 1
+//! that has none, so the job cannot stop or kill it, though both have one uid.
 
-fn main() {}
+mod clock;
+mod job;
+mod ladder;
+mod line;
+mod output;
+mod shell;
+#[expect(unsafe_code, reason = "the system calls that std does not offer, each behind a safe door")]
+mod sys;
+mod tree;
+mod usage;
+
+use std::{ffi::OsString, io, process::ExitCode, time::Duration};
+
+use orchestra_sandbox::protocol::{self, Command, Event, Run};
+
+use crate::{clock::Clock, job::Job, line::Line};
+
+/// A sandbox that was made ahead of time and never gets a job ends by itself.
+const IDLE: Duration = Duration::from_mins(2);
+
+/// A reader that is there takes the last frames in no time; one that is not gets no more than this.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The exit code of this program's own failures, as everywhere in Orchestra.
+const OWN_FAILURE: u8 = 125;
+
+fn main() -> ExitCode {
+    let outcome =
+        sys::become_init().and_then(|()| idle_limit(std::env::args_os().skip(1))).and_then(serve);
+    ExitCode::from(outcome.unwrap_or_else(|error| {
+        eprintln!("orchestra-sandbox: {error}");
+        OWN_FAILURE
+    }))
+}
+
+/// Reads `--idle-ms N`.
+fn idle_limit(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Duration> {
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (None, ..) => Ok(IDLE),
+        (Some(flag), Some(number), None) if flag == "--idle-ms" => {
+            let millis = number.to_str().and_then(|number| number.parse().ok());
+            millis.map(Duration::from_millis).ok_or_else(|| usage("--idle-ms takes milliseconds"))
+        }
+        _ => Err(usage("its only argument is --idle-ms N")),
+    }
+}
+
+fn usage(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// One job at most; gives back the exit code of this program.
+fn serve(idle: Duration) -> io::Result<u8> {
+    let clock = Clock::start()?;
+    let mut line = Line::open()?;
+    line.send(&Event::Ready { version: protocol::VERSION });
+    line.flush()?;
+    let run = match wait_for_job(&mut line, &clock, idle)? {
+        Idle::Job(run) => run,
+        Idle::Over => return Ok(0),
+        Idle::Fault(reason) => return fail(&mut line, &clock, reason),
+    };
+    match Job::start(run, &mut line, &clock) {
+        Ok(job) => job.attend(),
+        Err(reason) => fail(&mut line, &clock, reason),
+    }
+}
+
+/// How waiting for a job ended.
+enum Idle {
+    Job(Box<Run>),
+    /// No job will come.
+    Over,
+    Fault(String),
+}
+
+fn wait_for_job(line: &mut Line, clock: &Clock, idle: Duration) -> io::Result<Idle> {
+    let mut until = clock.now().saturating_add(idle);
+    loop {
+        line.talk(clock, until)?;
+        match line.command() {
+            Ok(Some(Command::Run(run))) => return Ok(Idle::Job(run)),
+            Ok(Some(Command::Renew(ttl))) => until = clock.now().saturating_add(ttl),
+            Ok(Some(Command::Terminate { .. } | Command::Kill)) => return Ok(Idle::Over),
+            Ok(None) if line.is_closed() || clock.now() >= until => return Ok(Idle::Over),
+            Ok(None) => {}
+            Err(reason) => return Ok(Idle::Fault(reason)),
+        }
+    }
+}
+
+/// There is no job (any more) to speak of: says why, and that is the end.
+fn fail(line: &mut Line, clock: &Clock, reason: String) -> io::Result<u8> {
+    farewell(line, clock, [Event::Failed(reason)], Duration::ZERO)?;
+    Ok(OWN_FAILURE)
+}
+
+/// Sends the last frames, as long as the lease lasts and not much longer.
+fn farewell(
+    line: &mut Line,
+    clock: &Clock,
+    frames: impl IntoIterator<Item = Event>,
+    lease: Duration,
+) -> io::Result<()> {
+    let mut frames = frames.into_iter().peekable();
+    let mut until = lease.max(clock.now().saturating_add(FAREWELL));
+    loop {
+        while line.has_room()
+            && let Some(frame) = frames.next()
+        {
+            line.send(&frame);
+        }
+        line.flush()?;
+        if (line.is_flushed() && frames.peek().is_none()) || clock.now() >= until {
+            return Ok(());
+        }
+        line.talk(clock, until)?;
+        // Nothing else can be asked of a job that is over, and a fault changes nothing.
+        while let Ok(Some(command)) = line.command() {
+            if let Command::Renew(ttl) = command {
+                until = clock.now().saturating_add(ttl);
+            }
+        }
+    }
+}

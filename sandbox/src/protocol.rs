@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! worker -> sandbox   Run, Renew, Terminate, Kill
-//! sandbox -> worker   Ready, (Started, {Output | Gap | Note}*, Exited) | Failed
+//! sandbox -> worker   Ready, [Started, {Output | Gap | Note}*], (Exited | Failed)
 //!
 //! frame: kind u8 | length u32 le | payload | '\n'
 //! ```
@@ -97,7 +97,9 @@ pub enum Event {
     },
     /// The last frame: the shell has ended, and every process with it.
     Exited(Exit),
-    /// The last frame: the shell could not be started.
+    /// The last frame: the shell could not be started, or what the worker sent was
+    /// no command. The latter ends a job that runs, so this can come in place of
+    /// [`Event::Exited`].
     Failed(String),
 }
 
@@ -196,6 +198,7 @@ impl Decoder {
     }
 
     /// The next whole message; `None` until more bytes arrive.
+    #[expect(clippy::should_implement_trait, reason = "the caller says which message it expects")]
     pub fn next<M: Message>(&mut self) -> Result<Option<M>, Malformed> {
         let bytes = &self.buffer[self.start..];
         let Some((&[kind, ref length @ ..], rest)) = bytes.split_first_chunk::<HEADER>() else {
@@ -242,7 +245,7 @@ impl Message for Command {
             }),
             Self::Renew(ttl) => frame(buffer, RENEW, |out| put_u64(out, millis(*ttl))),
             Self::Terminate { grace } => {
-                frame(buffer, TERMINATE, |out| put_u64(out, millis(*grace)))
+                frame(buffer, TERMINATE, |out| put_u64(out, millis(*grace)));
             }
             Self::Kill => frame(buffer, KILL, |_| ()),
         }
@@ -295,7 +298,7 @@ impl Message for Event {
     fn encode(&self, buffer: &mut Vec<u8>) {
         match self {
             Self::Ready { version } => {
-                frame(buffer, READY, |out| put_u64(out, u64::from(*version)))
+                frame(buffer, READY, |out| put_u64(out, u64::from(*version)));
             }
             Self::Started => frame(buffer, STARTED, |_| ()),
             Self::Output { stream, at, bytes } => encode_output(buffer, *stream, *at, bytes),
@@ -325,7 +328,7 @@ impl Message for Event {
                 put_u64(out, exit.peak_memory);
             }),
             Self::Failed(reason) => {
-                frame(buffer, FAILED, |out| out.extend_from_slice(reason.as_bytes()))
+                frame(buffer, FAILED, |out| out.extend_from_slice(reason.as_bytes()));
             }
         }
     }
@@ -449,3 +452,6 @@ impl<'a> Input<'a> {
         if self.rest.is_empty() { Ok(message) } else { Err(Malformed::BadPayload(self.kind)) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! The job while it runs: its processes, its output, its deadlines.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read},
+    iter,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use orchestra_sandbox::protocol::{Command, Event, Exit, MAX_OUTPUT, Run, Status, Stream};
+
+use crate::{
+    OWN_FAILURE,
+    clock::Clock,
+    farewell,
+    ladder::{Ladder, Step},
+    line::Line,
+    output::Limiter,
+    shell,
+    sys::{self, Signal},
+    tree::Tree,
+    usage::Usage,
+};
+
+/// After SIGKILL a process is gone within milliseconds, unless it hangs in the kernel.
+const REAPING: Duration = Duration::from_secs(2);
+
+/// What the dead leave in a pipe, at most (`/proc/sys/fs/pipe-max-size`).
+const LEFT_BEHIND: usize = 1 << 20;
+
+const TERMINATED: Status = Status::Signal(Signal::Terminate as u8);
+
+pub(crate) struct Job<'a> {
+    line: &'a mut Line,
+    clock: &'a Clock,
+    children: File,
+    tree: Tree,
+    pipes: [Pipe; 2],
+    chunk: Vec<u8>,
+    limiter: Limiter,
+    ladder: Ladder,
+    started: Duration,
+    /// When the shell ended.
+    ended: Option<Duration>,
+    /// Processes that are left then are left alone.
+    patience: Duration,
+    /// What the worker sent and should not have.
+    fault: Option<String>,
+}
+
+struct Pipe {
+    stream: Stream,
+    /// `None` after its end.
+    file: Option<File>,
+}
+
+impl<'a> Job<'a> {
+    /// The error is a sentence for the user.
+    pub(crate) fn start(
+        run: Box<Run>,
+        line: &'a mut Line,
+        clock: &'a Clock,
+    ) -> Result<Self, String> {
+        let received = clock.now();
+        let prepared = |error| format!("cannot watch the job: {error}");
+        let children = sys::watch_children().map_err(prepared)?;
+        let mut shell = shell::start(&run)?;
+        let started = clock.now();
+        let ladder = Ladder::new(&run, received, started);
+        let pipes = [
+            Pipe::new(Stream::Stdout, shell.stdout.take().map(OwnedFd::from)),
+            Pipe::new(Stream::Stderr, shell.stderr.take().map(OwnedFd::from)),
+        ];
+        line.send(&Event::Started);
+        let limiter = Limiter::new(run.log_head, run.log_tail);
+        // It may hold megabytes and secrets, and is of no use any more.
+        drop(run);
+        Ok(Self {
+            line,
+            clock,
+            children,
+            tree: Tree::new(shell.id()),
+            pipes,
+            chunk: vec![0; MAX_OUTPUT],
+            limiter,
+            ladder,
+            started,
+            ended: None,
+            patience: Duration::MAX,
+            fault: None,
+        })
+    }
+
+    /// Stays with the job until its end and gives back the exit code of this program.
+    pub(crate) fn attend(mut self) -> io::Result<u8> {
+        let attended = self.watch();
+        if attended.is_err() {
+            self.tree.signal(Signal::Kill);
+        }
+        attended?;
+        self.sweep()?;
+        let (code, last) = self.last_frame();
+        let frames = self.limiter.finish().chain(iter::once(last));
+        farewell(self.line, self.clock, frames, self.ladder.lease())?;
+        Ok(code)
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        self.line.flush()?;
+        while !self.tree.is_gone() && self.clock.now() < self.patience {
+            let until = self.ladder.next().min(self.patience);
+            let room = self.line.has_room();
+            let [stdout, stderr] = self.pipes.each_ref().map(|pipe| pipe.file.as_ref());
+            let [stdout, stderr] = [stdout, stderr].map(|file| file.filter(|_| room));
+            let watched =
+                [Some(self.children.as_fd()), stdout.map(AsFd::as_fd), stderr.map(AsFd::as_fd)];
+            let [children, stdout, stderr] =
+                self.line.talk_and_watch(self.clock, until, watched)?;
+            if children {
+                self.reap()?;
+            }
+            self.obey();
+            for (index, ready) in [stdout, stderr].into_iter().enumerate() {
+                if ready {
+                    self.pump(index)?;
+                }
+            }
+            let step = self.ladder.due(self.clock.now());
+            self.take(step);
+            self.line.flush()?;
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        sys::acknowledge(&self.children)?;
+        self.tree.reap();
+        if self.tree.status().is_some() && self.ended.is_none() {
+            self.ended = Some(self.clock.now());
+        }
+        self.end_with_the_shell();
+        Ok(())
+    }
+
+    /// When the shell has ended, everything ends. One that died of SIGTERM did not
+    /// wait for its children: what they were given to clean up is still theirs.
+    fn end_with_the_shell(&mut self) {
+        let Some(status) = self.tree.status() else { return };
+        let may_clean_up = self.ladder.in_grace() && status == TERMINATED;
+        if !self.tree.is_gone() && !may_clean_up {
+            self.ladder.close();
+            self.tree.signal(Signal::Kill);
+            self.patience = self.patience.min(self.clock.now().saturating_add(REAPING));
+        }
+    }
+
+    fn obey(&mut self) {
+        loop {
+            let step = match self.line.command() {
+                Ok(None) => return,
+                Ok(Some(Command::Renew(ttl))) => {
+                    self.ladder.renew(self.clock.now(), ttl);
+                    None
+                }
+                Ok(Some(Command::Terminate { grace })) => {
+                    self.ladder.terminate(self.clock.now(), grace)
+                }
+                Ok(Some(Command::Kill)) => self.ladder.kill(),
+                Ok(Some(Command::Run(_))) => {
+                    self.give_up("the worker sent a second job".to_owned())
+                }
+                Err(reason) => self.give_up(reason),
+            };
+            self.take(step);
+        }
+    }
+
+    fn give_up(&mut self, reason: String) -> Option<Step> {
+        let step = self.ladder.give_up(&reason);
+        self.fault.get_or_insert(reason);
+        step
+    }
+
+    fn take(&mut self, step: Option<Step>) {
+        let text = match step {
+            None => return,
+            Some(Step::Terminate(text)) => {
+                self.tree.signal(Signal::Terminate);
+                // A stopped process would not notice.
+                self.tree.signal(Signal::Continue);
+                text
+            }
+            Some(Step::Kill(text)) => {
+                self.tree.signal(Signal::Kill);
+                text
+            }
+        };
+        self.line.send(&Event::Note { at: self.clock.now(), text });
+        self.end_with_the_shell();
+    }
+
+    /// Passes on one chunk of a pipe; gives back how much that was.
+    fn pump(&mut self, index: usize) -> io::Result<usize> {
+        let pipe = &mut self.pipes[index];
+        let count = pipe.read(&mut self.chunk)?;
+        let at = self.clock.now();
+        let through = self.limiter.pass(pipe.stream, at, &self.chunk[..count]);
+        if !through.is_empty() {
+            self.line.send_output(pipe.stream, at, through);
+        }
+        Ok(count)
+    }
+
+    /// Takes what is left in the pipes, though the worker may not have room for it:
+    /// nobody writes any more, so there is no more than a pipe holds.
+    fn sweep(&mut self) -> io::Result<()> {
+        for index in 0..self.pipes.len() {
+            let mut swept = 0;
+            while swept < LEFT_BEHIND {
+                match self.pump(index)? {
+                    0 => break,
+                    count => swept += count,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn last_frame(&mut self) -> (u8, Event) {
+        if let Some(fault) = self.fault.take() {
+            return (OWN_FAILURE, Event::Failed(fault));
+        }
+        // It is set when the watch ends: the shell is one of those that are gone, or had ended.
+        let status = self.tree.status().unwrap_or(Status::Signal(0));
+        let code = match status {
+            Status::Code(code) => code,
+            Status::Signal(signal) => 128 | signal,
+        };
+        let usage = Usage::read();
+        let exit = Exit {
+            status,
+            killed: self.ladder.reason(),
+            oom_kills: usage.oom_kills,
+            cpu: sys::cpu_of_children(),
+            wall: self.ended.unwrap_or(self.started).saturating_sub(self.started),
+            peak_memory: usage.peak_memory,
+        };
+        (code, Event::Exited(exit))
+    }
+}
+
+impl Pipe {
+    fn new(stream: Stream, end: Option<OwnedFd>) -> Self {
+        let file = end.map(File::from);
+        // A pipe takes the flag; if one did not, only the sweep could notice, and nobody writes then.
+        file.as_ref().map(sys::never_block);
+        Self { stream, file }
+    }
+
+    /// Nothing to read, for now or for good, is 0.
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let Some(file) = &mut self.file else { return Ok(0) };
+        match file.read(chunk) {
+            Ok(0) => {
+                self.file = None;
+                Ok(0)
+            }
+            Ok(count) => Ok(count),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

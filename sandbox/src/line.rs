@@ -1,0 +1,132 @@
+//! The line to the worker: commands in, frames out. Neither direction ever
+//! blocks: frames that the worker does not take yet wait here, and whoever
+//! makes them asks [`Line::has_room`] first. So a worker that stands still
+//! slows the job down, and cannot hold up the end of its lease.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read, Write},
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
+
+use orchestra_sandbox::protocol::{self, Command, Decoder, Event, Message, Stream};
+
+use crate::{
+    clock::Clock,
+    sys::{self, Watched},
+};
+
+/// Several of the pipe's fillings (64 KiB): one `write` takes what it can get.
+const ROOM: usize = 256 << 10;
+
+/// Commands are short, but for the first.
+const CHUNK: usize = 16 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// `None` after its end: the worker may live, but this line brings nothing more.
+    input: Option<File>,
+    decoder: Decoder,
+    output: File,
+    pending: Vec<u8>,
+}
+
+impl Line {
+    /// Over standard input and output, which from then on are nobody else's.
+    pub(crate) fn open() -> io::Result<Self> {
+        let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        sys::never_block(&output)?;
+        Ok(Self { input: Some(input), decoder: Decoder::default(), output, pending: Vec::new() })
+    }
+
+    /// The next command that has arrived; the error is a sentence, and the last word.
+    pub(crate) fn command(&mut self) -> Result<Option<Command>, String> {
+        self.decoder.next().map_err(|malformed| {
+            self.input = None;
+            self.decoder = Decoder::default();
+            format!("the worker sent something that is no command: {malformed}")
+        })
+    }
+
+    /// No command can come any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.input.is_none()
+    }
+
+    pub(crate) fn send(&mut self, event: &Event) {
+        event.encode(&mut self.pending);
+    }
+
+    pub(crate) fn send_output(&mut self, stream: Stream, at: Duration, bytes: &[u8]) {
+        protocol::encode_output(&mut self.pending, stream, at, bytes);
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.pending.len() < ROOM
+    }
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Writes as much as the worker takes without waiting.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let mut written = 0;
+        while written < self.pending.len() {
+            match self.output.write(&self.pending[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.pending.drain(..written);
+        Ok(())
+    }
+
+    /// Waits until the worker says or takes something, and no longer than `until`.
+    pub(crate) fn talk(&mut self, clock: &Clock, until: Duration) -> io::Result<()> {
+        self.talk_and_watch(clock, until, [None; 3]).map(|_| ())
+    }
+
+    /// [`Line::talk`] that also ends when one of `others` can be read, and says which can.
+    pub(crate) fn talk_and_watch(
+        &mut self,
+        clock: &Clock,
+        until: Duration,
+        [one, two, three]: [Option<BorrowedFd<'_>>; 3],
+    ) -> io::Result<[bool; 3]> {
+        let output = (!self.is_flushed()).then(|| self.output.as_fd());
+        let [input, output, one, two, three] = sys::poll(
+            [
+                Watched::Readable(self.input.as_ref().map(File::as_fd)),
+                Watched::Writable(output),
+                Watched::Readable(one),
+                Watched::Readable(two),
+                Watched::Readable(three),
+            ],
+            clock.wait(until),
+        )?;
+        if input {
+            self.receive()?;
+        }
+        if output {
+            self.flush()?;
+        }
+        Ok([one, two, three])
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let Some(input) = &mut self.input else { return Ok(()) };
+        let mut chunk = [0; CHUNK];
+        match input.read(&mut chunk) {
+            Ok(0) => self.input = None,
+            Ok(count) => self.decoder.push(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

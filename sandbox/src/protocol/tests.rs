@@ -1,0 +1,221 @@
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..40)
+}
+
+fn millis() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_millis)
+}
+
+fn micros() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_micros)
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    let texts = (bytes(), vec((bytes(), bytes()), 0..4), bytes(), bytes());
+    let times = (millis(), millis(), millis());
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
+    (texts, times, numbers).prop_map(
+        |((script, env, workdir, stdin), (timeout, grace, ttl), (log_head, log_tail, umask))| Run {
+            script,
+            env,
+            workdir,
+            stdin,
+            timeout,
+            grace,
+            ttl,
+            log_head,
+            log_tail,
+            umask,
+        },
+    )
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        run().prop_map(|run| Command::Run(Box::new(run))),
+        millis().prop_map(Command::Renew),
+        millis().prop_map(|grace| Command::Terminate { grace }),
+        Just(Command::Kill),
+    ]
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    let status =
+        prop_oneof![any::<u8>().prop_map(Status::Code), any::<u8>().prop_map(Status::Signal)];
+    let killed = prop::sample::select(vec![
+        None,
+        Some(Killed::TimedOut),
+        Some(Killed::Asked),
+        Some(Killed::LeaseExpired),
+    ]);
+    (status, killed, any::<u32>(), micros(), micros(), any::<u64>()).prop_map(
+        |(status, killed, oom_kills, cpu, wall, peak_memory)| Exit {
+            status,
+            killed,
+            oom_kills,
+            cpu,
+            wall,
+            peak_memory,
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let stream = prop::sample::select(vec![Stream::Stdout, Stream::Stderr]);
+    prop_oneof![
+        any::<u32>().prop_map(|version| Event::Ready { version }),
+        Just(Event::Started),
+        (stream, micros(), bytes()).prop_map(|(stream, at, bytes)| Event::Output {
+            stream,
+            at,
+            bytes
+        }),
+        (micros(), any::<u64>()).prop_map(|(at, bytes)| Event::Gap { at, bytes }),
+        (micros(), any::<String>()).prop_map(|(at, text)| Event::Note { at, text }),
+        exit().prop_map(Event::Exited),
+        any::<String>().prop_map(Event::Failed),
+    ]
+}
+
+fn encoded<M: Message>(messages: &[M]) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    for message in messages {
+        message.encode(&mut buffer);
+    }
+    buffer
+}
+
+/// Everything that a decoder gives back for these pieces, up to the first error.
+fn decoded<M: Message>(pieces: &[&[u8]]) -> Result<Vec<M>, Malformed> {
+    let mut decoder = Decoder::default();
+    let mut messages = Vec::new();
+    for piece in pieces {
+        decoder.push(piece);
+        while let Some(message) = decoder.next()? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
+fn survives_every_split<M>(messages: &[M]) -> Result<(), TestCaseError>
+where
+    M: Message + Clone + fmt::Debug + PartialEq,
+{
+    let bytes = encoded(messages);
+    for cut in 0..=bytes.len() {
+        let (left, right) = bytes.split_at(cut);
+        let decoded = decoded::<M>(&[left, right]);
+        prop_assert_eq!(decoded.as_deref(), Ok(messages), "cut at {}", cut);
+    }
+    let single: Vec<_> = bytes.chunks(1).collect();
+    let decoded = decoded::<M>(&single);
+    prop_assert_eq!(decoded.as_deref(), Ok(messages));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn commands_survive_every_split(commands in vec(command(), 1..4)) {
+        survives_every_split(&commands)?;
+    }
+
+    #[test]
+    fn events_survive_every_split(events in vec(event(), 1..4)) {
+        survives_every_split(&events)?;
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_or_mean_something(bytes in vec(any::<u8>(), 0..200)) {
+        // What can be read says the same when it is written again.
+        if let Ok(commands) = decoded::<Command>(&[&bytes]) {
+            let again = encoded(&commands);
+            prop_assert_eq!(&bytes[..again.len()], &again[..]);
+        }
+        let _ = decoded::<Event>(&[&bytes]);
+    }
+
+    #[test]
+    fn arbitrary_payloads_do_not_panic(kind in 0_u8..30, payload in vec(any::<u8>(), 0..120)) {
+        let _ = Command::decode(kind, &payload);
+        let _ = Event::decode(kind, &payload);
+    }
+}
+
+#[test]
+fn output_is_encoded_alike_with_and_without_an_event() {
+    let at = Duration::from_micros(12);
+    let event = Event::Output { stream: Stream::Stderr, at, bytes: b"x\n".to_vec() };
+    let mut direct = Vec::new();
+    encode_output(&mut direct, Stream::Stderr, at, b"x\n");
+    assert_eq!(direct, encoded(&[event]));
+}
+
+/// Workers and sandboxes of different builds meet: these bytes may not change
+/// without a new [`VERSION`].
+#[test]
+fn the_bytes_of_frames_are_fixed() {
+    let renew = encoded(&[Command::Renew(Duration::from_secs(1))]);
+    assert_eq!(renew, [2, 8, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0, b'\n']);
+    let output = Event::Output {
+        stream: Stream::Stdout,
+        at: Duration::from_micros(258),
+        bytes: b"hi".to_vec(),
+    };
+    assert_eq!(encoded(&[output]), [19, 10, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, b'h', b'i', b'\n']);
+    let exit = Exit {
+        status: Status::Signal(9),
+        killed: Some(Killed::LeaseExpired),
+        oom_kills: 1,
+        cpu: Duration::from_micros(2),
+        wall: Duration::from_micros(3),
+        peak_memory: 4,
+    };
+    let mut expected = vec![23, 35, 0, 0, 0, 1, 9, 3];
+    for number in 1_u64..=4 {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.push(b'\n');
+    assert_eq!(encoded(&[Event::Exited(exit)]), expected);
+}
+
+#[test]
+fn what_is_no_frame_is_named() {
+    let too_long = (MAX_PAYLOAD as u32 + 1).to_le_bytes();
+    let cases: [(&[u8], Malformed); 6] = [
+        (&[99, 0, 0, 0, 0, b'\n'], Malformed::UnknownKind(99)),
+        (&[KILL, too_long[0], too_long[1], too_long[2], too_long[3]], {
+            Malformed::TooLong(MAX_PAYLOAD as u32 + 1)
+        }),
+        (&[KILL, 0, 0, 0, 0, b'x'], Malformed::NoLineFeed),
+        (&[KILL, 1, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(KILL)),
+        (&[RENEW, 1, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(RENEW)),
+        (&[RUN, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(RUN)),
+    ];
+    for (bytes, error) in cases {
+        assert_eq!(decoded::<Command>(&[bytes]), Err(error));
+    }
+}
+
+#[test]
+fn a_run_does_not_show_what_may_be_secret() {
+    let secret = b"hunter2".to_vec();
+    let run = Run {
+        script: secret.clone(),
+        env: vec![(b"TOKEN".to_vec(), secret.clone())],
+        workdir: b"/work".to_vec(),
+        stdin: secret,
+        timeout: Duration::from_secs(7),
+        grace: Duration::ZERO,
+        ttl: Duration::ZERO,
+        log_head: 0,
+        log_tail: 0,
+        umask: 0o022,
+    };
+    let text = format!("{:?}", Command::Run(Box::new(run)));
+    assert_eq!(text, "Run(Run { timeout: 7s, ttl: 0ns, .. })");
+}

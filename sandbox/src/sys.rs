@@ -1,0 +1,216 @@
+//! The system calls that std does not offer. All the `unsafe` of this program,
+//! and no decision of it, is here.
+
+use std::{
+    ffi::CStr,
+    fs::File,
+    io::{self, Read},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd},
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    process::{Command, ExitStatus},
+    ptr,
+    time::Duration,
+};
+
+use libc::c_int;
+
+/// Signals have numbers up to here.
+const LAST_SIGNAL: c_int = 64;
+
+/// Of the kernel's signal masks, in bytes.
+const MASK_SIZE: usize = LAST_SIGNAL as usize / 8;
+
+/// After standard input, output and error.
+const FIRST_UNUSED: u32 = 3;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    Terminate = libc::SIGTERM as isize,
+    Kill = libc::SIGKILL as isize,
+    Continue = libc::SIGCONT as isize,
+}
+
+/// Out of the job's reach, deaf to signals, heir to its orphans, and with no
+/// descriptors but the first three.
+pub(crate) fn become_init() -> io::Result<()> {
+    // SAFETY: both options take plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) })?;
+    // SAFETY: as above. Nothing new for a PID 1.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })?;
+    // A runtime that leaks one would hand the job a way out (CVE-2024-21626). A kernel
+    // before 5.9 has no such call, and then it is the runtime's care alone.
+    // SAFETY: takes plain numbers; this program has opened nothing yet.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_UNUSED, u32::MAX, 0) };
+    // The start of every Rust program has set handlers for stack overflows.
+    default_signals();
+    // SAFETY: to ignore a signal calls no code. A reader that has gone is an error of `write`.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    Ok(())
+}
+
+/// By the system call: the C library refuses to touch the signals of its own,
+/// which a job can inherit ignored like any other.
+fn default_signals() {
+    // The kernel's `struct sigaction`, which is shorter: no handler, no flags, no mask.
+    let default = [0_u64; 8];
+    for signal in 1..=LAST_SIGNAL {
+        let old = ptr::null_mut::<u64>();
+        // SAFETY: the struct outlives the call, and the default disposition calls no code.
+        // For SIGKILL and SIGSTOP the call fails and changes nothing, as it should.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, MASK_SIZE) };
+    }
+}
+
+fn signals(wanted: &[c_int]) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set that it is given.
+    let mut set = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    };
+    for &signal in wanted {
+        // SAFETY: the set is initialised.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
+fn set_signal_mask(set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the set outlives the call, and the old one is not asked for.
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, set, ptr::null_mut()) }).map(|_| ())
+}
+
+/// A descriptor that becomes readable when a child has ended; see [`acknowledge`].
+pub(crate) fn watch_children() -> io::Result<File> {
+    let set = signals(&[libc::SIGCHLD]);
+    set_signal_mask(&set)?;
+    // SAFETY: the set outlives the call.
+    let fd = check(unsafe {
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    })?;
+    // SAFETY: the call has just made this descriptor, and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Makes [`watch_children`] wait for the next one.
+pub(crate) fn acknowledge(mut children: &File) -> io::Result<()> {
+    let mut signal = [0; size_of::<libc::signalfd_siginfo>()];
+    match children.read(&mut signal) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The shell gets a session, default signals and an empty mask: nothing of this program's.
+pub(crate) fn start_in_own_session(command: &mut Command) {
+    let prepare = || {
+        // SAFETY: takes nothing.
+        check(unsafe { libc::setsid() })?;
+        default_signals();
+        set_signal_mask(&signals(&[]))
+    };
+    // SAFETY: `prepare` runs between fork and exec. It only makes system calls
+    // that are async-signal-safe, and this program has one thread.
+    unsafe { command.pre_exec(prepare) };
+}
+
+pub(crate) fn set_umask(mask: u32) {
+    // SAFETY: takes a number and cannot fail.
+    unsafe { libc::umask(mask & 0o777) };
+}
+
+pub(crate) fn file_in_memory(name: &CStr) -> io::Result<File> {
+    // SAFETY: the name ends in a NUL and outlives the call.
+    let fd = check(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: the call has just made this descriptor, and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// To a process, to the group `-target`, or to all others when it is -1 and this is PID 1.
+/// That nobody is there (any more) is no error.
+pub(crate) fn kill(target: i32, signal: Signal) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::kill(target, signal as c_int) };
+}
+
+pub(crate) enum Reaped {
+    Child(i32, ExitStatus),
+    /// There are children, and none of them has ended.
+    NoneYet,
+    NoneLeft,
+}
+
+pub(crate) fn reap() -> Reaped {
+    let mut status = 0;
+    // SAFETY: the status is there for the call to write to.
+    match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+        0 => Reaped::NoneYet,
+        // With these arguments only ECHILD is possible.
+        ..0 => Reaped::NoneLeft,
+        pid => Reaped::Child(pid, ExitStatus::from_raw(status)),
+    }
+}
+
+/// User and system time of all children that were reaped, and of theirs.
+pub(crate) fn cpu_of_children() -> Duration {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the struct is there for the call to write to, and all zeros are a valid one.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let duration =
+        |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    duration(usage.ru_utime) + duration(usage.ru_stime)
+}
+
+/// Monotonic, and counts the time in which the machine was suspended.
+pub(crate) fn time_since_boot() -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct is there for the call to write to.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) })?;
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// Reads and writes on it return at once, whoever else has it.
+pub(crate) fn never_block(file: &impl AsFd) -> io::Result<()> {
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is borrowed, so it is open.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(|_| ())
+}
+
+/// What [`poll`] waits for; nothing, where there is no descriptor.
+pub(crate) enum Watched<'a> {
+    Readable(Option<BorrowedFd<'a>>),
+    Writable(Option<BorrowedFd<'a>>),
+}
+
+/// Waits until one is ready or broken, and says which are.
+pub(crate) fn poll<const N: usize>(
+    watched: [Watched<'_>; N],
+    timeout: Duration,
+) -> io::Result<[bool; N]> {
+    let mut fds = watched.map(|watched| {
+        let (fd, events) = match watched {
+            Watched::Readable(fd) => (fd, libc::POLLIN),
+            Watched::Writable(fd) => (fd, libc::POLLOUT),
+        };
+        // The kernel passes over negative descriptors.
+        libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events, revents: 0 }
+    });
+    let millis = c_int::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX);
+    // SAFETY: the array outlives the call and has as many entries as it is told.
+    match check(unsafe { libc::poll(fds.as_mut_ptr(), N as libc::nfds_t, millis) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(fds.map(|fd| fd.revents != 0)),
+    }
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,72 @@
+//! What the job used, by the container's cgroup (version 2 or 1).
+
+use std::{fs, path::Path};
+
+/// Where an engine shows a container its own cgroup.
+const CGROUP: &str = "/sys/fs/cgroup";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// In bytes; 0 where the kernel does not tell (version 2 does since Linux 5.19).
+    pub(crate) peak_memory: u64,
+    pub(crate) oom_kills: u32,
+}
+
+impl Usage {
+    pub(crate) fn read() -> Self {
+        Self::read_from(Path::new(CGROUP))
+    }
+
+    fn read_from(cgroup: &Path) -> Self {
+        let first = |files: [&str; 2]| {
+            files.iter().find_map(|file| fs::read_to_string(cgroup.join(file)).ok())
+        };
+        let peak = first(["memory.peak", "memory/memory.max_usage_in_bytes"]);
+        let events = first(["memory.events", "memory/memory.oom_control"]);
+        Self {
+            peak_memory: peak.and_then(|peak| peak.trim().parse().ok()).unwrap_or(0),
+            oom_kills: events.as_deref().and_then(oom_kills).unwrap_or(0),
+        }
+    }
+}
+
+fn oom_kills(events: &str) -> Option<u32> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(files: &[(&str, &str)]) -> Usage {
+        let cgroup = tempfile::tempdir().unwrap();
+        fs::create_dir(cgroup.path().join("memory")).unwrap();
+        for (name, text) in files {
+            fs::write(cgroup.path().join(name), text).unwrap();
+        }
+        Usage::read_from(cgroup.path())
+    }
+
+    #[test]
+    fn version_2() {
+        let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 9\n";
+        let usage = read(&[("memory.peak", "7340032\n"), ("memory.events", events)]);
+        assert_eq!(usage, Usage { peak_memory: 7_340_032, oom_kills: 2 });
+    }
+
+    #[test]
+    fn version_1() {
+        let usage = read(&[
+            ("memory/memory.max_usage_in_bytes", "4096\n"),
+            ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 1\n"),
+        ]);
+        assert_eq!(usage, Usage { peak_memory: 4096, oom_kills: 1 });
+    }
+
+    #[test]
+    fn nothing_to_read_and_nothing_that_makes_sense() {
+        assert_eq!(read(&[]), Usage::default());
+        let usage = read(&[("memory.peak", "max\n"), ("memory.events", "oom_kill many\n")]);
+        assert_eq!(usage, Usage::default());
+    }
+}

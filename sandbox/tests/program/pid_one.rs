@@ -1,0 +1,130 @@
+//! What only holds for a PID 1. Needs root, for a PID namespace.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command as Process, Stdio},
+};
+
+use orchestra_sandbox::protocol::{Command, Killed, Run, Status};
+
+use crate::harness::{HOUR, MILLISECOND, PROGRAM, Report, Sandbox, job};
+
+const UNSHARE: [&str; 4] = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/// Anybody but root, as in a container.
+const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+
+/// Whether there can be namespaces here. Says so when not, and fails where every test must run.
+fn is_possible() -> bool {
+    let possible = Process::new("unshare")
+        .args(UNSHARE)
+        .args(["setpriv", NOBODY[0], NOBODY[1], NOBODY[2], "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !possible {
+        println!("skipped: no PID namespace without root, unshare and setpriv");
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "nothing may be skipped");
+    }
+    possible
+}
+
+/// As PID 1 of a namespace and as nobody, from a folder that nobody can read.
+fn start(run: Run) -> Sandbox {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("sandbox");
+    fs::copy(PROGRAM, &program).unwrap();
+    let mut sandbox = Sandbox::spawn(
+        Process::new("unshare").args(UNSHARE).arg("setpriv").args(NOBODY).arg(program),
+    );
+    sandbox.read();
+    // It has started, so its file is not needed any more.
+    sandbox.event();
+    sandbox.send(&Command::Run(Box::new(run)));
+    sandbox
+}
+
+fn run(run: Run) -> Report {
+    start(run).finish()
+}
+
+/// So that no mistake here can reach the machine's own processes.
+const GUARD: &str = "[ $PPID = 1 ] || exit 99; ";
+
+#[test]
+fn the_job_cannot_end_or_stop_it() {
+    if !is_possible() {
+        return;
+    }
+    let signals = "for signal in KILL STOP TERM INT HUP QUIT ABRT SEGV SEGV BUS BUS CHLD PIPE ALRM \
+                   USR1 USR2 TSTP 35 64; do kill -$signal 1; done; echo alive; exit 3";
+    let report = run(job(&format!("{GUARD}{signals}")));
+    assert_eq!((report.text().as_str(), report.code), ("alive\n", 3));
+}
+
+#[test]
+fn a_job_that_kills_everything_kills_itself() {
+    if !is_possible() {
+        return;
+    }
+    // The kernel spares whoever asks for it.
+    let report = run(job(&format!("{GUARD}sleep 1000 & kill -9 -1; exit 4")));
+    assert_eq!((report.status(), report.exit().killed), (Status::Code(4), None));
+    let report = run(job(&format!("{GUARD}bash -c 'kill -9 -1'; exit 4")));
+    assert_eq!((report.status(), report.exit().killed), (Status::Signal(9), None));
+    assert_eq!(report.code, 137);
+}
+
+#[test]
+fn the_job_cannot_look_into_it() {
+    if !is_possible() {
+        return;
+    }
+    // The first to be looked at is a process like any other, and hides nothing.
+    let look = r#"
+        look() {
+            cat /proc/$1/environ >/dev/null; echo "environ $?"
+            readlink /proc/$1/exe >/dev/null; echo "exe $?"
+            ls /proc/$1/fd >/dev/null; echo "fd $?"
+            (exec 7<>/proc/$1/mem); echo "mem $?"
+            (echo >/proc/$1/fd/2); echo "write $?"
+        }
+        sleep 1000 2>/dev/null & look $! 2>/dev/null; echo; look 1 2>/dev/null; id -u"#;
+    let report = run(job(look));
+    assert_eq!(
+        report.text(),
+        "environ 0\nexe 0\nfd 0\nmem 0\nwrite 0\n\n\
+         environ 1\nexe 1\nfd 2\nmem 1\nwrite 1\n65534\n"
+    );
+}
+
+#[test]
+fn daemons_end_with_the_shell_and_with_their_grace() {
+    if !is_possible() {
+        return;
+    }
+    let daemon = "setsid nohup bash -c 'trap \"\" TERM; echo up; sleep 1000; sleep 1000' 2>&1 &";
+    // It holds the output open, and nobody waits for it.
+    let report = run(job(&format!("{daemon} read -t 1 x; exit 5")));
+    assert_eq!((report.status(), report.exit().killed), (Status::Code(5), None));
+
+    let mut sandbox = start(job(&format!("{daemon} sleep 1000; sleep 1000")));
+    sandbox.wait_for("up");
+    sandbox.send(&Command::Terminate { grace: 100 * MILLISECOND });
+    let report = sandbox.finish();
+    assert_eq!((report.status(), report.exit().killed), (Status::Signal(15), Some(Killed::Asked)));
+    assert_eq!(report.notes.len(), 2);
+}
+
+#[test]
+fn orphans_are_reaped_while_the_job_runs() {
+    if !is_possible() {
+        return;
+    }
+    // A zombie keeps its place in /proc until somebody waits for it.
+    let script = "pid=$(sh -c 'sleep 0 >/dev/null & echo $!'); \
+                  while [ -e /proc/$pid ]; do :; done; echo gone";
+    assert_eq!(run(Run { timeout: HOUR, ..job(script) }).text(), "gone\n");
+}
