@@ -1,16 +1,34 @@
-//! The job machine.
+//! What a job is, and the words of its machine. What each event does to it is
+//! in `machine.rs`.
 //!
 //! ```text
-//! submit -> Pending -> Assigned -> Running -> Finished(Completed | Failed | Cancelled)
-//!              ^          |           |
-//!              +--retry---+-----------+
+//!  submit           Claimed            Started
+//! --------> Pending --------> Assigned --------> Running
+//!           ^  ^  |               |                 |
+//!           |  |  |               +--------+--------+
+//!           |  |  |                        | Ended, or LeaseExpired: the attempt is lost
+//!           |  |  |                        v
+//!           |  +--|--- retry ------- how did it end? --- success ----------> Completed
+//!           |     |    a budget pays,      |  |
+//!           |     |    or handed back      |  +--- no budget pays --------> Failed
+//!           |     |                        |
+//!           |     |                        +--- cancel was asked for ------> Cancelled
+//!           |     +--- CancelRequested ------------------------------------> Cancelled
+//!           |
+//!           +--- RetryRequested, fresh budgets --- Completed | Failed | Cancelled
 //! ```
+//!
+//! * A held job (Assigned, Running) is not cancelled or deleted at once: its
+//!   lease notes the wish ([`Stop`]), its worker ends the attempt and reports it.
+//! * `DeleteRequested` takes a Pending or Finished job out of every picture.
+//! * An attempt begins with a claim and ends when the job leaves Assigned or Running.
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span, Usage, WorkerName,
+    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Span, Usage, WorkerName,
     worker::{LogEnd, LogHead},
 };
+use serde::{Deserialize, Serialize};
 
 use super::RetryPolicy;
 
@@ -29,6 +47,61 @@ pub struct Job {
     pub created_at: Timestamp,
     /// How much of the newest attempt's log is stored.
     pub log: LogHead,
+}
+
+impl Job {
+    /// A job as it is when it has just been submitted.
+    pub fn new(id: JobId, spec: JobSpec, now: Timestamp) -> Self {
+        Self {
+            id,
+            spec,
+            state: JobState::Pending { not_before: None, after: None },
+            attempts: 0,
+            retries: 0,
+            infra_retries: 0,
+            created_at: now,
+            log: LogHead::default(),
+        }
+    }
+
+    /// The state in the words of the API.
+    pub fn status(&self) -> JobStatus {
+        match &self.state {
+            JobState::Pending { .. } => JobStatus::Pending,
+            JobState::Assigned { .. } => JobStatus::Assigned,
+            JobState::Running { .. } => JobStatus::Running,
+            JobState::Finished { finish } => match &finish.outcome {
+                outcome if outcome.is_success() => JobStatus::Completed,
+                Outcome::Cancelled => JobStatus::Cancelled,
+                _ => JobStatus::Failed,
+            },
+        }
+    }
+
+    /// The right to its newest attempt, while somebody has it.
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            JobState::Assigned { lease } | JobState::Running { lease, .. } => Some(lease),
+            JobState::Pending { .. } | JobState::Finished { .. } => None,
+        }
+    }
+
+    /// How its newest attempt ended, once it has.
+    pub fn finish(&self) -> Option<&Finish> {
+        match &self.state {
+            JobState::Pending { after, .. } => after.as_ref(),
+            JobState::Finished { finish } => Some(finish),
+            JobState::Assigned { .. } | JobState::Running { .. } => None,
+        }
+    }
+
+    /// When its newest attempt's command began to run.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            JobState::Running { started_at, .. } => Some(*started_at),
+            _ => self.finish()?.started_at,
+        }
+    }
 }
 
 /// Each variant holds what is known in it and nothing else.
@@ -72,7 +145,8 @@ pub enum Stop {
     Delete,
 }
 
-/// How an attempt ended.
+/// How an attempt ended. In a finished job the outcome is the job's: `Cancelled`
+/// when it was cancelled, whatever its last attempt met with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finish {
     /// `None` when the job was cancelled before any attempt.
@@ -85,7 +159,7 @@ pub struct Finish {
 }
 
 /// The last bytes of an attempt's output, as the Job shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
     pub output: String,
     pub error: String,

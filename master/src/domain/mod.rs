@@ -2,6 +2,7 @@
 //! (`now` is an argument), no randomness (the jitter is one too).
 
 mod job;
+mod machine;
 mod retry;
 
 #[cfg(test)]
@@ -10,4 +11,5 @@ mod tests;
 pub use job::{
     Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
 };
+pub use machine::apply;
 pub use retry::RetryPolicy;

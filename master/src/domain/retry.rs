@@ -1,5 +1,7 @@
 //! When a failed attempt is tried again.
 
+use std::time::Duration;
+
 use orchestra_contracts::Span;
 
 /// The operator's rules for retries. Backoff is exponential with full jitter.
@@ -16,5 +18,16 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self { base: Span::from_secs(1), max: Span::from_secs(60), infra_budget: 5 }
+    }
+}
+
+impl RetryPolicy {
+    /// How long to wait before the next try when `used` retries were made
+    /// already: the jitter's part (0.0 to 1.0) of a time that doubles up to `max`.
+    pub fn wait(&self, used: u32, jitter: f64) -> Span {
+        let factor = 2_u32.checked_pow(used).unwrap_or(u32::MAX);
+        let longest = self.base.0.saturating_mul(factor).min(self.max.0);
+        let part = longest.as_secs_f64() * jitter.clamp(0.0, 1.0);
+        Span(Duration::try_from_secs_f64(part).unwrap_or(longest).min(longest))
     }
 }

@@ -4,6 +4,13 @@
 //! its call returns. Adapters batch: calls that wait at the same time share one
 //! transaction.
 
+mod errors;
+mod open;
+mod placement;
+mod rows;
+mod sql;
+mod sqlite;
+
 use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
@@ -15,6 +22,9 @@ use orchestra_contracts::{
 };
 
 use crate::domain::{Effects, Job, JobEvent, Proof, Refusal, Rules};
+
+pub use open::open;
+pub use sqlite::SqliteStore;
 
 /// The database behind a master. Lookups answer `None` for what does not exist.
 #[async_trait]
@@ -209,7 +219,7 @@ pub struct WorkerRecord {
 }
 
 /// Why the database did not do it. Its text fits "the database cannot be used: {error}".
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// It may work again later: locked, disk full, read-only, gone.
     #[error("{reason}; {hint}")]

@@ -1,0 +1,270 @@
+//! What each event does to a job. Drawn in `job.rs`.
+
+use jiff::Timestamp;
+use orchestra_contracts::{
+    Blame, JobStatus, LeaseToken, Outcome, Span, Usage, WorkerName,
+    worker::{LogEnd, LogHead},
+};
+
+use super::{
+    Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
+};
+
+/// The one way in which a job changes.
+pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
+    match event {
+        JobEvent::Claimed { worker, token, ttl } => claim(job, worker, token, ttl, rules.now),
+        JobEvent::Started { proof } => start(job, &proof, rules.now),
+        JobEvent::Ended { proof, outcome, usage, log, tail } => {
+            end(job, &proof, Report { outcome, usage, log, tail }, rules)
+        }
+        JobEvent::LeaseExpired => expire(job, rules),
+        JobEvent::CancelRequested => cancel(job, rules.now),
+        JobEvent::DeleteRequested => delete(job),
+        JobEvent::RetryRequested => retry(job),
+    }
+}
+
+fn claim(job: &Job, worker: WorkerName, token: LeaseToken, ttl: Span, now: Timestamp) -> Verdict {
+    match &job.state {
+        JobState::Pending { not_before, .. } if not_before.is_some_and(|time| time > now) => {
+            return illegal("waiting for its next try");
+        }
+        JobState::Pending { .. } => {}
+        _ => return illegal(already(job)),
+    }
+    let lease =
+        Lease { worker, token, claimed_at: now, expires_at: later(now, ttl), stop: Stop::No };
+    let next = Job {
+        state: JobState::Assigned { lease },
+        attempts: job.attempts + 1,
+        log: LogHead::default(),
+        ..job.clone()
+    };
+    moved(next, Effects { attempt_begins: true, ..Effects::default() })
+}
+
+fn start(job: &Job, proof: &Proof, now: Timestamp) -> Verdict {
+    match (&job.state, proven_lease(job, proof)) {
+        (JobState::Running { .. }, Some(_)) => Verdict::AlreadyTrue,
+        (_, Some(lease)) => {
+            let state = JobState::Running { lease: lease.clone(), started_at: now };
+            moved(Job { state, ..job.clone() }, Effects::default())
+        }
+        (_, None) => Verdict::Refused(Refusal::LeaseLost),
+    }
+}
+
+/// What a worker says of an attempt's end.
+struct Report {
+    outcome: Outcome,
+    usage: Option<Usage>,
+    log: Option<LogEnd>,
+    tail: Option<Tail>,
+}
+
+fn end(job: &Job, proof: &Proof, report: Report, rules: &Rules) -> Verdict {
+    let Some(lease) = proven_lease(job, proof) else {
+        return if was_reported(job, proof, &report.outcome) {
+            Verdict::AlreadyTrue
+        } else {
+            Verdict::Refused(Refusal::LeaseLost)
+        };
+    };
+    let stored = LogEnd { offset: job.log.offset, crc32: job.log.crc32 };
+    if report.log.is_some_and(|log| log != stored) {
+        return Verdict::Refused(Refusal::LogIncomplete(job.log));
+    }
+    // A worker made of curl may report the end without having reported the start.
+    let started_at =
+        job.started_at().or_else(|| has_run(&report.outcome).then_some(lease.claimed_at));
+    let finish = Finish {
+        worker: Some(lease.worker.clone()),
+        outcome: report.outcome,
+        usage: report.usage,
+        started_at,
+        finished_at: rules.now,
+        tail: report.tail,
+    };
+    settle(job, lease.stop, finish, rules)
+}
+
+fn expire(job: &Job, rules: &Rules) -> Verdict {
+    match job.lease() {
+        Some(lease) if lease.expires_at <= rules.now => {
+            let finish = Finish {
+                worker: Some(lease.worker.clone()),
+                outcome: Outcome::Lost,
+                usage: None,
+                started_at: job.started_at(),
+                finished_at: rules.now,
+                tail: None,
+            };
+            settle(job, lease.stop, finish, rules)
+        }
+        _ => Verdict::AlreadyTrue,
+    }
+}
+
+/// The newest attempt ended so: what becomes of the job?
+fn settle(job: &Job, stop: Stop, finish: Finish, rules: &Rules) -> Verdict {
+    let mut next = job.clone();
+    let mut effects = Effects { attempt_ended: Some(finish.clone()), ..Effects::default() };
+    next.state = match stop {
+        Stop::No => match next_try(&mut next, &finish.outcome, rules) {
+            Try::Again { not_before } => {
+                effects.claimable = true;
+                JobState::Pending { not_before, after: Some(finish) }
+            }
+            Try::NoMore => JobState::Finished { finish },
+        },
+        Stop::Cancel if was_cut_short(&finish.outcome) => {
+            JobState::Finished { finish: Finish { outcome: Outcome::Cancelled, ..finish } }
+        }
+        // A command that came to its own end before the kill reached it keeps its result.
+        Stop::Cancel => JobState::Finished { finish },
+        Stop::Delete => {
+            effects.delete = true;
+            JobState::Finished { finish }
+        }
+    };
+    moved(next, effects)
+}
+
+enum Try {
+    Again { not_before: Option<Timestamp> },
+    NoMore,
+}
+
+/// Whether a budget pays for another try, and takes it from there.
+fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
+    let (used, budget) = match outcome.blame() {
+        // Nothing went wrong, so no budget pays and nothing is waited for. There
+        // is no bound either: each hand-back is one worker's orderly goodbye.
+        _ if *outcome == Outcome::HandedBack => return Try::Again { not_before: None },
+        Blame::Nobody => return Try::NoMore,
+        Blame::Command => (&mut job.retries, job.spec.max_retries),
+        Blame::Infrastructure => (&mut job.infra_retries, rules.retry.infra_budget),
+    };
+    if *used >= budget {
+        return Try::NoMore;
+    }
+    let wait = rules.retry.wait(*used, rules.jitter);
+    *used += 1;
+    Try::Again { not_before: Some(later(rules.now, wait)) }
+}
+
+fn cancel(job: &Job, now: Timestamp) -> Verdict {
+    match (&job.state, job.lease()) {
+        (_, Some(lease)) if lease.stop == Stop::No => stopping(job, lease, Stop::Cancel),
+        (_, Some(_)) => Verdict::AlreadyTrue,
+        (JobState::Pending { after, .. }, None) => {
+            let finish = Finish {
+                worker: after.as_ref().and_then(|finish| finish.worker.clone()),
+                outcome: Outcome::Cancelled,
+                usage: after.as_ref().and_then(|finish| finish.usage),
+                started_at: after.as_ref().and_then(|finish| finish.started_at),
+                finished_at: now,
+                tail: after.as_ref().and_then(|finish| finish.tail.clone()),
+            };
+            moved(Job { state: JobState::Finished { finish }, ..job.clone() }, Effects::default())
+        }
+        _ if job.status() == JobStatus::Cancelled => Verdict::AlreadyTrue,
+        _ => illegal(already(job)),
+    }
+}
+
+fn delete(job: &Job) -> Verdict {
+    match job.lease() {
+        None => moved(job.clone(), Effects { delete: true, ..Effects::default() }),
+        Some(lease) if lease.stop == Stop::Delete => Verdict::AlreadyTrue,
+        Some(lease) => stopping(job, lease, Stop::Delete),
+    }
+}
+
+fn retry(job: &Job) -> Verdict {
+    let JobState::Finished { finish } = &job.state else {
+        return illegal(match job.status() {
+            JobStatus::Pending => "still pending",
+            JobStatus::Assigned => "still assigned to a worker",
+            _ => "still running",
+        });
+    };
+    // A job that was cancelled before its first attempt has no attempt to remember.
+    let after = (job.attempts > 0).then(|| finish.clone());
+    let state = JobState::Pending { not_before: None, after };
+    let next = Job { state, retries: 0, infra_retries: 0, ..job.clone() };
+    moved(next, Effects { claimable: true, ..Effects::default() })
+}
+
+fn stopping(job: &Job, lease: &Lease, stop: Stop) -> Verdict {
+    let lease = Lease { stop, ..lease.clone() };
+    let state = match &job.state {
+        JobState::Running { started_at, .. } => {
+            JobState::Running { lease, started_at: *started_at }
+        }
+        _ => JobState::Assigned { lease },
+    };
+    let effects = Effects { stop_worker: true, ..Effects::default() };
+    moved(Job { state, ..job.clone() }, effects)
+}
+
+/// The job's lease, if the proof is of it.
+fn proven_lease<'a>(job: &'a Job, proof: &Proof) -> Option<&'a Lease> {
+    job.lease().filter(|lease| {
+        lease.worker == proof.worker && lease.token == proof.token && names_newest(job, proof)
+    })
+}
+
+/// Whether this end of the newest attempt was accepted before: the worker asks
+/// again because our answer was lost.
+fn was_reported(job: &Job, proof: &Proof, outcome: &Outcome) -> bool {
+    names_newest(job, proof)
+        && job.finish().is_some_and(|finish| {
+            finish.worker.as_ref() == Some(&proof.worker)
+                && (finish.outcome == *outcome
+                    || (finish.outcome == Outcome::Cancelled && was_cut_short(outcome)))
+        })
+}
+
+fn names_newest(job: &Job, proof: &Proof) -> bool {
+    proof.attempt.is_none_or(|attempt| attempt.0 == job.attempts)
+}
+
+/// Whether the command came to an end of its own.
+fn has_run(outcome: &Outcome) -> bool {
+    outcome.is_success() || outcome.blame() == Blame::Command
+}
+
+/// Whether it was stopped, or never begun, without a result of its own.
+fn was_cut_short(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Cancelled || outcome.blame() == Blame::Infrastructure
+}
+
+fn already(job: &Job) -> &'static str {
+    match job.status() {
+        JobStatus::Pending => "already pending",
+        JobStatus::Assigned => "already assigned to a worker",
+        JobStatus::Running => "already running",
+        JobStatus::Completed => "already completed",
+        JobStatus::Failed => "already failed",
+        JobStatus::Cancelled => "already cancelled",
+    }
+}
+
+/// Whole milliseconds, as the database keeps them; saturating at the end of time.
+fn later(now: Timestamp, span: Span) -> Timestamp {
+    Timestamp::from_millisecond(now.as_millisecond().saturating_add(span.as_millis()))
+        .unwrap_or(LAST)
+}
+
+/// The last whole millisecond that a timestamp can name.
+const LAST: Timestamp = Timestamp::constant(253_402_207_200, 999_000_000);
+
+fn moved(job: Job, effects: Effects) -> Verdict {
+    Verdict::Moved(Box::new(job), effects)
+}
+
+fn illegal(reason: &'static str) -> Verdict {
+    Verdict::Refused(Refusal::IllegalStep(reason))
+}

@@ -1,0 +1,54 @@
+//! What a database's own errors mean to those who run it.
+
+use super::StoreError;
+
+// https://www.sqlite.org/rescode.html: the low byte is the primary code.
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const READONLY: i32 = 8;
+const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const NOTADB: i32 = 26;
+
+/// What to do with a file that SQLite cannot read.
+pub(super) const DAMAGED: &str =
+    "restore it from a backup, or move it and its -wal file away to begin with an empty one";
+const DEFECT: &str = "this is a defect of Orchestra: please report it";
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let unavailable = |hint| Self::Unavailable { reason: reason(&error), hint };
+        match &error {
+            sqlx::Error::PoolTimedOut => unavailable("all its connections are busy; try again"),
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                unavailable("the master is shutting down; try again when it is back")
+            }
+            sqlx::Error::Io(_) => unavailable("look at its disk"),
+            sqlx::Error::Database(_) => match sqlite_code(&error) {
+                Some(BUSY | LOCKED) => unavailable("another program holds the database; close it"),
+                Some(READONLY) => unavailable("make its file and folder writable"),
+                Some(IOERR) => unavailable("look at its disk and the kernel's log"),
+                Some(FULL) => unavailable("make room on its disk"),
+                Some(CANTOPEN) => unavailable("its folder must exist and be writable"),
+                Some(CORRUPT | NOTADB) => Self::Unusable { reason: reason(&error), hint: DAMAGED },
+                _ => unavailable(DEFECT),
+            },
+            _ => unavailable(DEFECT),
+        }
+    }
+}
+
+/// The database's own words, without sqlx's around them.
+fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        error => error.to_string(),
+    }
+}
+
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}

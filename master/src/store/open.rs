@@ -1,0 +1,35 @@
+//! Which adapter a database URL asks for.
+
+use std::sync::Arc;
+
+use super::{SqliteStore, Store, StoreError};
+
+/// Opens the database that `url` names, and creates it where it does not exist.
+///
+/// `sqlite:///var/lib/orchestra.db` is an absolute path, `sqlite:data/orchestra.db`
+/// one relative to the working directory.
+///
+/// # Errors
+/// [`StoreError::Unusable`] says what is wrong with the URL or the file.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    match url.split_once(':') {
+        Some(("sqlite", rest)) => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            if path.is_empty() || path.starts_with(':') || path.contains('?') {
+                return Err(StoreError::Unusable {
+                    reason: format!("{url:?} does not name a file"),
+                    hint: "write sqlite:///absolute/path.db or sqlite:relative/path.db, nothing more",
+                });
+            }
+            Ok(Arc::new(SqliteStore::open(path).await?))
+        }
+        // The rest of a URL may hold a password: it is not repeated.
+        scheme => Err(StoreError::Unusable {
+            reason: match scheme {
+                Some((scheme, _)) => format!("there is no database of the kind {scheme:?}"),
+                None => format!("{url:?} is not a database URL"),
+            },
+            hint: "the kinds are: sqlite, as in sqlite:///absolute/path.db",
+        }),
+    }
+}

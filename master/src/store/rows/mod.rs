@@ -1,0 +1,65 @@
+//! The rows of the tables, alike for every adapter, and their way into the
+//! types of the domain and back.
+//!
+//! What is read becomes a [`StoreError::Corrupt`] where it is not what the code
+//! writes. What is written travels as JSON, many rows in one parameter.
+
+mod attempt;
+mod job;
+mod log;
+mod worker;
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::StoreError;
+
+pub(super) use attempt::{AttemptRow, AttemptWrite};
+pub(super) use job::{JobGuard, JobRow, JobWrite};
+pub(super) use log::{ChunkRow, HeadRow};
+pub(super) use worker::WorkerRow;
+
+/// Where a value was read, for the sentence that says that it cannot be.
+#[derive(Clone, Copy)]
+struct Place {
+    table: &'static str,
+    id: i64,
+}
+
+impl Place {
+    fn corrupt(self, reason: impl ToString) -> StoreError {
+        StoreError::Corrupt { table: self.table, id: self.id, reason: reason.to_string() }
+    }
+
+    fn missing(self, column: &str) -> StoreError {
+        self.corrupt(format!("{column} is missing"))
+    }
+
+    fn time(self, millis: i64) -> Result<Timestamp, StoreError> {
+        Timestamp::from_millisecond(millis).map_err(|error| self.corrupt(error))
+    }
+
+    fn time_if(self, millis: Option<i64>) -> Result<Option<Timestamp>, StoreError> {
+        millis.map(|millis| self.time(millis)).transpose()
+    }
+
+    fn json<T: DeserializeOwned>(self, text: &str) -> Result<T, StoreError> {
+        serde_json::from_str(text).map_err(|error| self.corrupt(error))
+    }
+
+    fn json_if<T: DeserializeOwned>(self, text: Option<&str>) -> Result<Option<T>, StoreError> {
+        text.map(|text| self.json(text)).transpose()
+    }
+
+    fn word<T: std::str::FromStr>(self, text: &str) -> Result<T, StoreError>
+    where
+        T::Err: ToString,
+    {
+        text.parse().map_err(|error: T::Err| self.corrupt(error.to_string()))
+    }
+}
+
+/// Our own types as JSON text.
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own types have string keys and finite numbers")
+}

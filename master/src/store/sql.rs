@@ -1,0 +1,59 @@
+//! Statements that every adapter shares, word for word.
+
+/// Selects jobs with what their newest attempt knows, as
+/// [`JobRow`](super::rows::JobRow)s. `$from` brings in `job AS j`.
+macro_rules! select_jobs {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "SELECT j.id, j.spec, j.status, j.created_at, j.not_before, j.attempts, j.retries,
+                    j.infra_retries, j.worker, j.token, j.expires_at, j.stop, j.outcome,
+                    j.finished_at, a.claim_request, a.claimed_at, a.started_at, a.usage, a.tail,
+                    coalesce(a.log_offset, 0) AS log_offset,
+                    coalesce(a.log_output, 0) AS log_output,
+                    coalesce(a.log_gap, 0) AS log_gap,
+                    coalesce(a.log_crc32, 0) AS log_crc32 ",
+            $from,
+            " LEFT JOIN attempt AS a ON a.job_id = j.id AND a.number = j.attempts ",
+            $rest
+        )
+    };
+}
+pub(super) use select_jobs;
+
+pub(super) const JOB: &str = select_jobs!("FROM job AS j", "WHERE j.id = $1");
+
+/// The caller adds conditions, order and limit.
+pub(super) const JOBS: &str = select_jobs!("FROM job AS j", "WHERE true");
+
+pub(super) const ATTEMPTS: &str = "
+    SELECT number, worker, claimed_at, started_at, ended_at, outcome, usage, log_output
+    FROM attempt WHERE job_id = $1 ORDER BY number";
+
+pub(super) const LOG_HEAD: &str = "
+    SELECT log_offset, log_output, log_gap, log_crc32
+    FROM attempt WHERE job_id = $1 AND number = $2";
+
+/// Chunks that begin between $3 and $4, or that contain $3.
+macro_rules! log_chunks {
+    ($order:literal) => {
+        concat!(
+            "SELECT log_offset, stdout, stderr, system, frames FROM log_chunk
+             WHERE job_id = $1 AND attempt = $2 AND log_offset < $4
+               AND log_offset >= coalesce(
+                   (SELECT max(log_offset) FROM log_chunk
+                    WHERE job_id = $1 AND attempt = $2 AND log_offset <= $3), 0)
+               AND log_offset + length(frames) > $3
+             ORDER BY log_offset ",
+            $order,
+            " LIMIT $5"
+        )
+    };
+}
+pub(super) const LOG_CHUNKS: &str = log_chunks!("ASC");
+pub(super) const LOG_CHUNKS_BACKWARDS: &str = log_chunks!("DESC");
+
+pub(super) const WORKERS: &str =
+    "SELECT name, registration, registered_at, seen_at FROM worker ORDER BY name";
+
+pub(super) const HELD_JOBS: &str =
+    "SELECT worker, id FROM job WHERE expires_at IS NOT NULL ORDER BY worker, id";

@@ -1,0 +1,94 @@
+//! Events for jobs by name, and for those whose lease ran out.
+
+use orchestra_contracts::JobId;
+use sqlx::SqliteConnection;
+
+use super::{batch::Verb, ledger::Ledger};
+use crate::{
+    domain::{JobEvent, Rules},
+    store::{Applied, StoreError},
+};
+
+const EXPIRED: &str = "SELECT id FROM job WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
+
+/// Applies one event to one job.
+pub(super) struct Apply {
+    pub(super) id: JobId,
+    pub(super) event: JobEvent,
+    pub(super) rules: Rules,
+}
+
+impl Verb for Apply {
+    type Answer = Option<Applied>;
+
+    async fn run(
+        connection: &mut SqliteConnection,
+        calls: &[Self],
+    ) -> Result<Vec<Option<Applied>>, StoreError> {
+        let mut ledger = Ledger::load(connection, calls.iter().map(|call| call.id)).await?;
+        let answers = calls
+            .iter()
+            .map(|call| ledger.apply(call.id, call.event.clone(), &call.rules))
+            .collect();
+        ledger.save(connection).await?;
+        Ok(answers)
+    }
+
+    fn weight(&self) -> usize {
+        match &self.event {
+            JobEvent::Ended { tail: Some(tail), .. } => tail.output.len() + tail.error.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Takes jobs back from workers that stopped answering.
+pub(super) struct Expire {
+    pub(super) rules: Rules,
+    pub(super) limit: u32,
+}
+
+impl Verb for Expire {
+    type Answer = Vec<Applied>;
+
+    /// One after the other: upkeep asks for it alone, and rarely.
+    async fn run(
+        connection: &mut SqliteConnection,
+        calls: &[Self],
+    ) -> Result<Vec<Vec<Applied>>, StoreError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for call in calls {
+            answers.push(call.expire(connection).await?);
+        }
+        Ok(answers)
+    }
+}
+
+impl Expire {
+    async fn expire(&self, connection: &mut SqliteConnection) -> Result<Vec<Applied>, StoreError> {
+        let ids: Vec<i64> = sqlx::query_scalar(EXPIRED)
+            .bind(self.rules.now.as_millisecond())
+            .bind(i64::from(self.limit))
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut ledger = Ledger::load(connection, ids.iter().copied().map(JobId)).await?;
+        let expired = ids
+            .into_iter()
+            .filter_map(|id| {
+                let rules = Rules { jitter: spread(self.rules.jitter, id), ..self.rules };
+                ledger.apply(JobId(id), JobEvent::LeaseExpired, &rules)
+            })
+            .collect();
+        ledger.save(connection).await?;
+        Ok(expired)
+    }
+}
+
+/// The jobs of a lost worker must not all come back at one moment: multiples of
+/// the golden ratio fall evenly between 0 and 1.
+fn spread(jitter: f64, id: i64) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    // Few bits suffice, and they survive the multiplication.
+    let step = f64::from(id as u16);
+    (jitter + step * GOLDEN).fract()
+}

@@ -1,0 +1,158 @@
+//! What waits for one transaction, sorted by kind, so that each kind takes as
+//! few statements as one call would.
+
+use sqlx::SqliteConnection;
+use tokio::sync::oneshot;
+
+use super::{
+    apply::{Apply, Expire},
+    claim::ClaimRound,
+    insert::Insert,
+    renew::Renew,
+    workers::Register,
+};
+use crate::store::{LogAppend, StoreError};
+
+/// A kind of write.
+pub(super) trait Verb: Sized + Send + Sync + 'static {
+    type Answer: Send;
+
+    /// Does all `calls` within the transaction that is open, and answers in their order.
+    fn run(
+        connection: &mut SqliteConnection,
+        calls: &[Self],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
+
+    /// About how many bytes it brings along.
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+type Reply<V> = oneshot::Sender<Result<<V as Verb>::Answer, StoreError>>;
+
+/// A write and who waits for it.
+pub(super) struct Call<V: Verb> {
+    pub(super) verb: V,
+    pub(super) reply: Reply<V>,
+}
+
+/// All calls of one kind.
+struct Group<V: Verb> {
+    verbs: Vec<V>,
+    replies: Vec<Reply<V>>,
+    answers: Vec<V::Answer>,
+}
+
+impl<V: Verb> Default for Group<V> {
+    fn default() -> Self {
+        Self { verbs: Vec::new(), replies: Vec::new(), answers: Vec::new() }
+    }
+}
+
+impl<V: Verb> Group<V> {
+    fn push(&mut self, call: Call<V>) {
+        self.verbs.push(call.verb);
+        self.replies.push(call.reply);
+    }
+
+    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        if !self.verbs.is_empty() {
+            self.answers = V::run(connection, &self.verbs).await?;
+        }
+        Ok(())
+    }
+
+    // Whoever has stopped waiting meanwhile gets no answer; that is all right.
+    fn answer(self) {
+        for (reply, answer) in self.replies.into_iter().zip(self.answers) {
+            let _ = reply.send(Ok(answer));
+        }
+    }
+
+    fn fail(self, error: &StoreError) {
+        for reply in self.replies {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
+    fn into_calls(self) -> impl Iterator<Item = Call<V>> {
+        self.verbs.into_iter().zip(self.replies).map(|(verb, reply)| Call { verb, reply })
+    }
+}
+
+/// Names the kinds, in the order in which a transaction does them: what was
+/// asked for first must not be overtaken by what usually follows it. A log is
+/// stored before its attempt ends, a job inserted before somebody claims it.
+macro_rules! kinds {
+    ($($group:ident: $verb:ident),+ $(,)?) => {
+        /// One call of any kind.
+        pub(super) enum Request {
+            $($verb(Call<$verb>),)+
+        }
+
+        $(impl From<Call<$verb>> for Request {
+            fn from(call: Call<$verb>) -> Self {
+                Self::$verb(call)
+            }
+        })+
+
+        impl Request {
+            pub(super) fn weight(&self) -> usize {
+                match self { $(Self::$verb(call) => call.verb.weight(),)+ }
+            }
+
+            /// Whether nobody waits for it any more.
+            pub(super) fn is_abandoned(&self) -> bool {
+                match self { $(Self::$verb(call) => call.reply.is_closed(),)+ }
+            }
+        }
+
+        /// The calls of one transaction.
+        #[derive(Default)]
+        pub(super) struct Batch {
+            $($group: Group<$verb>,)+
+        }
+
+        impl Batch {
+            pub(super) fn push(&mut self, request: Request) {
+                match request { $(Request::$verb(call) => self.$group.push(call),)+ }
+            }
+
+            pub(super) fn len(&self) -> usize {
+                0 $(+ self.$group.verbs.len())+
+            }
+
+            pub(super) async fn run(
+                &mut self,
+                connection: &mut SqliteConnection,
+            ) -> Result<(), StoreError> {
+                $(self.$group.run(connection).await?;)+
+                Ok(())
+            }
+
+            /// Gives every caller its answer; only after the commit.
+            pub(super) fn answer(self) {
+                $(self.$group.answer();)+
+            }
+
+            pub(super) fn fail(self, error: &StoreError) {
+                $(self.$group.fail(error);)+
+            }
+
+            pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {
+                std::iter::empty()$(.chain(self.$group.into_calls().map(Request::from)))+
+            }
+        }
+    };
+}
+
+kinds! {
+    register: Register,
+    inserts: Insert,
+    appends: LogAppend,
+    renewals: Renew,
+    events: Apply,
+    expiries: Expire,
+    claims: ClaimRound,
+}

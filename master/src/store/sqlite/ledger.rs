@@ -1,0 +1,177 @@
+//! The jobs that one batch changes: read once, moved in memory by the machine,
+//! written once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use orchestra_contracts::JobId;
+use serde::Serialize;
+use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
+
+use crate::{
+    domain::{self, Effects, Job, JobEvent, Rules, Verdict},
+    store::{
+        Applied, StoreError,
+        rows::{AttemptWrite, JobGuard, JobRow, JobWrite, to_json},
+        sql::select_jobs,
+    },
+};
+
+const LOAD: &str = select_jobs!("FROM json_each($1) AS r JOIN job AS j ON j.id = r.value", "");
+
+/// Repeats status and token of the row as it was read.
+const UPDATE_JOBS: &str = "
+    UPDATE job SET
+        status = r.value->>'status',
+        not_before = r.value->>'not_before',
+        attempts = r.value->>'attempts',
+        retries = r.value->>'retries',
+        infra_retries = r.value->>'infra_retries',
+        worker = r.value->>'worker',
+        token = r.value->>'token',
+        expires_at = r.value->>'expires_at',
+        stop = r.value->>'stop',
+        outcome = r.value->>'outcome',
+        finished_at = r.value->>'finished_at'
+    FROM json_each($1) AS r
+    WHERE job.id = r.value->>'id'
+      AND job.status = r.value->>'was'
+      AND job.token IS NOT DISTINCT FROM r.value->>'was_token'";
+
+/// Adds those that begin, updates those that go on: under their token, until they have ended.
+const WRITE_ATTEMPTS: &str = "
+    INSERT INTO attempt (job_id, number, worker, token, claim_request, claimed_at, started_at,
+                         ended_at, outcome, usage, tail)
+    SELECT r.value->>'job_id', r.value->>'number', r.value->>'worker', r.value->>'token',
+           r.value->>'claim_request', r.value->>'claimed_at', r.value->>'started_at',
+           r.value->>'ended_at', r.value->>'outcome', r.value->>'usage', r.value->>'tail'
+    FROM json_each($1) AS r WHERE true
+    ON CONFLICT (job_id, number) DO UPDATE SET
+        started_at = excluded.started_at, ended_at = excluded.ended_at,
+        outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail
+    WHERE attempt.token = excluded.token AND attempt.ended_at IS NULL";
+
+const DELETE_JOBS: &str = "
+    DELETE FROM job WHERE id IN (
+        SELECT j.id FROM json_each($1) AS r JOIN job AS j ON j.id = r.value->>'id'
+        WHERE j.status = r.value->>'was' AND j.token IS NOT DISTINCT FROM r.value->>'was_token')";
+
+pub(super) struct Ledger {
+    entries: HashMap<JobId, Entry>,
+    /// By job and number.
+    attempts: BTreeMap<(JobId, u32), AttemptWrite>,
+}
+
+struct Entry {
+    /// The row as it was read.
+    guard: JobGuard,
+    job: Job,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Unchanged,
+    Changed,
+    Deleted,
+}
+
+impl Ledger {
+    /// Reads the jobs with these ids, where they exist.
+    pub(super) async fn load(
+        connection: &mut SqliteConnection,
+        ids: impl Iterator<Item = JobId>,
+    ) -> Result<Self, StoreError> {
+        let mut ids: Vec<JobId> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows: Vec<JobRow> =
+            sqlx::query_as(LOAD).bind(to_json(&ids)).fetch_all(connection).await?;
+        let jobs: Result<Vec<Job>, StoreError> = rows.into_iter().map(Job::try_from).collect();
+        Ok(Self::of(jobs?))
+    }
+
+    /// For jobs that were read in the transaction already.
+    pub(super) fn of(jobs: impl IntoIterator<Item = Job>) -> Self {
+        let entry =
+            |job: Job| (job.id, Entry { guard: JobGuard::of(&job), job, fate: Fate::Unchanged });
+        Self { entries: jobs.into_iter().map(entry).collect(), attempts: BTreeMap::new() }
+    }
+
+    /// Lets the machine move one job; `None` when there is no such job (any more).
+    pub(super) fn apply(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Applied> {
+        let entry = self.entries.get_mut(&id).filter(|entry| entry.fate != Fate::Deleted)?;
+        let (next, effects) = match domain::apply(&entry.job, event, rules) {
+            Verdict::Moved(next, effects) => (*next, effects),
+            Verdict::AlreadyTrue => {
+                return Some(Applied { job: entry.job.clone(), result: Ok(Effects::default()) });
+            }
+            Verdict::Refused(refusal) => {
+                return Some(Applied { job: entry.job.clone(), result: Err(refusal) });
+            }
+        };
+        if effects.delete {
+            entry.fate = Fate::Deleted;
+            return Some(Applied { job: entry.job.clone(), result: Ok(effects) });
+        }
+        if let Some(lease) = next.lease().or(entry.job.lease()) {
+            let attempt = AttemptWrite::new(&next, lease, effects.attempt_ended.as_ref());
+            self.attempts.insert((id, next.attempts), attempt);
+        }
+        entry.job = next.clone();
+        entry.fate = Fate::Changed;
+        Some(Applied { job: next, result: Ok(effects) })
+    }
+
+    /// Notes with which request the job was claimed, to know it when it comes again.
+    pub(super) fn note_request(&mut self, job: &Job, request: &str) {
+        if let Some(attempt) = self.attempts.get_mut(&(job.id, job.attempts)) {
+            attempt.claim_request = Some(request.to_owned());
+        }
+    }
+
+    /// Writes what has changed, with one statement a table.
+    pub(super) async fn save(
+        mut self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        let is = |fate| move |entry: &&Entry| entry.fate == fate;
+        self.attempts.retain(|(id, _), _| self.entries[id].fate == Fate::Changed);
+        let changed: Vec<_> = self
+            .entries
+            .values()
+            .filter(is(Fate::Changed))
+            .map(|entry| JobWrite::new(&entry.guard, &entry.job))
+            .collect();
+        let attempts: Vec<_> = self.attempts.values().collect();
+        let deleted: Vec<_> =
+            self.entries.values().filter(is(Fate::Deleted)).map(|entry| &entry.guard).collect();
+        write_all(connection, UPDATE_JOBS, &changed).await?;
+        write_all(connection, WRITE_ATTEMPTS, &attempts).await?;
+        write_all(connection, DELETE_JOBS, &deleted).await
+    }
+}
+
+/// Runs a statement over `rows`; it must change each of them.
+pub(super) async fn write_all<T: Serialize>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: &Vec<T>,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let done = sqlx::query(statement).bind(to_json(rows)).execute(connection).await?;
+    expect_rows(&done, rows.len())
+}
+
+/// Whether a write found all rows as they were read. It always does, unless
+/// another program writes into the file.
+pub(super) fn expect_rows(done: &SqliteQueryResult, expected: usize) -> Result<(), StoreError> {
+    if done.rows_affected() == expected as u64 {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable {
+        reason: format!("{} of {expected} rows were as they had been read", done.rows_affected()),
+        hint: "keep other programs from writing into it, then try again",
+    })
+}

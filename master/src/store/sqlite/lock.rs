@@ -1,0 +1,100 @@
+//! One master for one file, and one file for one master.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::store::StoreError;
+
+/// Kept while the database is open. A file of its own, because the locks on the
+/// database itself are SQLite's.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    _held: File,
+}
+
+impl LockFile {
+    /// Takes the lock beside `database`.
+    pub(super) fn take(database: &Path) -> Result<Self, StoreError> {
+        let path = beside(database, ".lock");
+        let cannot = |error: io::Error| StoreError::Unusable {
+            reason: format!("{} cannot be locked: {error}", path.display()),
+            hint: "the folder of the database must be writable",
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held(database, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+        // For the sentence that the next one reads; no more depends on it.
+        let pid = std::process::id().to_string();
+        file.set_len(0).and_then(|()| file.rewind()).map_err(cannot)?;
+        file.write_all(pid.as_bytes()).map_err(cannot)?;
+        Ok(Self { _held: file })
+    }
+}
+
+fn held(database: &Path, file: &mut File) -> StoreError {
+    let mut pid = String::new();
+    let holder = match file.read_to_string(&mut pid) {
+        Ok(1..) => format!("by process {}", pid.trim()),
+        _ => "by another process".to_owned(),
+    };
+    StoreError::Unusable {
+        reason: format!("{} is in use {holder}", database.display()),
+        hint: "stop that master, or give this one another database",
+    }
+}
+
+/// The file as it was when it was opened. A file that is deleted or replaced
+/// under SQLite goes on taking writes, and loses them.
+#[derive(Clone, Debug)]
+pub(super) struct DatabaseFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl DatabaseFile {
+    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
+        let identity = identity(path).map_err(|error| gone(path, &error.to_string()))?;
+        Ok(Self { path: path.to_owned(), identity })
+    }
+
+    /// Whether the path still leads to it.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match identity(&self.path) {
+            Ok(identity) if identity == self.identity => Ok(()),
+            Ok(_) => Err(gone(&self.path, "it was replaced by another file")),
+            Err(error) => Err(gone(&self.path, &error.to_string())),
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = path.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn gone(path: &Path, why: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: format!("{} is not the file that was opened: {why}", path.display()),
+        hint: "put it back, or restart the master to use what is there now",
+    }
+}
+
+/// `database` with something after its name, as SQLite names its own.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}

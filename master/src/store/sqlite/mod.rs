@@ -1,0 +1,187 @@
+//! Jobs in one SQLite file, embedded in the master.
+//!
+//! ```text
+//! callers --verbs--> bounded channel --> Writer: one connection, one transaction for all that wait
+//! callers --reads--> pool of read-only connections (WAL: readers and the writer never wait for each other)
+//! ```
+//! Everything that changes a job goes through [`Ledger`](ledger::Ledger) and so
+//! through the machine of the domain.
+
+mod append;
+mod apply;
+mod batch;
+mod claim;
+mod insert;
+mod ledger;
+mod list;
+mod lock;
+mod open;
+mod renew;
+mod workers;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ops::Range, path::Path};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orchestra_contracts::{
+    Attempt, AttemptNo, JobId, JobSpec, Span, WorkerName,
+    worker::{LeaseRef, LogHead, Registration},
+};
+use sqlx::SqlitePool;
+
+use self::{
+    apply::{Apply, Expire},
+    claim::ClaimRound,
+    insert::Insert,
+    lock::DatabaseFile,
+    renew::Renew,
+    workers::Register,
+    writer::WriterHandle,
+};
+use super::{
+    Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store, StoreError,
+    WorkerRecord,
+    rows::{AttemptRow, ChunkRow, HeadRow, JobRow},
+    sql,
+};
+use crate::domain::{Job, JobEvent, Rules};
+
+/// The embedded database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: WriterHandle,
+    reads: SqlitePool,
+    file: DatabaseFile,
+}
+
+impl SqliteStore {
+    /// Opens the file, after creating it and its folder where they do not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when it is held by another master, damaged, of a
+    /// newer version, or cannot be written.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        open::open(path.as_ref()).await
+    }
+
+    /// How many transactions were committed: far fewer than calls, under load.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
+        self.writer.ask(Insert { specs, now }).await
+    }
+
+    async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
+        self.writer.ask(ClaimRound { claims, rules }).await
+    }
+
+    async fn apply(
+        &self,
+        id: JobId,
+        event: JobEvent,
+        rules: Rules,
+    ) -> Result<Option<Applied>, StoreError> {
+        self.writer.ask(Apply { id, event, rules }).await
+    }
+
+    async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError> {
+        self.writer.ask(Expire { rules, limit }).await
+    }
+
+    async fn renew(
+        &self,
+        worker: &WorkerName,
+        leases: Vec<LeaseRef>,
+        ttl: Span,
+        now: Timestamp,
+    ) -> Result<Renewal, StoreError> {
+        self.writer.ask(Renew { worker: worker.clone(), leases, ttl, now }).await
+    }
+
+    async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError> {
+        self.writer.ask(append).await
+    }
+
+    async fn register(
+        &self,
+        worker: &WorkerName,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.writer.ask(Register { worker: worker.clone(), registration, now }).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let row: Option<JobRow> =
+            sqlx::query_as(sql::JOB).bind(id.0).fetch_optional(&self.reads).await?;
+        row.map(Job::try_from).transpose()
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+        let rows: Vec<JobRow> = list::query(filter).build_query_as().fetch_all(&self.reads).await?;
+        rows.into_iter().map(Job::try_from).collect()
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        let rows: Vec<AttemptRow> =
+            sqlx::query_as(sql::ATTEMPTS).bind(id.0).fetch_all(&self.reads).await?;
+        rows.into_iter().map(|row| row.attempt(id)).collect()
+    }
+
+    async fn log_head(&self, id: JobId, attempt: AttemptNo) -> Result<Option<LogHead>, StoreError> {
+        let row: Option<HeadRow> = sqlx::query_as(sql::LOG_HEAD)
+            .bind(id.0)
+            .bind(i64::from(attempt.0))
+            .fetch_optional(&self.reads)
+            .await?;
+        Ok(row.map(LogHead::from))
+    }
+
+    async fn log_chunks(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        range: Range<u64>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<LogChunk>, StoreError> {
+        let statement = match order {
+            Order::Ascending => sql::LOG_CHUNKS,
+            Order::Descending => sql::LOG_CHUNKS_BACKWARDS,
+        };
+        let rows: Vec<ChunkRow> = sqlx::query_as(statement)
+            .bind(id.0)
+            .bind(i64::from(attempt.0))
+            .bind(i64::try_from(range.start).unwrap_or(i64::MAX))
+            .bind(i64::try_from(range.end).unwrap_or(i64::MAX))
+            .bind(i64::from(limit))
+            .fetch_all(&self.reads)
+            .await?;
+        Ok(rows.into_iter().map(LogChunk::from).collect())
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
+        workers::all(&self.reads).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.file.check()?;
+        sqlx::query("SELECT 1").execute(&self.reads).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        // The writer closes last, so that its connection can empty the WAL.
+        self.reads.close().await;
+        self.writer.close().await;
+    }
+}

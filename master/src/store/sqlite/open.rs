@@ -1,0 +1,154 @@
+//! From a path to an open, checked and migrated database.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    SqliteStore,
+    lock::{DatabaseFile, LockFile, beside},
+    writer,
+};
+use crate::store::{StoreError, errors::DAMAGED};
+
+/// In the order of their numbers; a released one is never edited.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long to wait for a program beside us, such as a backup or the sqlite3 shell.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A read takes microseconds; the second one is for a long list.
+const READERS: u32 = 4;
+/// How long a read waits for one of them.
+const READER_WAIT: Duration = Duration::from_secs(10);
+/// What a burst leaves of the write-ahead log's file.
+const WAL_KEPT: &str = "67108864";
+
+pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    make_folder(path)?;
+    let lock = LockFile::take(path)?;
+    let fresh = look_at(path)?;
+    let mut connection = write_options(path).connect().await.map_err(|error| about(path, error))?;
+    if !fresh {
+        check_pages(path, &mut connection).await?;
+    }
+    migrate(path, &mut connection).await?;
+    let file = DatabaseFile::of(path)?;
+    let reads = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(READER_WAIT)
+        .connect_with(read_options(path))
+        .await
+        .map_err(|error| about(path, error))?;
+    let writer = writer::start(connection, lock, file.clone());
+    Ok(SqliteStore { writer, reads, file })
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::create_dir_all(folder).map_err(|error| StoreError::Unusable {
+        reason: format!("the folder {} cannot be created: {error}", folder.display()),
+        hint: "create it, or give the database another place",
+    })
+}
+
+/// Whether the database is yet to be created.
+fn look_at(path: &Path) -> Result<bool, StoreError> {
+    let length = |path: &Path| match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    };
+    let unreadable = |error: io::Error| StoreError::Unusable {
+        reason: format!("{} cannot be opened: {error}", path.display()),
+        hint: "the database is a file that this user may read and write",
+    };
+    let fresh = length(path).map_err(unreadable)? == 0;
+    // SQLite would take the log for a leftover, and delete it.
+    if fresh && length(&beside(path, "-wal")).map_err(unreadable)? > 0 {
+        return Err(StoreError::Unusable {
+            reason: format!("{} is missing, but its -wal file is there", path.display()),
+            hint: "put the database back, or move the -wal file away to begin with an empty one",
+        });
+    }
+    Ok(fresh)
+}
+
+fn write_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // An answer is given after its commit has reached the disk.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("journal_size_limit", WAL_KEPT)
+        .disable_statement_logging()
+}
+
+fn read_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| about(path, error))?;
+    if answer == "ok" {
+        return Ok(());
+    }
+    // SQLite puts a heading in front of what it found.
+    let finding = answer.lines().last().unwrap_or_default();
+    Err(StoreError::Unusable {
+        reason: format!("{} is damaged: {finding}", path.display()),
+        hint: DAMAGED,
+    })
+}
+
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    MIGRATIONS.run(connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => StoreError::Unusable {
+            reason: format!(
+                "{} was written by a newer Orchestra: its schema is at version {version}",
+                path.display()
+            ),
+            hint: "start that version, or give this one another database",
+        },
+        MigrateError::VersionMismatch(version) => StoreError::Unusable {
+            reason: format!(
+                "{} was made by a version that was never released: schema {version} differs",
+                path.display()
+            ),
+            hint: "move it away, or use the version that made it",
+        },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            about(path, error)
+        }
+        error => StoreError::Unusable {
+            reason: format!("{} cannot be migrated: {error}", path.display()),
+            hint: "restore it from a backup; if that does not help, report it",
+        },
+    })
+}
+
+/// An error of opening: nothing can go on, and the file is named.
+fn about(path: &Path, error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Unavailable { reason, hint } | StoreError::Unusable { reason, hint } => {
+            StoreError::Unusable { reason: format!("{}: {reason}", path.display()), hint }
+        }
+        corrupt @ StoreError::Corrupt { .. } => corrupt,
+    }
+}

@@ -1,0 +1,128 @@
+//! Heartbeats: all leases of all workers that wait, with one statement.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use orchestra_contracts::{JobId, LeaseToken, Span, WorkerName, worker::LeaseRef};
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::batch::Verb;
+use crate::store::{Renewal, StoreError, rows::to_json};
+
+/// A renewal never shortens a lease.
+const RENEW: &str = "
+    UPDATE job SET expires_at = max(job.expires_at, r.value->>'expires_at')
+    FROM json_each($1) AS r
+    WHERE job.id = r.value->>'id' AND job.attempts = r.value->>'attempt'
+      AND job.worker = r.value->>'worker' AND job.token = r.value->>'token'
+    RETURNING job.id, job.attempts, job.worker, job.token, job.stop";
+
+const SEEN: &str = "
+    UPDATE worker SET seen_at = max(worker.seen_at, r.value->>'seen_at')
+    FROM json_each($1) AS r WHERE worker.name = r.value->>'name'
+    RETURNING worker.name";
+
+/// One worker's heartbeat.
+pub(super) struct Renew {
+    pub(super) worker: WorkerName,
+    pub(super) leases: Vec<LeaseRef>,
+    pub(super) ttl: Span,
+    pub(super) now: Timestamp,
+}
+
+#[derive(Serialize)]
+struct LeaseWrite<'a> {
+    id: JobId,
+    attempt: u32,
+    worker: &'a WorkerName,
+    token: &'a LeaseToken,
+    expires_at: i64,
+}
+
+impl LeaseWrite<'_> {
+    fn key(&self) -> (JobId, u32, &WorkerName, &str) {
+        (self.id, self.attempt, self.worker, self.token.as_str())
+    }
+}
+
+#[derive(Serialize)]
+struct SeenWrite<'a> {
+    name: &'a WorkerName,
+    seen_at: i64,
+}
+
+/// The leases that are renewed, by job, attempt, worker and token, and whether
+/// somebody wants their attempts ended.
+type Held = HashMap<(i64, i64, String, String), bool>;
+
+impl Verb for Renew {
+    type Answer = Renewal;
+
+    async fn run(
+        connection: &mut SqliteConnection,
+        calls: &[Self],
+    ) -> Result<Vec<Renewal>, StoreError> {
+        let held = renew(connection, calls).await?;
+        let known = see(connection, calls).await?;
+        Ok(calls.iter().map(|call| call.answer(&held, &known)).collect())
+    }
+}
+
+async fn renew(connection: &mut SqliteConnection, calls: &[Renew]) -> Result<Held, StoreError> {
+    let mut leases: Vec<LeaseWrite<'_>> = calls.iter().flat_map(Renew::leases).collect();
+    // When one lease comes twice, UPDATE would take either time: keep the later.
+    leases.sort_by(|a, b| a.key().cmp(&b.key()).then(b.expires_at.cmp(&a.expires_at)));
+    leases.dedup_by(|b, a| a.key() == b.key());
+    if leases.is_empty() {
+        return Ok(Held::new());
+    }
+    let rows: Vec<(i64, i64, String, String, String)> =
+        sqlx::query_as(RENEW).bind(to_json(&leases)).fetch_all(connection).await?;
+    let held = |(id, attempt, worker, token, stop)| ((id, attempt, worker, token), stop != "No");
+    Ok(rows.into_iter().map(held).collect())
+}
+
+async fn see(
+    connection: &mut SqliteConnection,
+    calls: &[Renew],
+) -> Result<HashSet<String>, StoreError> {
+    let mut workers: Vec<SeenWrite<'_>> = calls.iter().map(Renew::seen).collect();
+    workers.sort_by_key(|worker| (worker.name, -worker.seen_at));
+    workers.dedup_by_key(|worker| worker.name);
+    let names: Vec<String> =
+        sqlx::query_scalar(SEEN).bind(to_json(&workers)).fetch_all(connection).await?;
+    Ok(names.into_iter().collect())
+}
+
+impl Renew {
+    fn leases(&self) -> impl Iterator<Item = LeaseWrite<'_>> {
+        let expires_at = self.now.as_millisecond().saturating_add(self.ttl.as_millis());
+        self.leases.iter().map(move |lease| LeaseWrite {
+            id: lease.job,
+            attempt: lease.attempt.0,
+            worker: &self.worker,
+            token: &lease.token,
+            expires_at,
+        })
+    }
+
+    fn seen(&self) -> SeenWrite<'_> {
+        SeenWrite { name: &self.worker, seen_at: self.now.as_millisecond() }
+    }
+
+    fn answer(&self, held: &Held, known: &HashSet<String>) -> Renewal {
+        let mut renewal =
+            Renewal { unknown: !known.contains(self.worker.as_str()), ..Renewal::default() };
+        for lease in &self.leases {
+            let worker = self.worker.as_str().to_owned();
+            let token = lease.token.as_str().to_owned();
+            match held.get(&(lease.job.0, i64::from(lease.attempt.0), worker, token)) {
+                Some(true) => renewal.stop.push(lease.job),
+                Some(false) => {}
+                None => renewal.lost.push(lease.job),
+            }
+        }
+        renewal
+    }
+}
