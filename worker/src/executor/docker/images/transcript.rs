@@ -1,0 +1,158 @@
+//! Reads what tools and the engine's builder print: where it stands, what is
+//! worth passing on, and which lines came last when it fails. Pure.
+
+use std::{collections::VecDeque, fmt::Write as _};
+
+/// So many last lines say why a build failed.
+const TAIL: usize = 20;
+
+/// Longer lines are cut; a log line is read by people.
+const MAX_LINE: usize = 200;
+
+#[derive(Debug, Default)]
+pub(super) struct Transcript {
+    /// The beginning of a line that has not ended yet.
+    open: String,
+    tail: VecDeque<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A step of the Dockerfile begins: `2/4: RUN make`.
+    Step(String),
+    /// Something that a step, or a tool, printed.
+    Printed(String),
+}
+
+impl Transcript {
+    /// Takes the next piece of output and answers with the lines that it ends.
+    pub(super) fn read(&mut self, piece: &str) -> Vec<Line> {
+        self.open.push_str(piece);
+        let mut lines = Vec::new();
+        while let Some(end) = self.open.find('\n') {
+            let line = plain(&self.open[..end]);
+            self.open.drain(..=end);
+            lines.extend(self.line(line));
+        }
+        lines
+    }
+
+    fn line(&mut self, line: String) -> Option<Line> {
+        if is_noise(&line) {
+            return None;
+        }
+        if let Some(step) = step(&line) {
+            return Some(Line::Step(step));
+        }
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.clone());
+        Some(Line::Printed(line))
+    }
+
+    /// The last lines that were printed, each on a line of its own, indented,
+    /// with a line feed before it.
+    pub(super) fn tail(&self) -> String {
+        let rest = plain(&self.open);
+        let rest = Some(&rest).filter(|rest| !is_noise(rest));
+        let last = self.tail.iter().chain(rest);
+        last.fold(String::new(), |mut all, line| {
+            let _ = write!(all, "\n  {line}");
+            all
+        })
+    }
+}
+
+/// `Step 2/4 : RUN make` is `2/4: RUN make`.
+fn step(line: &str) -> Option<String> {
+    let (number, what) = line.strip_prefix("Step ")?.split_once(" : ")?;
+    let (at, of) = number.split_once('/')?;
+    (at.parse::<u32>().is_ok() && of.parse::<u32>().is_ok()).then(|| format!("{number}: {what}"))
+}
+
+/// The builder's bookkeeping: ids of layers and of containers that come and go.
+fn is_noise(line: &str) -> bool {
+    line.is_empty()
+        || line.starts_with("---> ")
+        || line.starts_with("Removing intermediate container ")
+        || line.starts_with("Removed intermediate container ")
+        || line.starts_with("Successfully built ")
+        || line.starts_with("Successfully tagged ")
+}
+
+/// Without colours, without what a progress bar has overwritten, and cut.
+fn plain(line: &str) -> String {
+    let line = line.trim();
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    let mut text = String::new();
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\u{1b}' {
+            // A control sequence ends with its first letter.
+            letters.by_ref().find(char::is_ascii_alphabetic);
+        } else if letter == '\t' || !letter.is_control() {
+            text.push(letter);
+        }
+    }
+    match text.char_indices().nth(MAX_LINE) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(text: &str) -> Line {
+        Line::Printed(text.to_owned())
+    }
+
+    #[test]
+    fn steps_and_output_are_told_apart_and_noise_is_left_out() {
+        let mut transcript = Transcript::default();
+        let lines = transcript.read(
+            "Step 1/2 : FROM ${BASE}\n ---> 0123456789ab\nStep 2/2 : RUN make\n ---> Running in ab\n\
+             Step by step\ncc -c a.c\r\nRemoving intermediate container ab\n\nSuccessfully built ab\n",
+        );
+        let step = |text: &str| Line::Step(text.to_owned());
+        assert_eq!(
+            lines,
+            [
+                step("1/2: FROM ${BASE}"),
+                step("2/2: RUN make"),
+                printed("Step by step"),
+                printed("cc -c a.c"),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_come_in_pieces() {
+        let mut transcript = Transcript::default();
+        assert_eq!(transcript.read("Get:1 http"), []);
+        assert_eq!(transcript.read("://x\nGet:2"), [printed("Get:1 http://x")]);
+        assert_eq!(transcript.tail(), "\n  Get:1 http://x\n  Get:2");
+    }
+
+    #[test]
+    fn colours_and_overwritten_progress_are_left_out_and_long_lines_cut() {
+        let mut transcript = Transcript::default();
+        let lines = transcript.read("\u{1b}[1;31merror\u{1b}[0m: no\n10%\r50%\r100% done\n");
+        assert_eq!(lines, [printed("error: no"), printed("100% done")]);
+        let long = "ä".repeat(500) + "\n";
+        assert_eq!(transcript.read(&long), [printed(&("ä".repeat(200) + "..."))]);
+    }
+
+    #[test]
+    fn the_tail_is_the_last_twenty_lines() {
+        let mut transcript = Transcript::default();
+        for number in 1..=100 {
+            transcript.read(&format!("line {number}\n"));
+        }
+        let tail = transcript.tail();
+        assert_eq!(tail.lines().count(), 21);
+        assert!(tail.starts_with("\n  line 81\n") && tail.ends_with("\n  line 100"), "{tail}");
+    }
+}
