@@ -1,12 +1,6 @@
 //! The job while it runs: its processes, its output, its deadlines.
 
-use std::{
-    fs::File,
-    io::{self, ErrorKind, Read},
-    iter,
-    os::fd::{AsFd, OwnedFd},
-    time::Duration,
-};
+use std::{fs::File, io, iter, os::fd::AsFd, time::Duration};
 
 use orchestra_sandbox::protocol::{Command, Event, Exit, MAX_OUTPUT, Run, Status, Stream};
 
@@ -17,6 +11,7 @@ use crate::{
     ladder::{Ladder, Step},
     line::Line,
     output::Limiter,
+    pipe::Pipe,
     shell,
     sys::{self, Signal},
     tree::Tree,
@@ -29,6 +24,7 @@ const REAPING: Duration = Duration::from_secs(2);
 /// What the dead leave in a pipe, at most (`/proc/sys/fs/pipe-max-size`).
 const LEFT_BEHIND: usize = 1 << 20;
 
+/// What becomes of a shell that SIGTERM surprises.
 const TERMINATED: Status = Status::Signal(Signal::Terminate as u8);
 
 pub(crate) struct Job<'a> {
@@ -43,16 +39,10 @@ pub(crate) struct Job<'a> {
     started: Duration,
     /// When the shell ended.
     ended: Option<Duration>,
-    /// Processes that are left then are left alone.
+    /// What has not ended by then hangs in the kernel, and is not waited for.
     patience: Duration,
     /// What the worker sent and should not have.
     fault: Option<String>,
-}
-
-struct Pipe {
-    stream: Stream,
-    /// `None` after its end.
-    file: Option<File>,
 }
 
 impl<'a> Job<'a> {
@@ -63,14 +53,14 @@ impl<'a> Job<'a> {
         clock: &'a Clock,
     ) -> Result<Self, String> {
         let received = clock.now();
-        let prepared = |error| format!("cannot watch the job: {error}");
-        let children = sys::watch_children().map_err(prepared)?;
+        let watching = |error| format!("cannot watch the job: {error}");
+        let children = sys::watch_children().map_err(watching)?;
         let mut shell = shell::start(&run)?;
         let started = clock.now();
         let ladder = Ladder::new(&run, received, started);
         let pipes = [
-            Pipe::new(Stream::Stdout, shell.stdout.take().map(OwnedFd::from)),
-            Pipe::new(Stream::Stderr, shell.stderr.take().map(OwnedFd::from)),
+            Pipe::new(Stream::Stdout, shell.stdout.take()).map_err(watching)?,
+            Pipe::new(Stream::Stderr, shell.stderr.take()).map_err(watching)?,
         ];
         line.send(&Event::Started);
         let limiter = Limiter::new(run.log_head, run.log_tail);
@@ -106,15 +96,14 @@ impl<'a> Job<'a> {
         Ok(code)
     }
 
+    /// Until all processes have ended.
     fn watch(&mut self) -> io::Result<()> {
         self.line.flush()?;
         while !self.tree.is_gone() && self.clock.now() < self.patience {
             let until = self.ladder.next().min(self.patience);
             let room = self.line.has_room();
-            let [stdout, stderr] = self.pipes.each_ref().map(|pipe| pipe.file.as_ref());
-            let [stdout, stderr] = [stdout, stderr].map(|file| file.filter(|_| room));
-            let watched =
-                [Some(self.children.as_fd()), stdout.map(AsFd::as_fd), stderr.map(AsFd::as_fd)];
+            let [stdout, stderr] = self.pipes.each_ref().map(|pipe| pipe.end().filter(|_| room));
+            let watched = [Some(self.children.as_fd()), stdout, stderr];
             let [children, stdout, stderr] =
                 self.line.talk_and_watch(self.clock, until, watched)?;
             if children {
@@ -148,8 +137,11 @@ impl<'a> Job<'a> {
     fn end_with_the_shell(&mut self) {
         let Some(status) = self.tree.status() else { return };
         let may_clean_up = self.ladder.in_grace() && status == TERMINATED;
-        if !self.tree.is_gone() && !may_clean_up {
-            self.ladder.close();
+        if may_clean_up && !self.tree.is_gone() {
+            return;
+        }
+        self.ladder.close();
+        if !self.tree.is_gone() {
             self.tree.signal(Signal::Kill);
             self.patience = self.patience.min(self.clock.now().saturating_add(REAPING));
         }
@@ -205,9 +197,9 @@ impl<'a> Job<'a> {
         let pipe = &mut self.pipes[index];
         let count = pipe.read(&mut self.chunk)?;
         let at = self.clock.now();
-        let through = self.limiter.pass(pipe.stream, at, &self.chunk[..count]);
+        let through = self.limiter.pass(pipe.stream(), at, &self.chunk[..count]);
         if !through.is_empty() {
-            self.line.send_output(pipe.stream, at, through);
+            self.line.send_output(pipe.stream(), at, through);
         }
         Ok(count)
     }
@@ -247,32 +239,5 @@ impl<'a> Job<'a> {
             peak_memory: usage.peak_memory,
         };
         (code, Event::Exited(exit))
-    }
-}
-
-impl Pipe {
-    fn new(stream: Stream, end: Option<OwnedFd>) -> Self {
-        let file = end.map(File::from);
-        // A pipe takes the flag; if one did not, only the sweep could notice, and nobody writes then.
-        file.as_ref().map(sys::never_block);
-        Self { stream, file }
-    }
-
-    /// Nothing to read, for now or for good, is 0.
-    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
-        let Some(file) = &mut self.file else { return Ok(0) };
-        match file.read(chunk) {
-            Ok(0) => {
-                self.file = None;
-                Ok(0)
-            }
-            Ok(count) => Ok(count),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                Ok(0)
-            }
-            Err(error) => Err(error),
-        }
     }
 }

@@ -18,6 +18,7 @@ mod job;
 mod ladder;
 mod line;
 mod output;
+mod pipe;
 mod shell;
 #[expect(unsafe_code, reason = "the system calls that std does not offer, each behind a safe door")]
 mod sys;
