@@ -221,6 +221,7 @@ pub enum Verdict {
 
 /// What follows from a move, besides the row itself.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "a list of things to do, not a state")]
 pub struct Effects {
     /// An attempt begins: insert its row.
     pub attempt_begins: bool,

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use orchestra_contracts::{Attempt, AttemptNo, JobId, LeaseToken, Outcome, WorkerName};
 use serde::Serialize;
 use sqlx::FromRow;
@@ -72,7 +73,7 @@ impl AttemptWrite {
             token: lease.token.clone(),
             claim_request: None,
             claimed_at: lease.claimed_at.as_millisecond(),
-            started_at: started_at.map(|time| time.as_millisecond()),
+            started_at: started_at.map(Timestamp::as_millisecond),
             ended_at: finish.map(|finish| finish.finished_at.as_millisecond()),
             outcome: finish.map(|finish| to_json(&finish.outcome)),
             usage: finish.and_then(|finish| finish.usage.as_ref()).map(to_json),

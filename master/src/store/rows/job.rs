@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use orchestra_contracts::{JobId, JobStatus, LeaseToken};
+use orchestra_contracts::{JobId, JobStatus, LeaseToken, WorkerName};
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -160,7 +160,7 @@ impl<'a> JobWrite<'a> {
             attempts: job.attempts,
             retries: job.retries,
             infra_retries: job.infra_retries,
-            worker: worker.map(|name| name.as_str()),
+            worker: worker.map(WorkerName::as_str),
             token: lease.map(|lease| &lease.token),
             expires_at: lease.map(|lease| lease.expires_at.as_millisecond()),
             stop: lease.map(|lease| match lease.stop {

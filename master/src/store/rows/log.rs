@@ -3,8 +3,9 @@ use sqlx::FromRow;
 
 use crate::store::LogChunk;
 
-/// How far an attempt's log is stored.
+/// How far an attempt's log is stored; the names are those of the columns.
 #[derive(Clone, Copy, Debug, FromRow)]
+#[expect(clippy::struct_field_names, reason = "a join flattens them into wider rows")]
 pub(in crate::store) struct HeadRow {
     log_offset: i64,
     log_output: i64,

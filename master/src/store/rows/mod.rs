@@ -9,6 +9,8 @@ mod job;
 mod log;
 mod worker;
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -27,8 +29,8 @@ struct Place {
 }
 
 impl Place {
-    fn corrupt(self, reason: impl ToString) -> StoreError {
-        StoreError::Corrupt { table: self.table, id: self.id, reason: reason.to_string() }
+    fn corrupt(self, reason: impl Display) -> StoreError {
+        StoreError::Corrupt { table: self.table, id: self.id, reason: format!("{reason}") }
     }
 
     fn missing(self, column: &str) -> StoreError {
@@ -53,9 +55,9 @@ impl Place {
 
     fn word<T: std::str::FromStr>(self, text: &str) -> Result<T, StoreError>
     where
-        T::Err: ToString,
+        T::Err: Display,
     {
-        text.parse().map_err(|error: T::Err| self.corrupt(error.to_string()))
+        text.parse().map_err(|error: T::Err| self.corrupt(error))
     }
 }
 
