@@ -72,7 +72,8 @@ pub(super) async fn engine() -> Option<Docker> {
             Some(docker)
         }
         Err(err) => {
-            assert!(std::env::var_os("CI").is_none(), "the docker lane must run here: {err}");
+            let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true" || ci == "1");
+            assert!(!in_ci, "the docker lane must run here: {err}");
             println!("skipped: no Docker engine answers ({err})");
             None
         }
