@@ -1,9 +1,75 @@
 //! The master: keeps jobs in a database, hands them out, serves the REST API.
 //!
 //! ```text
-//! domain <- store <- service <- http      domain <- live <- http      upkeep -> service
+//! domain <- store <- live <- service <- http      upkeep -> service
 //! ```
+//!
+//! [`run`] is the whole of it; the caller owns the socket and the reason to stop.
+
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod http;
+pub mod lifecycle;
+pub mod live;
+pub mod service;
 pub mod store;
+pub mod upkeep;
+
+mod error;
+
+pub use config::Config;
+pub use error::MasterError;
+
+/// Opens the socket that the settings name.
+///
+/// # Errors
+/// [`MasterError::AddressInUse`], [`MasterError::Listen`].
+pub async fn bind(config: &Config) -> Result<TcpListener, MasterError> {
+    let address = config.listen;
+    TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
+        io::ErrorKind::AddrInUse => MasterError::AddressInUse(address),
+        _ => MasterError::Listen { address, reason },
+    })
+}
+
+/// A master on this socket, until the token is cancelled and all has ended well.
+///
+/// # Errors
+/// When it cannot start, and when a part of it crashed.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: CancellationToken,
+) -> Result<(), MasterError> {
+    let settings = config.settings()?;
+    if config.database_url.is_none() {
+        make_data_folder(&config)?;
+    }
+    let store = store::open(&config.database()).await?;
+    let clock = Arc::new(clock::SystemClock);
+    let (service, claims) = service::Service::new(store.clone(), clock, settings, shutdown.clone());
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "listening");
+    }
+    let mut tasks = lifecycle::Tasks::new(shutdown.clone());
+    tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
+    tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
+    tasks.spawn("the server", http::serve(listener, http::router(service), shutdown));
+    let ended = tasks.all_ended().await;
+    store.close().await;
+    ended
+}
+
+/// For the owner alone: commands and their output can be anything.
+fn make_data_folder(config: &Config) -> Result<(), MasterError> {
+    let refuse = |reason: io::Error| MasterError::DataFolder { path: config.data.clone(), reason };
+    DirBuilder::new().recursive(true).mode(0o700).create(&config.data).map_err(refuse)?;
+    let access = rustix::fs::access(&config.data, rustix::fs::Access::WRITE_OK);
+    access.map_err(|reason| refuse(reason.into()))
+}

@@ -1,0 +1,141 @@
+//! The master's settings: flags, each with a variable of the environment.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use orchestra_contracts::Span;
+
+use crate::{domain::RetryPolicy, error::MasterError, service::Settings};
+
+/// Settings of a master.
+#[derive(Args, Clone)]
+pub struct Config {
+    /// Address and port to listen on
+    #[arg(
+        long,
+        env = "ORCHESTRA_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:5216"
+    )]
+    pub listen: SocketAddr,
+
+    /// Folder for everything that is kept
+    #[arg(long, env = "ORCHESTRA_DATA", value_name = "FOLDER", default_value = ".orchestra")]
+    pub data: PathBuf,
+
+    /// Database; an SQLite file in the data folder unless given
+    #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// How long a job stays with a worker that is not heard of
+    #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
+    pub lease: Span,
+
+    /// How long a job may run that names no timeout
+    #[arg(long, env = "ORCHESTRA_JOB_TIMEOUT", value_name = "TIME", default_value = "1h")]
+    pub job_timeout: Span,
+
+    /// The longest timeout that a job may ask for
+    #[arg(long, env = "ORCHESTRA_MAX_JOB_TIMEOUT", value_name = "TIME", default_value = "24h")]
+    pub max_job_timeout: Span,
+
+    /// Longest wait before the first retry of a failed job; it doubles with each
+    #[arg(long, env = "ORCHESTRA_RETRY_BACKOFF", value_name = "TIME", default_value = "1s")]
+    pub retry_backoff: Span,
+
+    /// Longest wait before any retry
+    #[arg(long, env = "ORCHESTRA_MAX_RETRY_BACKOFF", value_name = "TIME", default_value = "60s")]
+    pub max_retry_backoff: Span,
+}
+
+impl Config {
+    /// Where the database is: what was given, or the file in the data folder.
+    pub fn database(&self) -> String {
+        let file = || format!("sqlite:{}", self.data.join("orchestra.db").display());
+        self.database_url.clone().unwrap_or_else(file)
+    }
+
+    /// What the service needs of it.
+    ///
+    /// # Errors
+    /// When a time makes no sense.
+    pub fn settings(&self) -> Result<Settings, MasterError> {
+        let refuse = |wrong: bool, sentence: &str| {
+            if wrong { Err(MasterError::Setting(sentence.to_owned())) } else { Ok(()) }
+        };
+        let (second, day) = (Span::from_secs(1), Span(Duration::from_hours(24)));
+        refuse(self.lease < second || self.lease > day, "--lease has to be between 1s and 24h")?;
+        refuse(self.job_timeout < second, "--job-timeout has to be at least 1s")?;
+        refuse(
+            self.max_job_timeout < self.job_timeout,
+            "--max-job-timeout is less than --job-timeout, which jobs get that name none",
+        )?;
+        refuse(
+            self.max_retry_backoff < self.retry_backoff,
+            "--max-retry-backoff is less than --retry-backoff",
+        )?;
+        let retry = RetryPolicy {
+            base: self.retry_backoff,
+            max: self.max_retry_backoff,
+            ..RetryPolicy::default()
+        };
+        Ok(Settings {
+            lease: self.lease,
+            job_timeout: self.job_timeout,
+            max_job_timeout: self.max_job_timeout,
+            retry,
+        })
+    }
+}
+
+/// The database's URL may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("data", &self.data)
+            .field("database_url", &self.database_url.as_ref().map(|_| ".."))
+            .field("lease", &self.lease)
+            .field("job_timeout", &self.job_timeout)
+            .field("max_job_timeout", &self.max_job_timeout)
+            .field("retry_backoff", &self.retry_backoff)
+            .field("max_retry_backoff", &self.max_retry_backoff)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Config {
+        let command = Config::augment_args(Command::new("master").no_binary_name(true));
+        Config::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
+    }
+
+    #[test]
+    fn passwords_do_not_print() {
+        let config = config(&["--database-url", "postgres://user:secret@host/db"]);
+        assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    #[test]
+    fn the_database_stands_in_the_data_folder() {
+        assert_eq!(config(&["--data", "/a/b"]).database(), "sqlite:/a/b/orchestra.db");
+    }
+
+    #[test]
+    fn times_that_make_no_sense_are_refused() {
+        assert!(config(&[]).settings().is_ok());
+        for wrong in [
+            ["--lease", "1ms"],
+            ["--job-timeout", "0s"],
+            ["--max-job-timeout", "10s"],
+            ["--max-retry-backoff", "1ms"],
+        ] {
+            assert!(config(&wrong).settings().is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Why a master did not start, or stopped. Each is a sentence that says what to do.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use crate::store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    #[error(
+        "another program listens on {0} already; stop it, or choose another port with --listen or ORCHESTRA_LISTEN"
+    )]
+    AddressInUse(SocketAddr),
+    #[error(
+        "cannot listen on {address} ({reason}); choose another address with --listen or ORCHESTRA_LISTEN"
+    )]
+    Listen { address: SocketAddr, reason: io::Error },
+    #[error(
+        "cannot write to the data folder {path} ({reason}); make it writable, or choose another with --data or ORCHESTRA_DATA",
+        path = .path.display()
+    )]
+    DataFolder { path: PathBuf, reason: io::Error },
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] StoreError),
+    #[error("{0}")]
+    Setting(String),
+    #[error(
+        "{task} stopped unexpectedly{reason}; this is a defect, please report it with the lines above"
+    )]
+    Crashed { task: &'static str, reason: String },
+}

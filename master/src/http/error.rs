@@ -1,0 +1,189 @@
+//! Refusals on the wire: `application/problem+json` (RFC 9457).
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use orchestra_contracts::{FieldError, PROBLEM_JSON, Problem, ProblemKind, worker::LogHead};
+
+use crate::{domain::Refusal, service::ServiceError, store::StoreError};
+
+/// A refusal, ready to be sent.
+#[derive(Debug)]
+pub(super) struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    problem: Problem,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let problem = Problem {
+            kind,
+            title: title(kind).to_owned(),
+            status: status(kind).as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            hint: None,
+            log: None,
+        };
+        Self(Box::new(Parts { problem, header: None }))
+    }
+
+    /// Something is wrong with a part of the address or with a header.
+    pub(super) fn parameter(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::BadParameter, detail)
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.problem.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.problem.errors = errors;
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    fn log(mut self, head: LogHead) -> Self {
+        self.0.problem.log = Some(head);
+        self
+    }
+}
+
+fn status(kind: ProblemKind) -> StatusCode {
+    match kind {
+        ProblemKind::Unreadable | ProblemKind::BadParameter => StatusCode::BAD_REQUEST,
+        ProblemKind::NotFound => StatusCode::NOT_FOUND,
+        ProblemKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ProblemKind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        ProblemKind::IllegalStep
+        | ProblemKind::LeaseLost
+        | ProblemKind::LogOffset
+        | ProblemKind::LogIncomplete => StatusCode::CONFLICT,
+        ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ProblemKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ProblemKind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+        ProblemKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ProblemKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn title(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Unreadable => "The body cannot be read",
+        ProblemKind::BadParameter => "A parameter cannot be read",
+        ProblemKind::NotFound => "There is no such thing",
+        ProblemKind::MethodNotAllowed => "This address does not know this method",
+        ProblemKind::RequestTimeout => "The body did not arrive in time",
+        ProblemKind::IllegalStep => "The job is not in a state in which this can be done",
+        ProblemKind::LeaseLost => "Another attempt, or nobody, holds the job now",
+        ProblemKind::LogOffset => "The upload does not begin where the stored log ends",
+        ProblemKind::LogIncomplete => "The stored log is not complete",
+        ProblemKind::TooLarge => "The body is too large",
+        ProblemKind::UnsupportedMediaType => "The body is not of the expected type",
+        ProblemKind::RangeNotSatisfiable => "The log is shorter than this range",
+        ProblemKind::Invalid => "The request was understood and refused",
+        ProblemKind::Unavailable => "The database cannot be used right now",
+        ProblemKind::Internal => "Something went wrong here",
+    }
+}
+
+/// The one place where reasons become statuses.
+impl From<ServiceError> for ApiError {
+    fn from(error: ServiceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ServiceError::NoSuchJob(_) | ServiceError::NoSuchAttempt(..) => {
+                Self::new(ProblemKind::NotFound, detail)
+            }
+            ServiceError::Refused(Refusal::LeaseLost) => Self::new(ProblemKind::LeaseLost, detail)
+                .hint("end this attempt and say nothing more of it"),
+            ServiceError::Refused(Refusal::IllegalStep(_)) => {
+                Self::new(ProblemKind::IllegalStep, detail)
+            }
+            ServiceError::Refused(Refusal::LogIncomplete(head)) => {
+                Self::new(ProblemKind::LogIncomplete, detail)
+                    .hint("go on uploading from log.offset, then report the end again")
+                    .log(head)
+            }
+            ServiceError::NotForWorkers(_) => Self::new(ProblemKind::IllegalStep, detail).hint(
+                "workers report Running, Completed or Failed, or hand a job back with Pending",
+            ),
+            ServiceError::Invalid(errors) => Self::new(ProblemKind::Invalid, detail).errors(errors),
+            ServiceError::Frames(_) => Self::new(ProblemKind::Unreadable, detail),
+            ServiceError::LogOffset(head) => Self::new(ProblemKind::LogOffset, detail)
+                .hint("go on uploading from log.offset")
+                .log(head),
+            ServiceError::Store(error) => Self::from(error),
+        }
+    }
+}
+
+/// What exactly is wrong with the database is for the operator, in the master's log.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => {
+                tracing::warn!(%error, "a request was refused because of the database");
+                Self::new(ProblemKind::Unavailable, "the database cannot be used right now")
+                    .hint("try again in a moment")
+                    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            StoreError::Corrupt { .. } | StoreError::Unusable { .. } => {
+                tracing::error!(%error, "a request failed because of the database");
+                internal()
+            }
+        }
+    }
+}
+
+/// A defect of ours. What it is stands in the master's log.
+pub(super) fn internal() -> ApiError {
+    let detail = "something went wrong here; nothing was wrong with the request";
+    ApiError::new(ProblemKind::Internal, detail)
+        .hint("the master's log says more under the x-request-id of this answer")
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Parts { problem, header } = *self.0;
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response =
+            (status(problem.kind), [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_database_is_not_told() {
+        let reason = "row 7 is /var/lib/secret".to_owned();
+        let error = StoreError::Unusable { reason, hint: "restore a backup" };
+        let ApiError(parts) = ApiError::from(error);
+        assert_eq!(parts.problem.status, 500);
+        assert!(!format!("{:?}", parts.problem).contains("secret"));
+    }
+
+    #[test]
+    fn an_absent_database_asks_to_come_again() {
+        let error = StoreError::Unavailable { reason: "locked".to_owned(), hint: "wait" };
+        let response = ApiError::from(error).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

@@ -1,0 +1,132 @@
+//! Bodies, with limits in bytes and in time.
+
+use std::{
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use orchestra_contracts::ProblemKind;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::http::error::ApiError;
+
+/// Nothing arrived for so long: the client is gone or means harm.
+const PAUSE: Duration = Duration::from_secs(10);
+/// All of a body arrives in this time, however slowly.
+const WHOLE: Duration = Duration::from_mins(1);
+/// A log upload carries up to this much.
+const FRAMES: usize = 1 << 20;
+/// What is read and thrown away so that a client that still sends gets to read
+/// its refusal, rather than a reset connection.
+const DISCARD: usize = 32 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// The whole body, or the refusal of one that is too long or too slow.
+pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let whole = Instant::now() + WHOLE;
+    let mut read = BytesMut::new();
+    // A length that was announced is refused before anything is read.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    loop {
+        let until = whole.min(Instant::now() + PAUSE);
+        let frame = timeout_at(until, body.frame()).await.map_err(|_| too_slow())?;
+        let Some(frame) = frame else { return Ok(read.freeze()) };
+        let frame =
+            frame.map_err(|_| ApiError::new(ProblemKind::Unreadable, "the body broke off"))?;
+        let Some(bytes) = frame.data_ref() else { continue };
+        if read.len() + bytes.len() > limit {
+            return Err(too_large(limit));
+        }
+        read.extend_from_slice(bytes);
+    }
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let detail = format!("the body has more than {limit} bytes, the most that this address takes");
+    ApiError::new(ProblemKind::TooLarge, detail)
+}
+
+fn too_slow() -> ApiError {
+    ApiError::new(ProblemKind::RequestTimeout, "the body did not arrive in time")
+}
+
+/// A body of log frames, unchecked.
+pub(in crate::http) struct Frames(pub(in crate::http) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Frames {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        if media_type(request.headers()).as_deref() != Some("application/octet-stream") {
+            let detail = "log frames are sent as application/octet-stream";
+            return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail));
+        }
+        read(request.into_body(), FRAMES).await.map(Self)
+    }
+}
+
+/// The media type without its parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+/// A body of which a handler may leave a part unread; whoever kept a clone can
+/// throw the rest away.
+#[derive(Clone)]
+pub(in crate::http) struct Draining(Arc<Mutex<Body>>);
+
+impl Draining {
+    pub(in crate::http) fn new(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(body)))
+    }
+
+    /// Reads what is left, within bounds.
+    pub(in crate::http) async fn discard(self) {
+        let mut body = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let discard = async {
+            let mut left = DISCARD;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let Some(rest) = left.checked_sub(length) else { break };
+                left = rest;
+            }
+        };
+        // Whoever sends more, or more slowly, is cut off.
+        let _ = timeout(DISCARD_TIME, discard).await;
+    }
+}
+
+impl HttpBody for Draining {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}

@@ -1,0 +1,227 @@
+//! JSON bodies. What cannot be read is a 400 that says where; what can be read
+//! and is refused is a 422 with a JSON pointer.
+
+use std::{collections::HashSet, fmt};
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use orchestra_contracts::{FieldError, ProblemKind};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_path_to_error::{Path, Segment};
+
+use super::body;
+use crate::http::error::{ApiError, internal};
+
+/// A spec holds 1 MiB of standard input and 64 KiB of command, and JSON may
+/// escape what is in them.
+const LIMIT: usize = 5 << 19;
+
+/// A body that is read from, or written as, JSON.
+pub(in crate::http) struct Json<T>(pub(in crate::http) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        check_type(request.headers())?;
+        let bytes = body::read(request.into_body(), LIMIT).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be written");
+                internal().into_response()
+            }
+        }
+    }
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let refuse = |detail: &str| {
+        Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail)
+            .hint("send JSON in UTF-8, with the header content-type: application/json"))
+    };
+    match body::media_type(headers) {
+        Some(kind) if kind == "application/json" => {}
+        Some(kind) => return refuse(&format!("the body is {kind:?}, not JSON")),
+        None => return refuse("the request does not say what its body is"),
+    }
+    if charset(headers).is_some_and(|charset| charset != "utf-8") {
+        return refuse("JSON is written in UTF-8");
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return refuse("compressed bodies are not read");
+    }
+    Ok(())
+}
+
+fn charset(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_ascii_lowercase();
+    let mut parameters = value.split(';').skip(1).map(str::trim);
+    let charset = parameters.find_map(|one| one.strip_prefix("charset="))?;
+    Some(charset.trim_matches('"').to_owned())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    if bytes.is_empty() {
+        let error = ApiError::new(ProblemKind::Unreadable, "the body is empty");
+        return Err(error.hint("send a JSON value"));
+    }
+    serde_json::from_slice::<Readable>(bytes).map_err(|error| {
+        ApiError::new(ProblemKind::Unreadable, format!("this is not JSON: {error}"))
+    })?;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let refused = refused_field(error.path(), &error.inner().to_string());
+        ApiError::new(ProblemKind::Invalid, "one field is not acceptable").errors(vec![refused])
+    })
+}
+
+fn refused_field(path: &Path, message: &str) -> FieldError {
+    let detail = message.rsplit_once(" at line ").map_or(message, |(detail, _)| detail);
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Map { key } => push(&mut pointer, key),
+            Segment::Seq { index } => push(&mut pointer, &index.to_string()),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    // Errors about a field that is missing or unknown belong to its object.
+    let named =
+        ["missing field `", "unknown field `"].iter().find_map(|text| detail.strip_prefix(text));
+    if let Some((field, _)) = named.and_then(|rest| rest.split_once('`')) {
+        let mut whole = pointer.clone();
+        push(&mut whole, field);
+        if !pointer.ends_with(&whole[pointer.len()..]) {
+            pointer = whole;
+        }
+    }
+    FieldError { pointer, detail: detail.to_owned() }
+}
+
+/// RFC 6901, section 3.
+fn push(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+}
+
+/// Any JSON whose objects have no key twice: what such a body means depends on
+/// who reads it. `serde_json` bounds the depth.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadableVisitor)
+    }
+}
+
+struct ReadableVisitor;
+
+impl<'de> Visitor<'de> for ReadableVisitor {
+    type Value = Readable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Readable, E> {
+        Ok(Readable)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Readable, A::Error> {
+        while items.next_element::<Readable>()?.is_some() {}
+        Ok(Readable)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Readable, A::Error> {
+        let mut keys = HashSet::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if keys.contains(&key) {
+                return Err(A::Error::custom(format_args!("the key {key:?} stands there twice")));
+            }
+            keys.insert(key);
+            entries.next_value::<Readable>()?;
+        }
+        Ok(Readable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::{JobSpec, worker::ClaimRequest};
+
+    use super::*;
+
+    fn refusal<T: DeserializeOwned>(json: &'static str) -> String {
+        let Err(error) = parse::<T>(&Bytes::from_static(json.as_bytes())) else { panic!("{json}") };
+        format!("{error:?}")
+    }
+
+    #[track_caller]
+    fn points<T: DeserializeOwned>(json: &'static str, pointer: &str) {
+        let refusal = refusal::<T>(json);
+        assert!(refusal.contains(&format!("pointer: {pointer:?}")), "{refusal}");
+    }
+
+    #[test]
+    fn every_refusal_points_at_its_field() {
+        points::<JobSpec>(r#"{"command": 1}"#, "/command");
+        points::<JobSpec>("{}", "/command");
+        points::<JobSpec>(r#"{"command": "x", "timeOut": 1}"#, "/timeOut");
+        points::<JobSpec>(
+            r#"{"command": "x", "resources": {"memory": "much"}}"#,
+            "/resources/memory",
+        );
+        points::<JobSpec>(r#"{"command": "x", "resources": {"gpu": 1}}"#, "/resources/gpu");
+        points::<JobSpec>(r#"{"command": "x", "env": {"a/b": 1}}"#, "/env/a~1b");
+        points::<JobSpec>("[]", "");
+        points::<ClaimRequest>(r#"{"worker": "w", "slots": -1}"#, "/slots");
+        points::<ClaimRequest>(r#"{"slots": 1}"#, "/worker");
+        points::<ClaimRequest>(r#"{"worker": "a b"}"#, "/worker");
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_apart() {
+        for json in ["{", "{\"command\": \"x\"} x", "\u{feff}{}", "{'a': 1}", "{\"command\": NaN}"]
+        {
+            assert!(refusal::<JobSpec>(json).contains("Unreadable"), "{json}");
+        }
+        assert!(
+            refusal::<JobSpec>(r#"{"command": "x", "env": {"A": "1", "A": "2"}}"#)
+                .contains("twice")
+        );
+    }
+}

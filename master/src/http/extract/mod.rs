@@ -1,0 +1,11 @@
+//! Parsing at the edge. What does not parse is refused here, as a problem.
+
+mod body;
+mod json;
+mod path;
+mod query;
+
+pub(super) use body::{Draining, Frames};
+pub(super) use json::Json;
+pub(super) use path::{AttemptPath, JobPath, WorkerPath};
+pub(super) use query::{FromQuery, NoQuery, Pairs, Query};

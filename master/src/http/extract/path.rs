@@ -1,0 +1,72 @@
+//! Parts of the address.
+
+use std::str::FromStr;
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use orchestra_contracts::{AttemptNo, JobId, WorkerName};
+
+use crate::http::error::ApiError;
+
+/// `{id}`
+pub(in crate::http) struct JobPath(pub(in crate::http) JobId);
+/// `{id}` and `{attempt}`
+pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::http) AttemptNo);
+/// `{name}`
+pub(in crate::http) struct WorkerPath(pub(in crate::http) WorkerName);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(job_id(&params(parts, state).await?)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AttemptPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        let attempt = part(&params, "attempt");
+        let number = canonical(attempt).filter(|number| *number > 0).ok_or_else(|| {
+            ApiError::parameter(format!("{attempt:?} is not the number of an attempt: 1, 2, ..."))
+        })?;
+        Ok(Self(job_id(&params)?, AttemptNo(number)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        let name = part(&params, "name");
+        name.parse().map(Self).map_err(|reason| ApiError::parameter(format!("{name:?}: {reason}")))
+    }
+}
+
+async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, ApiError> {
+    RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| ApiError::parameter("the address is not UTF-8 where it is percent-encoded"))
+}
+
+/// Empty when the route has no such part, which no value accepts.
+fn part<'a>(params: &'a RawPathParams, wanted: &str) -> &'a str {
+    params.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value)
+}
+
+fn job_id(params: &RawPathParams) -> Result<JobId, ApiError> {
+    let text = part(params, "id");
+    canonical(text).filter(|id| *id > 0).map(JobId).ok_or_else(|| {
+        ApiError::parameter(format!("{text:?} is not a job id, which is a whole number from 1 on"))
+    })
+}
+
+/// A number in the one way of writing it: no sign, no leading zero.
+fn canonical<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
+}

@@ -1,0 +1,33 @@
+//! Is the master there, and can it work?
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+use orchestra_contracts::paths;
+use serde::Serialize;
+
+use super::{
+    error::ApiError,
+    extract::{Json, NoQuery},
+};
+use crate::service::Service;
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+pub(super) fn router() -> Router<Arc<Service>> {
+    Router::new().route(paths::HEALTHZ, get(alive)).route(paths::READYZ, get(ready))
+}
+
+/// The process lives. Whoever restarts it on a failure asks here.
+async fn alive(_: NoQuery) -> Json<Health> {
+    Json(Health { status: "alive" })
+}
+
+/// The database can be used. Whoever sends it work asks here.
+async fn ready(State(service): State<Arc<Service>>, _: NoQuery) -> Result<Json<Health>, ApiError> {
+    service.check().await?;
+    Ok(Json(Health { status: "ready" }))
+}

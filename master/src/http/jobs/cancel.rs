@@ -1,0 +1,24 @@
+//! `POST /api/job/{id}/cancel`
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+
+use crate::{
+    http::{
+        error::ApiError,
+        extract::{JobPath, Json, NoQuery},
+    },
+    service::Service,
+};
+
+/// 200 when the job has ended with it, 202 when its worker has to end it first.
+pub(super) async fn handler(
+    State(service): State<Arc<Service>>,
+    JobPath(id): JobPath,
+    _: NoQuery,
+) -> Result<impl IntoResponse, ApiError> {
+    let job = service.cancel(id).await?;
+    let status = if job.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(job)))
+}

@@ -1,0 +1,85 @@
+//! What happens to every request, whatever its address.
+
+use std::any::Any;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use hyper::body::Body as _;
+use orchestra_contracts::ProblemKind;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    set_header::SetResponseHeaderLayer,
+    trace::TraceLayer,
+};
+
+use super::{
+    error::{ApiError, internal},
+    extract::Draining,
+};
+
+/// Puts the routes into what surrounds them all. The layer that is added last
+/// sees a request first: it gets its id, then the span that carries the id to
+/// every line logged, then the net under panics, then its body is kept whole.
+pub(super) fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    let nosniff = HeaderValue::from_static("nosniff");
+    routes
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn(read_to_the_end))
+        .layer(CatchPanicLayer::custom(after_a_panic))
+        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, nosniff))
+        // Failures are logged where they are handled, with what was wrong.
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+fn span(request: &Request) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>();
+    let id = id.and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+async fn no_such_route(uri: Uri) -> ApiError {
+    let detail = format!("there is nothing at {}", uri.path());
+    ApiError::new(ProblemKind::NotFound, detail)
+        .hint("docs/http-status.md and README.md name every address")
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> ApiError {
+    let detail = format!("{} does not know {method}", uri.path());
+    ApiError::new(ProblemKind::MethodNotAllowed, detail)
+        .hint("the header `allow` lists what it knows")
+}
+
+/// The panic's text is for the log alone.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
+fn after_a_panic(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    tracing::error!(panic = text, "a request handler panicked");
+    internal().into_response()
+}
+
+/// Lets a client that is still sending finish before it gets its answer, for
+/// instance a 404 for ten megabytes: otherwise it would see a reset connection.
+async fn read_to_the_end(request: Request, next: Next) -> Response {
+    // Whoever waits for "100 Continue" has sent nothing yet.
+    if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = Draining::new(body);
+    let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
+    if response.status() != StatusCode::REQUEST_TIMEOUT {
+        body.discard().await;
+    }
+    response
+}

@@ -1,0 +1,64 @@
+//! `GET` and `POST /api/job/{id}/attempts/{n}/log`
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap};
+use orchestra_contracts::{
+    LeaseToken, WorkerName,
+    worker::{LEASE_HEADER, LogHead},
+};
+
+use crate::{
+    http::{
+        error::ApiError,
+        extract::{AttemptPath, Frames, FromQuery, Json, NoQuery, Pairs, Query},
+    },
+    service::{Service, Upload},
+};
+
+pub(super) struct Place {
+    offset: u64,
+    worker: WorkerName,
+}
+
+impl FromQuery for Place {
+    const NAMES: &'static [&'static str] = &["offset", "worker"];
+
+    fn from_pairs(pairs: &Pairs) -> Result<Self, ApiError> {
+        let missing =
+            |name: &str| ApiError::parameter(format!("the parameter {name:?} is missing"));
+        let offset = pairs.parsed("offset", "a number of bytes")?;
+        let worker = pairs.parsed("worker", "a worker name")?;
+        Ok(Self {
+            offset: offset.ok_or_else(|| missing("offset"))?,
+            worker: worker.ok_or_else(|| missing("worker"))?,
+        })
+    }
+}
+
+/// Where the next upload begins.
+pub(super) async fn head(
+    State(service): State<Arc<Service>>,
+    AttemptPath(job, attempt): AttemptPath,
+    _: NoQuery,
+) -> Result<Json<LogHead>, ApiError> {
+    Ok(Json(service.log_head(job, attempt).await?))
+}
+
+/// Without the lease header the worker's name stands in.
+pub(super) async fn append(
+    State(service): State<Arc<Service>>,
+    AttemptPath(job, attempt): AttemptPath,
+    Query(Place { offset, worker }): Query<Place>,
+    headers: HeaderMap,
+    Frames(frames): Frames,
+) -> Result<Json<LogHead>, ApiError> {
+    let token = headers.get(LEASE_HEADER).map(|value| {
+        let text = value.to_str();
+        text.map(LeaseToken::new)
+            .map_err(|_| ApiError::parameter(format!("{LEASE_HEADER} is not text")))
+    });
+    let token = token.transpose()?;
+    let upload = Upload { job, attempt, worker, token, offset, frames };
+    Ok(Json(service.append_log(upload).await?))
+}

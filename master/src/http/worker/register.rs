@@ -1,0 +1,23 @@
+//! `PUT /api/worker/{name}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use orchestra_contracts::worker::{Registration, Welcome};
+
+use crate::{
+    http::{
+        error::ApiError,
+        extract::{Json, NoQuery, WorkerPath},
+    },
+    service::Service,
+};
+
+pub(super) async fn handler(
+    State(service): State<Arc<Service>>,
+    WorkerPath(worker): WorkerPath,
+    _: NoQuery,
+    Json(registration): Json<Registration>,
+) -> Result<Json<Welcome>, ApiError> {
+    Ok(Json(service.register(worker, registration).await?))
+}

@@ -1,0 +1,105 @@
+//! Beginning and end: what a program does about signals, and how background
+//! tasks are watched.
+//!
+//! The first signal is soft: the token is cancelled and everything gets time to
+//! end. The second is hard: whoever awaits [`until_second_signal`] drops the
+//! rest. Nothing is lost by that, since every answer was durable.
+
+use std::io;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::MasterError;
+
+/// Cancels the token at the first SIGINT or SIGTERM and returns at the second.
+///
+/// # Errors
+/// When the system lets nobody listen for signals.
+pub async fn until_second_signal(shutdown: CancellationToken) -> io::Result<()> {
+    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    next(&mut signals).await;
+    tracing::info!("shutting down; a second signal ends it at once");
+    shutdown.cancel();
+    next(&mut signals).await;
+    Ok(())
+}
+
+async fn next((interrupt, terminate): &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Background tasks with names. They run until `shutdown`; one that ends before
+/// it has crashed, and takes the program down with an error.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    shutdown: CancellationToken,
+    running: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    pub(crate) fn new(shutdown: CancellationToken) -> Self {
+        Self { shutdown, running: JoinSet::new() }
+    }
+
+    pub(crate) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.running.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Waits for all of them, whatever made them end.
+    pub(crate) async fn all_ended(mut self) -> Result<(), MasterError> {
+        let mut crash = Ok(());
+        while let Some(ended) = self.running.join_next().await {
+            let was_asked_to = self.shutdown.is_cancelled();
+            let error = match ended {
+                Ok(_) if was_asked_to => continue,
+                Ok(task) => MasterError::Crashed { task, reason: String::new() },
+                Err(error) => {
+                    let reason = format!(" ({error})");
+                    MasterError::Crashed { task: "a background task", reason }
+                }
+            };
+            tracing::error!(%error, "shutting down");
+            crash = crash.and(Err(error));
+            self.shutdown.cancel();
+        }
+        crash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tasks_end_well_when_asked_to() {
+        let shutdown = CancellationToken::new();
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("one", shutdown.clone().cancelled_owned());
+        shutdown.cancel();
+        assert!(tasks.all_ended().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_crash_ends_the_others_and_is_told() {
+        let shutdown = CancellationToken::new();
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("one", shutdown.clone().cancelled_owned());
+        tasks.spawn("two", async { panic!("on purpose") });
+        assert!(matches!(tasks.all_ended().await, Err(MasterError::Crashed { .. })));
+        assert!(shutdown.is_cancelled());
+    }
+}

@@ -1,0 +1,272 @@
+//! A job's log as a stream of events: what is stored, then what comes, through
+//! all attempts, until the job has ended and everything was read.
+
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+
+use futures::{Stream, stream};
+use orchestra_contracts::{
+    AttemptNo, JobId,
+    event::Cursor,
+    frame::{Body, Frame, Frames, Stream as Source},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Hub, Watch};
+use crate::{
+    domain::{Job, JobState},
+    store::{LogChunk, Order, Store, StoreError},
+};
+
+/// A wake-up may be lost; nobody sleeps for longer than this without a look.
+const POLL: Duration = Duration::from_secs(1);
+/// One look takes chunks from so many bytes of the log, and so one chunk more at most.
+const PAGE_BYTES: u64 = 1 << 20;
+const PAGE_CHUNKS: u32 = 256;
+
+/// Which part of a log to read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub start: Start,
+    pub streams: Streams,
+    /// Only this attempt.
+    pub attempt: Option<AttemptNo>,
+    /// Wait for what comes. Otherwise it ends where the log ends now.
+    pub follow: bool,
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    pub cursor: Cursor,
+    /// So many bytes of the frame at the cursor are not wanted.
+    pub skip: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    pub stdout: bool,
+    pub stderr: bool,
+    pub system: bool,
+}
+
+impl Streams {
+    pub const ALL: Self = Self { stdout: true, stderr: true, system: true };
+    /// What the command wrote.
+    pub const OUTPUT: Self = Self { stdout: true, stderr: true, system: false };
+
+    pub(super) fn wants(self, body: &Body) -> bool {
+        match body {
+            Body::Bytes(Source::Stdout, _) => self.stdout,
+            Body::Bytes(Source::Stderr, _) => self.stderr,
+            Body::Bytes(Source::System, _) => self.system,
+            // It stands for output of either stream.
+            Body::Gap(_) => self.stdout || self.stderr,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FollowEvent {
+    Log {
+        attempt: AttemptNo,
+        frame: Frame,
+        after: Cursor,
+    },
+    /// The status has changed, or this is the first look at it.
+    State {
+        job: Box<Job>,
+        after: Cursor,
+    },
+    /// The job (or the one attempt that was asked for) has ended, and all of it was read.
+    End {
+        job: Box<Job>,
+        after: Cursor,
+    },
+}
+
+/// Why a stream ended early. A job that is deleted ends it without an error.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error("the database cannot be used: {0}")]
+    Store(#[from] StoreError),
+    #[error("the master is shutting down")]
+    ShuttingDown,
+}
+
+/// Reads a job's log.
+#[derive(Debug)]
+pub struct Follow {
+    store: Arc<dyn Store>,
+    watch: Watch,
+    shutdown: CancellationToken,
+    id: JobId,
+    reading: Reading,
+    cursor: Cursor,
+    skip: usize,
+    ready: VecDeque<FollowEvent>,
+    /// Attempts and state that were announced last.
+    announced: Option<(u32, mem::Discriminant<JobState>)>,
+    over: bool,
+}
+
+enum Step {
+    /// Look again at once.
+    Go,
+    /// Everything that there is was read.
+    Wait,
+    Over,
+}
+
+impl Follow {
+    pub fn new(
+        store: Arc<dyn Store>,
+        hub: &Hub,
+        shutdown: CancellationToken,
+        id: JobId,
+        reading: Reading,
+    ) -> Self {
+        let Start { mut cursor, skip } = reading.start;
+        if let Some(only) = reading.attempt.filter(|only| cursor.attempt != only.0) {
+            cursor = Cursor::start_of(only);
+        }
+        let (watch, ready) = (hub.watch(id), VecDeque::new());
+        Self {
+            store,
+            watch,
+            shutdown,
+            id,
+            reading,
+            cursor,
+            skip,
+            ready,
+            announced: None,
+            over: false,
+        }
+    }
+
+    /// The events, one after another; nothing follows an error.
+    pub fn events(self) -> impl Stream<Item = Result<FollowEvent, FollowError>> + Send + 'static {
+        stream::unfold(self, |mut follow| async {
+            let event = follow.next().await.transpose()?;
+            follow.over |= event.is_err();
+            Some((event, follow))
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<FollowEvent>, FollowError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.over {
+                return Ok(None);
+            }
+            if self.shutdown.is_cancelled() {
+                return Err(FollowError::ShuttingDown);
+            }
+            // In this order nothing that happens in between is missed.
+            self.watch.seen();
+            match self.look().await? {
+                Step::Go => {}
+                Step::Wait if self.reading.follow => self.wait().await,
+                Step::Wait | Step::Over => self.over = true,
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            () = self.watch.changed() => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    /// First the job, then its log: what ended before the look at the job is
+    /// all there when the log is read.
+    async fn look(&mut self) -> Result<Step, StoreError> {
+        let Some(job) = self.store.job(self.id).await? else { return Ok(Step::Over) };
+        if self.cursor.attempt == 0 && job.attempts > 0 {
+            self.cursor = Cursor::start_of(AttemptNo(1));
+        }
+        if job.lease().is_some() && self.cursor.attempt >= job.attempts {
+            self.announce(&job);
+        }
+        if self.read().await? {
+            return Ok(Step::Go);
+        }
+        let newest = self.cursor.attempt >= job.attempts;
+        let ended = job.status().is_final();
+        let over = match self.reading.attempt {
+            Some(only) => {
+                ended || only.0 < job.attempts || (only.0 == job.attempts && job.lease().is_none())
+            }
+            None => ended && newest,
+        };
+        if over {
+            return Ok(self.end(job));
+        }
+        if !newest && self.reading.attempt.is_none() {
+            self.cursor = Cursor::start_of(AttemptNo(self.cursor.attempt + 1));
+            return Ok(Step::Go);
+        }
+        self.announce(&job);
+        Ok(Step::Wait)
+    }
+
+    /// Takes in the next page of the log; false when there is none.
+    async fn read(&mut self) -> Result<bool, StoreError> {
+        let Cursor { attempt, offset } = self.cursor;
+        if attempt == 0 {
+            return Ok(false);
+        }
+        let range = offset..offset.saturating_add(PAGE_BYTES);
+        let attempt = AttemptNo(attempt);
+        let chunks =
+            self.store.log_chunks(self.id, attempt, range, Order::Ascending, PAGE_CHUNKS).await?;
+        for chunk in chunks {
+            self.take(attempt, chunk);
+        }
+        Ok(self.cursor.offset > offset)
+    }
+
+    /// A cursor that somebody made up may point into a frame: then the whole
+    /// frame is sent, since twice is better than never.
+    fn take(&mut self, attempt: AttemptNo, chunk: LogChunk) {
+        let mut end = chunk.offset;
+        // Only whole, known frames are ever stored.
+        for frame in Frames::new(chunk.frames).map_while(Result::ok) {
+            end += frame.encoded_len() as u64;
+            if end <= self.cursor.offset {
+                continue;
+            }
+            self.cursor.offset = end;
+            let frame = skip_bytes(frame, mem::take(&mut self.skip));
+            if let Some(frame) = frame.filter(|frame| self.reading.streams.wants(&frame.body)) {
+                self.ready.push_back(FollowEvent::Log { attempt, frame, after: self.cursor });
+            }
+        }
+    }
+
+    fn announce(&mut self, job: &Job) {
+        let now = (job.attempts, mem::discriminant(&job.state));
+        if self.announced.replace(now) != Some(now) {
+            let job = Box::new(job.clone());
+            self.ready.push_back(FollowEvent::State { job, after: self.cursor });
+        }
+    }
+
+    fn end(&mut self, job: Job) -> Step {
+        self.ready.push_back(FollowEvent::End { job: Box::new(job), after: self.cursor });
+        Step::Over
+    }
+}
+
+/// The frame without its first bytes; `None` when nothing is left of it.
+fn skip_bytes(frame: Frame, skip: usize) -> Option<Frame> {
+    match frame.body {
+        Body::Bytes(source, bytes) if skip > 0 => (skip < bytes.len())
+            .then(|| Frame { time: frame.time, body: Body::Bytes(source, bytes.slice(skip..)) }),
+        Body::Bytes(..) | Body::Gap(_) => Some(frame),
+    }
+}

@@ -1,0 +1,122 @@
+//! Who waits for which job.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use orchestra_contracts::JobId;
+use tokio::sync::watch;
+
+/// Wakes whoever watches a job. Holds an entry for watched jobs only.
+#[derive(Clone, Default)]
+pub struct Hub(Arc<Mutex<HashMap<JobId, Entry>>>);
+
+struct Entry {
+    bell: watch::Sender<()>,
+    watchers: usize,
+}
+
+/// The right to be woken for one job, until it is dropped.
+pub struct Watch {
+    hub: Hub,
+    id: JobId,
+    bell: watch::Receiver<()>,
+}
+
+impl Hub {
+    /// The job, or its log, has changed and that is stored.
+    pub fn wake(&self, id: JobId) {
+        if let Some(entry) = self.entries().get(&id) {
+            entry.bell.send_replace(());
+        }
+    }
+
+    /// Registers; look at the job only after that, and nothing is missed.
+    pub fn watch(&self, id: JobId) -> Watch {
+        let mut entries = self.entries();
+        let entry = entries
+            .entry(id)
+            .or_insert_with(|| Entry { bell: watch::Sender::new(()), watchers: 0 });
+        entry.watchers += 1;
+        Watch { hub: self.clone(), id, bell: entry.bell.subscribe() }
+    }
+
+    /// How many jobs are watched.
+    pub fn watched(&self) -> usize {
+        self.entries().len()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<JobId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// What has happened so far is about to be looked at.
+    pub fn seen(&mut self) {
+        self.bell.mark_unchanged();
+    }
+
+    /// Returns at once when something has happened since [`Watch::seen`].
+    pub async fn changed(&mut self) {
+        // The bell lives as long as its watchers are counted.
+        let _ = self.bell.changed().await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut entries = self.hub.entries();
+        if let Some(entry) = entries.get_mut(&self.id) {
+            entry.watchers -= 1;
+            if entry.watchers == 0 {
+                entries.remove(&self.id);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("watched", &self.watched()).finish()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn only_what_came_after_the_last_look_wakes() {
+        let hub = Hub::default();
+        let mut watch = hub.watch(JobId(1));
+        assert!(watch.changed().now_or_never().is_none());
+        hub.wake(JobId(1));
+        watch.seen();
+        assert!(watch.changed().now_or_never().is_none());
+        hub.wake(JobId(2));
+        hub.wake(JobId(1));
+        assert!(watch.changed().now_or_never().is_some());
+    }
+
+    #[test]
+    fn an_entry_goes_with_its_last_watcher() {
+        let hub = Hub::default();
+        let (first, second) = (hub.watch(JobId(1)), hub.watch(JobId(1)));
+        drop(first);
+        assert_eq!(hub.watched(), 1);
+        drop(second);
+        assert_eq!(hub.watched(), 0);
+        hub.wake(JobId(1));
+    }
+}

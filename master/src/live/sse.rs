@@ -1,0 +1,58 @@
+//! A log as server-sent events. The id of each is the position after it, so
+//! `Last-Event-ID` goes on exactly there.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderName, HeaderValue, header},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::{StreamExt, future};
+use orchestra_contracts::{
+    Job,
+    event::{END, LOG, LogEvent, STATE},
+};
+
+use super::{Follow, FollowError, FollowEvent};
+use crate::domain;
+
+/// Proxies close what is silent for 30 to 60 seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Tells proxies (nginx at least) to pass on every byte as it comes.
+pub const UNBUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+pub const NO_STORE: (HeaderName, HeaderValue) =
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// The answer that stays open. `show` tells how a job is written.
+pub fn response(follow: Follow, show: fn(&domain::Job) -> Job) -> Response {
+    let events = follow.events().filter_map(move |event| future::ready(written(event, show)));
+    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    ([UNBUFFERED, NO_STORE], sse).into_response()
+}
+
+/// An early end has no `end` event; that is how a client knows to come back.
+fn written(
+    event: Result<FollowEvent, FollowError>,
+    show: fn(&domain::Job) -> Job,
+) -> Option<Result<Event, axum::Error>> {
+    let (name, after, event) = match event {
+        Ok(FollowEvent::Log { attempt, frame, after }) => {
+            (LOG, after, Event::default().json_data(LogEvent::new(attempt, &frame)))
+        }
+        Ok(FollowEvent::State { job, after }) => {
+            (STATE, after, Event::default().json_data(show(&job)))
+        }
+        Ok(FollowEvent::End { job, after }) => (END, after, Event::default().json_data(show(&job))),
+        Err(FollowError::ShuttingDown) => return None,
+        Err(FollowError::Store(error)) => {
+            tracing::warn!(%error, "an event stream ends early");
+            return None;
+        }
+    };
+    Some(event.map(|event| event.event(name).id(after.to_string())))
+}

@@ -1,0 +1,91 @@
+//! A worker asks for jobs, in a few words or in many.
+
+use std::time::Duration;
+
+use orchestra_contracts::{
+    FieldError, Job, LeaseToken, Span, WorkerName,
+    worker::{ClaimTerms, Claimed, Lease},
+};
+
+use super::{MAX_WAIT, Service, ServiceError, newest_attempt, view};
+use crate::{
+    domain,
+    store::{Claim, LeaseTerms},
+};
+
+/// More in one claim serves nobody: the next one is a moment away.
+const MAX_SLOTS: u32 = 256;
+const MAX_QUEUES: usize = 64;
+const MAX_REQUEST_ID: usize = 128;
+/// What a worker without heartbeats gets on top of the job's timeout, for its own work.
+const UNRENEWED_EXTRA: Span = Span::from_secs(60);
+
+impl Service {
+    /// For workers made of curl: one job, now or not at all. Nobody renews its
+    /// lease, so it lasts as long as the job may take; the name stands in for the token.
+    pub async fn claim_by_name(&self, worker: WorkerName) -> Result<Option<Job>, ServiceError> {
+        let claim = Claim {
+            queues: vec!["default".to_owned()],
+            tokens: vec![LeaseToken::of_name(&worker)],
+            terms: LeaseTerms::JobTimeout { extra: UNRENEWED_EXTRA },
+            request_id: None,
+            worker,
+        };
+        let jobs = self.desk.claim(claim, Duration::ZERO).await?;
+        Ok(jobs.first().map(view::job))
+    }
+
+    /// Up to as many jobs as the worker has slots, as soon as there is one, or
+    /// none when the wait is over.
+    pub async fn claim(&self, terms: ClaimTerms) -> Result<Vec<Claimed>, ServiceError> {
+        let errors = refusals(&terms);
+        if !errors.is_empty() {
+            return Err(ServiceError::Invalid(errors));
+        }
+        let claim = Claim {
+            worker: terms.worker,
+            queues: terms.queues,
+            tokens: (0..terms.slots).map(|_| new_token()).collect(),
+            terms: LeaseTerms::Renewed(self.settings.lease),
+            request_id: terms.request_id,
+        };
+        let jobs = self.desk.claim(claim, terms.wait.min(MAX_WAIT).0).await?;
+        // No waiting from here on: what is accepted must be answered.
+        Ok(jobs.iter().filter_map(|job| self.claimed(job)).collect())
+    }
+
+    /// A repeated claim finds leases that have been running for a while, so
+    /// what is left of one is told, not what it began with.
+    fn claimed(&self, job: &domain::Job) -> Option<Claimed> {
+        let lease = job.lease()?;
+        let left = lease.expires_at.duration_since(self.clock.now());
+        let ttl = Duration::try_from(left).unwrap_or_default();
+        let (attempt, token) = (newest_attempt(job)?, lease.token.clone());
+        Some(Claimed { job: view::job(job), lease: Lease { attempt, token, ttl: ttl.into() } })
+    }
+}
+
+fn refusals(terms: &ClaimTerms) -> Vec<FieldError> {
+    let checks = [
+        (!(1..=MAX_SLOTS).contains(&terms.slots), "/slots", format!("is not 1 to {MAX_SLOTS}")),
+        (
+            !(1..=MAX_QUEUES).contains(&terms.queues.len()),
+            "/queues",
+            format!("does not name 1 to {MAX_QUEUES} queues"),
+        ),
+        (
+            terms.request_id.as_ref().is_some_and(|id| id.len() > MAX_REQUEST_ID),
+            "/requestId",
+            format!("has more than {MAX_REQUEST_ID} bytes"),
+        ),
+    ];
+    let wrong = checks.into_iter().filter(|(wrong, ..)| *wrong);
+    wrong.map(|(_, pointer, detail)| FieldError { pointer: pointer.to_owned(), detail }).collect()
+}
+
+/// 128 random bits.
+fn new_token() -> LeaseToken {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).expect("the system has random numbers");
+    LeaseToken::new(hex::encode(bits))
+}

@@ -1,0 +1,197 @@
+//! The dispatcher: holds the claims of all waiting workers in order of arrival
+//! and asks the store once for all of them, whenever something became claimable.
+//!
+//! A lease that cannot be delivered, because its claimer has gone, is handed
+//! back at once: see [`Handout`].
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use orchestra_contracts::{AttemptNo, JobId, Outcome};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::Service;
+use crate::{
+    domain::{Job, JobEvent, Proof},
+    store::{Claim, StoreError},
+};
+
+/// Retries become claimable by the clock alone, and a wake-up may be lost.
+const POLL: Duration = Duration::from_secs(1);
+/// Claims that wait for the dispatcher to take them in; more of them wait in line.
+const INBOX: usize = 1024;
+
+type Answer = Result<Handout, StoreError>;
+
+/// The service's side: where claims are left.
+#[derive(Debug)]
+pub(super) struct Desk {
+    inbox: mpsc::Sender<Waiting>,
+    look: Arc<Notify>,
+}
+
+/// The dispatcher's side.
+#[derive(Debug)]
+pub struct ClaimQueue {
+    inbox: mpsc::Receiver<Waiting>,
+    look: Arc<Notify>,
+    undelivered: Undelivered,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    claim: Claim,
+    until: Instant,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Jobs on their way to a claimer. Dropped unaccepted, wherever that happens,
+/// they go back to the dispatcher, which gives their leases back.
+#[derive(Debug)]
+pub(super) struct Handout {
+    jobs: Vec<Job>,
+    undelivered: Undelivered,
+    look: Arc<Notify>,
+}
+
+/// Holds at most as many as there are unanswered claims.
+type Undelivered = Arc<Mutex<Vec<Job>>>;
+
+pub(super) fn open() -> (Desk, ClaimQueue) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    let look = Arc::new(Notify::new());
+    let desk = Desk { inbox: sender, look: look.clone() };
+    (desk, ClaimQueue { inbox: receiver, look, undelivered: Undelivered::default() })
+}
+
+impl Handout {
+    /// The caller answers its client with these, without waiting for anything in between.
+    pub(super) fn accept(mut self) -> Vec<Job> {
+        mem::take(&mut self.jobs)
+    }
+}
+
+impl Drop for Handout {
+    fn drop(&mut self) {
+        if !self.jobs.is_empty() {
+            lock(&self.undelivered).append(&mut self.jobs);
+            self.look.notify_one();
+        }
+    }
+}
+
+impl Desk {
+    /// Something became claimable.
+    pub(super) fn look_again(&self) {
+        self.look.notify_one();
+    }
+
+    /// Waits until there are jobs for the claim or the time is over. Without a
+    /// dispatcher, which is so during shutdown, there are none.
+    pub(super) async fn claim(&self, claim: Claim, wait: Duration) -> Result<Vec<Job>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { claim, until: Instant::now() + wait, answer };
+        if self.inbox.send(waiting).await.is_err() {
+            return Ok(Vec::new());
+        }
+        match answered.await {
+            Ok(answer) => answer.map(Handout::accept),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Answers claims until the service's shutdown token ends it.
+pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
+    let mut waiting = VecDeque::new();
+    let mut poll = tokio::time::interval(POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = service.shutdown.cancelled() => break,
+            Some(claim) = queue.inbox.recv() => waiting.push_back(claim),
+            () = queue.look.notified() => {}
+            _ = poll.tick() => {}
+        }
+        while let Ok(claim) = queue.inbox.try_recv() {
+            waiting.push_back(claim);
+        }
+        give_back(&service, &queue.undelivered).await;
+        waiting = answer(&service, &queue, waiting).await;
+    }
+    drop(waiting);
+    give_back(&service, &queue.undelivered).await;
+}
+
+/// One claim in the store for all who wait; answers those who still do.
+async fn answer(
+    service: &Service,
+    queue: &ClaimQueue,
+    waiting: VecDeque<Waiting>,
+) -> VecDeque<Waiting> {
+    let waiting: VecDeque<_> = waiting.into_iter().filter(|one| !one.answer.is_closed()).collect();
+    if waiting.is_empty() {
+        return waiting;
+    }
+    let claims = waiting.iter().map(|one| one.claim.clone()).collect();
+    let found = match service.store.claim(claims, service.rules()).await {
+        Ok(found) => found,
+        Err(error) => {
+            refuse_all(waiting, &error);
+            return VecDeque::new();
+        }
+    };
+    let now = Instant::now();
+    let mut still_waiting = VecDeque::new();
+    for (one, jobs) in waiting.into_iter().zip(found) {
+        if jobs.is_empty() && now < one.until {
+            still_waiting.push_back(one);
+            continue;
+        }
+        for job in &jobs {
+            service.hub.wake(job.id);
+        }
+        let (undelivered, look) = (queue.undelivered.clone(), queue.look.clone());
+        // A claimer who has gone gets it back as an error, and drops it.
+        drop(one.answer.send(Ok(Handout { jobs, undelivered, look })));
+    }
+    still_waiting
+}
+
+fn refuse_all(waiting: VecDeque<Waiting>, error: &StoreError) {
+    for one in waiting {
+        let error = StoreError::Unavailable { reason: error.to_string(), hint: "claim again" };
+        drop(one.answer.send(Err(error)));
+    }
+}
+
+/// What is not given back now, because the database is away, runs out by itself.
+async fn give_back(service: &Service, undelivered: &Undelivered) {
+    let jobs = mem::take(&mut *lock(undelivered));
+    for job in jobs {
+        let Some((id, proof)) = proof_of(&job) else { continue };
+        let outcome = Outcome::HandedBack;
+        let event = JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None };
+        match service.apply(id, event).await {
+            Ok(_) => tracing::info!(job = %id, "took a job back from a claimer who has gone"),
+            Err(error) => tracing::warn!(job = %id, %error, "a lost claimer's job stays leased"),
+        }
+    }
+}
+
+fn proof_of(job: &Job) -> Option<(JobId, Proof)> {
+    let lease = job.lease()?;
+    let attempt = Some(AttemptNo(job.attempts));
+    Some((job.id, Proof { worker: lease.worker.clone(), token: lease.token.clone(), attempt }))
+}
+
+fn lock(undelivered: &Undelivered) -> std::sync::MutexGuard<'_, Vec<Job>> {
+    undelivered.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,46 @@
+//! Why a use case was not carried out.
+
+use orchestra_contracts::{
+    AttemptNo, FieldError, JobId, JobStatus, frame::FrameError, worker::LogHead,
+};
+
+use crate::{domain::Refusal, store::StoreError};
+
+/// Every reason, for callers and for the one match that turns it into a status.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("there is no job {0}")]
+    NoSuchJob(JobId),
+    #[error("job {0} has no attempt {1}")]
+    NoSuchAttempt(JobId, AttemptNo),
+    /// The job's machine says no.
+    #[error("this is not possible now: {0}")]
+    Refused(#[from] Refusal),
+    /// No worker may set this status.
+    #[error("a worker cannot set a job to {0}")]
+    NotForWorkers(JobStatus),
+    /// Fields that are not acceptable; never empty.
+    #[error("{}", count(.0))]
+    Invalid(Vec<FieldError>),
+    #[error("these are not whole log frames: {0}")]
+    Frames(#[from] FrameError),
+    /// An upload does not begin at the end of what is stored.
+    #[error("the frames do not begin where the stored log ends, which is at {}", .0.offset)]
+    LogOffset(LogHead),
+    #[error("the database cannot be used: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl ServiceError {
+    /// One field that is not acceptable.
+    pub fn field(pointer: &str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { pointer: pointer.to_owned(), detail: detail.into() }])
+    }
+}
+
+fn count(errors: &[FieldError]) -> String {
+    match errors.len() {
+        1 => "one field is not acceptable".to_owned(),
+        many => format!("{many} fields are not acceptable"),
+    }
+}

@@ -1,0 +1,50 @@
+//! A worker uploads a piece of an attempt's log.
+
+use bytes::Bytes;
+use orchestra_contracts::{
+    AttemptNo, JobId, LeaseToken, WorkerName,
+    frame::{FrameError, Frames},
+    worker::LogHead,
+};
+
+use super::{Service, ServiceError};
+use crate::{
+    domain::{Proof, Refusal},
+    store::{Appended, LogAppend},
+};
+
+/// A piece of the log, and who sends it.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub job: JobId,
+    pub attempt: AttemptNo,
+    pub worker: WorkerName,
+    /// Without it the worker's name stands in, see [`LeaseToken::of_name`].
+    pub token: Option<LeaseToken>,
+    pub offset: u64,
+    pub frames: Bytes,
+}
+
+impl Service {
+    /// Stores frames, once, and answers how much is stored now.
+    pub async fn append_log(&self, upload: Upload) -> Result<LogHead, ServiceError> {
+        check(&upload.frames)?;
+        let Upload { job, attempt, worker, token, offset, frames } = upload;
+        let token = token.unwrap_or_else(|| LeaseToken::of_name(&worker));
+        let proof = Proof { worker, token, attempt: Some(attempt) };
+        match self.store.append_log(LogAppend { job, attempt, proof, offset, frames }).await? {
+            Appended::Stored(head) => {
+                self.hub.wake(job);
+                Ok(head)
+            }
+            Appended::Misplaced(head) => Err(ServiceError::LogOffset(head)),
+            Appended::LeaseLost => Err(Refusal::LeaseLost.into()),
+            Appended::NoSuchJob => Err(ServiceError::NoSuchJob(job)),
+        }
+    }
+}
+
+/// Only whole, known frames are stored, so that no reader meets others.
+fn check(frames: &Bytes) -> Result<(), FrameError> {
+    Frames::new(frames.clone()).try_for_each(|frame| frame.map(drop))
+}

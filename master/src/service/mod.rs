@@ -1,0 +1,160 @@
+//! The use cases, one file a verb. This room owns the order of things: check,
+//! store, then wake whoever waits. It knows no HTTP and no SQL.
+//!
+//! After every commit that changes a job or its log the hub is woken, and after
+//! one that makes a job claimable the dispatcher is. Both only say "look again",
+//! and both sides look once a second anyway: a caller who leaves between the
+//! commit and the wake delays somebody by a second and harms nobody.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use orchestra_contracts::{AttemptNo, JobId, Span};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    domain::{Effects, Job, JobEvent, RetryPolicy, Rules},
+    live::Hub,
+    store::{Applied, Store},
+};
+
+mod cancel;
+mod claim;
+mod delete;
+mod dispatch;
+mod error;
+mod list;
+mod log;
+mod read;
+mod retry;
+mod submit;
+mod tail;
+mod update;
+mod view;
+mod workers;
+
+pub use delete::Deletion;
+pub use dispatch::{ClaimQueue, run as dispatch};
+pub use error::ServiceError;
+pub use list::Page;
+pub use log::Upload;
+pub use view::job as view_job;
+
+/// No long poll is held open for longer than this: proxies and clients on the
+/// way give up on silent requests sooner or later.
+pub const MAX_WAIT: Span = Span::from_secs(300);
+
+/// What the operator decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How long a lease lasts after a heartbeat.
+    pub lease: Span,
+    /// The timeout of an attempt whose job names none.
+    pub job_timeout: Span,
+    /// The longest timeout that a job may ask for.
+    pub max_job_timeout: Span,
+    pub retry: RetryPolicy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Span::from_secs(60),
+            job_timeout: Span::from_secs(3600),
+            max_job_timeout: Span::from_secs(24 * 3600),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Everything that can be done with jobs and workers.
+#[derive(Debug)]
+pub struct Service {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    hub: Hub,
+    desk: dispatch::Desk,
+    settings: Settings,
+    started_at: Timestamp,
+    shutdown: CancellationToken,
+}
+
+impl Service {
+    /// The queue goes to [`dispatch`], without which no claim is answered.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) -> (Arc<Self>, ClaimQueue) {
+        let (desk, queue) = dispatch::open();
+        let started_at = clock.now();
+        let hub = Hub::default();
+        (Arc::new(Self { store, clock, hub, desk, settings, started_at, shutdown }), queue)
+    }
+
+    /// Ended when the master shuts down; every open answer ends with it.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Whether the database can be used.
+    pub async fn check(&self) -> Result<(), ServiceError> {
+        Ok(self.store.check().await?)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { now: self.clock.now(), retry: self.settings.retry, jitter: rand::random() }
+    }
+
+    /// Puts one event through the machine and wakes whom it concerns.
+    async fn apply(&self, id: JobId, event: JobEvent) -> Result<(Job, Effects), ServiceError> {
+        let applied = self.store.apply(id, event, self.rules()).await?;
+        let applied = applied.ok_or(ServiceError::NoSuchJob(id))?;
+        self.wake_for(&applied);
+        Ok((applied.job, applied.result?))
+    }
+
+    fn wake_for(&self, applied: &Applied) {
+        if let Ok(effects) = &applied.result {
+            self.hub.wake(applied.job.id);
+            if effects.claimable {
+                self.desk.look_again();
+            }
+        }
+    }
+
+    /// Ends the attempts whose lease ran out; answers how many there were.
+    ///
+    /// Not before one whole lease after the start: workers could not renew while
+    /// there was no master.
+    pub async fn expire_leases(&self) -> Result<usize, ServiceError> {
+        /// So many in one transaction.
+        const BATCH: u32 = 100;
+        if self.clock.now().duration_since(self.started_at) < signed(self.settings.lease) {
+            return Ok(0);
+        }
+        let mut expired = 0;
+        loop {
+            let batch = self.store.expire(self.rules(), BATCH).await?;
+            for applied in &batch {
+                tracing::warn!(job = %applied.job.id, "a lease ran out");
+                self.wake_for(applied);
+            }
+            expired += batch.len();
+            if batch.len() < BATCH as usize {
+                return Ok(expired);
+            }
+        }
+    }
+}
+
+/// The newest attempt of a job; `None` before the first claim.
+fn newest_attempt(job: &Job) -> Option<AttemptNo> {
+    (job.attempts > 0).then_some(AttemptNo(job.attempts))
+}
+
+fn signed(span: Span) -> jiff::SignedDuration {
+    jiff::SignedDuration::from_millis(span.as_millis())
+}

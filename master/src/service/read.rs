@@ -1,0 +1,103 @@
+//! Reading one job, its attempts and its log.
+
+use std::time::Duration;
+
+use orchestra_contracts::{Attempt, AttemptNo, Job, JobId, worker::LogHead};
+use tokio::time::Instant;
+
+use super::{Service, ServiceError, newest_attempt, tail, view};
+use crate::{
+    domain,
+    live::{Follow, Reading, last_lines},
+};
+
+/// A wake-up may be lost; nobody sleeps for longer than this without a look.
+const POLL: Duration = Duration::from_secs(1);
+
+impl Service {
+    pub async fn job(&self, id: JobId) -> Result<Job, ServiceError> {
+        let job = self.find(id).await?;
+        self.show(job).await
+    }
+
+    /// The job when it has ended, or as it is when the wait is over.
+    pub async fn job_ended(&self, id: JobId, wait: Duration) -> Result<Job, ServiceError> {
+        let over = Instant::now() + wait;
+        let mut watch = self.hub.watch(id);
+        loop {
+            watch.seen();
+            let job = self.find(id).await?;
+            let leave =
+                job.status().is_final() || Instant::now() >= over || self.shutdown.is_cancelled();
+            if leave {
+                return self.show(job).await;
+            }
+            tokio::select! {
+                () = watch.changed() => {}
+                () = tokio::time::sleep_until(over.min(Instant::now() + POLL)) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Oldest first; empty before the first claim.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ServiceError> {
+        let attempts = self.store.attempts(id).await?;
+        if attempts.is_empty() {
+            self.find(id).await?;
+        }
+        Ok(attempts)
+    }
+
+    pub async fn log_head(&self, id: JobId, attempt: AttemptNo) -> Result<LogHead, ServiceError> {
+        if let Some(head) = self.store.log_head(id, attempt).await? {
+            return Ok(head);
+        }
+        self.find(id).await?;
+        Err(ServiceError::NoSuchAttempt(id, attempt))
+    }
+
+    /// Makes sure that there is something to read: a job, and an attempt that
+    /// exists or, when it is followed, may come to be. With `tail` it begins at
+    /// the last so many lines.
+    pub async fn log_reading(
+        &self,
+        id: JobId,
+        mut reading: Reading,
+        tail: Option<u64>,
+    ) -> Result<Reading, ServiceError> {
+        let job = self.find(id).await?;
+        if let Some(attempt) = reading.attempt {
+            let coming = reading.follow && !job.status().is_final();
+            if attempt.0 > job.attempts && !coming {
+                return Err(ServiceError::NoSuchAttempt(id, attempt));
+            }
+        }
+        if let (Some(lines), Some(newest)) = (tail, newest_attempt(&job)) {
+            let attempts = reading.attempt.map_or(1..=newest.0, |only| only.0..=only.0);
+            let streams = reading.streams;
+            reading.start = last_lines(&*self.store, id, attempts, streams, lines).await?;
+        }
+        Ok(reading)
+    }
+
+    /// Reads a log, see [`Self::log_reading`].
+    pub fn follow(&self, id: JobId, reading: Reading) -> Follow {
+        Follow::new(self.store.clone(), &self.hub, self.shutdown.clone(), id, reading)
+    }
+
+    pub(super) async fn find(&self, id: JobId) -> Result<domain::Job, ServiceError> {
+        self.store.job(id).await?.ok_or(ServiceError::NoSuchJob(id))
+    }
+
+    /// The job with its output, looked up where it is not in the row.
+    pub(super) async fn show(&self, job: domain::Job) -> Result<Job, ServiceError> {
+        let mut shown = view::job(&job);
+        if view::needs_tail(&job) {
+            let (id, attempt) = (job.id, AttemptNo(job.attempts));
+            let tail = tail::of(&*self.store, id, attempt, job.log, tail::QUICK).await?;
+            view::set_tail(&mut shown, tail);
+        }
+        Ok(shown)
+    }
+}

@@ -1,0 +1,142 @@
+//! The last bytes of an attempt's output, found by reading its log backwards.
+
+use bytes::Bytes;
+use orchestra_contracts::{
+    AttemptNo, JobId,
+    frame::{Body, Frame, Frames, Stream},
+    worker::LogHead,
+};
+
+use crate::{
+    domain::Tail,
+    store::{LogChunk, Order, Store, StoreError},
+};
+
+/// So much of each stream is shown with a job.
+const TAIL: usize = 64 * 1024;
+/// Chunks read at once.
+const PAGE: u32 = 8;
+/// Where the search begins. Offsets are BIGINT columns.
+const OPEN_END: u64 = i64::MAX as u64;
+
+/// How far back an ended attempt is searched, once in its life, for the last
+/// bytes of a stream that has long been silent.
+pub(super) const THOROUGH: u64 = 64 << 20;
+/// The same for one that still runs, at every look.
+pub(super) const QUICK: u64 = 1 << 20;
+
+/// The tail of an attempt, from at most `bound` bytes at the end of its log.
+/// `head` says how much there is altogether.
+pub(super) async fn of(
+    store: &dyn Store,
+    id: JobId,
+    attempt: AttemptNo,
+    head: LogHead,
+    bound: u64,
+) -> Result<Tail, StoreError> {
+    let mut found = Found::default();
+    let mut end = OPEN_END;
+    while found.taken() < head.output && !found.is_full() && found.searched < bound {
+        let chunks = store.log_chunks(id, attempt, 0..end, Order::Descending, PAGE).await?;
+        for chunk in &chunks {
+            end = chunk.offset;
+            found.add(chunk);
+        }
+        if chunks.is_empty() || end == 0 {
+            break;
+        }
+    }
+    let truncated = head.gap > 0 || found.taken() < head.output;
+    Ok(Tail { output: found.stdout.text(), error: found.stderr.text(), truncated })
+}
+
+#[derive(Default)]
+struct Found {
+    stdout: Last,
+    stderr: Last,
+    searched: u64,
+}
+
+impl Found {
+    /// Takes what is needed of the chunk that stands before all earlier ones.
+    fn add(&mut self, chunk: &LogChunk) {
+        self.searched += chunk.frames.len() as u64;
+        let frames: Vec<Frame> = Frames::new(chunk.frames.clone()).map_while(Result::ok).collect();
+        for frame in frames.into_iter().rev() {
+            match frame.body {
+                Body::Bytes(Stream::Stdout, bytes) => self.stdout.add(&bytes),
+                Body::Bytes(Stream::Stderr, bytes) => self.stderr.add(&bytes),
+                Body::Bytes(Stream::System, _) | Body::Gap(_) => {}
+            }
+        }
+    }
+
+    fn taken(&self) -> u64 {
+        (self.stdout.length + self.stderr.length) as u64
+    }
+
+    fn is_full(&self) -> bool {
+        self.stdout.length == TAIL && self.stderr.length == TAIL
+    }
+}
+
+/// Pieces of one stream, last one first, [`TAIL`] bytes at most.
+#[derive(Default)]
+struct Last {
+    pieces: Vec<Bytes>,
+    length: usize,
+}
+
+impl Last {
+    fn add(&mut self, bytes: &Bytes) {
+        let wanted = bytes.len().min(TAIL - self.length);
+        if wanted > 0 {
+            self.pieces.push(bytes.slice(bytes.len() - wanted..));
+            self.length += wanted;
+        }
+    }
+
+    fn text(&self) -> String {
+        let bytes: Vec<u8> = self.pieces.iter().rev().flatten().copied().collect();
+        lossy(&bytes, self.length == TAIL)
+    }
+}
+
+/// Text of at most [`TAIL`] bytes. Where bytes were cut off in front, what is
+/// left of a cut character goes too.
+fn lossy(bytes: &[u8], cut: bool) -> String {
+    let is_continuation = |byte: &&u8| (0x80..0xC0).contains(*byte);
+    let torn = if cut { bytes.iter().take(3).take_while(is_continuation).count() } else { 0 };
+    let text = String::from_utf8_lossy(&bytes[torn..]);
+    // A replacement character is longer than the byte that it stands for.
+    let surplus = text.len().saturating_sub(TAIL);
+    text[text.ceil_char_boundary(surplus)..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_not_torn() {
+        let bytes = "é".repeat(TAIL);
+        let mut last = Last::default();
+        last.add(&Bytes::from(bytes.as_bytes()[1..].to_vec()));
+        assert_eq!(last.text(), "é".repeat(TAIL / 2));
+    }
+
+    #[test]
+    fn replaced_bytes_do_not_make_it_longer() {
+        let mut last = Last::default();
+        last.add(&Bytes::from(vec![0xFF; TAIL]));
+        assert_eq!(last.text(), "\u{FFFD}".repeat(TAIL / 3));
+    }
+
+    #[test]
+    fn the_last_bytes_are_kept_in_order() {
+        let mut last = Last::default();
+        last.add(&Bytes::from_static(b"world"));
+        last.add(&Bytes::from_static(b"hello "));
+        assert_eq!(last.text(), "hello world");
+    }
+}

@@ -1,0 +1,55 @@
+//! A job as people read it: the one place where the machine's words become the API's.
+
+use orchestra_contracts as contracts;
+
+use super::newest_attempt;
+use crate::domain::{Finish, Job, JobState, Stop, Tail};
+
+/// The job with what is kept in its row. The output of an attempt that still
+/// runs is not in there; `Service::show` adds it.
+pub fn job(job: &Job) -> contracts::Job {
+    let lease = job.lease();
+    let finish = job.finish();
+    let (not_before, finished_at) = match &job.state {
+        JobState::Pending { not_before, .. } => (*not_before, None),
+        JobState::Assigned { .. } | JobState::Running { .. } => (None, None),
+        JobState::Finished { finish } => (None, Some(finish.finished_at)),
+    };
+    let worker = lease.map(|lease| &lease.worker).or_else(|| finish?.worker.as_ref());
+    let mut shown = contracts::Job {
+        id: job.id,
+        spec: job.spec.clone(),
+        status: job.status(),
+        assigned_worker: worker.cloned(),
+        retry_count: job.retries,
+        attempt: newest_attempt(job),
+        cancelling: lease.is_some_and(|lease| lease.stop != Stop::No),
+        output: String::new(),
+        error: String::new(),
+        output_truncated: false,
+        exit_code: finish.and_then(|finish| finish.outcome.exit_code()),
+        outcome: finish.map(|finish| finish.outcome.clone()),
+        reason: finish.map(|finish| finish.outcome.to_string()),
+        usage: finish.and_then(|finish| finish.usage),
+        created_at: job.created_at,
+        started_at: job.started_at(),
+        finished_at,
+        not_before,
+    };
+    if let Some(Finish { tail: Some(tail), .. }) = finish {
+        set_tail(&mut shown, tail.clone());
+    }
+    shown
+}
+
+/// Whether the output is not in the job's row and has to be looked up.
+pub(super) fn needs_tail(job: &Job) -> bool {
+    let kept = job.finish().is_some_and(|finish| finish.tail.is_some());
+    job.attempts > 0 && !kept && job.log.offset > 0
+}
+
+pub(super) fn set_tail(shown: &mut contracts::Job, tail: Tail) {
+    shown.output = tail.output;
+    shown.error = tail.error;
+    shown.output_truncated = tail.truncated;
+}
