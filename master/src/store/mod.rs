@@ -4,6 +4,8 @@
 //! its call returns. Adapters batch: calls that wait at the same time share one
 //! transaction.
 
+#[cfg(test)]
+mod conformance;
 mod errors;
 mod open;
 mod placement;

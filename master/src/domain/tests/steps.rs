@@ -1,0 +1,146 @@
+//! What the table has no room for.
+
+use orchestra_contracts::{
+    JobStatus, Usage,
+    worker::{LogEnd, LogHead},
+};
+
+use super::*;
+use crate::domain::{JobState, Refusal, Tail};
+
+#[test]
+fn a_finish_holds_what_the_worker_said() {
+    let job = moved(&new_job(0), claimed(1), &at(1));
+    let job = moved(&job, started(1), &at(2));
+    let usage = Some(Usage { cpu_ms: 5, peak_memory: 6, wall_ms: 7 });
+    let tail = Some(Tail { output: "out".into(), error: "err".into(), truncated: true });
+    let event = JobEvent::Ended {
+        proof: proof(1),
+        outcome: Outcome::Exited { code: 3 },
+        usage,
+        log: None,
+        tail: tail.clone(),
+    };
+    let job = moved(&job, event, &at(4));
+    let finish = job.finish().unwrap();
+    assert_eq!(finish.worker, Some("worker".parse().unwrap()));
+    assert_eq!(finish.outcome, Outcome::Exited { code: 3 });
+    assert_eq!((finish.usage, &finish.tail), (usage, &tail));
+    assert_eq!((finish.started_at, finish.finished_at), (Some(at(2).now), at(4).now));
+}
+
+#[test]
+fn an_attempt_ends_only_with_its_whole_log() {
+    let mut job = moved(&new_job(0), claimed(1), &at(1));
+    job.log = LogHead { offset: 100, output: 50, gap: 0, crc32: 7 };
+    let end = |offset, crc32| JobEvent::Ended {
+        proof: proof(1),
+        outcome: Outcome::Exited { code: 0 },
+        usage: None,
+        log: Some(LogEnd { offset, crc32 }),
+        tail: None,
+    };
+    for (offset, crc32) in [(99, 7), (101, 7), (100, 8)] {
+        let refused = Verdict::Refused(Refusal::LogIncomplete(job.log));
+        assert_eq!(apply(&job, end(offset, crc32), &at(2)), refused);
+    }
+    assert_eq!(moved(&job, end(100, 7), &at(2)).status(), JobStatus::Completed);
+}
+
+#[test]
+fn a_claim_begins_a_log_of_its_own() {
+    let mut job = moved(&new_job(1), claimed(1), &at(1));
+    job.log.offset = 100;
+    let job = moved(&job, ended(1, Outcome::HandedBack), &at(2));
+    assert_eq!(job.log.offset, 100);
+    assert_eq!(moved(&job, claimed(2), &at(2)).log, LogHead::default());
+}
+
+#[test]
+fn a_worker_without_attempt_numbers_means_the_newest() {
+    let job = moved(&new_job(0), claimed(1), &at(1));
+    let nameless = Proof { attempt: None, ..proof(1) };
+    let end = JobEvent::Ended {
+        proof: nameless.clone(),
+        outcome: Outcome::Exited { code: 0 },
+        usage: None,
+        log: None,
+        tail: None,
+    };
+    let job = moved(&job, JobEvent::Started { proof: nameless }, &at(2));
+    let job = moved(&job, end.clone(), &at(3));
+    assert_eq!(apply(&job, end, &at(4)), Verdict::AlreadyTrue);
+}
+
+#[test]
+fn every_part_of_a_proof_must_fit() {
+    let job = moved(&new_job(0), claimed(1), &at(1));
+    let right = proof(1);
+    for proof in [
+        Proof { worker: "other".parse().unwrap(), ..right.clone() },
+        Proof { token: token(2), ..right.clone() },
+        Proof { attempt: Some(AttemptNo(2)), ..right.clone() },
+        Proof { attempt: Some(AttemptNo(0)), ..right },
+    ] {
+        let refused = Verdict::Refused(Refusal::LeaseLost);
+        assert_eq!(apply(&job, JobEvent::Started { proof }, &at(2)), refused);
+    }
+}
+
+#[test]
+fn only_a_command_that_ran_has_a_start() {
+    let job = moved(&new_job(0), claimed(1), &at(1));
+    let start = |outcome| moved(&job, ended(1, outcome), &at(2)).started_at();
+    assert_eq!(start(Outcome::Exited { code: 0 }), Some(at(1).now));
+    assert_eq!(start(Outcome::CouldNotStart { reason: "x".into() }), None);
+    assert_eq!(start(Outcome::HandedBack), None);
+}
+
+#[test]
+fn a_cancelled_retry_remembers_its_last_attempt() {
+    let job = moved(&new_job(1), claimed(1), &at(1));
+    let job = moved(&job, ended(1, Outcome::Exited { code: 1 }), &at(2));
+    let job = moved(&job, JobEvent::CancelRequested, &at(3));
+    let finish = job.finish().unwrap();
+    assert_eq!(finish.outcome, Outcome::Cancelled);
+    assert_eq!((finish.started_at, finish.finished_at), (Some(at(1).now), at(3).now));
+    assert_eq!(finish.worker, Some("worker".parse().unwrap()));
+}
+
+#[test]
+fn a_retry_waits_and_a_job_given_back_does_not() {
+    let job = moved(&new_job(9), claimed(1), &at(1));
+    let not_before = |outcome| match moved(&job, ended(1, outcome), &at(2)).state {
+        JobState::Pending { not_before, .. } => not_before,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(not_before(Outcome::TimedOut), Some(at(3).now));
+    assert_eq!(not_before(Outcome::HandedBack), None);
+}
+
+#[test]
+fn waits_double_up_to_their_bound() {
+    let policy = RetryPolicy::default();
+    let waits = |jitter| [0, 1, 5, 6, 31, 32, u32::MAX].map(|used| policy.wait(used, jitter));
+    let seconds = |all: [u64; 7]| all.map(Span::from_secs);
+    assert_eq!(waits(1.0), seconds([1, 2, 32, 60, 60, 60, 60]));
+    assert_eq!(policy.wait(0, 0.5), Span::from_millis(500));
+    assert_eq!(policy.wait(40, 0.5), Span::from_secs(30));
+    assert_eq!(waits(0.0), seconds([0; 7]));
+    let endless = RetryPolicy { base: Span(std::time::Duration::MAX), ..policy };
+    let endless = RetryPolicy { max: endless.base, ..endless };
+    assert_eq!(endless.wait(9, 1.0), endless.max);
+}
+
+#[test]
+fn a_lease_may_be_endless() {
+    let event = JobEvent::Claimed {
+        worker: "worker".parse().unwrap(),
+        token: token(1),
+        ttl: Span(std::time::Duration::MAX),
+    };
+    let job = moved(&new_job(0), event, &at(1));
+    let expires_at = job.lease().unwrap().expires_at;
+    assert_eq!(expires_at.as_millisecond(), Timestamp::MAX.as_millisecond());
+    assert_eq!(expires_at.subsec_nanosecond() % 1_000_000, 0);
+}

@@ -1,0 +1,159 @@
+use std::collections::HashSet;
+
+use orchestra_contracts::{JobSpec, Outcome, Span};
+use tokio::task::JoinSet;
+
+use super::{TTL, TestStore, at, claim, every_adapter, ids, spec};
+use crate::store::{Claim, LeaseTerms};
+
+every_adapter!(
+    ids_follow_the_order_of_the_specs,
+    the_oldest_goes_first,
+    priority_goes_before_age,
+    a_claim_takes_from_its_queues_only,
+    claims_are_served_in_turn,
+    a_retry_is_not_claimed_before_its_time,
+    a_retry_keeps_its_place,
+    a_repeated_claim_gets_the_same_jobs,
+    a_repeated_claim_gets_new_jobs_when_the_old_are_over,
+    a_claim_repeated_at_the_same_time_gets_the_same_jobs,
+    a_lease_lasts_as_its_terms_say,
+    sixteen_claimers_share_five_hundred_jobs,
+);
+
+async fn ids_follow_the_order_of_the_specs(store: TestStore) {
+    let specs: Vec<JobSpec> = (0..100).map(|number| spec(&format!("echo {number}"))).collect();
+    let jobs = store.insert(specs.clone(), at(5).now).await.unwrap();
+    assert_eq!(ids(&jobs), (1..=100).collect::<Vec<_>>());
+    assert!(jobs.iter().map(|job| &job.spec).eq(&specs));
+    assert!(jobs.iter().all(|job| job.created_at == at(5).now));
+    assert_eq!(store.read(jobs[41].id).await, jobs[41]);
+    assert_eq!(store.insert(vec![], at(5).now).await.unwrap(), []);
+}
+
+async fn the_oldest_goes_first(store: TestStore) {
+    store.insert(vec![spec("true"); 5], at(0).now).await.unwrap();
+    let first = store.claim(vec![claim("a", 2)], at(1)).await.unwrap();
+    let rest = store.claim(vec![claim("b", 9)], at(1)).await.unwrap();
+    let none = store.claim(vec![claim("c", 9)], at(1)).await.unwrap();
+    assert_eq!((ids(&first[0]), ids(&rest[0])), (vec![1, 2], vec![3, 4, 5]));
+    assert_eq!(none, [vec![]]);
+    for job in first.iter().chain(&rest).flatten() {
+        assert_eq!(store.read(job.id).await, *job);
+    }
+}
+
+async fn priority_goes_before_age(store: TestStore) {
+    let job = |priority| JobSpec { priority, ..spec("true") };
+    store.insert([0, -1, 5, 0, 5].map(job).into(), at(0).now).await.unwrap();
+    let jobs = store.claim(vec![claim("a", 9)], at(1)).await.unwrap().remove(0);
+    assert_eq!(ids(&jobs), [3, 5, 1, 4, 2]);
+}
+
+async fn a_claim_takes_from_its_queues_only(store: TestStore) {
+    let job = |queue: &str| JobSpec { queue: queue.into(), ..spec("true") };
+    store.insert(["x", "y", "x", "z", "y"].map(job).into(), at(0).now).await.unwrap();
+    let from = |queues: &[&str], slots| Claim {
+        queues: queues.iter().map(|&queue| queue.to_owned()).collect(),
+        ..claim("a", slots)
+    };
+    let claims =
+        vec![from(&["y"], 1), from(&["nothing"], 1), from(&[], 1), from(&["z", "y", "x"], 3)];
+    let answers = store.claim(claims, at(1)).await.unwrap();
+    let answers: Vec<_> = answers.iter().map(|jobs| ids(jobs)).collect();
+    assert_eq!(answers, [vec![2], vec![], vec![], vec![1, 3, 4]]);
+}
+
+async fn claims_are_served_in_turn(store: TestStore) {
+    store.insert(vec![spec("true"); 4], at(0).now).await.unwrap();
+    let claims = vec![claim("a", 1), claim("b", 2), claim("c", 2)];
+    let answers = store.claim(claims.clone(), at(1)).await.unwrap();
+    let answered: Vec<_> = answers.iter().map(|jobs| ids(jobs)).collect();
+    assert_eq!(answered, [vec![1], vec![2, 3], vec![4]]);
+    for (claim, jobs) in claims.iter().zip(&answers) {
+        for (token, job) in claim.tokens.iter().zip(jobs) {
+            let lease = job.lease().unwrap();
+            assert_eq!((&lease.worker, &lease.token), (&claim.worker, token));
+        }
+    }
+}
+
+async fn a_retry_is_not_claimed_before_its_time(store: TestStore) {
+    let held = store.submit_and_claim(JobSpec { max_retries: 1, ..spec("false") }).await;
+    store.event(held.job.id, held.ended(Outcome::Exited { code: 1 }), at(10)).await;
+    let claims = || vec![claim("b", 1)];
+    assert_eq!(store.claim(claims(), at(10)).await.unwrap(), [vec![]]);
+    let jobs = store.claim(claims(), at(11)).await.unwrap().remove(0);
+    assert_eq!((jobs[0].id, jobs[0].attempts), (held.job.id, 2));
+}
+
+async fn a_retry_keeps_its_place(store: TestStore) {
+    store.insert(vec![spec("true"); 3], at(0).now).await.unwrap();
+    let held = store.claim_one("a", at(1)).await;
+    store.event(held.job.id, held.ended(Outcome::HandedBack), at(2)).await;
+    let jobs = store.claim(vec![claim("b", 3)], at(2)).await.unwrap().remove(0);
+    assert_eq!(ids(&jobs), [1, 2, 3]);
+}
+
+fn named(request: &str, slots: usize) -> Claim {
+    Claim { request_id: Some(request.to_owned()), ..claim("a", slots) }
+}
+
+async fn a_repeated_claim_gets_the_same_jobs(store: TestStore) {
+    store.insert(vec![spec("true"); 5], at(0).now).await.unwrap();
+    let first = store.claim(vec![named("one", 2)], at(1)).await.unwrap();
+    assert_eq!(store.claim(vec![named("one", 2)], at(2)).await.unwrap(), first);
+    let other_worker = Claim { request_id: Some("one".into()), ..claim("b", 1) };
+    let next = store.claim(vec![named("two", 1), other_worker], at(2)).await.unwrap();
+    assert_eq!((ids(&next[0]), ids(&next[1])), (vec![3], vec![4]));
+}
+
+async fn a_repeated_claim_gets_new_jobs_when_the_old_are_over(store: TestStore) {
+    store.insert(vec![spec("true"); 3], at(0).now).await.unwrap();
+    let first = store.claim(vec![named("one", 2)], at(1)).await.unwrap().remove(0);
+    let [ended, lives] = <[_; 2]>::try_from(first).unwrap();
+    let held = super::Held { job: ended };
+    store.event(held.job.id, held.ended(Outcome::Exited { code: 0 }), at(2)).await;
+    assert_eq!(store.claim(vec![named("one", 2)], at(3)).await.unwrap(), [vec![lives]]);
+    let late = store.claim(vec![named("one", 2)], at(61)).await.unwrap();
+    assert_eq!(ids(&late[0]), [3], "the lease of job 2 has run out");
+}
+
+async fn a_claim_repeated_at_the_same_time_gets_the_same_jobs(store: TestStore) {
+    store.insert(vec![spec("true"); 4], at(0).now).await.unwrap();
+    let answers = store.claim(vec![named("one", 2), named("one", 2)], at(1)).await.unwrap();
+    assert_eq!((ids(&answers[0]), &answers[1]), (vec![1, 2], &answers[0]));
+}
+
+async fn a_lease_lasts_as_its_terms_say(store: TestStore) {
+    let timeout = Some(Span::from_secs(600));
+    store.insert(vec![JobSpec { timeout, ..spec("true") }; 2], at(0).now).await.unwrap();
+    let extra = Span::from_secs(30);
+    let curl = Claim { terms: LeaseTerms::JobTimeout { extra }, ..claim("b", 1) };
+    let answers = store.claim(vec![claim("a", 1), curl], at(1)).await.unwrap();
+    let expiries = answers.iter().map(|jobs| jobs[0].lease().unwrap().expires_at);
+    let seconds: Vec<i64> = expiries.map(jiff::Timestamp::as_second).collect();
+    assert_eq!(seconds, [1 + TTL.as_millis() / 1000, 1 + 600 + 30]);
+}
+
+async fn sixteen_claimers_share_five_hundred_jobs(store: TestStore) {
+    store.insert(vec![spec("true"); 500], at(0).now).await.unwrap();
+    let mut claimers = JoinSet::new();
+    for number in 0..16_usize {
+        let store = store.share();
+        claimers.spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let wish = claim(&format!("worker-{number}"), 1 + number % 3);
+                let jobs = store.claim(vec![wish], at(1)).await.unwrap().remove(0);
+                if jobs.is_empty() {
+                    return mine;
+                }
+                mine.extend(ids(&jobs));
+            }
+        });
+    }
+    let claimed: Vec<i64> = claimers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(claimed.len(), 500, "none twice");
+    assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), (1..=500).collect(), "none lost");
+}

@@ -1,0 +1,188 @@
+//! What every adapter must do, as cases that each adapter runs.
+//!
+//! The name of the adapter is in the name of the test:
+//! `store::conformance::claiming::sqlite::the_oldest_goes_first`.
+
+mod claiming;
+mod durable;
+mod events;
+mod leases;
+mod listing;
+mod log_model;
+mod logs;
+mod workers;
+
+use std::{ops::Deref, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use orchestra_contracts::{
+    AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span, WorkerName,
+    frame::{Body, Frame, Stream},
+    worker::LeaseRef,
+};
+use tempfile::TempDir;
+
+use super::{Applied, Claim, LeaseTerms, LogAppend, Store};
+use crate::domain::{Job, JobEvent, Proof, RetryPolicy, Rules};
+
+macro_rules! run_on {
+    ($adapter:ident: $($case:ident)+) => {
+        mod $adapter {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(crate::store::conformance::TestStore::$adapter().await).await;
+            })+
+        }
+    };
+}
+
+/// Makes a test of each case for each adapter; a further adapter joins by a line here.
+macro_rules! every_adapter {
+    ($($case:ident),+ $(,)?) => {
+        crate::store::conformance::run_on!(sqlite: $($case)+);
+    };
+}
+
+use every_adapter;
+use run_on;
+
+/// A new, empty database, gone with the end of the test.
+struct TestStore {
+    store: Arc<dyn Store>,
+    url: String,
+    _folder: TempDir,
+}
+
+impl TestStore {
+    async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
+        Self { store: super::open(&url).await.unwrap(), url, _folder: folder }
+    }
+
+    /// As after a restart of the master.
+    async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = super::open(&self.url).await.unwrap();
+    }
+
+    /// A handle for a task.
+    fn share(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// Inserts one job with this command.
+    async fn submit(&self, spec: JobSpec) -> Job {
+        self.store.insert(vec![spec], at(0).now).await.unwrap().remove(0)
+    }
+
+    /// Claims one job for this worker, which must be there.
+    async fn claim_one(&self, name: &str, rules: Rules) -> Held {
+        let mut jobs = self.store.claim(vec![claim(name, 1)], rules).await.unwrap().remove(0);
+        Held { job: jobs.pop().expect("there is a job to claim") }
+    }
+
+    /// Submits one job and claims it at second 1.
+    async fn submit_and_claim(&self, spec: JobSpec) -> Held {
+        self.submit(spec).await;
+        self.claim_one("worker", at(1)).await
+    }
+
+    /// Applies an event to a job that exists.
+    async fn event(&self, id: JobId, event: JobEvent, rules: Rules) -> Applied {
+        self.store.apply(id, event, rules).await.unwrap().expect("the job exists")
+    }
+
+    /// Reads a job that exists.
+    async fn read(&self, id: JobId) -> Job {
+        self.store.job(id).await.unwrap().expect("the job exists")
+    }
+}
+
+impl Deref for TestStore {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
+
+/// A claimed job and what its worker may do with it.
+struct Held {
+    job: Job,
+}
+
+impl Held {
+    fn proof(&self) -> Proof {
+        let lease = self.job.lease().unwrap();
+        Proof {
+            worker: lease.worker.clone(),
+            token: lease.token.clone(),
+            attempt: Some(AttemptNo(self.job.attempts)),
+        }
+    }
+
+    fn lease(&self) -> LeaseRef {
+        let token = self.proof().token;
+        LeaseRef { job: self.job.id, attempt: AttemptNo(self.job.attempts), token }
+    }
+
+    fn started(&self) -> JobEvent {
+        JobEvent::Started { proof: self.proof() }
+    }
+
+    fn ended(&self, outcome: Outcome) -> JobEvent {
+        JobEvent::Ended { proof: self.proof(), outcome, usage: None, log: None, tail: None }
+    }
+
+    fn append(&self, offset: u64, frames: Bytes) -> LogAppend {
+        let attempt = AttemptNo(self.job.attempts);
+        LogAppend { job: self.job.id, attempt, proof: self.proof(), offset, frames }
+    }
+}
+
+/// So many seconds after 1970.
+fn at(seconds: i64) -> Rules {
+    let now = Timestamp::from_second(seconds).unwrap();
+    Rules { now, retry: RetryPolicy::default(), jitter: 1.0 }
+}
+
+const TTL: Span = Span::from_secs(60);
+
+fn worker(name: &str) -> WorkerName {
+    name.parse().unwrap()
+}
+
+fn spec(command: &str) -> JobSpec {
+    JobSpec::new(command)
+}
+
+/// For so many jobs of the default queue, with tokens that nobody else has.
+fn claim(name: &str, slots: usize) -> Claim {
+    Claim {
+        worker: worker(name),
+        queues: vec!["default".into()],
+        tokens: (0..slots)
+            .map(|_| LeaseToken::new(format!("{:032x}", rand::random::<u128>())))
+            .collect(),
+        terms: LeaseTerms::Renewed(TTL),
+        request_id: None,
+    }
+}
+
+fn ids(jobs: &[Job]) -> Vec<i64> {
+    jobs.iter().map(|job| job.id.0).collect()
+}
+
+fn stdout(text: &str) -> Frame {
+    Frame { time: 1, body: Body::Bytes(Stream::Stdout, text.to_owned().into()) }
+}
+
+fn encode(frames: &[Frame]) -> Bytes {
+    let mut buffer = BytesMut::new();
+    for frame in frames {
+        frame.encode(&mut buffer);
+    }
+    buffer.freeze()
+}
