@@ -26,7 +26,7 @@ const MASK_SIZE: usize = LAST_SIGNAL as usize / 8;
 /// After standard input, output and error.
 const FIRST_UNUSED: u32 = 3;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     Terminate = libc::SIGTERM as isize,
     Kill = libc::SIGKILL as isize,

@@ -60,9 +60,12 @@ impl Tree {
             sys::kill(-self.shell, signal);
         }
         // What left the group comes into reach here as soon as its parent has ended.
-        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            sys::kill(child, signal);
+        // The group's own are here too, and must not be asked twice.
+        if signal == Signal::Kill {
+            let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+            for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+                sys::kill(child, signal);
+            }
         }
     }
 }

@@ -1,15 +1,18 @@
 //! A job that is made to end, and what it leaves behind.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use orchestra_sandbox::protocol::{Command, Killed, Run, Status};
 
 use crate::harness::{HOUR, MILLISECOND, Sandbox, job, job_in, run};
 
+/// Nobody else is there to be asked, and a trap runs at once.
+const SPIN: &str = "while :; do :; done";
+
 #[test]
 fn a_timeout_asks_first() {
     let timeout = Duration::from_millis(200);
-    let report = run(Run { timeout, ..job("trap 'echo bye; exit 7' TERM; sleep 60 & wait") });
+    let report = run(Run { timeout, ..job(&format!("trap 'echo bye; exit 7' TERM; {SPIN}")) });
     assert_eq!((report.status(), report.exit().killed), (Status::Code(7), Some(Killed::TimedOut)));
     assert_eq!(report.text(), "bye\n");
     assert_eq!(report.notes, ["timed out after 200ms: sent SIGTERM, SIGKILL follows after 3600s"]);
@@ -41,7 +44,8 @@ fn a_stopped_shell_times_out() {
 
 #[test]
 fn terminate_asks_and_the_shell_may_clean_up() {
-    let mut sandbox = Sandbox::start(job("trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait"));
+    let mut sandbox =
+        Sandbox::start(job(&format!("trap 'echo bye; exit 0' TERM; echo up; {SPIN}")));
     sandbox.wait_for("up");
     sandbox.send(&Command::Terminate { grace: HOUR });
     let report = sandbox.finish();
@@ -52,13 +56,13 @@ fn terminate_asks_and_the_shell_may_clean_up() {
 
 #[test]
 fn a_child_keeps_its_grace_though_the_shell_does_not_wait_for_it() {
-    let cleanup = "until [ -e go ]; do :; done; echo cleaned; exit";
-    let child = format!(r#"trap "{cleanup}" TERM; echo up; while :; do :; done"#);
-    let dir = tempfile::tempdir().unwrap();
-    let mut sandbox = Sandbox::start(job_in(dir.path(), &format!("bash -c '{child}'; exit 1")));
+    // It sees the shell go, and has something to do after that.
+    let cleanup = "while [ -e /proc/$SHELL_PID ]; do :; done; echo cleaned; exit";
+    let child = format!("trap \"{cleanup}\" TERM; echo up; {SPIN}");
+    let mut sandbox =
+        Sandbox::start(job(&format!("export SHELL_PID=$$; bash -c '{child}'; exit 1")));
     sandbox.wait_for("up");
     sandbox.send(&Command::Terminate { grace: HOUR });
-    fs::write(dir.path().join("go"), "").unwrap();
     let report = sandbox.finish();
     assert_eq!((report.status(), report.text().as_str()), (Status::Signal(15), "cleaned\n"));
 }

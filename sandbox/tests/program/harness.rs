@@ -173,7 +173,15 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // It has mostly ended already; after a failed test it may not have.
+        // It has mostly ended already. After a failed test it may not have, and takes its job
+        // along when it is told to; killing this process, which may be `unshare`, would not.
+        if let Some(input) = &mut self.input {
+            let mut bytes = Vec::new();
+            Command::Kill.encode(&mut bytes);
+            let _ = input.write_all(&bytes);
+        }
+        (self.events, self.output, self.input) = (None, None, None);
+        let _ = self.complaints.recv_timeout(PATIENCE);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
