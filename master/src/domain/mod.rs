@@ -5,11 +5,11 @@ mod job;
 mod machine;
 mod retry;
 
-#[cfg(test)]
-mod tests;
-
 pub use job::{
     Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
 };
 pub use machine::apply;
 pub use retry::RetryPolicy;
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@ const NOTADB: i32 = 26;
 /// What to do with a file that SQLite cannot read.
 pub(super) const DAMAGED: &str =
     "restore it from a backup, or move it and its -wal file away to begin with an empty one";
-const DEFECT: &str = "this is a defect of Orchestra: please report it";
+/// What to do about an error that nobody foresaw.
+pub(super) const DEFECT: &str = "this is a defect of Orchestra: please report it";
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {

@@ -4,8 +4,6 @@
 //! its call returns. Adapters batch: calls that wait at the same time share one
 //! transaction.
 
-#[cfg(test)]
-mod conformance;
 mod errors;
 mod open;
 mod placement;
@@ -233,3 +231,6 @@ pub enum StoreError {
     #[error("{reason}; {hint}")]
     Unusable { reason: String, hint: &'static str },
 }
+
+#[cfg(test)]
+mod conformance;

@@ -33,3 +33,25 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_names_a_kind_and_a_file() {
+        for url in [
+            "",
+            "jobs.db",
+            "postgres://user:secret@host/db",
+            "sqlite:",
+            "sqlite://",
+            "sqlite::memory:",
+            "sqlite:jobs.db?mode=ro",
+        ] {
+            let error = open(url).await.expect_err(url);
+            assert!(matches!(error, StoreError::Unusable { .. }), "{url}: {error:?}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

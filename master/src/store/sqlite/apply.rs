@@ -9,7 +9,8 @@ use crate::{
     store::{Applied, StoreError},
 };
 
-const EXPIRED: &str = "SELECT id FROM job WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
+pub(super) const EXPIRED: &str =
+    "SELECT id FROM job WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
 
 /// Applies one event to one job.
 pub(super) struct Apply {

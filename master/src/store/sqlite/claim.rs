@@ -31,7 +31,7 @@ pub(super) const CLAIMABLE: &str = select_jobs!(
 );
 
 /// The live leases that earlier answers to the same requests gave.
-const REPEATED: &str = select_jobs!(
+pub(super) const REPEATED: &str = select_jobs!(
     "FROM json_each($1) AS r
      JOIN attempt AS b ON b.claim_request = r.value->>'request' AND b.ended_at IS NULL
      JOIN job AS j ON j.id = b.job_id",

@@ -16,10 +16,11 @@ use crate::{
     },
 };
 
-const LOAD: &str = select_jobs!("FROM json_each($1) AS r JOIN job AS j ON j.id = r.value", "");
+pub(super) const LOAD: &str =
+    select_jobs!("FROM json_each($1) AS r JOIN job AS j ON j.id = r.value", "");
 
 /// Repeats status and token of the row as it was read.
-const UPDATE_JOBS: &str = "
+pub(super) const UPDATE_JOBS: &str = "
     UPDATE job SET
         status = r.value->>'status',
         not_before = r.value->>'not_before',
@@ -38,7 +39,7 @@ const UPDATE_JOBS: &str = "
       AND job.token IS NOT DISTINCT FROM r.value->>'was_token'";
 
 /// Adds those that begin, updates those that go on: under their token, until they have ended.
-const WRITE_ATTEMPTS: &str = "
+pub(super) const WRITE_ATTEMPTS: &str = "
     INSERT INTO attempt (job_id, number, worker, token, claim_request, claimed_at, started_at,
                          ended_at, outcome, usage, tail)
     SELECT r.value->>'job_id', r.value->>'number', r.value->>'worker', r.value->>'token',
@@ -50,7 +51,7 @@ const WRITE_ATTEMPTS: &str = "
         outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail
     WHERE attempt.token = excluded.token AND attempt.ended_at IS NULL";
 
-const DELETE_JOBS: &str = "
+pub(super) const DELETE_JOBS: &str = "
     DELETE FROM job WHERE id IN (
         SELECT j.id FROM json_each($1) AS r JOIN job AS j ON j.id = r.value->>'id'
         WHERE j.status = r.value->>'was' AND j.token IS NOT DISTINCT FROM r.value->>'was_token')";

@@ -1,13 +1,20 @@
 //! Lists of jobs: whatever filter, one statement, one page.
 
-use orchestra_contracts::JobId;
+use orchestra_contracts::{JobId, JobStatus};
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::store::{JobFilter, ListOrder, sql};
+use crate::store::{
+    JobFilter, ListOrder,
+    sql::{self, select_jobs},
+};
+
+/// The planner would take the index by status, and sort all that wait for each page.
+const WAITING: &str = select_jobs!("FROM job AS j INDEXED BY job_pending", "WHERE true");
 
 /// The statement for one page.
 pub(super) fn query(filter: &JobFilter) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(sql::JOBS);
+    let waiting = filter.order == ListOrder::Claiming && filter.statuses == [JobStatus::Pending];
+    let mut query = QueryBuilder::new(if waiting { WAITING } else { sql::JOBS });
     push_statuses(&mut query, filter);
     if let Some(queue) = &filter.queue {
         query.push(" AND j.queue = ").push_bind(queue.clone());

@@ -20,9 +20,6 @@ mod renew;
 mod workers;
 mod writer;
 
-#[cfg(test)]
-mod tests;
-
 use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
@@ -185,3 +182,6 @@ impl Store for SqliteStore {
         self.writer.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

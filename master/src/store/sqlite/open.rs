@@ -13,7 +13,10 @@ use super::{
     lock::{DatabaseFile, LockFile, beside},
     writer,
 };
-use crate::store::{StoreError, errors::DAMAGED};
+use crate::store::{
+    StoreError,
+    errors::{DAMAGED, DEFECT},
+};
 
 /// In the order of their numbers; a released one is never edited.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -28,6 +31,12 @@ const READER_WAIT: Duration = Duration::from_secs(10);
 const WAL_KEPT: &str = "67108864";
 
 pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    let (lock, connection) = prepare(path).await?;
+    start(path, lock, connection).await
+}
+
+/// The connection that will write, to a database that is fit for use.
+pub(super) async fn prepare(path: &Path) -> Result<(LockFile, SqliteConnection), StoreError> {
     make_folder(path)?;
     let lock = LockFile::take(path)?;
     let fresh = look_at(path)?;
@@ -36,6 +45,14 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
         check_pages(path, &mut connection).await?;
     }
     migrate(path, &mut connection).await?;
+    Ok((lock, connection))
+}
+
+pub(super) async fn start(
+    path: &Path,
+    lock: LockFile,
+    connection: SqliteConnection,
+) -> Result<SqliteStore, StoreError> {
     let file = DatabaseFile::of(path)?;
     let reads = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -146,6 +163,10 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), S
 /// An error of opening: nothing can go on, and the file is named.
 fn about(path: &Path, error: sqlx::Error) -> StoreError {
     match StoreError::from(error) {
+        StoreError::Unavailable { reason, hint: DEFECT } => StoreError::Unusable {
+            reason: format!("{}: {reason}", path.display()),
+            hint: "if it belongs to another program, give the master a database of its own",
+        },
         StoreError::Unavailable { reason, hint } | StoreError::Unusable { reason, hint } => {
             StoreError::Unusable { reason: format!("{}: {reason}", path.display()), hint }
         }

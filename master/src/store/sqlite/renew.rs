@@ -11,7 +11,7 @@ use super::batch::Verb;
 use crate::store::{Renewal, StoreError, rows::to_json};
 
 /// A renewal never shortens a lease.
-const RENEW: &str = "
+pub(super) const RENEW: &str = "
     UPDATE job SET expires_at = max(job.expires_at, r.value->>'expires_at')
     FROM json_each($1) AS r
     WHERE job.id = r.value->>'id' AND job.attempts = r.value->>'attempt'

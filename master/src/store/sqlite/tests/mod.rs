@@ -1,0 +1,56 @@
+//! What is SQLite's own; what every adapter must do is in `store/conformance`.
+
+mod opening;
+mod plans;
+mod trouble;
+mod writing;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use orchestra_contracts::JobSpec;
+use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+use super::SqliteStore;
+use crate::domain::{RetryPolicy, Rules};
+
+/// Where a test keeps its database.
+struct Place {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        Self { folder, path }
+    }
+
+    async fn open(&self) -> SqliteStore {
+        SqliteStore::open(&self.path).await.unwrap()
+    }
+
+    /// The sentence with which opening fails.
+    async fn refusal(&self) -> String {
+        match SqliteStore::open(&self.path).await {
+            Ok(_) => panic!("{} was opened", self.path.display()),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// What another program would have.
+    async fn outsider(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(&self.path).connect().await.unwrap()
+    }
+}
+
+fn at(seconds: i64) -> Rules {
+    let now = Timestamp::from_second(seconds).unwrap();
+    Rules { now, retry: RetryPolicy::default(), jitter: 1.0 }
+}
+
+fn specs(count: usize) -> Vec<JobSpec> {
+    vec![JobSpec::new("true"); count]
+}

@@ -1,0 +1,58 @@
+//! What goes wrong under a store that is open.
+
+use std::fs;
+
+use super::{Place, at, specs};
+use crate::store::{
+    JobFilter, Store as _, StoreError,
+    sqlite::open::{prepare, start},
+};
+
+/// Pages that the database may have: more than the empty schema needs, soon full.
+const FULL_AT: &str = "PRAGMA max_page_count = 60";
+const ROOM_AGAIN: usize = 10;
+
+#[tokio::test]
+async fn a_full_disk_fails_writes_only_and_heals() {
+    let place = Place::new();
+    let (lock, mut connection) = prepare(&place.path).await.unwrap();
+    sqlx::query(FULL_AT).execute(&mut connection).await.unwrap();
+    let store = start(&place.path, lock, connection).await.unwrap();
+    let mut stored = 0;
+    let error = loop {
+        match store.insert(specs(100), at(0).now).await {
+            Ok(jobs) => stored += jobs.len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("full; make room on its disk"), "{error}");
+    assert!(stored > 0);
+    let all = JobFilter { limit: 100_000, ..JobFilter::default() };
+    assert_eq!(store.jobs(&all).await.unwrap().len(), stored, "reads go on, nothing is half done");
+    for job in store.jobs(&JobFilter { limit: 100, ..all.clone() }).await.unwrap() {
+        let delete = crate::domain::JobEvent::DeleteRequested;
+        store.apply(job.id, delete, at(1)).await.unwrap();
+    }
+    store.insert(specs(ROOM_AGAIN), at(2).now).await.unwrap();
+    assert_eq!(store.jobs(&all).await.unwrap().len(), stored - 100 + ROOM_AGAIN);
+}
+
+#[tokio::test]
+async fn writes_into_a_file_that_is_gone_are_refused() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert(specs(1), at(0).now).await.unwrap();
+    let aside = place.folder.path().join("aside.db");
+    fs::rename(&place.path, &aside).unwrap();
+    for _ in 0..2 {
+        let error = store.insert(specs(1), at(0).now).await.unwrap_err();
+        assert!(error.to_string().contains("is not the file that was opened"), "{error}");
+        assert!(store.check().await.is_err());
+        fs::write(&place.path, "").unwrap();
+    }
+    fs::rename(&aside, &place.path).unwrap();
+    store.check().await.unwrap();
+    store.insert(specs(1), at(0).now).await.unwrap();
+    assert_eq!(store.jobs(&JobFilter { limit: 9, ..JobFilter::default() }).await.unwrap().len(), 2);
+}
