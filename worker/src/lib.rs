@@ -1,1 +1,90 @@
-//! Being built.
+//! A worker: claims jobs from a master and runs each in a sandboxed container.
+//!
+//! ```text
+//! claim     slots, long poll, heartbeat, deadlines        knows no Docker
+//!   |
+//! run       one attempt: prepare, start, run, drain, report
+//!   |    \
+//! executor  outbox    a container and its PID 1; the log on its way to the master
+//!   |
+//! executor/docker     the only place that speaks to the engine
+//! ```
+//! A worker never reads the database, opens no port, and forgets nothing that
+//! the master has not acknowledged.
+
+mod claim;
+mod clock;
+mod config;
+mod control;
+mod doctor;
+mod executor;
+mod master;
+mod outbox;
+mod run;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use orchestra_client::Client;
+use orchestra_contracts::worker::Registration;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    claim::{Terms, Worker},
+    executor::{
+        Executor,
+        docker::{DockerExecutor, Engine, images_of},
+    },
+};
+pub use crate::{
+    config::{Config, JobUser, Limits, SandboxConfig},
+    doctor::{Check, checks},
+    executor::docker::images::{ImageError, ImageStatus, Images, ReadyImage},
+};
+
+/// Why a worker cannot start. Each is a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("{0}")]
+    Engine(String),
+    #[error("{0}")]
+    WorkerFiles(String),
+    #[error("{0}")]
+    Master(String),
+}
+
+/// Runs a worker until `shutdown` is cancelled; then jobs may go on for the
+/// grace time, and what is left is handed back.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    run_until(config, shutdown, CancellationToken::new()).await
+}
+
+/// Like [`run`], and `hard` ends the grace time early.
+pub async fn run_until(
+    config: Config,
+    shutdown: CancellationToken,
+    hard: CancellationToken,
+) -> Result<(), WorkerError> {
+    let client =
+        Client::new(&config.url).map_err(|error| WorkerError::Master(error.to_string()))?;
+    let executor = Arc::new(DockerExecutor::start(&config).await?);
+    let registration = Registration {
+        slots: config.slots,
+        queues: config.queues.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: config::host_name().to_string(),
+        engine: executor.describe(),
+        labels: [("arch".to_owned(), std::env::consts::ARCH.to_owned())].into(),
+    };
+    let terms = Terms { name: config.name.clone(), registration, grace: config.grace.0 };
+    Worker::new(Arc::new(client), executor.clone(), terms).serve(shutdown, hard).await;
+    executor.close().await;
+    Ok(())
+}
+
+/// The job images that a worker with these settings has or can build.
+pub async fn job_images(config: &Config) -> Result<Images, WorkerError> {
+    let engine = Engine::connect(&config.engine).await?;
+    Ok(images_of(&engine, config))
+}

@@ -21,9 +21,11 @@ use super::{
 };
 
 /// Like Debian's own slim images: what nobody reads in a container stays out,
-/// here and in everything that is installed on top, and apt keeps no archives.
+/// here and in everything that is installed on top, apt keeps no archives, and
+/// dpkg does not wait for the disk after each file.
 const MMDEBSTRAP: &str = r#"
 exec mmdebstrap --variant=minbase \
+    --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \

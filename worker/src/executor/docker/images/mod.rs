@@ -52,7 +52,7 @@ mod tests;
 const BUILD_LIMIT: Duration = Duration::from_mins(20);
 
 /// On every image made here; its value is the folder's name.
-pub const LABEL: &str = "orchestra.image";
+pub(crate) const LABEL: &str = "orchestra.image";
 
 /// The job images of one engine. Clones share their builds.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ struct Flight {
 
 impl Images {
     /// `folder` holds a folder for each image; it need not exist.
-    pub fn new(docker: Docker, folder: PathBuf) -> Self {
+    pub(crate) fn new(docker: Docker, folder: PathBuf) -> Self {
         // The engine answers a build or an import only when it has something to say.
         let docker = docker.with_timeout(BUILD_LIMIT);
         let catalog = Catalog::new(folder);

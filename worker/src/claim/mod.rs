@@ -1,0 +1,206 @@
+//! A worker's life: it registers, claims jobs for its free slots, spawns a run
+//! for each, renews all leases with one heartbeat, and at shutdown finishes or
+//! hands back what it holds. It knows no Docker.
+//!
+//! Leases are counted from before the request that renewed them was sent, and an
+//! eighth of each is kept back for killing: see [`deadline`].
+
+mod heartbeat;
+mod held;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use orchestra_client::{Backoff, ClientError};
+use orchestra_contracts::{
+    WorkerName,
+    worker::{ClaimTerms, Claimed, LeaseRef, Registration, Welcome},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::held::Held;
+use crate::{
+    control::{Control, Stop},
+    executor::Executor,
+    master::{Link, Master},
+    run,
+};
+
+/// A claim waits at most so long for a job; a quiet connection is not trusted for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// After the grace time, so long to kill containers and give their jobs back.
+const RELEASE: Duration = Duration::from_secs(10);
+
+/// What a worker says of itself, and how it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) name: WorkerName,
+    pub(crate) registration: Registration,
+    pub(crate) grace: Duration,
+}
+
+pub(crate) struct Worker {
+    pub(crate) master: Arc<dyn Master>,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) terms: Terms,
+    link: Arc<Link>,
+    held: Arc<Held>,
+    slots: Arc<Semaphore>,
+}
+
+/// When an attempt has to be gone whose lease was asked for at `sent`.
+fn deadline(sent: Instant, lease: Duration) -> Instant {
+    sent + lease - lease / 8
+}
+
+impl Worker {
+    pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
+        let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
+        Self { master, executor, terms, link: Arc::default(), held: Arc::default(), slots }
+    }
+
+    /// Works until `soft` is cancelled and all jobs have ended, or the grace
+    /// time has passed, or `hard` is cancelled.
+    pub(crate) async fn serve(self, soft: CancellationToken, hard: CancellationToken) {
+        let Some(welcome) = soft.run_until_cancelled(self.register()).await else { return };
+        tracing::info!(
+            worker = %self.terms.name, slots = self.terms.registration.slots,
+            "registered; waiting for jobs"
+        );
+        tokio::select! {
+            () = self.heartbeats(&welcome) => unreachable!("they never end by themselves"),
+            () = self.work(&welcome, &soft, &hard) => (),
+        }
+    }
+
+    /// Asks until the master has answered.
+    async fn register(&self) -> Welcome {
+        let mut backoff = Backoff::default();
+        loop {
+            let answer = self.master.register(&self.terms.name, &self.terms.registration).await;
+            self.link.note(&answer);
+            match answer {
+                Ok(welcome) => return welcome,
+                Err(ClientError::Unreachable { .. }) => (),
+                Err(error) => tracing::error!("this worker cannot register: {error}"),
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    async fn work(&self, welcome: &Welcome, soft: &CancellationToken, hard: &CancellationToken) {
+        let mut runs = JoinSet::new();
+        while let Some(slots) = soft.run_until_cancelled(self.free_slots()).await {
+            let terms = self.claim_terms(&slots, welcome);
+            let (sent, claimed) = self.claim(&terms, soft).await;
+            self.spawn(claimed, slots, sent, &mut runs);
+            while runs.try_join_next().is_some() {}
+        }
+        self.drain(runs, hard).await;
+    }
+
+    /// Waits until the engine is well and a slot is free; takes all that are.
+    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
+        let acquire = || self.slots.clone().acquire_owned();
+        let mut slots = vec![acquire().await.expect("the semaphore is never closed")];
+        while let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            slots.push(slot);
+        }
+        self.executor.ready().await;
+        slots
+    }
+
+    fn claim_terms(&self, slots: &[OwnedSemaphorePermit], welcome: &Welcome) -> ClaimTerms {
+        // Shorter than a lease, so that what it brings is not old already.
+        let wait = (welcome.lease.0 / 4).min(LONGEST_WAIT);
+        ClaimTerms {
+            worker: self.terms.name.clone(),
+            slots: slots.len() as u32,
+            wait: wait.into(),
+            queues: self.terms.registration.queues.clone(),
+            request_id: Some(format!("{:032x}", rand::random::<u128>())),
+        }
+    }
+
+    /// Asks with one request id until there is an answer. When the worker is to
+    /// stop, it asks once more without waiting, so that no job is left behind in
+    /// an answer that nobody read.
+    async fn claim(&self, terms: &ClaimTerms, soft: &CancellationToken) -> (Instant, Vec<Claimed>) {
+        let mut backoff = Backoff::default();
+        let asking = async {
+            loop {
+                let sent = Instant::now();
+                let answer = self.master.claim(terms).await;
+                self.link.note(&answer);
+                match answer {
+                    Ok(claimed) => return (sent, claimed),
+                    Err(error) if error.is_temporary() => (),
+                    Err(error) => tracing::error!("the master refuses a claim: {error}"),
+                }
+                sleep(backoff.next()).await;
+            }
+        };
+        if let Some(answer) = soft.run_until_cancelled(asking).await {
+            return answer;
+        }
+        let again = ClaimTerms { wait: Duration::ZERO.into(), ..terms.clone() };
+        let sent = Instant::now();
+        let answer = timeout(Duration::from_secs(1), self.master.claim(&again)).await;
+        (sent, answer.ok().and_then(Result::ok).unwrap_or_default())
+    }
+
+    fn spawn(
+        &self,
+        claimed: Vec<Claimed>,
+        mut slots: Vec<OwnedSemaphorePermit>,
+        sent: Instant,
+        runs: &mut JoinSet<()>,
+    ) {
+        for Claimed { job, lease } in claimed {
+            let control = Control::new(deadline(sent, lease.ttl.0));
+            let lease = LeaseRef { job: job.id, attempt: lease.attempt, token: lease.token };
+            let hold = self.held.add(lease.clone(), control.clone());
+            let attempt = run::Attempt {
+                master: self.master.clone(),
+                executor: self.executor.clone(),
+                link: self.link.clone(),
+                worker: self.terms.name.clone(),
+                lease,
+                control,
+            };
+            let slot = slots.pop();
+            runs.spawn(async move {
+                attempt.run(job).await;
+                drop((hold, slot));
+            });
+        }
+    }
+
+    /// Lets runs end within the grace time, then has what is left handed back.
+    async fn drain(&self, mut runs: JoinSet<()>, hard: &CancellationToken) {
+        if !self.held.is_empty() {
+            tracing::info!("waiting up to {:?} for running jobs", self.terms.grace);
+        }
+        let all_ended = async { while runs.join_next().await.is_some() {} };
+        tokio::select! {
+            () = all_ended => return,
+            () = sleep(self.terms.grace) => (),
+            () = hard.cancelled() => (),
+        }
+        tracing::info!("handing back {} jobs", self.held.leases().len());
+        self.held.stop_all(Stop::HandBack);
+        let all_ended = async { while runs.join_next().await.is_some() {} };
+        if timeout(RELEASE, all_ended).await.is_err() {
+            tracing::warn!(
+                "{} jobs could not be handed back; their leases will run out",
+                runs.len()
+            );
+        }
+    }
+}

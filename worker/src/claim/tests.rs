@@ -1,0 +1,241 @@
+//! A worker against a scripted master, with scripted jobs and a held clock.
+
+use orchestra_contracts::{
+    AttemptNo, Job, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Span,
+    worker::{JobUpdate, Lease},
+};
+use rstest::rstest;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::testing::{Append, FakeMaster, ScriptedExecutor, worker};
+
+struct Scene {
+    master: Arc<FakeMaster>,
+    executor: Arc<ScriptedExecutor>,
+    soft: CancellationToken,
+    hard: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Scene {
+    fn new(slots: u32, script: &[Append]) -> Self {
+        let master = FakeMaster::scripted(script);
+        let executor = Arc::<ScriptedExecutor>::default();
+        let registration =
+            Registration { slots, queues: vec!["default".into()], ..Registration::default() };
+        let terms = Terms { name: worker("w"), registration, grace: GRACE };
+        let serving = Worker::new(master.clone(), executor.clone(), terms);
+        let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
+        let serving = spawn(serving.serve(soft.clone(), hard.clone()));
+        Self { master, executor, soft, hard, serving }
+    }
+
+    fn offer(&self, job: i64, script: &str) {
+        self.master.offer(claimed(job, script));
+    }
+
+    async fn finished(&self, job: i64) -> JobUpdate {
+        self.master.updated(job, JobStatus::Completed).await
+    }
+
+    async fn end(self) -> (Arc<FakeMaster>, Arc<ScriptedExecutor>) {
+        self.soft.cancel();
+        self.serving.await.unwrap();
+        (self.master, self.executor)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "each scene awaits its worker")]
+fn spawn(serving: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(serving)
+}
+
+fn claimed(id: i64, script: &str) -> Claimed {
+    let job = serde_json::json!({
+        "id": id, "status": "Assigned", "assignedWorker": "w", "retryCount": 0, "attempt": 1,
+        "output": "", "error": "", "outputTruncated": false, "exitCode": null, "outcome": null,
+        "reason": null, "usage": null, "createdAt": "2026-01-01T00:00:00Z",
+        "startedAt": null, "finishedAt": null, "command": script,
+    });
+    let job: Job = serde_json::from_value(job).unwrap();
+    assert_eq!(job.spec, JobSpec::new(script));
+    let token = LeaseToken::new(format!("token-{id}"));
+    Claimed { job, lease: Lease { attempt: AttemptNo(1), token, ttl: Span::from_secs(60) } }
+}
+
+fn statuses(master: &FakeMaster, job: i64) -> Vec<JobStatus> {
+    let of_job = |update: &JobUpdate| update.id == JobId(job);
+    master.updates().into_iter().filter(of_job).map(|update| update.status).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_run_and_reported_with_its_log() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "say hello; say world");
+    let end = scene.finished(1).await;
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Completed]);
+    assert_eq!(end.outcome, Some(Outcome::Exited { code: 0 }));
+    assert_eq!(end.log.unwrap().offset, master.log().len() as u64);
+    assert_eq!(end.log.unwrap().crc32, crc32fast::hash(b"hello\nworld\n"));
+}
+
+#[rstest]
+#[case("exit 3", Outcome::Exited { code: 3 })]
+#[case("panic", Outcome::CouldNotStart { reason: "a defect of the worker: as the script says".into() })]
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_reported_as_what_it_is(#[case] script: &str, #[case] outcome: Outcome) {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, script);
+    let end = scene.master.updated(1, JobStatus::Failed).await;
+    assert_eq!(end.outcome, Some(outcome));
+    scene.offer(2, "exit 0");
+    scene.finished(2).await;
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_are_filled_and_never_overfilled() {
+    let scene = Scene::new(3, &[]);
+    for job in 1..=8 {
+        scene.offer(job, if job <= 3 { "hang" } else { "say hi" });
+    }
+    for job in 1..=3 {
+        scene.master.updated(job, JobStatus::Running).await;
+    }
+    assert_eq!(scene.executor.running(), 3);
+    scene.master.answer_heartbeats(|reply| reply.cancel = vec![JobId(1), JobId(2), JobId(3)]);
+    for job in 4..=8 {
+        scene.finished(job).await;
+    }
+    let (master, executor) = scene.end().await;
+    assert_eq!(executor.most_at_once(), 3);
+    assert!(master.claims().iter().all(|(_, slots)| (1..=3).contains(slots)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_with_the_same_id() {
+    let scene = Scene::new(1, &[]);
+    scene.master.lose_claims(2);
+    scene.offer(1, "say hi");
+    scene.finished(1).await;
+    let (master, _) = scene.end().await;
+    let claims = master.claims();
+    assert!(claims.len() >= 3);
+    assert!(claims[..3].iter().all(|claim| *claim == claims[0]), "{claims:?}");
+    assert_ne!(claims[0].0, claims.last().unwrap().0, "an answered id is not used again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_arrives_with_a_heartbeat_soon() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "say hi; hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    let asked = Instant::now();
+    scene.master.answer_heartbeats(|reply| reply.cancel = vec![JobId(1)]);
+    let end = scene.master.updated(1, JobStatus::Failed).await;
+    assert_eq!(end.outcome, Some(Outcome::Cancelled));
+    assert!(asked.elapsed() <= Duration::from_secs(2), "{:?}", asked.elapsed());
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_ends_the_job_without_a_word() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.master.answer_heartbeats(|reply| reply.lost = vec![JobId(1)]);
+    scene.offer(2, "say hi");
+    scene.finished(2).await;
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Running]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_log_ends_the_job_like_a_lost_lease() {
+    let scene = Scene::new(1, &[Append::LeaseLost]);
+    scene.offer(1, "say hi; hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.offer(2, "exit 0");
+    scene.finished(2).await;
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Running]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_heartbeats_the_job_is_ended_before_its_lease_is() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.master.fall_silent();
+    let silent = Instant::now();
+    while scene.executor.running() > 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let (least, most) = (Duration::from_secs(50), Duration::from_mins(1));
+    assert!((least..most).contains(&silent.elapsed()), "{:?}", silent.elapsed());
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_keep_a_long_job_alive() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    sleep(Duration::from_hours(2)).await;
+    assert_eq!(scene.executor.running(), 1);
+    scene.master.answer_heartbeats(|reply| reply.cancel = vec![JobId(1)]);
+    scene.master.updated(1, JobStatus::Failed).await;
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_shutdown_a_job_may_end_within_the_grace_time() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "say hi; hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.soft.cancel();
+    scene.master.answer_heartbeats(|reply| reply.cancel = vec![JobId(1)]);
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Failed]);
+}
+
+#[rstest]
+#[case::when_the_grace_time_is_over(false, GRACE)]
+#[case::at_once_when_in_a_hurry(true, Duration::ZERO)]
+#[tokio::test(start_paused = true)]
+async fn at_shutdown_what_is_left_is_handed_back(#[case] hurry: bool, #[case] after: Duration) {
+    let scene = Scene::new(2, &[]);
+    scene.offer(1, "say hi; hang");
+    scene.offer(2, "hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.master.updated(2, JobStatus::Running).await;
+    let stopped = Instant::now();
+    if hurry {
+        scene.hard.cancel();
+    }
+    let (master, executor) = scene.end().await;
+    let took = stopped.elapsed();
+    assert!(took >= after && took < after + Duration::from_secs(1), "{took:?}");
+    assert_eq!(executor.running(), 0);
+    for job in [1, 2] {
+        assert_eq!(statuses(&master, job), [JobStatus::Running, JobStatus::Pending]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_claimed_while_stopping_is_not_left_behind() {
+    let scene = Scene::new(1, &[]);
+    // The worker is in its long poll.
+    while scene.master.claims().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    scene.master.lose_claims(1);
+    scene.offer(1, "say hi");
+    tokio::task::yield_now().await;
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Completed]);
+}

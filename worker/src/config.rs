@@ -1,0 +1,250 @@
+//! The worker's settings: flags, each with an environment variable.
+
+use std::{fmt, num::NonZero, path::PathBuf, str::FromStr};
+
+use clap::builder::RangedU64ValueParser;
+use orchestra_contracts::{Resources, Size, Span, WorkerName};
+
+/// How a worker is to be run. `Config` is flattened into the commands that run one.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Where the master answers
+    #[arg(long, env = "ORCHESTRA_URL", default_value = "http://127.0.0.1:5216")]
+    pub url: String,
+
+    /// The worker's name; no two workers of a master may share one
+    #[arg(long = "name", env = "ORCHESTRA_WORKER_NAME", default_value_t = host_name())]
+    pub name: WorkerName,
+
+    /// How many jobs it runs at once
+    #[arg(long, env = "ORCHESTRA_SLOTS", default_value_t = cores(),
+          value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
+    pub slots: u32,
+
+    /// The queues it serves, separated by commas
+    #[arg(long, env = "ORCHESTRA_QUEUES", default_value = "default", value_delimiter = ',')]
+    pub queues: Vec<String>,
+
+    /// The folder that jobs share and run in; created when missing
+    #[arg(long, env = "ORCHESTRA_WORKER_FILES", default_value = "./worker-files")]
+    pub worker_files: PathBuf,
+
+    /// The folder of job images, one Dockerfile in each folder below it
+    #[arg(long, env = "ORCHESTRA_IMAGES", default_value = "./images")]
+    pub images: PathBuf,
+
+    /// The image of jobs that name none
+    #[arg(long, env = "ORCHESTRA_DEFAULT_IMAGE", default_value = "gcc")]
+    pub default_image: String,
+
+    /// The container engine
+    #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
+    pub engine: String,
+
+    /// At shutdown, how long jobs may go on before they are handed back; also the time between
+    /// SIGTERM and SIGKILL for a job that is ended
+    #[arg(long, env = "ORCHESTRA_GRACE", default_value_t = Span::from_secs(10))]
+    pub grace: Span,
+
+    #[command(flatten)]
+    pub sandbox: SandboxConfig,
+}
+
+/// What every job of this worker is held to.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SandboxConfig {
+    /// Let jobs that ask for it use the engine's bridge network
+    #[arg(long, env = "ORCHESTRA_ALLOW_NETWORK")]
+    pub allow_network: bool,
+
+    /// Run jobs as this user, uid or uid:gid; the owner of worker-files unless told otherwise
+    #[arg(long, env = "ORCHESTRA_JOB_USER", value_name = "UID[:GID]")]
+    pub job_user: Option<JobUser>,
+
+    /// The engine's runtime for job containers, for example runsc
+    #[arg(long, env = "ORCHESTRA_RUNTIME")]
+    pub runtime: Option<String>,
+
+    /// Memory of a job that asks for none in particular
+    #[arg(long, env = "ORCHESTRA_MEMORY", default_value_t = Size::mib(512))]
+    pub memory: Size,
+
+    /// The most memory that a job may ask for
+    #[arg(long, env = "ORCHESTRA_MAX_MEMORY", default_value_t = Size::mib(4096))]
+    pub max_memory: Size,
+
+    /// Processor cores of a job that asks for none in particular
+    #[arg(long, env = "ORCHESTRA_CPUS", default_value_t = 1.0)]
+    pub cpus: f64,
+
+    /// The most cores that a job may ask for
+    #[arg(long, env = "ORCHESTRA_MAX_CPUS", default_value_t = f64::from(cores()))]
+    pub max_cpus: f64,
+
+    /// Processes and threads of a job that asks for none in particular
+    #[arg(long, env = "ORCHESTRA_PIDS", default_value_t = 256)]
+    pub pids: u32,
+
+    /// The most processes and threads that a job may ask for
+    #[arg(long, env = "ORCHESTRA_MAX_PIDS", default_value_t = 4096)]
+    pub max_pids: u32,
+
+    /// Size of /tmp of a job that asks for none in particular; it counts as memory
+    #[arg(long, env = "ORCHESTRA_TMP", default_value_t = Size::mib(256))]
+    pub tmp: Size,
+
+    /// The largest /tmp that a job may ask for
+    #[arg(long, env = "ORCHESTRA_MAX_TMP", default_value_t = Size::mib(1024))]
+    pub max_tmp: Size,
+
+    /// How much of a job's output is kept from its beginning
+    #[arg(long, env = "ORCHESTRA_LOG_HEAD", default_value_t = Size::mib(16))]
+    pub log_head: Size,
+
+    /// How much of a longer output is kept from its end
+    #[arg(long, env = "ORCHESTRA_LOG_TAIL", default_value_t = Size::mib(1))]
+    pub log_tail: Size,
+}
+
+/// A job's limits, all of them known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    pub cpus: f64,
+    pub memory: Size,
+    pub pids: u32,
+    pub tmp: Size,
+}
+
+impl SandboxConfig {
+    /// What a job gets that asks for `wanted`, or the sentence that refuses it.
+    pub fn limits(&self, wanted: &Resources) -> Result<Limits, String> {
+        Ok(Limits {
+            cpus: within("cpus", wanted.cpus, self.cpus, self.max_cpus)?,
+            memory: within("memory", wanted.memory, self.memory, self.max_memory)?,
+            pids: within("pids", wanted.pids, self.pids, self.max_pids)?,
+            tmp: within("tmp", wanted.tmp, self.tmp, self.max_tmp)?,
+        })
+    }
+}
+
+fn within<T: PartialOrd + fmt::Display + Copy>(
+    field: &str,
+    wanted: Option<T>,
+    default: T,
+    most: T,
+) -> Result<T, String> {
+    match wanted {
+        None => Ok(default),
+        Some(wanted) if wanted <= most => Ok(wanted),
+        Some(wanted) => Err(format!(
+            "it asks for resources.{field} = {wanted}, and this worker allows at most {most}"
+        )),
+    }
+}
+
+/// The numeric user and group that jobs run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobUser {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl fmt::Display for JobUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl FromStr for JobUser {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        match (uid.parse(), gid.parse()) {
+            (Ok(uid), Ok(gid)) => Ok(Self { uid, gid }),
+            _ => Err("a job user is a number, or two like 1000:1000"),
+        }
+    }
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, NonZero::get) as u32
+}
+
+/// This machine's name, as far as a worker's name allows.
+pub(crate) fn host_name() -> WorkerName {
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    worker_name_of(&node)
+}
+
+fn worker_name_of(host: &str) -> WorkerName {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = host
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(64)
+        .collect();
+    name.parse().unwrap_or_else(|_| "worker".parse().expect("it is a worker name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn config(arguments: &[&str]) -> Result<Config, clap::Error> {
+        Program::try_parse_from([&["program"], arguments].concat()).map(|program| program.config)
+    }
+
+    #[test]
+    fn nothing_has_to_be_said() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.queues, ["default"]);
+        assert_eq!(config.sandbox.memory, Size::mib(512));
+        assert!(!config.sandbox.allow_network);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for wrong in
+            [["--slots", "0"], ["--name", "a b"], ["--memory", "much"], ["--job-user", "me"]]
+        {
+            assert!(config(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_host_has_a_worker_name() {
+        for (host, name) in [("box", "box"), ("-a b", "a-b"), ("über", "ber"), ("", "worker")] {
+            assert_eq!(worker_name_of(host).as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_job_gets_the_defaults_or_what_it_asks_for_within_the_limits() {
+        let sandbox = config(&["--max-memory", "1g"]).unwrap().sandbox;
+        let wanted = Resources { pids: Some(10), ..Resources::default() };
+        let limits = sandbox.limits(&wanted).unwrap();
+        assert_eq!((limits.pids, limits.memory), (10, Size::mib(512)));
+        let wanted = Resources { memory: Some(Size::mib(2048)), ..Resources::default() };
+        assert_eq!(
+            sandbox.limits(&wanted).unwrap_err(),
+            "it asks for resources.memory = 2g, and this worker allows at most 1g"
+        );
+    }
+
+    #[test]
+    fn a_job_user_is_one_number_or_two() {
+        assert_eq!("1000".parse(), Ok(JobUser { uid: 1000, gid: 1000 }));
+        assert_eq!("1000:100".parse(), Ok(JobUser { uid: 1000, gid: 100 }));
+        assert!("1000:".parse::<JobUser>().is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! What a running attempt is told from outside: how long its lease lasts, and
+//! whether to end. It is a state, not a queue: only the newest counts, and an
+//! order to stop can become stricter, never milder.
+
+use tokio::{sync::watch, time::Instant};
+
+/// Why an attempt is ended from outside, the stricter the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Somebody asked for it: SIGTERM, grace, SIGKILL, and a report.
+    Cancel,
+    /// The worker shuts down: kill, and give the job back.
+    HandBack,
+    /// The lease is gone: kill, and say nothing.
+    Lost,
+}
+
+/// What holds for an attempt right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// The container must be gone by then.
+    pub(crate) until: Instant,
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Gives orders to one attempt. Clones speak to the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Control(watch::Sender<Orders>);
+
+impl Control {
+    pub(crate) fn new(until: Instant) -> Self {
+        Self(watch::Sender::new(Orders { until, stop: None }))
+    }
+
+    /// Orders as they come; the present ones count as seen.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Orders> {
+        self.0.subscribe()
+    }
+
+    pub(crate) fn renew(&self, until: Instant) {
+        self.0.send_if_modified(|orders| {
+            let later = until > orders.until;
+            orders.until = orders.until.max(until);
+            later
+        });
+    }
+
+    pub(crate) fn stop(&self, stop: Stop) {
+        self.0.send_if_modified(|orders| {
+            let stricter = orders.stop < Some(stop);
+            orders.stop = orders.stop.max(Some(stop));
+            stricter
+        });
+    }
+
+    pub(crate) fn stopping(&self) -> Option<Stop> {
+        self.0.borrow().stop
+    }
+
+    /// Returns when an order at least this strict has been given.
+    pub(crate) async fn stopped(&self, stop: Stop) {
+        stopped(&mut self.subscribe(), stop).await;
+    }
+
+    /// Returns when the lease has run out unrenewed.
+    pub(crate) async fn expired(&self) {
+        let mut orders = self.subscribe();
+        loop {
+            let until = orders.borrow_and_update().until;
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                changed = orders.changed() => changed.expect("self holds the sender"),
+            }
+        }
+    }
+}
+
+/// Returns when an order at least this strict has been given.
+pub(crate) async fn stopped(orders: &mut watch::Receiver<Orders>, stop: Stop) {
+    let given = orders.wait_for(|orders| orders.stop >= Some(stop)).await.is_ok();
+    if !given {
+        // Whoever gave orders is gone, so none will come.
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_only_become_stricter() {
+        let control = Control::new(Instant::now());
+        control.stop(Stop::HandBack);
+        control.stop(Stop::Cancel);
+        assert_eq!(control.stopping(), Some(Stop::HandBack));
+        control.stopped(Stop::Cancel).await;
+        control.stop(Stop::Lost);
+        assert_eq!(control.stopping(), Some(Stop::Lost));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewed_lease_expires_later() {
+        let start = Instant::now();
+        let control = Control::new(start + Duration::from_secs(10));
+        control.renew(start + Duration::from_secs(30));
+        control.renew(start + Duration::from_secs(20));
+        control.expired().await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+    }
+}

@@ -1,0 +1,116 @@
+//! Whether this machine can run jobs, and for each thing that is amiss, the line
+//! that mends it. Looks only, changes nothing.
+
+use std::path::Path;
+
+use crate::{
+    Config,
+    config::JobUser,
+    executor::docker::{Engine, EngineError, check_architecture, images_of, user_of_folder},
+};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub name: &'static str,
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it, a command where one does.
+    pub fix: Option<String>,
+}
+
+impl Check {
+    fn good(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, ok: true, detail: detail.into(), fix: None }
+    }
+
+    fn bad(name: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, ok: false, detail: detail.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// Looks at everything that a worker with these settings needs, the master apart.
+pub async fn checks(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match Engine::connect(&config.engine).await {
+        Err(error) => checks.push(unreachable(&config.engine, error)),
+        Ok(engine) => {
+            checks.push(Check::good(
+                "engine",
+                format!("{} at {}", engine.version(), engine.address()),
+            ));
+            checks.push(architecture(&engine));
+            checks.push(default_image(&engine, config).await);
+        }
+    }
+    checks.push(worker_files(&config.worker_files, config.sandbox.job_user));
+    checks
+}
+
+fn unreachable(address: &str, error: EngineError) -> Check {
+    match error {
+        EngineError::Unreachable { address, reason, advice } => {
+            Check::bad("engine", format!("{address}: {reason}"), advice)
+        }
+        error => Check::bad("engine", format!("{address}: {error}"), "docker info"),
+    }
+}
+
+fn architecture(engine: &Engine) -> Check {
+    match check_architecture(engine) {
+        Ok(()) => Check::good("architecture", engine.architecture()),
+        Err(reason) => Check::bad(
+            "architecture",
+            reason,
+            "run the worker on the engine's machine, and let it take jobs with --url",
+        ),
+    }
+}
+
+async fn default_image(engine: &Engine, config: &Config) -> Check {
+    let (images, name) = (images_of(engine, config), &config.default_image);
+    let list = images.list().await;
+    match list.map(|list| list.into_iter().find(|image| image.name == *name)) {
+        Ok(Some(image)) if image.built => Check::good("default image", image.reference),
+        Ok(Some(_)) => Check::good(
+            "default image",
+            format!(
+                "{name} is not built yet; the first job builds it, or: orchestra images build {name}"
+            ),
+        ),
+        Ok(None) => Check::bad(
+            "default image",
+            format!("there is no folder {}/{name} with a Dockerfile", config.images.display()),
+            "start the worker in a clone of Orchestra, or name its images folder with --images",
+        ),
+        Err(error) => Check::bad("default image", error.to_string(), "docker info"),
+    }
+}
+
+fn worker_files(folder: &Path, user: Option<JobUser>) -> Check {
+    let name = "worker-files";
+    let shown = folder.display();
+    let (owner_user, owner) = match user_of_folder(folder) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Check::good(name, format!("{shown} is missing; the worker will create it"));
+        }
+        Err(error) => {
+            return Check::bad(name, format!("{shown}: {error}"), format!("ls -ld {shown}"));
+        }
+    };
+    let user = user.unwrap_or(owner_user);
+    let we_are_root = rustix::process::geteuid().is_root();
+    if owner == user.uid {
+        Check::good(name, format!("{shown}, jobs run as user {user}"))
+    } else if owner == 0 && we_are_root {
+        Check::good(
+            name,
+            format!("{shown} belongs to root; the worker will give it to user {user}"),
+        )
+    } else {
+        let detail = format!("{shown} belongs to user {owner}, and jobs run as user {user}");
+        Check::bad(name, detail, format!("sudo chown {user} {shown}"))
+    }
+}

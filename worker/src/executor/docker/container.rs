@@ -1,0 +1,132 @@
+//! One container of ours, from before it is created until it is known to be gone.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use orchestra_contracts::WorkerName;
+use tokio::{runtime::Handle, time::sleep};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    engine::{Engine, EngineError},
+    sweep,
+};
+
+/// What a container is for: `job`, or `helper` (see `volume.rs`).
+pub(super) const ROLE_LABEL: &str = "orchestra.role";
+pub(super) const WORKER_LABEL: &str = "orchestra.worker";
+/// Which process made it, see `sweep.rs`.
+pub(super) const PROCESS_LABEL: &str = "orchestra.process";
+
+/// Pauses between tries to remove a container; after the last it is left to the sweep.
+const RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(3)];
+
+/// The names of the containers that this process answers for. The sweep leaves them alone.
+#[derive(Clone, Default)]
+pub(super) struct Owned(Arc<Mutex<HashSet<String>>>);
+
+impl Owned {
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.lock().contains(name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers for the containers of one executor.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    pub(super) engine: Engine,
+    pub(super) worker: WorkerName,
+    /// Marks this process among all that ever ran under the worker's name.
+    pub(super) process: String,
+    pub(super) owned: Owned,
+    /// Removals that nobody waits for.
+    pub(super) removals: TaskTracker,
+}
+
+impl Keeper {
+    pub(super) fn new(engine: Engine, worker: WorkerName) -> Self {
+        let process = sweep::this_process();
+        Self { engine, worker, process, owned: Owned::default(), removals: TaskTracker::new() }
+    }
+
+    /// What every container of ours is labelled with.
+    pub(super) fn labels(&self, role: &str) -> HashMap<String, String> {
+        let labels = [
+            (ROLE_LABEL, role.to_owned()),
+            (WORKER_LABEL, self.worker.to_string()),
+            (PROCESS_LABEL, self.process.clone()),
+        ];
+        labels.map(|(label, value)| (label.to_owned(), value)).into()
+    }
+
+    /// Answers for a container of this name from now on, whether or not the
+    /// engine gets to create it.
+    pub(super) fn container(&self, name: String) -> Container {
+        self.owned.lock().insert(name.clone());
+        Container { keeper: self.clone(), name, present: true }
+    }
+
+    async fn remove(self, name: String) {
+        let mut pauses = RETRIES.into_iter();
+        loop {
+            let error = match self.engine.remove(&name).await {
+                // A conflict: somebody is removing it already.
+                Ok(()) | Err(EngineError::NotFound(_) | EngineError::Conflict(_)) => break,
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next() else {
+                tracing::warn!(
+                    container = name,
+                    "could not be removed, the sweep will try again: {error}"
+                );
+                break;
+            };
+            sleep(pause).await;
+        }
+        self.owned.lock().remove(&name);
+    }
+}
+
+/// Removed when it is dropped, on every path.
+pub(super) struct Container {
+    keeper: Keeper,
+    name: String,
+    present: bool,
+}
+
+impl Container {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.keeper.engine
+    }
+
+    /// Returns when it is gone. (Dropping it returns at once, and it goes soon after.)
+    pub(super) async fn remove(mut self) {
+        // Marked only afterwards: when this future is dropped half way, Drop begins again.
+        self.keeper.clone().remove(self.name.clone()).await;
+        self.present = false;
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if !self.present {
+            return;
+        }
+        // Without a runtime the process is ending; the next one's sweep takes it.
+        if let Ok(runtime) = Handle::try_current() {
+            let removal = self.keeper.clone().remove(self.name.clone());
+            self.keeper.removals.spawn_on(removal, &runtime);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The whole environment of a job: nothing of the worker's own gets in.
+
+use std::collections::BTreeMap;
+
+use crate::executor::RunSpec;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Ours, then the image's, then the job's; later ones win, but for the
+/// `ORCHESTRA_` names, which no spec may hold.
+pub(super) fn environment(image: &[String], spec: &RunSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (job, attempt) = (spec.job.to_string(), spec.attempt.to_string());
+    let mut all: BTreeMap<&str, &str> = [
+        ("PATH", PATH),
+        // The root is read-only and worker-files is shared.
+        ("HOME", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("USER", "job"),
+        ("LOGNAME", "job"),
+    ]
+    .into();
+    all.extend(image.iter().filter_map(|entry| entry.split_once('=')));
+    all.extend(spec.spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    all.insert("ORCHESTRA_JOB_ID", &job);
+    all.insert("ORCHESTRA_ATTEMPT", &attempt);
+    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::{AttemptNo, JobId, JobSpec};
+
+    use super::*;
+
+    #[test]
+    fn the_job_wins_over_the_image_and_the_image_over_us() {
+        let mut job = JobSpec::new("true");
+        job.env = [("A".into(), "job".into()), ("ORCHESTRA_ATTEMPT".into(), "9".into())].into();
+        let spec = RunSpec { job: JobId(7), attempt: AttemptNo(2), spec: job };
+        let image = ["A=image".into(), "PATH=/opt/bin".into(), "odd".into()];
+        let all: BTreeMap<_, _> = environment(&image, &spec)
+            .into_iter()
+            .map(|(name, value)| {
+                (String::from_utf8(name).unwrap(), String::from_utf8(value).unwrap())
+            })
+            .collect();
+        let expected = [
+            ("A", "job"),
+            ("HOME", "/tmp"),
+            ("LANG", "C.UTF-8"),
+            ("LOGNAME", "job"),
+            ("ORCHESTRA_ATTEMPT", "2"),
+            ("ORCHESTRA_JOB_ID", "7"),
+            ("PATH", "/opt/bin"),
+            ("USER", "job"),
+        ];
+        assert_eq!(all, expected.map(|(name, value)| (name.into(), value.into())).into());
+    }
+}

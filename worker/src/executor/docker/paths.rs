@@ -1,0 +1,116 @@
+//! worker-files as the engine's host knows it.
+//!
+//! The engine resolves mounts on its own host. When the worker is in a container
+//! itself, its paths mean nothing there, so it looks itself up and finds out
+//! what is mounted at them. When it cannot, it says so instead of letting jobs
+//! run in a folder that nobody sees.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::engine::{Engine, EngineError};
+
+/// The path on the engine's host of a folder of ours.
+pub(super) async fn on_host(engine: &Engine, folder: &Path) -> Result<PathBuf, String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Some(id) = own_container(&mounts) else { return Ok(folder.to_owned()) };
+    let container = match engine.inspect(&id).await {
+        Ok(container) => container,
+        // Another engine made our container. If this one's socket was not brought
+        // in from outside, it runs here beside us and sees the paths that we see.
+        Err(EngineError::NotFound(_)) if !is_mounted(&mounts, engine.socket()) => {
+            return Ok(folder.to_owned());
+        }
+        Err(error) => return Err(cannot(folder, &error.to_string())),
+    };
+    let mounted: Vec<(PathBuf, PathBuf)> = container
+        .mounts
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|mount| Some((mount.destination?.into(), mount.source?.into())))
+        .collect();
+    translate(folder, &mounted).ok_or_else(|| {
+        cannot(folder, "nothing of the host is mounted there; mount a folder of the host at it")
+    })
+}
+
+fn cannot(folder: &Path, reason: &str) -> String {
+    let shown = folder.display();
+    format!(
+        "this worker runs in a container and cannot tell where its worker-files {shown} is on the engine's host: {reason}"
+    )
+}
+
+/// The id of the container that we are in. The engine mounts three files of its
+/// own into each, from a folder with the container's id.
+fn own_container(mountinfo: &str) -> Option<String> {
+    const ENGINES_FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+    mountinfo.lines().find_map(|line| {
+        // proc(5): id, parent, device, root of the mount, mount point, ...
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        if !ENGINES_FILES.contains(&point) {
+            return None;
+        }
+        let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        root.split('/').find(is_id).map(str::to_owned)
+    })
+}
+
+fn is_mounted(mountinfo: &str, path: Option<&Path>) -> bool {
+    // An engine that is reached over the network is outside for certain.
+    let Some(path) = path.and_then(|path| path.canonicalize().ok()) else { return true };
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    points.map(Path::new).any(|point| point != Path::new("/") && path.starts_with(point))
+}
+
+/// By the mount that is nearest above the folder.
+fn translate(folder: &Path, mounted: &[(PathBuf, PathBuf)]) -> Option<PathBuf> {
+    let above = mounted.iter().filter(|(inside, _)| folder.starts_with(inside));
+    let (inside, outside) = above.max_by_key(|(inside, _)| inside.components().count())?;
+    let rest = folder.strip_prefix(inside).ok()?;
+    Some(if rest.as_os_str().is_empty() { outside.clone() } else { outside.join(rest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "4f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e";
+
+    #[test]
+    fn a_container_is_known_by_the_files_that_the_engine_mounts() {
+        let inside = format!(
+            "700 650 0:50 / / rw - overlay overlay rw\n\
+             701 700 254:1 /var/lib/docker/containers/{ID}/hostname /etc/hostname rw - ext4 /dev/vda rw\n"
+        );
+        assert_eq!(own_container(&inside).as_deref(), Some(ID));
+        let outside = "27 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                       28 27 254:0 /home/aaaa /etc/hosts rw - ext4 /dev/vda rw\n";
+        assert_eq!(own_container(outside), None);
+    }
+
+    #[test]
+    fn the_nearest_mount_decides() {
+        let mounted = [("/data", "/srv/data"), ("/data/files", "/home/me/worker-files")]
+            .map(|(inside, outside)| (PathBuf::from(inside), PathBuf::from(outside)));
+        let on_host = |folder: &str| translate(Path::new(folder), &mounted);
+        assert_eq!(on_host("/data/files"), Some("/home/me/worker-files".into()));
+        assert_eq!(on_host("/data/files/a"), Some("/home/me/worker-files/a".into()));
+        assert_eq!(on_host("/data/x"), Some("/srv/data/x".into()));
+        assert_eq!(on_host("/database"), None);
+    }
+
+    #[test]
+    fn a_socket_is_ours_unless_it_or_its_folder_was_mounted() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().canonicalize().unwrap().join("engine.sock");
+        fs::write(&socket, "").unwrap();
+        let mount = |point: &Path| format!("1 2 0:1 / {} rw - tmpfs tmpfs rw\n", point.display());
+        assert!(is_mounted(&mount(&socket), Some(&socket)));
+        assert!(!is_mounted(&mount(Path::new("/")), Some(&socket)));
+        assert!(is_mounted("", None));
+    }
+}

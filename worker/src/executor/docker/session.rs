@@ -1,0 +1,254 @@
+//! A started sandbox, and the conversation with its PID 1.
+//!
+//! [`Sandbox::start`] answers one that has said `Ready` and holds no job yet;
+//! [`Sandbox::run`] consumes it. Between the two it may wait.
+
+use std::{pin::Pin, time::Duration};
+
+use bollard::container::LogOutput;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use orchestra_contracts::{
+    Outcome,
+    frame::{Body, Frame, Stream as LogStream},
+};
+use orchestra_sandbox::protocol::{
+    Command, Decoder, Event, Exit, Malformed, Message, Run, Stream as SandboxStream, VERSION,
+};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::{mpsc, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    container::Container,
+    ending,
+    engine::{Attached, EngineError},
+};
+use crate::{
+    clock,
+    control::{Orders, Stop},
+    executor::{End, RunEvent},
+};
+
+/// From the engine's "started" to the sandbox's `Ready` it takes a millisecond.
+const READY: Duration = Duration::from_secs(30);
+/// A sandbox that has not ended its job so long after it should have is stuck.
+const SLACK: Duration = Duration::from_secs(10);
+/// Of what PID 1 says on its standard error, so much is kept to explain a failure.
+const COMPLAINTS: usize = 2048;
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The container was made and did not become a sandbox.
+    #[error("{0}")]
+    Sandbox(String),
+}
+
+/// PID 1 is ready, and no job was handed over.
+pub(super) struct Sandbox {
+    container: Container,
+    input: Pin<Box<dyn AsyncWrite + Send>>,
+    said: Said,
+    /// The wall clock at the sandbox's time zero, in microseconds since 1970.
+    zero: u64,
+}
+
+/// How one turn of the conversation went.
+enum Turn {
+    Orders(Orders),
+    Exited(Exit),
+    /// The shell could not be started.
+    Failed(String),
+    /// The stream ended, or what came is no frame.
+    Silence(String),
+    /// It should have ended by now.
+    Overdue,
+}
+
+impl Sandbox {
+    /// Starts a container that was created from `create.rs`'s request. It is
+    /// attached to before it is started, so that nothing it says is missed.
+    pub(super) async fn start(container: Container) -> Result<Self, StartError> {
+        let engine = container.engine();
+        let Attached { output, input } = engine.attach(container.name()).await?;
+        engine.start(container.name()).await?;
+        let mut said = Said { output, decoder: Decoder::default(), complaints: String::new() };
+        let ready = timeout(READY, said.next()).await;
+        let zero = clock::wall_micros();
+        match ready {
+            Ok(Ok(Event::Ready { version: VERSION })) => Ok(Self { container, input, said, zero }),
+            Ok(Ok(event)) => Err(StartError::Sandbox(format!("its sandbox began with {event:?}"))),
+            Ok(Err(silence)) => {
+                let end = ending::after_silence(&container, &silence, &said.complaints).await;
+                Err(StartError::Sandbox(end))
+            }
+            Err(_) => Err(StartError::Sandbox("its sandbox did not get ready".to_owned())),
+        }
+    }
+
+    /// Hands the job over and stays until it has ended. The container goes in
+    /// every case; where the job may still run in it, before this returns.
+    pub(super) async fn run(
+        mut self,
+        job: Run,
+        grace: Duration,
+        mut orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End {
+        let mut overdue = Instant::now() + job.timeout + job.grace + SLACK;
+        let mut cancelled = false;
+        self.say(&Command::Run(Box::new(job))).await;
+        orders.mark_changed();
+        loop {
+            match self.turn(&mut orders, &events, overdue).await {
+                Turn::Orders(Orders { stop: None, until }) => {
+                    let ttl = until.saturating_duration_since(Instant::now());
+                    self.say(&Command::Renew(ttl)).await;
+                }
+                Turn::Orders(Orders { stop: Some(Stop::Cancel), .. }) => {
+                    if !std::mem::replace(&mut cancelled, true) {
+                        overdue = overdue.min(Instant::now() + grace + SLACK);
+                        self.say(&Command::Terminate { grace }).await;
+                    }
+                }
+                Turn::Orders(Orders { stop: Some(Stop::HandBack), .. }) => {
+                    return self.kill(Outcome::HandedBack).await;
+                }
+                Turn::Orders(Orders { stop: Some(Stop::Lost), .. }) => {
+                    return self.kill(Outcome::Lost).await;
+                }
+                Turn::Exited(exit) => {
+                    let end = ending::of_exit(&self.container, &exit).await;
+                    // Its processes are gone already; the container follows by itself.
+                    drop(self.container);
+                    return end;
+                }
+                Turn::Failed(reason) => return Outcome::Refused { reason }.into(),
+                Turn::Overdue => {
+                    let outcome = if cancelled { Outcome::Cancelled } else { Outcome::TimedOut };
+                    return self.kill(outcome).await;
+                }
+                Turn::Silence(silence) => {
+                    let outcome =
+                        ending::of_silence(&self.container, &silence, &self.said.complaints).await;
+                    return self.kill(outcome).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes first. Output is only read when there is room to
+    /// pass it on: that is how back-pressure reaches the command. Meanwhile the
+    /// sandbox cannot be overdue, for its last word may wait behind that output.
+    async fn turn(
+        &mut self,
+        orders: &mut watch::Receiver<Orders>,
+        events: &mpsc::Sender<RunEvent>,
+        overdue: Instant,
+    ) -> Turn {
+        let (said, zero) = (&mut self.said, self.zero);
+        let listen = async {
+            loop {
+                // The receiver outlives the attempt.
+                let Ok(room) = events.reserve().await else { return Turn::Silence(String::new()) };
+                match timeout_at(overdue, said.next()).await {
+                    Err(_) => return Turn::Overdue,
+                    Ok(Err(silence)) => return Turn::Silence(silence),
+                    Ok(Ok(event)) => match to_run_event(event, zero) {
+                        Ok(event) => room.send(event),
+                        Err(turn) => return turn,
+                    },
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = orders.changed() => {
+                if changed.is_err() {
+                    return Turn::Silence("nobody answers for the attempt any more".to_owned());
+                }
+                Turn::Orders(*orders.borrow_and_update())
+            }
+            turn = listen => turn,
+        }
+    }
+
+    /// What cannot be said to a sandbox that has gone shows in what it says last.
+    async fn say(&mut self, command: &Command) {
+        let mut frame = Vec::new();
+        command.encode(&mut frame);
+        let write = async {
+            self.input.write_all(&frame).await?;
+            self.input.flush().await
+        };
+        match timeout(SLACK, write).await {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => tracing::debug!("could not speak to a sandbox: {error}"),
+            Err(_) => {
+                tracing::warn!(container = self.container.name(), "a sandbox does not listen");
+            }
+        }
+    }
+
+    async fn kill(self, outcome: Outcome) -> End {
+        self.container.remove().await;
+        outcome.into()
+    }
+}
+
+/// What happens while the job runs is passed on; the rest ends the turn.
+fn to_run_event(event: Event, zero: u64) -> Result<RunEvent, Turn> {
+    let time = |at| zero.saturating_add(clock::micros(at));
+    let frame = |at, body| Ok(RunEvent::Frame(Frame { time: time(at), body }));
+    match event {
+        Event::Started => Ok(RunEvent::Started),
+        Event::Output { stream, at, bytes } => {
+            let stream = match stream {
+                SandboxStream::Stdout => LogStream::Stdout,
+                SandboxStream::Stderr => LogStream::Stderr,
+            };
+            frame(at, Body::Bytes(stream, Bytes::from(bytes)))
+        }
+        Event::Gap { at, bytes } => frame(at, Body::Gap(bytes)),
+        Event::Note { at, text } => Ok(RunEvent::note_at(time(at), text)),
+        Event::Exited(exit) => Err(Turn::Exited(exit)),
+        Event::Failed(reason) => Err(Turn::Failed(reason)),
+        Event::Ready { .. } => Err(Turn::Silence("its sandbox began anew".to_owned())),
+    }
+}
+
+/// What a sandbox says, frame by frame.
+struct Said {
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    decoder: Decoder,
+    complaints: String,
+}
+
+impl Said {
+    /// The next event, or why there is none any more. It may be dropped and asked again.
+    async fn next(&mut self) -> Result<Event, String> {
+        loop {
+            if let Some(event) = self.decoder.next().map_err(|bad: Malformed| bad.to_string())? {
+                return Ok(event);
+            }
+            match self.output.next().await {
+                Some(Ok(LogOutput::StdOut { message })) => self.decoder.push(&message),
+                Some(Ok(LogOutput::StdErr { message })) => {
+                    let room = COMPLAINTS.saturating_sub(self.complaints.len());
+                    let text = String::from_utf8_lossy(&message);
+                    self.complaints.extend(text.chars().take(room));
+                }
+                Some(Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. })) => {
+                    return Err("the engine mixed up its streams".to_owned());
+                }
+                Some(Err(error)) => return Err(format!("the engine's stream broke: {error}")),
+                None => return Err("its output ended".to_owned()),
+            }
+        }
+    }
+}

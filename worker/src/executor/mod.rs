@@ -1,0 +1,84 @@
+//! How an attempt is carried out. The rest of the worker sees only this trait;
+//! tests have a scripted one.
+
+pub(crate) mod docker;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use orchestra_contracts::{
+    AttemptNo, JobId, JobSpec, Outcome, Usage,
+    frame::{Body, Frame, Stream},
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{clock, control::Orders};
+
+/// Runs attempts, each in a sandbox of its own.
+#[async_trait]
+pub(crate) trait Executor: Send + Sync + 'static {
+    /// Carries out one attempt. Nothing of it runs any more when this returns,
+    /// however it ended. Follows the orders: renews the sandbox's lease, and
+    /// stops as strictly as it is told.
+    async fn run(
+        &self,
+        spec: RunSpec,
+        orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End;
+
+    /// Returns as soon as an attempt could be started now.
+    async fn ready(&self);
+
+    /// Returns when everything that was put off is done.
+    async fn close(&self);
+}
+
+/// One attempt to carry out.
+#[derive(Clone)]
+pub(crate) struct RunSpec {
+    pub(crate) job: JobId,
+    pub(crate) attempt: AttemptNo,
+    pub(crate) spec: JobSpec,
+}
+
+impl fmt::Debug for RunSpec {
+    /// Without the spec: it may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunSpec({}, attempt {})", self.job, self.attempt)
+    }
+}
+
+/// What happens while an attempt runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RunEvent {
+    /// The command runs.
+    Started,
+    Frame(Frame),
+}
+
+impl RunEvent {
+    /// Something that Orchestra itself has to say, now.
+    pub(crate) fn note(text: impl AsRef<str>) -> Self {
+        Self::note_at(clock::wall_micros(), text)
+    }
+
+    pub(crate) fn note_at(time: u64, text: impl AsRef<str>) -> Self {
+        let mut line = text.as_ref().trim_end_matches('\n').to_owned();
+        line.push('\n');
+        Self::Frame(Frame { time, body: Body::Bytes(Stream::System, line.into()) })
+    }
+}
+
+/// How an attempt ended. [`Outcome::Lost`] is not reported: its lease ran out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) usage: Option<Usage>,
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, usage: None }
+    }
+}

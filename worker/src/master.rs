@@ -1,0 +1,109 @@
+//! What the worker asks of its master, as a trait so that tests can play one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use orchestra_client::{Client, ClientError};
+use orchestra_contracts::{
+    ProblemKind, WorkerName,
+    worker::{
+        ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead, Registration,
+        Welcome,
+    },
+};
+
+#[async_trait]
+pub(crate) trait Master: Send + Sync + 'static {
+    async fn register(
+        &self,
+        worker: &WorkerName,
+        of: &Registration,
+    ) -> Result<Welcome, ClientError>;
+
+    async fn claim(&self, terms: &ClaimTerms) -> Result<Vec<Claimed>, ClientError>;
+
+    async fn heartbeat(
+        &self,
+        worker: &WorkerName,
+        beat: &Heartbeat,
+    ) -> Result<HeartbeatReply, ClientError>;
+
+    /// Whole encoded frames that begin at `offset`. What is stored already is skipped.
+    async fn append_log(
+        &self,
+        worker: &WorkerName,
+        lease: &LeaseRef,
+        offset: u64,
+        frames: Bytes,
+    ) -> Result<LogHead, ClientError>;
+
+    async fn update(&self, update: &JobUpdate) -> Result<(), ClientError>;
+}
+
+#[async_trait]
+impl Master for Client {
+    async fn register(
+        &self,
+        worker: &WorkerName,
+        of: &Registration,
+    ) -> Result<Welcome, ClientError> {
+        Client::register(self, worker, of).await
+    }
+
+    async fn claim(&self, terms: &ClaimTerms) -> Result<Vec<Claimed>, ClientError> {
+        Client::claim(self, terms).await
+    }
+
+    async fn heartbeat(
+        &self,
+        worker: &WorkerName,
+        beat: &Heartbeat,
+    ) -> Result<HeartbeatReply, ClientError> {
+        Client::heartbeat(self, worker, beat).await
+    }
+
+    async fn append_log(
+        &self,
+        worker: &WorkerName,
+        lease: &LeaseRef,
+        offset: u64,
+        frames: Bytes,
+    ) -> Result<LogHead, ClientError> {
+        Client::append_log(self, worker, lease, offset, frames).await
+    }
+
+    async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {
+        Client::update(self, update).await.map(drop)
+    }
+}
+
+/// Whether the answer says that the attempt is no longer ours.
+pub(crate) fn is_lease_lost(error: &ClientError) -> bool {
+    matches!(error.kind(), Some(ProblemKind::LeaseLost | ProblemKind::NotFound))
+}
+
+/// Says once when the master stops answering, and once when it answers again.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    down: AtomicBool,
+}
+
+impl Link {
+    pub(crate) fn note<T>(&self, result: &Result<T, ClientError>) {
+        match result {
+            Err(ClientError::Unreachable { reason, .. }) => {
+                if !self.down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "the master does not answer: {reason}; trying again until it does"
+                    );
+                }
+            }
+            Ok(_) | Err(_) => {
+                if self.down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the master answers again");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! An attempt's log on its way to the master: in order, every byte exactly once.
+//!
+//! [`Outbox::push`] takes frames and waits while a megabyte of them is not yet
+//! stored; that is how a slow master slows down the command. [`Upload::run`]
+//! sends the first frame at once and then whatever has gathered while the last
+//! request was under way. It never gives up on a master that does not answer:
+//! that is for the lease to decide.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use orchestra_client::{Backoff, ClientError};
+use orchestra_contracts::{
+    ProblemKind, WorkerName,
+    frame::{Body, Frame, HEADER, MAX_PAYLOAD, Stream},
+    worker::{LeaseRef, LogEnd},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::master::{Link, Master, is_lease_lost};
+
+/// Encoded bytes that wait to be stored. Enough for several requests, little
+/// enough that a hundred attempts fit into memory.
+const MAX_WAITING: usize = 1 << 20;
+/// Small frames cost more memory than their bytes, so their number is bounded, too.
+const MAX_FRAMES: usize = 4096;
+/// One request carries at most so many bytes.
+const MAX_BATCH: usize = 256 << 10;
+
+/// Why the rest of a log was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error("the lease is lost")]
+    LeaseLost,
+    #[error("the master refused a piece of the log: {0}")]
+    Refused(ClientError),
+    #[error("the master has {stored} bytes of the log where the worker has sent {sent}")]
+    Misplaced { sent: u64, stored: u64 },
+}
+
+/// Takes the frames of one attempt. Drop it when there are no more.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    frames: mpsc::Sender<Frame>,
+    room: Arc<Semaphore>,
+}
+
+/// Brings them to the master.
+pub(crate) struct Upload {
+    master: Arc<dyn Master>,
+    link: Arc<Link>,
+    worker: WorkerName,
+    lease: LeaseRef,
+    frames: mpsc::Receiver<Frame>,
+    room: Arc<Semaphore>,
+    /// So many encoded bytes are stored.
+    offset: u64,
+    crc32: crc32fast::Hasher,
+}
+
+/// The two ends of one attempt's log.
+pub(crate) fn open(
+    master: Arc<dyn Master>,
+    link: Arc<Link>,
+    worker: WorkerName,
+    lease: LeaseRef,
+) -> (Outbox, Upload) {
+    let (sender, receiver) = mpsc::channel(MAX_FRAMES);
+    let room = Arc::new(Semaphore::new(MAX_WAITING));
+    let outbox = Outbox { frames: sender, room: room.clone() };
+    let crc32 = crc32fast::Hasher::new();
+    let upload = Upload { master, link, worker, lease, frames: receiver, room, offset: 0, crc32 };
+    (outbox, upload)
+}
+
+impl Outbox {
+    /// Waits until there is room. Once the upload has failed, frames go nowhere:
+    /// its error says what becomes of the attempt.
+    pub(crate) async fn push(&self, frame: Frame) {
+        let Ok(room) = self.room.acquire_many(frame.encoded_len() as u32).await else { return };
+        room.forget();
+        // An error means the same as above.
+        let _ = self.frames.send(frame).await;
+    }
+}
+
+impl Upload {
+    /// Returns when the outbox is dropped and all of it is stored.
+    pub(crate) async fn run(mut self) -> Result<LogEnd, UploadError> {
+        while let Some(batch) = self.next_batch().await {
+            let length = batch.len();
+            self.store(batch).await?;
+            self.room.add_permits(length);
+        }
+        Ok(LogEnd { offset: self.offset, crc32: self.crc32.clone().finalize() })
+    }
+
+    /// At least one frame, and all that have gathered, up to a request's worth.
+    async fn next_batch(&mut self) -> Option<Bytes> {
+        let mut batch = BytesMut::new();
+        let mut next = Some(self.frames.recv().await?);
+        while let Some(frame) = next {
+            if let Body::Bytes(Stream::Stdout | Stream::Stderr, bytes) = &frame.body {
+                self.crc32.update(bytes);
+            }
+            frame.encode(&mut batch);
+            let full = batch.len() + HEADER + MAX_PAYLOAD > MAX_BATCH;
+            next = if full { None } else { self.frames.try_recv().ok() };
+        }
+        Some(batch.freeze())
+    }
+
+    /// Sends until all of it is stored, from wherever the master says its log ends.
+    async fn store(&mut self, mut rest: Bytes) -> Result<(), UploadError> {
+        let mut backoff = Backoff::default();
+        while !rest.is_empty() {
+            let Some(stored) = self.append(&rest).await? else {
+                tokio::time::sleep(backoff.next()).await;
+                continue;
+            };
+            let fits = |new: &u64| (1..=rest.len() as u64).contains(new);
+            let new = stored
+                .checked_sub(self.offset)
+                .filter(fits)
+                .ok_or(UploadError::Misplaced { sent: self.offset, stored })?;
+            rest.advance(new as usize);
+            self.offset = stored;
+        }
+        Ok(())
+    }
+
+    /// One request. `None`: no usable answer, it may be stored or not.
+    async fn append(&self, frames: &Bytes) -> Result<Option<u64>, UploadError> {
+        let sent =
+            self.master.append_log(&self.worker, &self.lease, self.offset, frames.clone()).await;
+        self.link.note(&sent);
+        match sent {
+            Ok(head) => Ok(Some(head.offset)),
+            Err(error) if is_lease_lost(&error) => Err(UploadError::LeaseLost),
+            Err(error) if error.is_temporary() => Ok(None),
+            Err(ClientError::Refused(problem)) if problem.kind == ProblemKind::LogOffset => {
+                match problem.log {
+                    Some(head) => Ok(Some(head.offset)),
+                    None => Err(UploadError::Refused(ClientError::Refused(problem))),
+                }
+            }
+            Err(error) => Err(UploadError::Refused(error)),
+        }
+    }
+}
+
+impl Drop for Upload {
+    /// Whoever waits for room would wait for ever.
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::frame::Frames;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::{Append, FakeMaster, lease_ref, worker};
+
+    fn frame(stream: Stream, bytes: &[u8]) -> Frame {
+        Frame { time: 7, body: Body::Bytes(stream, bytes.to_vec().into()) }
+    }
+
+    fn numbered(count: usize) -> Vec<Frame> {
+        let stream = |n| if n % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
+        (0..count).map(|n| frame(stream(n), format!("line {n}\n").as_bytes())).collect()
+    }
+
+    async fn upload(master: &Arc<FakeMaster>, frames: &[Frame]) -> Result<LogEnd, UploadError> {
+        let (outbox, upload) = open(master.clone(), Arc::default(), worker("w"), lease_ref(1, 1));
+        let push = async {
+            for frame in frames {
+                outbox.push(frame.clone()).await;
+                tokio::task::yield_now().await;
+            }
+            drop(outbox);
+        };
+        tokio::join!(upload.run(), push).0
+    }
+
+    #[rstest]
+    #[case::nothing_goes_wrong(&[])]
+    #[case::the_answer_is_lost(&[Append::LoseAnswer, Append::Store, Append::LoseAnswer])]
+    #[case::the_request_is_lost(&[Append::LoseRequest, Append::LoseRequest])]
+    #[case::the_connection_is_cut_within_a_batch(&[Append::StoreFirstFrame, Append::Store, Append::StoreFirstFrame])]
+    #[case::a_cut_is_answered_with_a_problem(&[Append::StoreFirstFrameAndComplain])]
+    #[case::the_master_is_unwell(&[Append::Unwell, Append::Unwell, Append::LoseAnswer])]
+    #[tokio::test(start_paused = true)]
+    async fn every_byte_arrives_once(#[case] script: &[Append]) {
+        let master = FakeMaster::scripted(script);
+        let mut frames = numbered(200);
+        frames.push(Frame { time: 9, body: Body::Gap(5) });
+        frames.push(frame(Stream::System, b"note\n"));
+        let end = upload(&master, &frames).await.unwrap();
+
+        let log = master.log();
+        assert_eq!(end.offset, log.len() as u64);
+        let stored: Vec<_> = Frames::new(log).map(Result::unwrap).collect();
+        assert_eq!(stored, frames);
+        let text: Vec<_> = (0..200).map(|n| format!("line {n}\n")).collect();
+        let text = text.concat();
+        assert_eq!(end.crc32, crc32fast::hash(text.as_bytes()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_request_is_larger_than_a_batch() {
+        let master = FakeMaster::scripted(&[]);
+        let frames = vec![frame(Stream::Stdout, &vec![7; MAX_PAYLOAD]); 40];
+        upload(&master, &frames).await.unwrap();
+        let largest = master.requests().into_iter().max().unwrap();
+        assert!(largest > MAX_BATCH / 2 && largest <= MAX_BATCH, "{largest}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_bytes_go_at_once_and_the_rest_together() {
+        let master = FakeMaster::scripted(&[]);
+        let (outbox, upload) = open(master.clone(), Arc::default(), worker("w"), lease_ref(1, 1));
+        for frame in numbered(100) {
+            outbox.push(frame).await;
+        }
+        drop(outbox);
+        upload.run().await.unwrap();
+        assert_eq!(master.requests().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_outbox_waits_for_the_master() {
+        let (outbox, upload) =
+            open(FakeMaster::scripted(&[]), Arc::default(), worker("w"), lease_ref(1, 1));
+        let fill = async {
+            for _ in 0..=MAX_WAITING / MAX_PAYLOAD {
+                outbox.push(frame(Stream::Stdout, &vec![7; MAX_PAYLOAD])).await;
+            }
+        };
+        tokio::pin!(fill);
+        assert!(futures::poll!(&mut fill).is_pending(), "it must not take more than its limit");
+        let (_, ()) = tokio::join!(
+            async { tokio::time::timeout(std::time::Duration::from_secs(1), upload.run()).await },
+            fill
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_lease_ends_the_upload_and_frees_the_writer() {
+        let master = FakeMaster::scripted(&[Append::Store, Append::LeaseLost]);
+        let frames = vec![frame(Stream::Stdout, &vec![7; MAX_PAYLOAD]); 100];
+        let error = upload(&master, &frames).await.unwrap_err();
+        assert!(matches!(error, UploadError::LeaseLost), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_somebody_else_wrote_to_is_noticed() {
+        let master = FakeMaster::scripted(&[Append::Store, Append::AnswerOffset(1)]);
+        let error = upload(&master, &numbered(5)).await.unwrap_err();
+        assert!(matches!(error, UploadError::Misplaced { stored: 1, .. }), "{error}");
+    }
+}

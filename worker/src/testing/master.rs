@@ -1,0 +1,231 @@
+//! A master in memory that misbehaves as it is told: it keeps one log, hands out
+//! the jobs that it was given, and remembers what workers say.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use orchestra_client::ClientError;
+use orchestra_contracts::{
+    JobId, JobStatus, Problem, ProblemKind, Span, WorkerName,
+    frame::Frames,
+    worker::{
+        ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead, Registration,
+        Welcome,
+    },
+};
+use tokio::sync::Notify;
+
+use crate::master::Master;
+
+/// What happens to one append. After the script everything is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Append {
+    Store,
+    LoseRequest,
+    LoseAnswer,
+    /// A connection that broke on the way: only the first frame came through.
+    StoreFirstFrame,
+    StoreFirstFrameAndComplain,
+    Unwell,
+    LeaseLost,
+    AnswerOffset(u64),
+}
+
+#[derive(Default)]
+pub(crate) struct FakeMaster {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    script: VecDeque<Append>,
+    log: BytesMut,
+    requests: Vec<usize>,
+    jobs: VecDeque<Claimed>,
+    /// Request ids of claims, as they came.
+    claims: Vec<(String, u32)>,
+    lost_claims: u32,
+    updates: Vec<JobUpdate>,
+    reply: HeartbeatReply,
+    /// No answer to anything but claims.
+    silent: bool,
+}
+
+pub(crate) fn problem(kind: ProblemKind, status: u16) -> ClientError {
+    ClientError::Refused(Box::new(Problem {
+        kind,
+        title: String::new(),
+        status,
+        detail: format!("{kind:?}"),
+        errors: Vec::new(),
+        hint: None,
+        log: None,
+    }))
+}
+
+fn unanswered() -> ClientError {
+    ClientError::Unreachable { url: "master".into(), reason: "it does not listen".into() }
+}
+
+impl FakeMaster {
+    pub(crate) fn scripted(script: &[Append]) -> Arc<Self> {
+        let master = Self::default();
+        {
+            let mut state = master.state.lock().unwrap();
+            state.script = script.iter().copied().collect();
+            state.reply.lease = Span::from_secs(60);
+        }
+        Arc::new(master)
+    }
+
+    pub(crate) fn log(&self) -> Bytes {
+        self.state.lock().unwrap().log.clone().freeze()
+    }
+
+    /// Length of each append.
+    pub(crate) fn requests(&self) -> Vec<usize> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    pub(crate) fn offer(&self, job: Claimed) {
+        self.state.lock().unwrap().jobs.push_back(job);
+        self.changed.notify_waiters();
+    }
+
+    /// The answers to so many claims are lost on the way.
+    pub(crate) fn lose_claims(&self, count: u32) {
+        self.state.lock().unwrap().lost_claims = count;
+    }
+
+    pub(crate) fn claims(&self) -> Vec<(String, u32)> {
+        self.state.lock().unwrap().claims.clone()
+    }
+
+    pub(crate) fn fall_silent(&self) {
+        self.state.lock().unwrap().silent = true;
+    }
+
+    /// What the next heartbeats are answered with.
+    pub(crate) fn answer_heartbeats(&self, change: impl FnOnce(&mut HeartbeatReply)) {
+        change(&mut self.state.lock().unwrap().reply);
+    }
+
+    /// Waits until an update of this kind has come.
+    pub(crate) async fn updated(&self, job: i64, status: JobStatus) -> JobUpdate {
+        let wanted = |update: &&JobUpdate| update.id == JobId(job) && update.status == status;
+        loop {
+            let changed = self.changed.notified();
+            if let Some(update) = self.updates().iter().find(wanted) {
+                return update.clone();
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) fn updates(&self) -> Vec<JobUpdate> {
+        self.state.lock().unwrap().updates.clone()
+    }
+
+    fn check_silence(&self) -> Result<(), ClientError> {
+        if self.state.lock().unwrap().silent { Err(unanswered()) } else { Ok(()) }
+    }
+}
+
+impl State {
+    fn append(&mut self, offset: u64, frames: &Bytes) -> LogHead {
+        let known = (self.log.len() as u64 - offset) as usize;
+        self.log.extend_from_slice(frames.get(known..).unwrap_or_default());
+        LogHead { offset: self.log.len() as u64, ..LogHead::default() }
+    }
+}
+
+fn first_frame(frames: &Bytes) -> Bytes {
+    let first = Frames::new(frames.clone()).next().unwrap().unwrap();
+    frames.slice(..first.encoded_len())
+}
+
+#[async_trait]
+impl Master for FakeMaster {
+    async fn register(&self, _: &WorkerName, _: &Registration) -> Result<Welcome, ClientError> {
+        Ok(Welcome { lease: Span::from_secs(60), heartbeat: Span::from_secs(15) })
+    }
+
+    async fn claim(&self, terms: &ClaimTerms) -> Result<Vec<Claimed>, ClientError> {
+        let id = terms.request_id.clone().unwrap();
+        self.state.lock().unwrap().claims.push((id, terms.slots));
+        let waiting = tokio::time::sleep(terms.wait.0);
+        tokio::pin!(waiting);
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.state.lock().unwrap();
+                if !state.jobs.is_empty() {
+                    if state.lost_claims > 0 {
+                        state.lost_claims -= 1;
+                        return Err(unanswered());
+                    }
+                    let count = state.jobs.len().min(terms.slots as usize);
+                    return Ok(state.jobs.drain(..count).collect());
+                }
+            }
+            tokio::select! {
+                () = changed => (),
+                () = &mut waiting => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    async fn heartbeat(
+        &self,
+        _: &WorkerName,
+        _: &Heartbeat,
+    ) -> Result<HeartbeatReply, ClientError> {
+        self.check_silence()?;
+        Ok(self.state.lock().unwrap().reply.clone())
+    }
+
+    async fn append_log(
+        &self,
+        _: &WorkerName,
+        _: &LeaseRef,
+        offset: u64,
+        frames: Bytes,
+    ) -> Result<LogHead, ClientError> {
+        tokio::task::yield_now().await;
+        self.check_silence()?;
+        let mut state = self.state.lock().unwrap();
+        state.requests.push(frames.len());
+        match state.script.pop_front().unwrap_or(Append::Store) {
+            Append::Store => Ok(state.append(offset, &frames)),
+            Append::LoseRequest => Err(unanswered()),
+            Append::LoseAnswer => {
+                state.append(offset, &frames);
+                Err(unanswered())
+            }
+            Append::StoreFirstFrame => Ok(state.append(offset, &first_frame(&frames))),
+            Append::StoreFirstFrameAndComplain => {
+                let head = state.append(offset, &first_frame(&frames));
+                let ClientError::Refused(mut refusal) = problem(ProblemKind::LogOffset, 409) else {
+                    unreachable!("problems are refusals")
+                };
+                refusal.log = Some(head);
+                Err(ClientError::Refused(refusal))
+            }
+            Append::Unwell => Err(problem(ProblemKind::Unavailable, 503)),
+            Append::LeaseLost => Err(problem(ProblemKind::LeaseLost, 409)),
+            Append::AnswerOffset(offset) => Ok(LogHead { offset, ..LogHead::default() }),
+        }
+    }
+
+    async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {
+        self.check_silence()?;
+        self.state.lock().unwrap().updates.push(update.clone());
+        self.changed.notify_waiters();
+        Ok(())
+    }
+}
