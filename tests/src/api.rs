@@ -88,6 +88,12 @@ impl Api {
         self.read(paths::WORKERS).await
     }
 
+    /// The workers, or nothing while no master answers.
+    pub async fn try_workers(&self) -> Option<Vec<worker::Worker>> {
+        let answer = self.request(Method::GET, paths::WORKERS).send().await.ok()?;
+        answer.json().await.ok()
+    }
+
     /// The job's log, whole, as `text/plain`; `query` is like `?stream=stdout` or empty.
     pub async fn log(&self, id: JobId, query: &str) -> Bytes {
         self.get(&format!("{}{query}", paths::log(id))).await.expect(200).body

@@ -1,11 +1,13 @@
 //! What the engine holds of ours. Looks and removes, never starts anything.
 
-use std::sync::OnceLock;
+use std::{collections::HashMap, sync::OnceLock};
 
 use bollard::{
     Docker,
     models::ContainerSummary,
-    query_parameters::{ListContainersOptions, RemoveContainerOptions},
+    query_parameters::{
+        ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+    },
 };
 
 use crate::{settings, tools, wait};
@@ -59,6 +61,28 @@ pub async fn all_gone(worker: &str) {
     let what = format!("the containers of {worker} to go");
     wait::until(&what, wait::SOON, async || containers_left(worker).await.is_empty().then_some(()))
         .await;
+}
+
+pub async fn has_image(name: &str) -> bool {
+    let engine = connect().await.expect("the engine is still there");
+    engine.inspect_image(name).await.is_ok()
+}
+
+/// Containers, networks and volumes of a compose project, by name.
+pub async fn left_of_project(project: &str) -> Vec<String> {
+    let engine = connect().await.expect("the engine is still there");
+    let label = format!("com.docker.compose.project={project}");
+    let filters = Some(HashMap::from([("label".to_owned(), vec![label])]));
+    let containers =
+        ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
+    let containers = engine.list_containers(Some(containers)).await.expect("a list");
+    let networks = ListNetworksOptions { filters: filters.clone() };
+    let networks = engine.list_networks(Some(networks)).await.expect("a list");
+    let volumes = engine.list_volumes(Some(ListVolumesOptions { filters })).await.expect("a list");
+    let containers = containers.into_iter().filter_map(|it| Some(it.names?.concat()));
+    let networks = networks.into_iter().filter_map(|it| it.name);
+    let volumes = volumes.volumes.unwrap_or_default().into_iter().map(|it| it.name);
+    containers.chain(networks).chain(volumes).collect()
 }
 
 /// Removes what a failed test left. It has its own runtime because it runs in `drop`.

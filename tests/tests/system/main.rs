@@ -3,6 +3,7 @@
 
 mod badinput;
 mod cli;
+mod compose;
 mod curl;
 mod ends;
 mod failures;

@@ -1,0 +1,135 @@
+//! docker-compose.yml for real: a master and two workers from a ready binary, a
+//! job through them, and nothing left of it.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use orchestra_contracts::JobStatus;
+use orchestra_tests::{
+    Api, engine, free_port,
+    program::{self, Ran},
+    repository, skip, unique_name, wait,
+};
+use serde_json::json;
+
+/// What the base of a job image is called where no registry answers.
+const BOOTSTRAPPED: &str = "orchestra/base:bookworm";
+const PULLED: &str = "debian:bookworm-slim";
+
+/// The words that begin a compose command here: version 2, else 1.29.
+fn compose() -> Option<Vec<&'static str>> {
+    let candidates = [vec!["docker", "compose"], vec!["docker-compose"]];
+    candidates.into_iter().find(|words| {
+        let version = Command::new(words[0])
+            .args(&words[1..])
+            .arg("version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        version.is_ok_and(|status| status.success())
+    })
+}
+
+/// A compose project in a folder of its own. Dropping it takes it down.
+struct Project {
+    words: Vec<&'static str>,
+    name: String,
+    image: String,
+    port: u16,
+    folder: tempfile::TempDir,
+    base: &'static str,
+}
+
+impl Project {
+    async fn new(words: Vec<&'static str>) -> Self {
+        let name = unique_name("compose-test");
+        let base = if engine::has_image(BOOTSTRAPPED).await { BOOTSTRAPPED } else { PULLED };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let from = repository();
+        let hello = "worker-files/Hello.cpp";
+        for path in ["docker-compose.yml", "deploy/Dockerfile", ".dockerignore", hello] {
+            copy(&from.join(path), &folder.path().join(path));
+        }
+        copy_folder(&from.join("images"), &folder.path().join("images"));
+        copy(program::path(), &folder.path().join("deploy/bin/orchestra"));
+        let image = format!("{name}:latest");
+        Self { words, image, name, port: free_port(), folder, base }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.words[0]);
+        command
+            .args(&self.words[1..])
+            .args(["--project-name", &self.name])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .env("ORCHESTRA_PORT", self.port.to_string())
+            .env("ORCHESTRA_SERVICE_IMAGE", &self.image)
+            .env("ORCHESTRA_BUILD_TARGET", "ready")
+            .env("ORCHESTRA_BASE", self.base);
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        program::run(self.command(arguments), wait::IMAGE).await
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for arguments in [&["logs"][..], &["down", "--volumes", "--rmi", "all"]] {
+                let _ = self.command(arguments).status();
+            }
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().expect("it stands in a folder")).expect("a folder");
+    fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("a folder of the repository") {
+        let entry = entry.expect("a folder can be read to its end");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy_folder(&from, &to) } else { copy(&from, &to) }
+    }
+}
+
+#[tokio::test]
+async fn two_workers_from_the_compose_file() {
+    let Some(words) = compose() else {
+        return skip("compose", "there is neither docker compose nor docker-compose");
+    };
+    if !engine::is_there().await {
+        return;
+    }
+    program::job_image().await;
+    let project = Project::new(words).await;
+    let up = ["up", "--build", "--detach", "--scale", "worker=2"];
+    let _ = project.run(&up).await.expect(0);
+
+    let api = Api::new(format!("http://127.0.0.1:{}", project.port));
+    let workers = wait::until("both workers to be online", wait::START, async || {
+        let workers = api.try_workers().await?;
+        (workers.iter().filter(|worker| worker.online).count() == 2).then_some(workers)
+    })
+    .await;
+    let job = api.run(&json!({"command": "g++ Hello.cpp -o Hello && ./Hello && id -u"})).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:?}");
+    assert!(job.output.starts_with("Hello") && !job.output.ends_with("\n0\n"), "{job:?}");
+    assert!(project.folder.path().join("worker-files/Hello").is_file());
+
+    let _ = project.run(&["down", "--volumes", "--rmi", "all"]).await.expect(0);
+    for worker in workers {
+        assert!(engine::containers_left(worker.name.as_str()).await.is_empty());
+    }
+    assert_eq!(engine::left_of_project(&project.name).await, Vec::<String>::new());
+    assert!(!engine::has_image(&project.image).await);
+}
