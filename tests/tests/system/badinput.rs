@@ -42,7 +42,7 @@ async fn a_spec_that_is_refused_says_which_field() {
         spec
     };
     let table = [
-        (json!({}), ""),
+        (json!({}), "/command"),
         (json!([]), ""),
         (json!("true"), ""),
         (json!(17), ""),
