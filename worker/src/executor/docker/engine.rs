@@ -169,6 +169,13 @@ impl Engine {
         self.call("create a volume", QUICK, self.docker.create_volume(volume)).await.map(drop)
     }
 
+    #[cfg(test)]
+    pub(super) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        let options = bollard::query_parameters::RemoveVolumeOptions::default();
+        let remove = self.docker.remove_volume(name, Some(options));
+        self.call("remove a volume", QUICK, remove).await
+    }
+
     /// Unpacks a tar archive into a container, which need not run.
     pub(super) async fn upload(
         &self,

@@ -62,7 +62,11 @@ pub(super) fn mount(name: &str, read_only: bool) -> Mount {
 impl Volume {
     pub(super) fn new() -> Self {
         let hash = hex::encode(Sha256::digest(SANDBOX));
-        Self { name: format!("orchestra-sandbox-{}", &hash[..8]), verified: Mutex::new(false) }
+        Self::named(format!("orchestra-sandbox-{}", &hash[..8]))
+    }
+
+    pub(super) fn named(name: String) -> Self {
+        Self { name, verified: Mutex::new(false) }
     }
 
     pub(super) fn name(&self) -> &str {

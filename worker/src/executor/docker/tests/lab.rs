@@ -1,0 +1,180 @@
+//! A Docker executor of one test's own, with a folder for worker-files and a
+//! job image that is nothing but the base.
+
+use std::{fs, path::PathBuf};
+
+use clap::Parser;
+use orchestra_contracts::{
+    AttemptNo, JobId, JobSpec,
+    frame::{Body, Frame, Stream},
+};
+use tempfile::TempDir;
+
+use super::super::*;
+use crate::control::Control;
+
+#[derive(Parser)]
+struct Program {
+    #[command(flatten)]
+    config: Config,
+}
+
+pub(super) struct Lab {
+    pub(super) executor: DockerExecutor,
+    /// Removed at the end, together with the images folder.
+    home: TempDir,
+}
+
+/// What came of a run.
+pub(super) struct Seen {
+    pub(super) outcome: Outcome,
+    pub(super) end: End,
+    pub(super) started: bool,
+    pub(super) frames: Vec<Frame>,
+}
+
+/// A run under way.
+pub(super) struct Running<'a> {
+    pub(super) control: Control,
+    pub(super) events: mpsc::Receiver<RunEvent>,
+    pub(super) end: futures::future::BoxFuture<'a, End>,
+    seen: Vec<RunEvent>,
+}
+
+const LEASE: Duration = Duration::from_mins(1);
+
+impl Lab {
+    /// `None` where there is no engine: the lane says so, and is no success in CI.
+    pub(super) async fn open(arguments: &[&str]) -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        for (image, dockerfile) in [
+            ("plain", "ARG BASE\nFROM ${BASE}\nENV FROM_IMAGE=yes\n"),
+            ("empty", "FROM scratch\nLABEL a=b\n"),
+        ] {
+            let folder = home.path().join("images").join(image);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("Dockerfile"), dockerfile).unwrap();
+        }
+        let path = |name: &str| home.path().join(name).display().to_string();
+        let name = format!("test-{:08x}", rand::random::<u32>());
+        let (files, images) = (path("worker-files"), path("images"));
+        let fixed = ["program", "--name", &name, "--worker-files", &files, "--images", &images];
+        let fixed =
+            [&fixed[..], &["--default-image", "plain", "--grace", "1s"], arguments].concat();
+        let config = Program::parse_from(fixed).config;
+        match DockerExecutor::start(&config).await {
+            Ok(executor) => {
+                // Nobody's lease should run out while the image is made.
+                let (progress, _) = mpsc::channel(1);
+                executor.images.ensure("plain", progress).await.unwrap();
+                Some(Self { executor, home })
+            }
+            Err(error) => {
+                eprintln!("SKIPPED: {error}");
+                assert!(std::env::var_os("CI").is_none(), "CI has to have an engine: {error}");
+                None
+            }
+        }
+    }
+
+    pub(super) fn files(&self) -> PathBuf {
+        self.home.path().join("worker-files")
+    }
+
+    pub(super) fn start(&self, spec: JobSpec) -> Running<'_> {
+        self.start_with(spec, Control::new(Instant::now() + LEASE))
+    }
+
+    pub(super) fn start_with(&self, spec: JobSpec, control: Control) -> Running<'_> {
+        let (sender, events) = mpsc::channel(4);
+        let spec = RunSpec { job: JobId(7), attempt: AttemptNo(1), spec };
+        let end = self.executor.run(spec, control.subscribe(), sender);
+        Running { control, events, end, seen: Vec::new() }
+    }
+
+    pub(super) async fn run(&self, command: &str) -> Seen {
+        self.run_spec(JobSpec::new(command)).await
+    }
+
+    pub(super) async fn run_spec(&self, spec: JobSpec) -> Seen {
+        self.start(spec).end().await
+    }
+
+    /// The names of this lab's containers.
+    pub(super) async fn containers(&self) -> Vec<String> {
+        let label = format!("orchestra.worker={}", self.executor.keeper.worker);
+        let list = self.executor.keeper.engine.labelled(&label).await.unwrap();
+        list.into_iter().flat_map(|container| container.names.unwrap_or_default()).collect()
+    }
+
+    /// Ends the test: everything that it made has to be gone.
+    pub(super) async fn close(self) {
+        self.executor.close().await;
+        assert_eq!(self.containers().await, <[String; 0]>::default());
+    }
+}
+
+impl Running<'_> {
+    /// Waits until the job has written this.
+    pub(super) async fn until_output(&mut self, text: &str) {
+        while !output(&frames(&self.seen), Stream::Stdout).ends_with(text.as_bytes()) {
+            tokio::select! {
+                event = self.events.recv() => self.seen.push(event.expect("it still runs")),
+                end = &mut self.end => panic!("ended early: {end:?}"),
+            }
+        }
+    }
+
+    pub(super) async fn end(self) -> Seen {
+        let Self { end, mut events, mut seen, .. } = self;
+        let collect = async {
+            while let Some(event) = events.recv().await {
+                seen.push(event);
+            }
+        };
+        let (end, ()) = tokio::join!(end, collect);
+        let started = seen.contains(&RunEvent::Started);
+        Seen { outcome: end.outcome.clone(), end, started, frames: frames(&seen) }
+    }
+}
+
+impl Seen {
+    pub(super) fn stdout(&self) -> String {
+        String::from_utf8(output(&self.frames, Stream::Stdout)).unwrap()
+    }
+
+    pub(super) fn stderr(&self) -> String {
+        String::from_utf8(output(&self.frames, Stream::Stderr)).unwrap()
+    }
+
+    pub(super) fn notes(&self) -> String {
+        String::from_utf8(output(&self.frames, Stream::System)).unwrap()
+    }
+
+    /// What it wrote, when it succeeded.
+    #[track_caller]
+    pub(super) fn success(&self) -> String {
+        let (stderr, notes) = (self.stderr(), self.notes());
+        assert_eq!(self.outcome, Outcome::Exited { code: 0 }, "{stderr}{notes}");
+        self.stdout()
+    }
+}
+
+fn frames(events: &[RunEvent]) -> Vec<Frame> {
+    let frame = |event: &RunEvent| match event {
+        RunEvent::Frame(frame) => Some(frame.clone()),
+        RunEvent::Started => None,
+    };
+    events.iter().filter_map(frame).collect()
+}
+
+pub(super) fn output(frames: &[Frame], wanted: Stream) -> Vec<u8> {
+    let mut all = Vec::new();
+    for frame in frames {
+        match &frame.body {
+            Body::Bytes(stream, bytes) if *stream == wanted => all.extend_from_slice(bytes),
+            _ => (),
+        }
+    }
+    all
+}

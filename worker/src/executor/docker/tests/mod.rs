@@ -1,0 +1,8 @@
+//! Jobs in real containers. Each test has a worker name of its own and checks by
+//! label that nothing of it is left.
+
+mod confinement;
+mod endings;
+mod lab;
+mod leftovers;
+mod output;
