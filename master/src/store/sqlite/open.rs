@@ -135,7 +135,8 @@ async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(
 }
 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    MIGRATIONS.run(connection).await.map_err(|error| match error {
+    // `run` is generic in a way that makes the future of all who call it not Send.
+    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StoreError::Unusable {
             reason: format!(
                 "{} was written by a newer Orchestra: its schema is at version {version}",
