@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use bollard::query_parameters::RemoveImageOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptionsBuilder};
 use futures::future;
 use tokio::sync::OnceCell;
 
@@ -217,4 +217,36 @@ async fn a_waiter_that_gives_up_takes_nothing_from_the_others() {
         assert!(lines.last().is_some_and(|line| line.ends_with(": built")), "{lines:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_build_that_nobody_waits_for_any_more_ends() {
+    with_lab("", async |lab| {
+        // The builder's containers carry no name of ours, but what they run.
+        let step = format!("RUN sleep 1000; : {}", lab.name);
+        lab.write("Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\n{step}\n"));
+        let steps = async || {
+            let all = ListContainersOptionsBuilder::new().all(true).build();
+            let list = lab.docker.list_containers(Some(all)).await.unwrap();
+            let runs = |command: Option<&String>| command.is_some_and(|c| c.contains(&lab.name));
+            list.iter().filter(|container| runs(container.command.as_ref())).count()
+        };
+        let (progress, _lines) = mpsc::channel(64);
+        tokio::select! {
+            ended = lab.images.ensure(&lab.name, progress) => panic!("{ended:?}"),
+            () = until("its step to run", async || steps().await == 1) => {}
+        }
+        until("its step to be ended and removed", async || steps().await == 0).await;
+    })
+    .await;
+}
+
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_mins(1), wait).await;
+    in_time.unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
