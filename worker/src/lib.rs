@@ -23,6 +23,8 @@ mod outbox;
 mod run;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod with_master;
 
 use std::sync::Arc;
 

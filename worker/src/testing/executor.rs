@@ -1,12 +1,12 @@
 //! An executor whose jobs are scripts of its own: words separated by `;`.
 //!
-//! `say TEXT` · `exit N` · `hang` (until it is told to stop) · `panic`
+//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `panic`
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use orchestra_contracts::{
-    Outcome,
+    AttemptNo, Outcome,
     frame::{Body, Frame, Stream},
 };
 use tokio::sync::{mpsc, watch};
@@ -35,16 +35,23 @@ impl ScriptedExecutor {
     async fn step(
         &self,
         step: &str,
+        attempt: AttemptNo,
         orders: &mut watch::Receiver<Orders>,
         events: &mpsc::Sender<RunEvent>,
     ) -> Option<Outcome> {
         match step.split_once(' ').unwrap_or((step, "")) {
             ("say", text) => {
-                let bytes = format!("{text}\n").into_bytes().into();
-                let frame = Frame { time: 1, body: Body::Bytes(Stream::Stdout, bytes) };
-                events.send(RunEvent::Frame(frame)).await.unwrap();
+                say(events, text).await;
                 None
             }
+            ("count", lines) => {
+                for line in 1..=lines.parse::<u64>().unwrap() {
+                    say(events, &line.to_string()).await;
+                }
+                None
+            }
+            ("fail-first", _) if attempt == AttemptNo(1) => Some(Outcome::Exited { code: 1 }),
+            ("fail-first", _) => None,
             ("exit", code) => Some(Outcome::Exited { code: code.parse().unwrap() }),
             ("hang", _) => {
                 stopped(orders, Stop::Cancel).await;
@@ -59,6 +66,12 @@ impl ScriptedExecutor {
             (word, _) => panic!("{word} is no word of these scripts"),
         }
     }
+}
+
+async fn say(events: &mpsc::Sender<RunEvent>, line: &str) {
+    let bytes = format!("{line}\n").into_bytes().into();
+    let frame = Frame { time: 1, body: Body::Bytes(Stream::Stdout, bytes) };
+    events.send(RunEvent::Frame(frame)).await.unwrap();
 }
 
 /// Counts an attempt as running, also when it panics.
@@ -83,7 +96,7 @@ impl Executor for ScriptedExecutor {
         self.most.fetch_max(now, Ordering::SeqCst);
         events.send(RunEvent::Started).await.unwrap();
         for step in spec.spec.command.split(';').map(str::trim) {
-            if let Some(outcome) = self.step(step, &mut orders, &events).await {
+            if let Some(outcome) = self.step(step, spec.attempt, &mut orders, &events).await {
                 return outcome.into();
             }
         }

@@ -1,12 +1,14 @@
 //! What the tests of several modules share: a master and an executor that
 //! follow a script, and short ways to make leases and names.
 
+mod cutter;
 mod executor;
 mod master;
 
 use orchestra_contracts::{AttemptNo, JobId, LeaseToken, WorkerName, worker::LeaseRef};
 
 pub(crate) use self::{
+    cutter::Cutter,
     executor::ScriptedExecutor,
     master::{Append, FakeMaster},
 };
