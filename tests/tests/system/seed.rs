@@ -56,7 +56,7 @@ const HARD_TO_PASS_ON: &[(&str, &str)] = &[
     ("f() { echo \"f got $# $1\"; }; f 'one two'", "f got 1 one two\n"),
     ("trap 'echo bye' EXIT; echo hi", "hi\nbye\n"),
     ("printf %s 'no line feed at the end'", "no line feed at the end"),
-    ("echo '-n' '--help' '%s' '\\n'", "-n --help %s \\n\n"),
+    ("printf '%s|' -n --help '%s' '\\n' '' ' '", "-n|--help|%s|\\n|| |"),
     ("exec 3>&1; echo three >&3", "three\n"),
     ("cat; echo end of input", "end of input\n"),
     ("! false; echo $?", "0\n"),
