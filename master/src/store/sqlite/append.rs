@@ -20,14 +20,14 @@ const TARGETS: &str = "
     SELECT j.id, j.attempts, j.worker, j.token,
            coalesce(a.log_offset, 0) AS log_offset, coalesce(a.log_output, 0) AS log_output,
            coalesce(a.log_gap, 0) AS log_gap, coalesce(a.log_crc32, 0) AS log_crc32
-    FROM json_each($1) AS r JOIN job AS j ON j.id = r.value
+    FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value
     LEFT JOIN attempt AS a ON a.job_id = j.id AND a.number = j.attempts";
 
 const MOVE_HEADS: &str = "
     UPDATE attempt SET
         log_offset = r.value->>'offset', log_output = r.value->>'output',
         log_gap = r.value->>'gap', log_crc32 = r.value->>'crc32'
-    FROM json_each($1) AS r
+    FROM jsonb_each($1) AS r
     WHERE attempt.job_id = r.value->>'job_id' AND attempt.number = r.value->>'attempt'
       AND attempt.token = r.value->>'token' AND attempt.ended_at IS NULL";
 

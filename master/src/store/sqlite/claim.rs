@@ -32,7 +32,7 @@ pub(super) const CLAIMABLE: &str = select_jobs!(
 
 /// The live leases that earlier answers to the same requests gave.
 pub(super) const REPEATED: &str = select_jobs!(
-    "FROM json_each($1) AS r
+    "FROM jsonb_each($1) AS r
      JOIN attempt AS b ON b.claim_request = r.value->>'request' AND b.ended_at IS NULL
      JOIN job AS j ON j.id = b.job_id",
     "WHERE j.worker = r.value->>'worker' AND j.expires_at > r.value->>'now'

@@ -14,7 +14,7 @@ const INSERT: &str = "
     INSERT INTO job (spec, queue, priority, status, created_at)
     SELECT r.value->>'spec', r.value->>'queue', r.value->>'priority', 'Pending',
            r.value->>'created_at'
-    FROM json_each($1) AS r ORDER BY r.key
+    FROM jsonb_each($1) AS r ORDER BY r.key
     RETURNING id";
 
 /// Adds jobs.

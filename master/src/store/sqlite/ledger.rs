@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) const LOAD: &str =
-    select_jobs!("FROM json_each($1) AS r JOIN job AS j ON j.id = r.value", "");
+    select_jobs!("FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value", "");
 
 /// Repeats status and token of the row as it was read.
 pub(super) const UPDATE_JOBS: &str = "
@@ -33,7 +33,7 @@ pub(super) const UPDATE_JOBS: &str = "
         stop = r.value->>'stop',
         outcome = r.value->>'outcome',
         finished_at = r.value->>'finished_at'
-    FROM json_each($1) AS r
+    FROM jsonb_each($1) AS r
     WHERE job.id = r.value->>'id'
       AND job.status = r.value->>'was'
       AND job.token IS NOT DISTINCT FROM r.value->>'was_token'";
@@ -45,7 +45,7 @@ pub(super) const WRITE_ATTEMPTS: &str = "
     SELECT r.value->>'job_id', r.value->>'number', r.value->>'worker', r.value->>'token',
            r.value->>'claim_request', r.value->>'claimed_at', r.value->>'started_at',
            r.value->>'ended_at', r.value->>'outcome', r.value->>'usage', r.value->>'tail'
-    FROM json_each($1) AS r WHERE true
+    FROM jsonb_each($1) AS r WHERE true
     ON CONFLICT (job_id, number) DO UPDATE SET
         started_at = excluded.started_at, ended_at = excluded.ended_at,
         outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail
@@ -53,7 +53,7 @@ pub(super) const WRITE_ATTEMPTS: &str = "
 
 pub(super) const DELETE_JOBS: &str = "
     DELETE FROM job WHERE id IN (
-        SELECT j.id FROM json_each($1) AS r JOIN job AS j ON j.id = r.value->>'id'
+        SELECT j.id FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value->>'id'
         WHERE j.status = r.value->>'was' AND j.token IS NOT DISTINCT FROM r.value->>'was_token')";
 
 pub(super) struct Ledger {

@@ -13,14 +13,14 @@ use crate::store::{Renewal, StoreError, rows::to_json};
 /// A renewal never shortens a lease.
 pub(super) const RENEW: &str = "
     UPDATE job SET expires_at = max(job.expires_at, r.value->>'expires_at')
-    FROM json_each($1) AS r
+    FROM jsonb_each($1) AS r
     WHERE job.id = r.value->>'id' AND job.attempts = r.value->>'attempt'
       AND job.worker = r.value->>'worker' AND job.token = r.value->>'token'
     RETURNING job.id, job.attempts, job.worker, job.token, job.stop";
 
 const SEEN: &str = "
     UPDATE worker SET seen_at = max(worker.seen_at, r.value->>'seen_at')
-    FROM json_each($1) AS r WHERE worker.name = r.value->>'name'
+    FROM jsonb_each($1) AS r WHERE worker.name = r.value->>'name'
     RETURNING worker.name";
 
 /// One worker's heartbeat.

@@ -17,7 +17,7 @@ use crate::store::{
 const REGISTER: &str = "
     INSERT INTO worker (name, registration, registered_at, seen_at)
     SELECT r.value->>'name', r.value->>'registration', r.value->>'at', r.value->>'at'
-    FROM json_each($1) AS r WHERE true ORDER BY r.key
+    FROM jsonb_each($1) AS r WHERE true ORDER BY r.key
     ON CONFLICT (name) DO UPDATE SET registration = excluded.registration,
         registered_at = excluded.registered_at, seen_at = excluded.seen_at";
 
