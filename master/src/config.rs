@@ -9,6 +9,7 @@ use crate::{domain::RetryPolicy, error::MasterError, service::Settings};
 
 /// Settings of a master.
 #[derive(Args, Clone)]
+#[group(id = "MasterConfig")] // `orchestra up` takes a worker's `Config` as well
 pub struct Config {
     /// Address and port to listen on
     #[arg(

@@ -130,3 +130,44 @@ impl HttpBody for Draining {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::{StreamExt, stream};
+
+    use super::*;
+
+    /// With the time standing still until everybody waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let begun = Instant::now();
+        let begin = stream::iter([Ok::<_, Infallible>(Bytes::from("{"))]);
+        let error = read(Body::from_stream(begin.chain(stream::pending())), 10).await.unwrap_err();
+        assert!(format!("{error:?}").contains("RequestTimeout"), "{error:?}");
+        assert_eq!(begun.elapsed(), PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_drips_is_not_waited_for_either() {
+        let begun = Instant::now();
+        let drop = async |()| {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Some((Ok::<_, Infallible>(Bytes::from("x")), ()))
+        };
+        let error = read(Body::from_stream(stream::unfold((), drop)), 100).await.unwrap_err();
+        assert!(format!("{error:?}").contains("RequestTimeout"), "{error:?}");
+        assert_eq!(begun.elapsed(), WHOLE);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_refused_early() {
+        let error = read(Body::from(vec![0; 11]), 10).await.unwrap_err();
+        assert!(format!("{error:?}").contains("TooLarge"), "{error:?}");
+        let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from("xxx")));
+        let error = read(Body::from_stream(endless), 10).await.unwrap_err();
+        assert!(format!("{error:?}").contains("TooLarge"), "{error:?}");
+        assert_eq!(read(Body::from("0123456789"), 10).await.unwrap(), "0123456789");
+    }
+}

@@ -82,11 +82,20 @@ fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice::<Readable>(bytes).map_err(|error| {
         ApiError::new(ProblemKind::Unreadable, format!("this is not JSON: {error}"))
     })?;
+    // Serde would take the fields of an object from a list, by position.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(refusal(FieldError {
+            pointer: String::new(),
+            detail: "invalid type: a list, expected an object".to_owned(),
+        }));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let refused = refused_field(error.path(), &error.inner().to_string());
-        ApiError::new(ProblemKind::Invalid, "one field is not acceptable").errors(vec![refused])
-    })
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| refusal(refused_field(error.path(), &error.inner().to_string())))
+}
+
+fn refusal(field: FieldError) -> ApiError {
+    ApiError::new(ProblemKind::Invalid, "one field is not acceptable").errors(vec![field])
 }
 
 fn refused_field(path: &Path, message: &str) -> FieldError {
@@ -185,15 +194,15 @@ mod tests {
 
     use super::*;
 
-    fn refusal<T: DeserializeOwned>(json: &'static str) -> String {
+    fn refused<T: DeserializeOwned>(json: &'static str) -> String {
         let Err(error) = parse::<T>(&Bytes::from_static(json.as_bytes())) else { panic!("{json}") };
         format!("{error:?}")
     }
 
     #[track_caller]
     fn points<T: DeserializeOwned>(json: &'static str, pointer: &str) {
-        let refusal = refusal::<T>(json);
-        assert!(refusal.contains(&format!("pointer: {pointer:?}")), "{refusal}");
+        let refused = refused::<T>(json);
+        assert!(refused.contains(&format!("pointer: {pointer:?}")), "{refused}");
     }
 
     #[test]
@@ -207,7 +216,7 @@ mod tests {
         );
         points::<JobSpec>(r#"{"command": "x", "resources": {"gpu": 1}}"#, "/resources/gpu");
         points::<JobSpec>(r#"{"command": "x", "env": {"a/b": 1}}"#, "/env/a~1b");
-        points::<JobSpec>("[]", "");
+        points::<JobSpec>("[\"ls\"]", "");
         points::<ClaimRequest>(r#"{"worker": "w", "slots": -1}"#, "/slots");
         points::<ClaimRequest>(r#"{"slots": 1}"#, "/worker");
         points::<ClaimRequest>(r#"{"worker": "a b"}"#, "/worker");
@@ -217,10 +226,10 @@ mod tests {
     fn what_is_not_json_is_told_apart() {
         for json in ["{", "{\"command\": \"x\"} x", "\u{feff}{}", "{'a': 1}", "{\"command\": NaN}"]
         {
-            assert!(refusal::<JobSpec>(json).contains("Unreadable"), "{json}");
+            assert!(refused::<JobSpec>(json).contains("Unreadable"), "{json}");
         }
         assert!(
-            refusal::<JobSpec>(r#"{"command": "x", "env": {"A": "1", "A": "2"}}"#)
+            refused::<JobSpec>(r#"{"command": "x", "env": {"A": "1", "A": "2"}}"#)
                 .contains("twice")
         );
     }

@@ -1,0 +1,18 @@
+//! The master through its front door: its router, its use cases and a real
+//! database, with a clock that the tests set.
+
+#![expect(clippy::unwrap_used, reason = "this is a test; the lint knows only its test functions")]
+
+mod bad_input;
+mod calls;
+mod curl_worker;
+mod ending;
+mod follow;
+mod harness;
+mod leases;
+mod list;
+mod log_text;
+mod polling;
+mod race;
+mod server;
+mod upload;
