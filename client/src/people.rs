@@ -31,6 +31,13 @@ pub enum Deleted {
     WhenEnded,
 }
 
+/// The answer of `GET /healthz`.
+#[derive(serde::Deserialize)]
+struct Health {
+    #[serde(rename = "status")]
+    _status: String,
+}
+
 impl Client {
     /// Submits a job. When this returns, the job is stored durably.
     pub async fn submit(&self, spec: &JobSpec) -> Result<Job, ClientError> {
@@ -107,7 +114,8 @@ impl Client {
 
     /// Whether a master answers at the address.
     pub async fn healthy(&self) -> Result<(), ClientError> {
-        self.send(self.call(Method::GET, paths::HEALTHZ)).await?;
+        // Many a server answers 200 to everything, but not with this.
+        let _: Health = self.fetch(self.call(Method::GET, paths::HEALTHZ)).await?;
         Ok(())
     }
 

@@ -1,0 +1,196 @@
+//! What a job may be asked to be, shared by `run` and `submit`.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use orchestra_contracts::{JobSpec, Network, Resources, Size, Span, limits};
+
+use crate::failure::Failure;
+
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "The job")]
+pub(crate) struct JobOptions {
+    /// The image to run in: a folder under images/ [default: the worker's, gcc]
+    #[arg(long)]
+    image: Option<String>,
+
+    /// A variable for the command; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+
+    /// How long one try may take, for example 90s or 10m
+    #[arg(long)]
+    timeout: Option<Span>,
+
+    /// How many times to try again when the command fails [default: 0]
+    #[arg(long, value_name = "N")]
+    retries: Option<u32>,
+
+    /// A name to find the job by
+    #[arg(long)]
+    name: Option<String>,
+
+    /// A label; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+
+    /// The most memory, for example 512m or 1g
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+
+    /// Processor cores; fractions allowed
+    #[arg(long, value_name = "CORES")]
+    cpus: Option<f64>,
+
+    /// The most processes and threads
+    #[arg(long, value_name = "N")]
+    pids: Option<u32>,
+
+    /// Size of /tmp, which is kept in memory
+    #[arg(long, value_name = "SIZE")]
+    tmp: Option<Size>,
+
+    /// What the command may reach
+    #[arg(long, value_name = "none|bridge", value_parser = network)]
+    network: Option<Network>,
+
+    /// A file for the command's standard input; - for that of this command
+    #[arg(long, value_name = "FILE")]
+    stdin: Option<PathBuf>,
+
+    /// The queue to wait in [default: default]
+    #[arg(long)]
+    queue: Option<String>,
+
+    /// Higher goes first [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+}
+
+impl JobOptions {
+    /// The job that runs `words`, joined with spaces, as its script.
+    pub(crate) fn spec(self, words: &[String]) -> Result<JobSpec, Failure> {
+        let mut spec = JobSpec::new(words.join(" "));
+        spec.stdin = self.stdin.map(|path| read(&path, limits::STDIN_BYTES)).transpose()?;
+        spec.image = self.image;
+        spec.env = BTreeMap::from_iter(self.env);
+        spec.timeout = self.timeout;
+        spec.max_retries = self.retries.unwrap_or(spec.max_retries);
+        spec.name = self.name;
+        spec.labels = BTreeMap::from_iter(self.label);
+        spec.network = self.network.unwrap_or(spec.network);
+        spec.queue = self.queue.unwrap_or(spec.queue);
+        spec.priority = self.priority.unwrap_or(spec.priority);
+        spec.resources =
+            Resources { cpus: self.cpus, memory: self.memory, pids: self.pids, tmp: self.tmp };
+        Ok(spec)
+    }
+}
+
+/// The text of a file, `-` being standard input, of at most so many bytes.
+pub(crate) fn read(path: &Path, most: usize) -> Result<String, Failure> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Failure::said(format!("{} cannot be taken as input: {why}", path.display()))
+    };
+    let limit = most as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        io::stdin().take(limit).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| refuse(&error))?;
+    if bytes.len() > most {
+        return Err(refuse(&format!("it has more than {} bytes", Size(most as u64))));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse(&"it is not UTF-8 text"))
+}
+
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "none" => Ok(Network::None),
+        "bridge" => Ok(Network::Bridge),
+        _ => Err("a job's network is none or bridge".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        options: JobOptions,
+        words: Vec<String>,
+    }
+
+    fn spec(arguments: &[&str]) -> JobSpec {
+        let program = Program::parse_from([&["program"], arguments].concat());
+        program.options.spec(&program.words).unwrap()
+    }
+
+    #[test]
+    fn nothing_said_is_nothing_changed() {
+        assert_eq!(spec(&["echo hi"]), JobSpec::new("echo hi"));
+        assert_eq!(spec(&["--", "ls", "-la", "a b"]), JobSpec::new("ls -la a b"));
+    }
+
+    #[test]
+    fn every_option_has_its_field() {
+        let mut expected = JobSpec::new("true");
+        expected.image = Some("python".into());
+        expected.env = [("A".into(), "b=c".into()), ("E".into(), String::new())].into();
+        expected.timeout = Some(Span::from_secs(90));
+        expected.max_retries = 3;
+        expected.name = Some("nightly".into());
+        expected.labels = [("team".into(), "core".into())].into();
+        expected.network = Network::Bridge;
+        expected.queue = "slow".into();
+        expected.priority = -5;
+        expected.resources = Resources {
+            cpus: Some(0.5),
+            memory: Some(Size::mib(1024)),
+            pids: Some(9),
+            tmp: Some(Size::mib(8)),
+        };
+        let words = "--image python -e A=b=c --env E= --timeout 90s --retries 3 --name nightly \
+                     -l team=core --network bridge --queue slow --priority -5 --cpus 0.5 \
+                     --memory 1g --pids 9 --tmp 8m true";
+        assert_eq!(spec(&words.split_whitespace().collect::<Vec<_>>()), expected);
+    }
+
+    #[test]
+    fn standard_input_comes_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        std::fs::write(&path, "line\n").unwrap();
+        let spec = spec(&["--stdin", path.to_str().unwrap(), "cat"]);
+        assert_eq!(spec.stdin.as_deref(), Some("line\n"));
+        for (name, content, reason) in [
+            ("missing", None, "No such file"),
+            ("long", Some(&b"12345"[..]), "more than 4 bytes"),
+            ("binary", Some(b"\xff"), "not UTF-8"),
+        ] {
+            let path = folder.path().join(name);
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let error = read(&path, 4).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The command line, as clap reads it. What a verb does is in `commands/`.
+
+mod engine;
+mod job;
+mod server;
+
+pub(crate) use engine::Engine;
+pub(crate) use job::{JobOptions, pair, read};
+pub(crate) use server::{Server, url_of};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands::{
+    cancel, completion, doctor, get, images, logs, ls, master, retry, rm, run, submit, up, wait,
+    worker, workers,
+};
+use crate::output::Format;
+
+/// Runs bash commands, each in an ephemeral sandboxed container of its own, and
+/// shows the output while it happens.
+#[derive(Debug, Parser)]
+#[command(
+    name = "orchestra",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = AFTER_HELP
+)]
+pub(crate) struct Cli {
+    /// What Orchestra logs about itself on standard error: off, error, warn, info, debug, or a
+    /// filter like `info,orchestra_worker=debug` [default: info for `master` and `worker`, else
+    /// warn]
+    #[arg(
+        long,
+        env = "ORCHESTRA_LOG",
+        global = true,
+        value_name = "FILTER",
+        hide_short_help = true
+    )]
+    log: Option<String>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The command line of this process; help, and what is wrong, end it here.
+    pub(crate) fn read() -> Self {
+        let matches = Self::definition().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn definition() -> clap::Command {
+        // Its worker has its master beside it, wherever ORCHESTRA_URL points.
+        Self::command().mut_subcommand("up", |up| up.mut_arg("url", |url| url.hide(true)))
+    }
+
+    /// What to log. A program that runs in the background tells what it does; a
+    /// verb at a terminal has its own way of saying things.
+    pub(crate) fn log_filter(&self) -> &str {
+        let default = match self.command {
+            Command::Master(_) | Command::Worker(_) => "info",
+            _ => "warn",
+        };
+        self.log.as_deref().unwrap_or(default)
+    }
+}
+
+const AFTER_HELP: &str = "\
+Where an ID is asked for, @latest and the beginning of a job's name do as well.
+
+Examples:
+  orchestra run 'g++ Hello.cpp -o Hello && ./Hello'
+  orchestra submit --retries 3 --timeout 10m 'make test'
+  orchestra logs -f @latest
+
+Exit codes: the job's own; 124 for a timeout, 137 out of memory, 128+N for signal N;
+125 when Orchestra itself failed (with one sentence that says why), 2 for wrong usage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a container, show its output, exit with its code
+    Run(run::Run),
+    /// Submit a job and print its id
+    Submit(submit::Submit),
+    /// List jobs, newest first
+    Ls(ls::Ls),
+    /// Show one job
+    Get(get::Get),
+    /// Print a job's output
+    Logs(logs::Logs),
+    /// Wait for jobs to end, exit with their code
+    Wait(wait::Wait),
+    /// End jobs, or take them out of the queue
+    Cancel(cancel::Cancel),
+    /// Put ended jobs back into the queue
+    Retry(retry::Retry),
+    /// Delete jobs and their logs; running ones are cancelled first
+    Rm(rm::Rm),
+    /// List workers
+    Workers(workers::Workers),
+    /// Run a master and a worker together until Ctrl-C
+    Up(Box<up::Up>),
+    /// Run a master: the database and the REST API
+    Master(master::Master),
+    /// Run a worker: it claims jobs from a master and runs them
+    Worker(Box<worker::Worker>),
+    /// List or build the images that jobs run in
+    Images(images::Images),
+    /// Look for what is missing on this machine, and say how to mend it
+    Doctor(doctor::Doctor),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+}
+
+/// How the result is written.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Output {
+    /// How the result is written
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::definition().debug_assert();
+    }
+
+    #[rstest]
+    #[case(&["run", "echo hi"], true)]
+    #[case(&["run", "echo", "hi"], true)]
+    #[case(&["run", "--", "ls", "-la"], true)]
+    #[case(&["run", "echo hi", "--timeout", "10m", "-e", "A=b=c", "-l", "team=core"], true)]
+    #[case(&["run", "-q", "--memory", "1g", "--cpus", "0.5", "--pids", "9", "true"], true)]
+    #[case(&["run", "--network", "bridge", "--priority", "-5", "true"], true)]
+    #[case(&["run"], false)]
+    #[case(&["run", "ls", "-la"], false)]
+    #[case(&["run", "--env", "A", "true"], false)]
+    #[case(&["run", "--env", "=x", "true"], false)]
+    #[case(&["run", "--timeout", "soon", "true"], false)]
+    #[case(&["run", "--memory", "much", "true"], false)]
+    #[case(&["run", "--network", "host", "true"], false)]
+    #[case(&["submit", "true"], true)]
+    #[case(&["submit", "-"], true)]
+    #[case(&["submit", "--file", "job.json"], true)]
+    #[case(&["submit", "--file", "job.json", "true"], false)]
+    #[case(&["submit", "--file", "job.json", "--retries", "1"], false)]
+    #[case(&["submit"], false)]
+    #[case(&["ls", "--status", "failed", "--status", "3", "-o", "json"], true)]
+    #[case(&["ls", "--status", "done"], false)]
+    #[case(&["ls", "--worker", "a b"], false)]
+    #[case(&["ls", "-o", "xml"], false)]
+    #[case(&["get", "@latest"], true)]
+    #[case(&["get"], false)]
+    #[case(&["logs", "-f", "--tail", "10", "--timestamps", "--stream", "stderr", "1"], true)]
+    #[case(&["logs", "--attempt", "0", "1"], false)]
+    #[case(&["wait", "1", "2"], true)]
+    #[case(&["wait"], false)]
+    #[case(&["cancel", "1", "nightly"], true)]
+    #[case(&["rm"], false)]
+    #[case(&["images"], true)]
+    #[case(&["images", "build", "gcc"], true)]
+    #[case(&["doctor", "-o", "json"], true)]
+    #[case(&["completion", "bash"], true)]
+    #[case(&["completion", "cmd"], false)]
+    #[case(&["dance"], false)]
+    fn words_are_taken_or_refused(#[case] words: &[&str], #[case] taken: bool) {
+        let parsed = Cli::try_parse_from([&["orchestra"], words].concat());
+        assert_eq!(parsed.is_ok(), taken, "{:?}", parsed.err().map(|error| error.to_string()));
+    }
+}

@@ -1,0 +1,23 @@
+//! `orchestra cancel`.
+
+use crate::{
+    args::Server, commands::each, exit::Exit, failure::Failure, jobref::JobRef, output::print_line,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cancel {
+    #[arg(required = true, value_name = "ID")]
+    jobs: Vec<JobRef>,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+pub(crate) async fn cancel(args: Cancel) -> Result<Exit, Failure> {
+    let client = args.server.client()?;
+    each(&client, &args.jobs, async |id| {
+        client.cancel(id).await?;
+        Ok(print_line(id)?)
+    })
+    .await
+}

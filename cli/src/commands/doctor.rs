@@ -1,0 +1,117 @@
+//! `orchestra doctor`.
+
+use std::fmt::Write;
+
+use orchestra_worker::checks;
+use serde::Serialize;
+
+use crate::{
+    args::{Engine, Output, Server},
+    exit::Exit,
+    failure::Failure,
+    local::{Answer, ask},
+    output::{Format, escape, print, print_json, print_line},
+};
+
+/// Looks at what a worker on this machine needs, and at the master. Changes nothing; exits with
+/// 125 when something is amiss, and says how to mend it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    engine: Engine,
+
+    #[command(flatten)]
+    server: Server,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: &'static str,
+    ok: bool,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+pub(crate) async fn doctor(args: Doctor) -> Result<Exit, Failure> {
+    let config = args.engine.worker()?;
+    let mut findings: Vec<Finding> = checks(&config)
+        .await
+        .into_iter()
+        .map(|check| Finding {
+            name: check.name,
+            ok: check.ok,
+            detail: check.detail,
+            fix: check.fix,
+        })
+        .collect();
+    findings.push(master(&args.server).await?);
+    match args.output.format {
+        Format::Json => print_json(&findings)?,
+        Format::Table => print(&sheet(&findings))?,
+        Format::Name => {
+            let amiss = findings.iter().filter(|finding| !finding.ok);
+            amiss.into_iter().try_for_each(|finding| print_line(finding.name))?;
+        }
+    }
+    let well = findings.iter().all(|finding| finding.ok);
+    Ok(if well { Exit::SUCCESS } else { Exit::FAILURE })
+}
+
+/// No master is no fault as long as nobody named one: `run` brings its own.
+async fn master(server: &Server) -> Result<Finding, Failure> {
+    let client = server.client()?;
+    let url = client.url();
+    let (ok, detail, fix) = match ask(&client).await {
+        Answer::Master => (true, format!("answers at {url}"), None),
+        Answer::Nobody(_) if server.is_unspoken() => {
+            (true, format!("none at {url}; run brings its own, or start one: orchestra up"), None)
+        }
+        Answer::Nobody(error) => (false, error.to_string(), Some("orchestra up".to_owned())),
+        Answer::SomethingElse(error) => {
+            let fix = "stop that program, or choose another port with ORCHESTRA_LISTEN";
+            (false, error.to_string(), Some(fix.to_owned()))
+        }
+    };
+    Ok(Finding { name: "master", ok, detail, fix })
+}
+
+fn sheet(findings: &[Finding]) -> String {
+    let mut sheet = String::new();
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
+    for Finding { name, ok, detail, fix } in findings {
+        let mark = if *ok { "ok  " } else { "BAD " };
+        let detail = escape::line(detail);
+        writeln!(sheet, "{mark}  {name:<width$}  {detail}").expect("a String takes everything");
+        if let Some(fix) = fix {
+            let fix = escape::line(fix);
+            writeln!(sheet, "      {:<width$}  to mend it: {fix}", "")
+                .expect("a String takes everything");
+        }
+    }
+    sheet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_is_followed_by_its_cure() {
+        let finding = |ok: bool| Finding {
+            name: if ok { "worker-files" } else { "engine" },
+            ok,
+            detail: "it\nis".into(),
+            fix: (!ok).then(|| "sudo this".into()),
+        };
+        assert_eq!(
+            sheet(&[finding(true), finding(false)]),
+            "ok    worker-files  it\\nis\n\
+             BAD   engine        it\\nis\n                    to mend it: sudo this\n"
+        );
+    }
+}

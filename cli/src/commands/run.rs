@@ -1,0 +1,217 @@
+//! `orchestra run`: submit, show, and end like the job ends.
+
+use std::{
+    io::{IsTerminal, stderr},
+    pin::pin,
+};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use orchestra_client::{Client, ClientError, FollowEvent, JobQuery, ListOrder};
+use orchestra_contracts::{Job, JobId, JobSpec, JobStatus};
+
+use crate::{
+    args::{JobOptions, Server},
+    clock,
+    exit::{Exit, INTERRUPTED, reason},
+    failure::Failure,
+    local::{Local, Place},
+    output::log::{LogPrinter, View},
+    signals::Signals,
+};
+
+/// Runs a command in a container, shows its output as it comes, and exits with its code.
+///
+/// Ctrl-C cancels the job; a second one gives up at once. Where no master is named and none
+/// listens on this machine, a master and a worker are brought up for the time of the run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The command, a bash script. Several words are joined with spaces; put -- before them when
+    /// some begin with a dash
+    #[arg(required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+
+    /// Show nothing but the command's own output
+    #[arg(short, long)]
+    quiet: bool,
+
+    #[command(flatten)]
+    job: JobOptions,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
+    let spec = args.job.spec(&args.command)?;
+    let mut signals = Signals::listen();
+    let mut printer = LogPrinter::new(View {
+        quiet: args.quiet,
+        watched: stderr().is_terminal(),
+        ..View::default()
+    });
+    let start = clock::now();
+    let place = tokio::select! {
+        place = Place::find(&args.server) => place?,
+        () = signals.next() => return Ok(Exit(INTERRUPTED)),
+    };
+    let client = place.client().clone();
+    match place {
+        Place::There(_) => watch(&client, &spec, &mut printer, &mut signals).await.map(End::exit),
+        Place::Here(mut local) => {
+            let url = client.url();
+            let about = format!("no master at {url}, so one runs here for the time of this job");
+            printer.note(&about).await?;
+            let end = tokio::select! {
+                end = watch(&client, &spec, &mut printer, &mut signals) => end,
+                failure = local.failed() => Err(failure),
+            };
+            leave(local, end, start, &mut printer, &mut signals).await
+        }
+    }
+}
+
+/// How watching a job came to its end.
+enum End {
+    Job(Exit),
+    /// The second Ctrl-C.
+    GivenUp,
+}
+
+impl End {
+    fn exit(self) -> Exit {
+        match self {
+            Self::Job(exit) => exit,
+            Self::GivenUp => Exit(INTERRUPTED),
+        }
+    }
+}
+
+/// Submits the job and shows it until its end. The first signal cancels it.
+async fn watch(
+    client: &Client,
+    spec: &JobSpec,
+    printer: &mut LogPrinter,
+    signals: &mut Signals,
+) -> Result<End, Failure> {
+    let id = client.submit(spec).await?.id;
+    printer.progress(&format!("job {id} waits for a worker"));
+    let mut events = pin!(client.follow(id, None));
+    let mut is_cancelled = false;
+    loop {
+        tokio::select! {
+            event = events.next() => match event.transpose()? {
+                Some(FollowEvent::Log { frame, .. }) => printer.frame(&frame).await?,
+                Some(FollowEvent::State(job)) => show_state(&job, printer).await?,
+                Some(FollowEvent::End(job)) => return Ok(End::Job(show_end(&job, printer).await?)),
+                None => return Err(Failure::said(format!("the log of job {id} has no end"))),
+            },
+            () = signals.next() => {
+                if is_cancelled {
+                    return Ok(End::GivenUp);
+                }
+                is_cancelled = true;
+                cancel(client, id, printer).await?;
+            }
+        }
+    }
+}
+
+async fn cancel(client: &Client, id: JobId, printer: &mut LogPrinter) -> Result<(), Failure> {
+    printer.note(&format!("cancelling job {id}; another Ctrl-C gives up waiting for it")).await?;
+    match client.cancel(id).await {
+        // It ended at the same moment; the log is about to say so.
+        Ok(_) | Err(ClientError::Refused(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn show_state(job: &Job, printer: &mut LogPrinter) -> Result<(), Failure> {
+    match (job.status, &job.assigned_worker) {
+        (JobStatus::Pending, _) => {
+            if let (Some(attempt), Some(reason)) = (job.attempt, &job.reason) {
+                let text = format!("attempt {attempt}: {reason}; it is tried again");
+                printer.note(&text).await?;
+            }
+        }
+        (JobStatus::Assigned, Some(worker)) => {
+            printer.progress(&format!("job {} is prepared by worker {worker}", job.id));
+        }
+        (JobStatus::Running, _) => printer.progress(&format!("job {} is running", job.id)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Says why the job ended where its own output does not, and gives the code.
+async fn show_end(job: &Job, printer: &mut LogPrinter) -> Result<Exit, Failure> {
+    let exit = Exit::of(job);
+    let Some(reason) = reason(job) else { return Ok(exit) };
+    if exit == Exit::FAILURE {
+        if job.status != JobStatus::Cancelled {
+            printer.confess().await?;
+        }
+        printer.line(&reason).await?;
+    } else {
+        printer.note(&reason).await?;
+    }
+    Ok(exit)
+}
+
+/// Ends the own master and worker, once the jobs are done that others gave them.
+async fn leave(
+    local: Local,
+    end: Result<End, Failure>,
+    start: Timestamp,
+    printer: &mut LogPrinter,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let end = match end {
+        Ok(End::Job(exit)) => exit,
+        Ok(End::GivenUp) => {
+            local.kill(signals).await?;
+            return Ok(Exit(INTERRUPTED));
+        }
+        // That both go down is known, and the first reason is the one to tell.
+        Err(failure) => {
+            let _ = local.stop(signals).await;
+            return Err(failure);
+        }
+    };
+    let others = unfinished(local.client(), start).await?;
+    if !others.is_empty() {
+        let about = format!(
+            "{} other jobs were submitted here and are finished first; Ctrl-C leaves them for the \
+             next master",
+            others.len()
+        );
+        printer.note(&about).await?;
+        tokio::select! {
+            () = finished(local.client(), others) => {}
+            () = signals.next() => {}
+        }
+    }
+    local.stop(signals).await?;
+    Ok(end)
+}
+
+/// Jobs of others that came since, and have not ended.
+async fn unfinished(client: &Client, since: Timestamp) -> Result<Vec<JobId>, Failure> {
+    let query = JobQuery {
+        statuses: vec![JobStatus::Pending, JobStatus::Assigned, JobStatus::Running],
+        order: ListOrder::Newest,
+        limit: Some(1000),
+        ..JobQuery::default()
+    };
+    let jobs = client.jobs(&query).await?.jobs;
+    let since = since.as_millisecond();
+    let is_new = |job: &&Job| job.created_at.as_millisecond() >= since;
+    Ok(jobs.iter().filter(is_new).map(|job| job.id).collect())
+}
+
+/// A job that cannot be waited for any more holds nobody up.
+async fn finished(client: &Client, jobs: Vec<JobId>) {
+    for id in jobs {
+        let _ = client.wait(id).await;
+    }
+}

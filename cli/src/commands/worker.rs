@@ -1,0 +1,32 @@
+//! `orchestra worker`.
+
+use std::{convert::Infallible, future::pending};
+
+use orchestra_worker::{Config, run_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::{exit::Exit, failure::Failure, signals::Signals};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// The first signal lets jobs go on for the grace time, the second ends them.
+pub(crate) async fn worker(args: Worker) -> Result<Exit, Failure> {
+    let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
+    let mut signals = Signals::listen();
+    let tell = async {
+        signals.next().await;
+        soft.cancel();
+        signals.next().await;
+        hard.cancel();
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        ended = run_until(args.config, soft.clone(), hard.clone()) => ended?,
+        never = tell => match never {},
+    }
+    Ok(Exit::SUCCESS)
+}

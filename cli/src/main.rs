@@ -1,0 +1,34 @@
+//! The `orchestra` command: everything that people do with Orchestra, and the
+//! programs of it, in one binary.
+//!
+//! * `args.rs` is the command line; `commands/` holds one file a verb.
+//! * `local.rs` brings up a master and a worker in this process.
+//! * `output/` is the only place that writes to the terminal; what jobs are
+//!   called and what they print is data there, never part of a format.
+//! * `exit.rs` says which code to end with.
+//!
+//! Nothing here keeps state between two calls; the master is asked every time.
+
+mod args;
+mod clock;
+mod commands;
+mod exit;
+mod failure;
+mod jobref;
+mod local;
+mod output;
+mod signals;
+
+use std::process::ExitCode;
+
+use crate::args::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::read();
+    output::log_to_stderr(cli.log_filter());
+    match commands::run(cli.command).await {
+        Ok(code) => code.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,288 @@
+//! A job's log on the terminal: its bytes as they are, and around them what
+//! Orchestra has to say.
+//!
+//! Standard output goes to standard output and standard error to standard error,
+//! unchanged: it is the caller's own command. System lines move by as a spinner
+//! until the first output comes, and are dim lines afterwards; where nobody
+//! watches they are only kept, to be told when the job could not be run.
+
+use std::{collections::VecDeque, io};
+
+use jiff::Timestamp;
+use orchestra_contracts::{
+    Size,
+    frame::{Body, Frame, Stream},
+};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
+
+use super::{colours, escape, spinner::Spinner};
+
+/// Enough to hold the end of a failed image build.
+const KEPT_LINES: usize = 20;
+
+/// What of a log is shown, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct View {
+    /// Only this stream, and that to standard output.
+    pub(crate) only: Option<Stream>,
+    pub(crate) timestamps: bool,
+    /// Show nothing but the command's own output.
+    pub(crate) quiet: bool,
+    /// Somebody sits at standard error.
+    pub(crate) watched: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct LogPrinter {
+    view: View,
+    stdout: Stdout,
+    stderr: Stderr,
+    /// Until the first output.
+    spinner: Option<Spinner>,
+    /// The last system lines that were not printed.
+    kept: VecDeque<String>,
+    stamps: [Stamps; 2],
+    stdout_closed: bool,
+}
+
+impl LogPrinter {
+    pub(crate) fn new(view: View) -> Self {
+        let spinning = view.watched && !view.quiet && view.only.is_none();
+        Self {
+            view,
+            stdout: tokio::io::stdout(),
+            stderr: tokio::io::stderr(),
+            spinner: spinning.then(Spinner::new),
+            kept: VecDeque::new(),
+            stamps: [Stamps::default(); 2],
+            stdout_closed: false,
+        }
+    }
+
+    /// What is waited for, while there is no output yet.
+    pub(crate) fn progress(&self, line: &str) {
+        if let Some(spinner) = &self.spinner {
+            spinner.show(line);
+        }
+    }
+
+    /// Prints one frame, if it is to be seen.
+    pub(crate) async fn frame(&mut self, frame: &Frame) -> io::Result<()> {
+        match (&frame.body, self.view.only) {
+            (Body::Bytes(stream, _), Some(only)) if *stream != only => Ok(()),
+            (Body::Gap(_), Some(Stream::System)) => Ok(()),
+            (Body::Bytes(Stream::System, bytes), None) => {
+                self.system(&String::from_utf8_lossy(bytes)).await
+            }
+            (Body::Bytes(Stream::Stderr, bytes), None) => self.bytes(1, frame.time, bytes).await,
+            (Body::Bytes(_, bytes), _) => self.bytes(0, frame.time, bytes).await,
+            (Body::Gap(bytes), _) => {
+                let left_out = Size(*bytes);
+                self.note(&format!("{left_out} bytes were left out here, the output is too long"))
+                    .await
+            }
+        }
+    }
+
+    /// A line of ours; not shown to those who want quiet.
+    pub(crate) async fn note(&mut self, text: &str) -> io::Result<()> {
+        if self.view.quiet { Ok(()) } else { self.line(text).await }
+    }
+
+    /// A line of ours (or several) that must be seen.
+    pub(crate) async fn line(&mut self, text: &str) -> io::Result<()> {
+        self.spinner = None;
+        let (dim, plain) = if colours() { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        for line in text.lines() {
+            let line = format!("{dim}orchestra: {}{plain}\n", escape::line(line));
+            write(&mut self.stderr, line.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// Prints the system lines that nobody has seen: the job was not run, and
+    /// these say why.
+    pub(crate) async fn confess(&mut self) -> io::Result<()> {
+        for line in std::mem::take(&mut self.kept) {
+            self.line(&line).await?;
+        }
+        Ok(())
+    }
+
+    async fn system(&mut self, text: &str) -> io::Result<()> {
+        for line in text.lines() {
+            if self.view.watched && !self.view.quiet && self.spinner.is_none() {
+                self.line(line).await?;
+                continue;
+            }
+            self.progress(line);
+            if self.kept.len() == KEPT_LINES {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(line.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn bytes(&mut self, to: usize, time: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.spinner = None;
+        let stamped;
+        let bytes = if self.view.timestamps {
+            stamped = self.stamps[to].put(time, bytes);
+            &stamped
+        } else {
+            bytes
+        };
+        if to == 1 { write(&mut self.stderr, bytes).await } else { self.out(bytes).await }
+    }
+
+    /// A reader that went away ends what it reads and nothing else: the job goes
+    /// on, and so does waiting for its code.
+    async fn out(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.stdout_closed {
+            return Ok(());
+        }
+        match write(&mut self.stdout, bytes).await {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.stdout_closed = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// Whether nobody reads standard output any more.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.stdout_closed
+    }
+}
+
+async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes).await?;
+    to.flush().await
+}
+
+/// Puts a time before each line of one stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stamps {
+    within_line: bool,
+}
+
+impl Stamps {
+    fn put(&mut self, time: u64, bytes: &[u8]) -> Vec<u8> {
+        let time = Timestamp::from_microsecond(time.cast_signed()).unwrap_or_default();
+        let stamp = format!("{time:.6} ");
+        let mut stamped = Vec::with_capacity(bytes.len() + stamp.len());
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if !self.within_line {
+                stamped.extend_from_slice(stamp.as_bytes());
+            }
+            stamped.extend_from_slice(line);
+            self.within_line = !line.ends_with(b"\n");
+        }
+        stamped
+    }
+}
+
+/// What remains of the frames when only the last `lines` lines of `only` (of both
+/// output streams, when that is none) are wanted. A gap is no line, but the one
+/// before the first line may have swallowed its beginning, and stays.
+pub(crate) fn tail(frames: Vec<Frame>, lines: usize, only: Option<Stream>) -> VecDeque<Frame> {
+    let wanted = |stream| only.map_or(stream != Stream::System, |only| stream == only);
+    let mut kept = VecDeque::new();
+    // The end of the log ends a line even when no line feed does.
+    let (mut left, mut at_end) = (lines, true);
+    for frame in frames.into_iter().rev() {
+        let Frame { time, body } = frame;
+        if left == 0 {
+            break;
+        }
+        let Body::Bytes(stream, bytes) = body else {
+            kept.push_front(Frame { time, body });
+            continue;
+        };
+        if !wanted(stream) {
+            kept.push_front(Frame { time, body: Body::Bytes(stream, bytes) });
+            continue;
+        }
+        let mut start = 0;
+        for (at, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            if at_end && at + 1 == bytes.len() {
+                continue;
+            }
+            left -= 1;
+            if left == 0 {
+                start = at + 1;
+                break;
+            }
+        }
+        at_end &= bytes.is_empty();
+        kept.push_front(Frame { time, body: Body::Bytes(stream, bytes.slice(start..)) });
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(texts: &[(Stream, &'static str)]) -> Vec<Frame> {
+        let frame = |&(stream, text): &(Stream, &'static str)| Frame {
+            time: 0,
+            body: Body::Bytes(stream, text.into()),
+        };
+        texts.iter().map(frame).collect()
+    }
+
+    fn text(frames: impl IntoIterator<Item = Frame>) -> String {
+        let text = |frame: Frame| match frame.body {
+            Body::Bytes(_, bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Body::Gap(bytes) => format!("[{bytes}]"),
+        };
+        frames.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_tail_has_so_many_lines() {
+        use Stream::{Stderr, Stdout, System};
+        let log =
+            || frames(&[(System, "s\n"), (Stdout, "a\nb"), (Stderr, "c\n"), (Stdout, "d\ne")]);
+        for (lines, only, expected) in [
+            (0, None, ""),
+            (1, None, "e"),
+            (2, None, "d\ne"),
+            (3, None, "bc\nd\ne"),
+            (9, None, "s\na\nbc\nd\ne"),
+            (1, Some(System), "s\na\nbc\nd\ne"),
+        ] {
+            assert_eq!(text(tail(log(), lines, only)), expected, "{lines} {only:?}");
+        }
+        let ended = frames(&[(Stdout, "a\nb\n"), (Stdout, ""), (Stdout, "c\n")]);
+        assert_eq!(text(tail(ended.clone(), 1, None)), "c\n");
+        assert_eq!(text(tail(ended, 2, None)), "b\nc\n");
+    }
+
+    #[test]
+    fn a_gap_stays_in_a_tail() {
+        let mut log = frames(&[(Stream::Stdout, "a\n"), (Stream::Stdout, "b\n")]);
+        log.insert(1, Frame { time: 0, body: Body::Gap(7) });
+        assert_eq!(text(tail(log.clone(), 1, None)), "[7]b\n");
+        assert_eq!(text(tail(log, 2, None)), "a\n[7]b\n");
+    }
+
+    #[test]
+    fn each_line_gets_one_time() {
+        let mut stamps = Stamps::default();
+        let mut text = stamps.put(1_000_000, b"a\nb");
+        text.extend(stamps.put(2_500_000, b"b\nc\n"));
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:01.000000Z a\n1970-01-01T00:00:01.000000Z bb\n\
+             1970-01-01T00:00:02.500000Z c\n"
+        );
+    }
+}

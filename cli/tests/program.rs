@@ -1,0 +1,244 @@
+//! The program as people start it, where no container engine is needed.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    response::Html,
+    routing::{any, get},
+};
+use orchestra_contracts::paths;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{task::JoinSet, time::timeout};
+
+/// The machine may be busy; a program that takes longer hangs.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Runs it in a folder of its own with these variables and no other setting.
+async fn orchestra(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestra"));
+    command
+        .args(arguments)
+        .current_dir(folder.path())
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(std::process::Stdio::null());
+    let run = tokio::process::Command::from(command).kill_on_drop(true).output();
+    timeout(LIMIT, run).await.expect("it ends").unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The one line of a program that could not do its work.
+fn sentence(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said.strip_prefix("orchestra: ").unwrap().trim_end()
+}
+
+struct Server {
+    address: SocketAddr,
+    _task: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(router: Router) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, _task: task }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+#[tokio::test]
+async fn help_names_every_verb_and_the_codes() {
+    let output = orchestra(&["--help"], &[]).await;
+    assert!(output.status.success());
+    let help = text(&output.stdout);
+    for word in [
+        "run",
+        "submit",
+        "ls",
+        "get",
+        "logs",
+        "wait",
+        "cancel",
+        "retry",
+        "rm",
+        "workers",
+        "up",
+        "master",
+        "worker",
+        "images",
+        "doctor",
+        "completion",
+        "125",
+        "@latest",
+    ] {
+        assert!(help.contains(word), "{word} is missing in:\n{help}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2() {
+    for arguments in [&["dance"][..], &["run"], &["run", "ls", "-x"], &["get"]] {
+        let output = orchestra(arguments, &[]).await;
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains("Usage"), "{output:?}");
+    }
+    let output = orchestra(&["run", "true"], &[("ORCHESTRA_LISTEN", "everywhere")]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[tokio::test]
+async fn completions_are_scripts() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = orchestra(&["completion", shell], &[]).await;
+        assert!(output.status.success() && text(&output.stdout).contains("orchestra"));
+    }
+}
+
+#[tokio::test]
+async fn no_master_is_a_sentence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for arguments in [&["ls"][..], &["get", "1"], &["run", "true"], &["workers"]] {
+        let output = orchestra(arguments, &[("ORCHESTRA_URL", &url)]).await;
+        let said = sentence(&output);
+        assert!(said.starts_with(&format!("no answer from {url}: Connection refused")), "{said}");
+        assert!(said.contains("orchestra up"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_passed_on() {
+    let problem = json!({
+        "type": "urn:orchestra:problem:not-found", "title": "t", "status": 404,
+        "detail": "there is no job 7\u{1b}[2J",
+    });
+    let answer = any(move || async move { (StatusCode::NOT_FOUND, Json(problem)) });
+    let server = Server::start(Router::new().fallback(answer)).await;
+    for verb in ["get", "logs", "wait", "cancel", "retry", "rm"] {
+        let output = orchestra(&[verb, "7", "--url", &server.url()], &[]).await;
+        assert_eq!(sentence(&output), "there is no job 7\\u{1b}[2J", "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn each_of_several_jobs_gets_its_turn() {
+    let job = |id: i64| {
+        json!({"id": id, "command": "true", "queue": "default", "status": "Pending",
+            "assignedWorker": null, "retryCount": 0, "attempt": null, "output": "", "error": "",
+            "outputTruncated": false, "exitCode": null, "outcome": null, "reason": null,
+            "usage": null, "createdAt": "2026-01-01T00:00:00Z", "startedAt": null,
+            "finishedAt": null})
+    };
+    let missing = json!({
+        "type": "urn:orchestra:problem:not-found", "title": "t", "status": 404, "detail": "gone",
+    });
+    let handler = async move |axum::extract::Path(id): axum::extract::Path<i64>| match id {
+        2 => (StatusCode::NOT_FOUND, Json(missing)),
+        id => (StatusCode::OK, Json(job(id))),
+    };
+    let router = Router::new().route(paths::CANCEL, axum::routing::post(handler));
+    let server = Server::start(router).await;
+    let output = orchestra(&["cancel", "1", "2", "3", "--url", &server.url()], &[]).await;
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(text(&output.stdout), "1\n3\n");
+    assert_eq!(text(&output.stderr), "orchestra: gone\n");
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_else_uses_is_told() {
+    let server = Server::start(Router::new().fallback(get(Html("<h1>It works!</h1>")))).await;
+    let address = server.address.to_string();
+    let output = orchestra(&["run", "true"], &[("ORCHESTRA_LISTEN", &address)]).await;
+    let said = sentence(&output);
+    assert!(said.contains(&address) && said.contains("no master"), "{said}");
+    for verb in ["up", "master"] {
+        let output = orchestra(&[verb], &[("ORCHESTRA_LISTEN", &address)]).await;
+        let said = sentence(&output);
+        assert!(said.contains(&address) && said.contains("already"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn no_engine_is_one_sentence_and_leaves_nothing_running() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let variables = [
+        ("ORCHESTRA_LISTEN", address.as_str()),
+        ("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
+    ];
+    for arguments in [&["run", "true"][..], &["up"], &["images"]] {
+        let output = orchestra(arguments, &variables).await;
+        let said = sentence(&output);
+        assert!(said.contains("/nonexistent/docker.sock"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn doctor_names_each_fault_with_its_cure() {
+    let variables = [
+        ("ORCHESTRA_URL", "http://127.0.0.1:1"),
+        ("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
+    ];
+    let output = orchestra(&["doctor", "-o", "json"], &variables).await;
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    for name in ["engine", "master"] {
+        let finding = findings.iter().find(|finding| finding["name"] == name).unwrap();
+        assert_eq!(finding["ok"], false, "{finding}");
+        assert!(!finding["fix"].as_str().unwrap().is_empty(), "{finding}");
+    }
+    let output = orchestra(&["doctor"], &variables).await;
+    assert!(text(&output.stdout).contains("to mend it: orchestra up"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_job_is_submitted_from_a_file() {
+    let (sender, mut bodies) = tokio::sync::mpsc::channel(1);
+    let handler = async move |Json(body): Json<serde_json::Value>| {
+        sender.send(body).await.unwrap();
+        StatusCode::BAD_GATEWAY
+    };
+    let server =
+        Server::start(Router::new().route(paths::JOBS, axum::routing::post(handler))).await;
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| {
+        let path: &Path = folder.path();
+        std::fs::write(path.join(name), text).unwrap();
+        path.join(name).display().to_string()
+    };
+    let good = write("job.json", r#"{"command": "make", "maxRetries": 2}"#);
+    let url = server.url();
+    let output = orchestra(&["submit", "--file", &good, "--url", &url], &[]).await;
+    assert!(sentence(&output).contains("502"));
+    let body = bodies.recv().await.unwrap();
+    assert_eq!((&body["command"], &body["maxRetries"]), (&json!("make"), &json!(2)));
+
+    let bad = write("bad.json", r#"{"command": "make", "maxRetry": 2}"#);
+    let output = orchestra(&["submit", "-f", &bad, "--url", &url], &[]).await;
+    assert!(sentence(&output).contains("unknown field `maxRetry`"));
+}
