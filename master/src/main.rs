@@ -1,6 +1,6 @@
 //! `orchestra-master`: the master by itself. `orchestra master` is the same.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use orchestra_master::{Config, MasterError, bind, lifecycle, run};
@@ -22,7 +22,9 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(std::io::stderr).init();
     let shutdown = CancellationToken::new();
     let ended = tokio::select! {
         ended = serve(arguments.config, shutdown.clone()) => ended,

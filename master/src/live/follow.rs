@@ -168,8 +168,11 @@ impl Follow {
             self.watch.seen();
             match self.look().await? {
                 Step::Go => {}
-                Step::Wait if self.reading.follow => self.wait().await,
-                Step::Wait | Step::Over => self.over = true,
+                Step::Wait if !self.reading.follow => self.over = true,
+                // What the look has found is told before anything is waited for.
+                Step::Wait if !self.ready.is_empty() => {}
+                Step::Wait => self.wait().await,
+                Step::Over => self.over = true,
             }
         }
     }

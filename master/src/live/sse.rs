@@ -13,7 +13,7 @@ use axum::{
 use futures::{StreamExt, future};
 use orchestra_contracts::{
     Job,
-    event::{END, LOG, LogEvent, STATE},
+    event::{Cursor, END, LOG, LogEvent, STATE},
 };
 
 use super::{Follow, FollowError, FollowEvent};
@@ -40,19 +40,18 @@ fn written(
     event: Result<FollowEvent, FollowError>,
     show: fn(&domain::Job) -> Job,
 ) -> Option<Result<Event, axum::Error>> {
-    let (name, after, event) = match event {
+    let head = |name: &str, after: Cursor| Event::default().event(name).id(after.to_string());
+    let event = match event {
         Ok(FollowEvent::Log { attempt, frame, after }) => {
-            (LOG, after, Event::default().json_data(LogEvent::new(attempt, &frame)))
+            head(LOG, after).json_data(LogEvent::new(attempt, &frame))
         }
-        Ok(FollowEvent::State { job, after }) => {
-            (STATE, after, Event::default().json_data(show(&job)))
-        }
-        Ok(FollowEvent::End { job, after }) => (END, after, Event::default().json_data(show(&job))),
+        Ok(FollowEvent::State { job, after }) => head(STATE, after).json_data(show(&job)),
+        Ok(FollowEvent::End { job, after }) => head(END, after).json_data(show(&job)),
         Err(FollowError::ShuttingDown) => return None,
         Err(FollowError::Store(error)) => {
             tracing::warn!(%error, "an event stream ends early");
             return None;
         }
     };
-    Some(event.map(|event| event.event(name).id(after.to_string())))
+    Some(event)
 }

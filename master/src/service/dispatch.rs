@@ -14,7 +14,7 @@ use std::{
 use orchestra_contracts::{AttemptNo, JobId, Outcome};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, sleep_until},
 };
 
 use super::Service;
@@ -111,14 +111,14 @@ impl Desk {
 /// Answers claims until the service's shutdown token ends it.
 pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
     let mut waiting = VecDeque::new();
-    let mut poll = tokio::time::interval(POLL);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let poll = Instant::now() + POLL;
+        let next = waiting.iter().map(|one: &Waiting| one.until).min();
         tokio::select! {
             () = service.shutdown.cancelled() => break,
             Some(claim) = queue.inbox.recv() => waiting.push_back(claim),
             () = queue.look.notified() => {}
-            _ = poll.tick() => {}
+            () = sleep_until(next.map_or(poll, |next| next.min(poll))) => {}
         }
         while let Ok(claim) = queue.inbox.try_recv() {
             waiting.push_back(claim);
@@ -194,4 +194,37 @@ fn proof_of(job: &Job) -> Option<(JobId, Proof)> {
 
 fn lock(undelivered: &Undelivered) -> std::sync::MutexGuard<'_, Vec<Job>> {
     undelivered.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use orchestra_contracts::JobSpec;
+
+    use super::*;
+
+    fn handout() -> (Handout, Undelivered) {
+        let undelivered = Undelivered::default();
+        let job = Job::new(JobId(1), JobSpec::new("true"), Timestamp::UNIX_EPOCH);
+        let look = Arc::new(Notify::new());
+        (Handout { jobs: vec![job], undelivered: undelivered.clone(), look }, undelivered)
+    }
+
+    #[test]
+    fn what_is_accepted_is_delivered() {
+        let (handout, undelivered) = handout();
+        assert_eq!(handout.accept().len(), 1);
+        assert!(lock(&undelivered).is_empty());
+    }
+
+    /// A claimer may go away while its answer lies in the channel.
+    #[test]
+    fn what_nobody_takes_comes_back() {
+        let (handout, undelivered) = handout();
+        let (answer, answered) = oneshot::channel::<Answer>();
+        drop(answer.send(Ok(handout)));
+        assert!(lock(&undelivered).is_empty());
+        drop(answered);
+        assert_eq!(lock(&undelivered).len(), 1);
+    }
 }

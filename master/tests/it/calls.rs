@@ -99,3 +99,15 @@ async fn head_answers_like_get_without_a_body() {
         assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 0), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_database_that_is_taken_away_is_told() {
+    let master = Master::start().await;
+    master.lose_database();
+    let reply = master.get("/readyz").await;
+    assert_eq!((reply.status.as_u16(), reply.problem().as_str()), (503, "unavailable"));
+    let reply = master.post("/api/job", json!({"command": "true"})).await;
+    assert_eq!((reply.status.as_u16(), reply.problem().as_str()), (503, "unavailable"));
+    assert_eq!(reply.header("retry-after"), "1");
+    assert_eq!(master.get("/healthz").await.status, 200, "the process lives");
+}

@@ -1,5 +1,7 @@
 //! The log as events: resumable at every position, ended only by the job's end.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use orchestra_contracts::{Job, event::LogEvent, frame::Body as FrameBody};
 use serde_json::json;
@@ -118,6 +120,27 @@ async fn states_and_logs_come_as_they_happen() {
         ["state", "state", "state", "log", "state", "state", "log", "end"],
         "{all:#?}"
     );
+}
+
+/// The poll is there for what was missed; nothing here is.
+#[tokio::test]
+async fn readers_are_woken() {
+    let master = Master::start().await;
+    let claimed = master.running(json!({"command": "true"})).await;
+    let mut live = open(&master, "", None).await;
+    live.until("Running").await;
+    let mut offset = 0;
+    let mut slow = 0;
+    for piece in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let begun = tokio::time::Instant::now();
+        let wanted = format!("\"text\":{piece:?}");
+        let frames = [out(piece)];
+        let append = master.stored(&claimed, &frames, offset);
+        let (_, head) = tokio::join!(live.until(&wanted), append);
+        offset = head.offset;
+        slow += usize::from(begun.elapsed() > Duration::from_millis(900));
+    }
+    assert!(slow < 4, "{slow} of 8 waited for the poll");
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ pub(crate) struct Master {
     store: Arc<dyn Store>,
     router: Router,
     _tasks: JoinSet<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Master {
@@ -77,13 +77,17 @@ impl Master {
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone());
-        Self { clock, service, shutdown, store, router, _tasks: tasks, _folder: folder }
+        Self { clock, service, shutdown, store, router, _tasks: tasks, folder }
     }
 
     /// The use cases of a master that has just come up on the same database.
     pub(crate) fn restarted(&self) -> Arc<Service> {
         let shutdown = CancellationToken::new();
         Service::new(self.store.clone(), self.clock.clone(), settings(), shutdown).0
+    }
+
+    pub(crate) fn lose_database(&self) {
+        std::fs::remove_file(self.folder.path().join("test.db")).unwrap();
     }
 
     pub(crate) fn router(&self) -> Router {

@@ -169,6 +169,23 @@ async fn follow_goes_on_with_the_next_attempt() {
 }
 
 #[tokio::test]
+async fn follow_waits_for_an_attempt_to_come() {
+    let master = Master::start().await;
+    let first = master.running(json!({"command": "true", "maxRetries": 1})).await;
+    master.stored(&first, &[out("one")], 0).await;
+    let second =
+        request("GET", "/api/job/1/log?follow=true&attempt=2").body(Body::empty()).unwrap();
+    let mut open = Open::new(master.open(second).await);
+    master.report(&first, "w", json!({"status": "Failed"})).await;
+    master.clock.advance(crate::harness::BACKOFF);
+    let second = master.claim("w").await.unwrap();
+    master.stored(&second, &[out("two")], 0).await;
+    open.until("two").await;
+    master.report(&second, "w", json!({"status": "Failed"})).await;
+    assert_eq!(open.end().await.unwrap(), "two");
+}
+
+#[tokio::test]
 async fn follow_of_one_attempt_ends_with_it() {
     let master = master().await;
     let follow =
