@@ -22,7 +22,7 @@ impl LockFile {
         let path = beside(database, ".lock");
         let cannot = |error: io::Error| StoreError::Unusable {
             reason: format!("{} cannot be locked: {error}", path.display()),
-            hint: "the folder of the database must be writable",
+            hint: "the folder of the database must be writable and have room",
         };
         let mut file = OpenOptions::new()
             .read(true)
