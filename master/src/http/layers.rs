@@ -83,3 +83,28 @@ async fn read_to_the_end(request: Request, next: Next) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use orchestra_contracts::PROBLEM_JSON;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn panics() {
+        panic!("the text of a panic");
+    }
+
+    #[tokio::test]
+    async fn the_text_of_a_panic_reaches_nobody() {
+        let router = around(Router::new().route("/", get(panics)));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        assert!(response.headers().contains_key("x-request-id"));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains("the text"), "{body:?}");
+    }
+}
