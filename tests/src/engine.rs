@@ -39,12 +39,19 @@ async fn connect() -> Result<Docker, bollard::errors::Error> {
 /// worker's when one of its `orchestra.` labels says the worker's name.
 pub async fn containers_left(worker: &str) -> Vec<String> {
     let engine = connect().await.expect("the engine is still there");
-    containers_of(&engine, worker).await
+    containers_of(&engine, worker, true).await
 }
 
-async fn containers_of(engine: &Docker, worker: &str) -> Vec<String> {
-    let all = ListContainersOptions { all: true, ..Default::default() };
-    let list = engine.list_containers(Some(all)).await.expect("the engine lists its containers");
+/// Those of them that run.
+pub async fn running(worker: &str) -> Vec<String> {
+    let engine = connect().await.expect("the engine is still there");
+    containers_of(&engine, worker, false).await
+}
+
+async fn containers_of(engine: &Docker, worker: &str, all: bool) -> Vec<String> {
+    let options = ListContainersOptions { all, ..Default::default() };
+    let list =
+        engine.list_containers(Some(options)).await.expect("the engine lists its containers");
     list.into_iter().filter(|container| belongs(container, worker)).filter_map(|c| c.id).collect()
 }
 
@@ -85,15 +92,15 @@ pub async fn left_of_project(project: &str) -> Vec<String> {
     containers.chain(networks).chain(volumes).collect()
 }
 
-/// Removes what a failed test left. It has its own runtime because it runs in `drop`.
-pub(crate) fn remove_all(workers: Vec<String>) {
+/// Removes what a worker left that could not do so itself. It has its own runtime because it runs in `drop`.
+pub fn remove_all(workers: Vec<String>) {
     let sweep = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let Ok(engine) = connect().await else { return };
             let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
             for worker in &workers {
-                for id in containers_of(&engine, worker).await {
+                for id in containers_of(&engine, worker, true).await {
                     // One that the worker is removing itself is gone a moment later.
                     let _ = engine.remove_container(&id, Some(options.clone())).await;
                 }

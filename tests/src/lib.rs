@@ -26,5 +26,5 @@ pub use api::Api;
 pub use ports::free_port;
 pub use reply::Reply;
 pub use settings::rounds;
-pub use stack::{Plan, Stack, Worker, unique_name};
-pub use tools::{curl, is_root, repository, shell, skip};
+pub use stack::{Plan, Stack, Turn, Worker, turn, unique_name};
+pub use tools::{curl, is_root, repository, say, shell, skip};

@@ -16,8 +16,8 @@ use crate::{
     repository, wait,
 };
 
-/// How many stacks run at once: all tests share one engine, and often two cores.
-static STACKS: Semaphore = Semaphore::const_new(2);
+/// How many tests run at once: all share one engine, and often two cores.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// The owner of worker-files when the tests run as root: anybody but root.
 const ORDINARY_USER: u32 = 1000;
@@ -87,11 +87,11 @@ impl Plan {
         if self.workers > 0 && !engine::is_there().await {
             return None;
         }
-        let permit = STACKS.acquire().await.expect("the semaphore is never closed");
+        let turn = turn().await;
         if self.workers > 0 {
             program::job_image().await;
         }
-        Some(Stack::start(self, permit).await)
+        Some(Stack::start(self, turn).await)
     }
 }
 
@@ -111,9 +111,19 @@ pub struct Stack {
     pub workers: Vec<Worker>,
     pub port: u16,
     master: Program,
+    /// Of all workers that there ever were.
+    names: Vec<String>,
     plan: Plan,
     folder: TempDir,
-    _permit: SemaphorePermit<'static>,
+    _turn: Turn,
+}
+
+/// The right to use the engine, and a good part of the machine, until it is dropped.
+pub type Turn = SemaphorePermit<'static>;
+
+/// Waits for a turn. A [`Stack`] takes one by itself.
+pub async fn turn() -> Turn {
+    TURNS.acquire().await.expect("the semaphore is never closed")
 }
 
 /// A name that no other worker of this engine has.
@@ -123,7 +133,7 @@ pub fn unique_name(what: &str) -> String {
 }
 
 impl Stack {
-    async fn start(plan: Plan, permit: SemaphorePermit<'static>) -> Self {
+    async fn start(plan: Plan, turn: Turn) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
         let mut stack = Self {
@@ -131,9 +141,10 @@ impl Stack {
             workers: Vec::new(),
             port,
             master: start_master(&plan, port, folder.path()),
+            names: Vec::new(),
             plan,
             folder,
-            _permit: permit,
+            _turn: turn,
         };
         stack.master_is_ready().await;
         for _ in 0..stack.plan.workers {
@@ -143,22 +154,35 @@ impl Stack {
         stack
     }
 
+    /// One more worker, online on return.
+    pub async fn add_worker(&mut self) {
+        self.start_worker();
+        self.workers_are_online().await;
+    }
+
+    /// Takes the first worker out of the stack, still running.
+    ///
+    /// # Panics
+    /// When the stack has no workers.
+    pub fn take_worker(&mut self) -> Worker {
+        self.workers.remove(0)
+    }
+
     fn start_worker(&mut self) {
         let name = unique_name("system-test");
-        let files = match self.workers.first() {
-            Some(first) if self.plan.shared_files => first.files.clone(),
-            _ => worker_files(&self.folder.path().join(&name), self.plan.owner),
-        };
+        let folder = if self.plan.shared_files { "shared-files" } else { &name };
+        let files = worker_files(self.folder.path().join(folder), self.plan.owner);
         let mut command = program::command(["worker"]);
         command
             .env("ORCHESTRA_URL", self.api.url(""))
-            .env("ORCHESTRA_DATA", self.folder.path().join(format!("{name}-data")))
             .env("ORCHESTRA_WORKER_NAME", &name)
             .env("ORCHESTRA_WORKER_FILES", &files)
             .env("ORCHESTRA_SLOTS", self.plan.slots.to_string())
+            .env("ORCHESTRA_LOG", "info")
             .envs(self.plan.settings.iter().map(|(name, value)| (name, value)));
         let log = self.folder.path().join(format!("{name}.log"));
         let program = Program::start(&name, command, log);
+        self.names.push(name.clone());
         self.workers.push(Worker { name, files, program });
     }
 
@@ -211,11 +235,16 @@ impl Stack {
         self.master_is_ready().await;
     }
 
-    /// Runs `orchestra` with these arguments against this master.
-    pub async fn cli(&self, arguments: &[&str]) -> Ran {
+    /// `orchestra` with these arguments, told where this master is.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program::command(arguments);
         command.env("ORCHESTRA_URL", self.api.url("")).current_dir(self.folder.path());
-        program::run(command, wait::JOB).await
+        command
+    }
+
+    /// Runs [`Stack::command`] to its end.
+    pub async fn cli(&self, arguments: &[&str]) -> Ran {
+        program::run(self.command(arguments), wait::JOB).await
     }
 
     /// SIGTERM for all, workers first; each must end well and no container may be left.
@@ -224,9 +253,9 @@ impl Stack {
             worker.program.terminate().await;
         }
         self.master.terminate().await;
-        for worker in &self.workers {
-            let left = engine::containers_left(&worker.name).await;
-            assert!(left.is_empty(), "{} ended and left containers: {left:?}", worker.name);
+        for worker in &self.names {
+            let left = engine::containers_left(worker).await;
+            assert!(left.is_empty(), "{worker} ended and left containers: {left:?}");
         }
     }
 }
@@ -237,8 +266,8 @@ impl Drop for Stack {
             worker.program.kill();
         }
         self.master.kill();
-        if std::thread::panicking() && !self.workers.is_empty() {
-            engine::remove_all(self.workers.iter().map(|worker| worker.name.clone()).collect());
+        if std::thread::panicking() && !self.names.is_empty() {
+            engine::remove_all(std::mem::take(&mut self.names));
         }
     }
 }
@@ -248,20 +277,24 @@ fn start_master(plan: &Plan, port: u16, folder: &Path) -> Program {
     command
         .env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"))
         .env("ORCHESTRA_DATA", folder.join("data"))
+        .env("ORCHESTRA_LOG", "info")
         .envs(plan.settings.iter().map(|(name, value)| (name, value)));
     Program::start("master", command, folder.join("master.log"))
 }
 
 /// A worker-files folder with Hello.cpp in it, all of it this owner's.
-fn worker_files(folder: &Path, owner: u32) -> PathBuf {
+fn worker_files(folder: PathBuf, owner: u32) -> PathBuf {
+    if folder.exists() {
+        return folder;
+    }
     let hello = folder.join("Hello.cpp");
-    std::fs::create_dir(folder).expect("a new folder");
+    std::fs::create_dir(&folder).expect("a new folder");
     std::fs::copy(repository().join("worker-files/Hello.cpp"), &hello)
         .expect("the repository has worker-files/Hello.cpp");
     if is_root() {
-        for path in [folder, &hello] {
+        for path in [&folder, &hello] {
             chown(path, Some(owner), Some(owner)).expect("root may give files away");
         }
     }
-    folder.to_owned()
+    folder
 }

@@ -1,6 +1,7 @@
 //! Small things that most tests need.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -27,7 +28,14 @@ pub fn is_root() -> bool {
 /// Under `CI=true`.
 pub fn skip(lane: &str, why: &str) {
     assert!(!settings::in_ci(), "the lane {lane:?} cannot run: {why}");
-    eprintln!("skipped {lane}: {why}");
+    say(&format!("skipped {lane}: {why}"));
+}
+
+/// A line for whoever watches the tests, also while they pass: the test runner
+/// keeps what `println` and `eprintln` write to itself.
+pub fn say(line: &str) {
+    // Nobody is left to tell when it fails.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Runs the real curl, silent, with the status and headers before the body.

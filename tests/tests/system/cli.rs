@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use orchestra_contracts::{Job, JobId, JobStatus};
-use orchestra_tests::{Api, Plan, engine, free_port, program, unique_name, wait};
+use orchestra_tests::{Api, Plan, Stack, engine, free_port, program, turn, unique_name, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -53,6 +53,10 @@ async fn every_verb_does_what_its_twin_of_curl_does() {
         stack.cli(&["submit", "-o", "name", "echo hello; echo bad >&2"]).await.expect(0);
     assert_eq!(submitted.stdout.trim(), "1");
     let _ = stack.cli(&["wait", "1"]).await.expect(0);
+    let failing = stack.cli(&["submit", "--name", "failing", "exit 9"]).await.expect(0);
+    assert_eq!(failing.stdout.trim(), "2");
+    let _ = stack.cli(&["wait", "1", "fail"]).await.expect(9);
+    let _ = stack.cli(&["rm", "failing"]).await.expect(0);
 
     let job = json(&["get", "-o", "json", "1"]).await;
     assert_eq!((&job["status"], &job["output"]), (&json!("Completed"), &json!("hello\n")));
@@ -62,25 +66,38 @@ async fn every_verb_does_what_its_twin_of_curl_does() {
     assert!(stack.cli(&["ls"]).await.expect(0).stdout.contains("Completed"));
 
     let _ = stack.cli(&["submit", "sleep 600"]).await.expect(0);
-    stack.api.reaches(JobId(2), JobStatus::Running).await;
-    let _ = stack.cli(&["cancel", "2"]).await.expect(0);
-    assert_eq!(stack.api.finished(JobId(2)).await.status, JobStatus::Cancelled);
-    let _ = stack.cli(&["retry", "2"]).await.expect(0);
-    stack.api.reaches(JobId(2), JobStatus::Running).await;
-    let _ = stack.cli(&["cancel", "2"]).await.expect(0);
-    stack.api.finished(JobId(2)).await;
+    for verb in ["submit", "retry"] {
+        if verb == "retry" {
+            let _ = stack.cli(&["retry", "3"]).await.expect(0);
+        }
+        stack.api.reaches(JobId(3), JobStatus::Running).await;
+        let _ = stack.cli(&["cancel", "3"]).await.expect(0);
+        assert_eq!(stack.api.finished(JobId(3)).await.status, JobStatus::Cancelled);
+    }
     let _ = stack.cli(&["rm", "1"]).await.expect(0);
-    assert_eq!(stack.api.jobs("").await.iter().map(|job| job.id.0).collect::<Vec<_>>(), [2]);
+    assert_eq!(stack.api.jobs("").await.iter().map(|job| job.id.0).collect::<Vec<_>>(), [3]);
 
     let workers = stack.cli(&["workers"]).await.expect(0).stdout;
     assert!(workers.contains(&stack.workers[0].name), "{workers}");
     assert!(stack.cli(&["images"]).await.expect(0).stdout.contains("gcc"));
+    let doctor = stack.cli(&["doctor"]).await.expect(0).stdout;
+    assert!(doctor.contains(&stack.api.url("")), "{doctor}");
     stack.stop().await;
+}
+
+fn without_engine(stack: &Stack, verb: &str) -> std::process::Command {
+    let mut command = stack.command(&[verb]);
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    command
 }
 
 #[tokio::test]
 async fn a_refusal_is_a_sentence_and_code_125() {
     let stack = Plan::default().workers(0).start().await.expect("no engine is needed");
+    let doctor = program::run(without_engine(&stack, "doctor"), wait::COMMAND).await.expect(125);
+    assert!(doctor.stdout.contains("to mend it"), "{doctor:?}");
+    let worker = program::run(without_engine(&stack, "worker"), wait::COMMAND).await;
+    assert!(worker.own_failure().contains("/nonexistent/docker.sock"));
     for arguments in [&["get", "7"][..], &["logs", "7"], &["cancel", "7"], &["submit", ""]] {
         let sentence = stack.cli(arguments).await.own_failure();
         assert!(
@@ -120,6 +137,7 @@ async fn run_without_a_server_brings_its_own() {
     if !engine::is_there().await {
         return;
     }
+    let _turn = turn().await;
     program::job_image().await;
     let (folder, worker) = (folder_with_files(), unique_name("run-alone"));
     for round in 1..=2 {
@@ -138,6 +156,7 @@ async fn up_serves_until_it_is_told_to_end() {
     if !engine::is_there().await {
         return;
     }
+    let _turn = turn().await;
     program::job_image().await;
     let (folder, worker, port) = (folder_with_files(), unique_name("up"), free_port());
     let command = alone(&["up"], folder.path(), &worker, port);

@@ -11,7 +11,7 @@ use orchestra_contracts::JobStatus;
 use orchestra_tests::{
     Api, engine, free_port,
     program::{self, Ran},
-    repository, skip, unique_name, wait,
+    repository, skip, turn, unique_name, wait,
 };
 use serde_json::json;
 
@@ -110,6 +110,7 @@ async fn two_workers_from_the_compose_file() {
     if !engine::is_there().await {
         return;
     }
+    let _turn = turn().await;
     program::job_image().await;
     let project = Project::new(words).await;
     let up = ["up", "--build", "--detach", "--scale", "worker=2"];

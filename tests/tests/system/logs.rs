@@ -12,7 +12,7 @@ use orchestra_contracts::{
     frame::{Body, Stream},
     paths,
 };
-use orchestra_tests::{Plan, Stack, wait};
+use orchestra_tests::{Plan, Stack, program, wait};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -169,31 +169,41 @@ async fn eight_megabytes_of_noise_arrive_as_they_were() {
     stack.stop().await;
 }
 
-/// The job counts until it is told to stop, so there is output before, during and
-/// after the master's death.
+/// Counts until it is told to stop, so there is output before, during and after
+/// whatever happens meanwhile.
+const COUNTING: &str = "i=0; until [ -e stop ]; do i=$((i + 1)); echo \"line $i\"; sleep 0.005; done; \
+                        echo \"end $i\"";
+
 #[tokio::test]
 async fn a_killed_master_costs_no_line_and_no_retry() {
     let Some(mut stack) = Plan::default().start().await else { return };
-    let command = "i=0; until [ -e stop ]; do i=$((i+1)); echo \"line $i\"; sleep 0.005; done; echo \"end $i\"";
-    let id = stack.api.submit(&json!({"command": command, "maxRetries": 3})).await.id;
+    let run = program::run(stack.command(&["run", "--retries", "3", COUNTING]), wait::JOB);
+    let meanwhile = async {
+        let id = wait::until("the job to be submitted", wait::SOON, async || {
+            Some(stack.api.jobs("").await.first()?.id)
+        })
+        .await;
+        let mut follower = Follower::default();
+        follower.read(&stack, id, |seen| seen.stdout.len() > 2_000).await;
+        stack.kill_master();
+        stack.restart_master().await;
+        let before = follower.stdout.len();
+        follower.read(&stack, id, |seen| seen.stdout.len() > before + 2_000).await;
+        make(stack.files(), "stop");
+        follower.read(&stack, id, |_| false).await;
+        follower
+    };
+    let (ran, follower) = tokio::join!(run, meanwhile);
 
-    let mut follower = Follower::default();
-    follower.read(&stack, id, |seen| seen.stdout.len() > 2_000).await;
-    stack.kill_master();
-    stack.restart_master().await;
-    let before = follower.stdout.len();
-    follower.read(&stack, id, |seen| seen.stdout.len() > before + 2_000).await;
-    make(stack.files(), "stop");
-    let job = stack.api.finished(id).await;
-    follower.read(&stack, id, |_| false).await;
-
-    assert_eq!(job.status, JobStatus::Completed, "{job:?}");
-    assert_eq!((job.retry_count, stack.api.attempts(id).await.len()), (0, 1), "{job:?}");
-    let log = stack.api.log(id, "?stream=stdout").await;
+    let job = follower.end.expect("the events end with the job");
+    assert_eq!((job.status, job.retry_count), (JobStatus::Completed, 0), "{job:?}");
+    assert_eq!(stack.api.attempts(job.id).await.len(), 1);
+    let log = stack.api.log(job.id, "?stream=stdout").await;
     let text = std::str::from_utf8(&log).unwrap();
     let count = text.lines().count() - 1;
     let exact = lines(1..=count, "line ") + &lines(count..=count, "end ");
     assert!(text == exact, "lines are missing or doubled:\n{text}");
-    assert!(follower.stdout == exact.as_bytes(), "the follower saw something else");
+    assert!(follower.stdout == exact.as_bytes(), "the events say something else");
+    assert!(ran.expect(0).stdout == exact, "orchestra run has shown something else");
     stack.stop().await;
 }

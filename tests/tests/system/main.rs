@@ -10,3 +10,4 @@ mod failures;
 mod logs;
 mod many;
 mod seed;
+mod workers;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_contracts::{JobId, JobStatus};
-use orchestra_tests::{Plan, Stack, rounds};
+use orchestra_tests::{Plan, Stack, rounds, say};
 use serde_json::json;
 
 /// What job `number` prints on standard output and on standard error.
@@ -41,7 +41,7 @@ async fn a_hundred_jobs_and_every_byte_of_them() {
     for round in 1..=rounds() {
         runs_exactly(&stack, 100).await;
         if rounds() > 1 {
-            eprintln!("round {round} of {}: 100 jobs exact", rounds());
+            say(&format!("round {round} of {}: 100 jobs exact", rounds()));
         }
     }
     stack.stop().await;

@@ -1,0 +1,52 @@
+//! Workers that go away: what becomes of the jobs they held.
+
+use orchestra_contracts::{JobStatus, Outcome};
+use orchestra_tests::{Plan, engine, wait};
+use serde_json::json;
+
+/// Ends at once where it has begun before; the first time it stays.
+const SECOND_TIME_LUCKY: &str = "[ -e begun ] && echo again && exit; touch begun; sleep 600";
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_end_gives_its_job_to_the_next() {
+    let plan = Plan::default().shared_files().setting("ORCHESTRA_GRACE", "1s");
+    let Some(mut stack) = plan.start().await else { return };
+    let job = stack.api.submit(&json!({"command": SECOND_TIME_LUCKY, "maxRetries": 1})).await;
+    let begun = stack.files().join("begun");
+    wait::until("the job to begin", wait::JOB, async || begun.exists().then_some(())).await;
+
+    let mut first = stack.take_worker();
+    first.program.terminate().await;
+    engine::all_gone(&first.name).await;
+    assert_eq!(stack.api.job(job.id).await.status, JobStatus::Pending);
+    stack.add_worker().await;
+    let job = stack.api.finished(job.id).await;
+    assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "again\n"), "{job:?}");
+    assert_eq!(job.retry_count, 0, "it was not the command that failed");
+    assert_eq!(stack.api.attempts(job.id).await[0].outcome, Some(Outcome::HandedBack));
+    stack.stop().await;
+}
+
+/// Nobody is left to end the container but the container itself.
+#[tokio::test]
+async fn a_killed_worker_costs_its_job_an_attempt_and_no_retry() {
+    let plan = Plan::default().shared_files().setting("ORCHESTRA_LEASE", "5s");
+    let Some(mut stack) = plan.start().await else { return };
+    let job = stack.api.submit(&json!({"command": SECOND_TIME_LUCKY, "maxRetries": 1})).await;
+    let begun = stack.files().join("begun");
+    wait::until("the job to begin", wait::JOB, async || begun.exists().then_some(())).await;
+
+    let mut first = stack.take_worker();
+    first.program.kill();
+    stack.add_worker().await;
+    let job = stack.api.finished(job.id).await;
+    assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "again\n"), "{job:?}");
+    assert_eq!(job.retry_count, 0, "it was not the command that failed");
+    assert_eq!(stack.api.attempts(job.id).await[0].outcome, Some(Outcome::Lost));
+    wait::until("the container to end itself", wait::SOON, async || {
+        engine::running(&first.name).await.is_empty().then_some(())
+    })
+    .await;
+    engine::remove_all(vec![first.name]);
+    stack.stop().await;
+}
