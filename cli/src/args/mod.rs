@@ -22,15 +22,13 @@ use crate::output::Format;
 #[command(
     name = "orchestra",
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
-    /// What Orchestra logs about itself on standard error: off, error, warn, info, debug, or a
-    /// filter like `info,orchestra_worker=debug` [default: info for `master` and `worker`, else
-    /// warn]
+    /// What Orchestra logs about itself: off, error, warn, info, debug, or a filter of these
+    /// [default: info for `master` and `worker`, else warn]
     #[arg(
         long,
         env = "ORCHESTRA_LOG",
@@ -81,6 +79,9 @@ Exit codes: the job's own; 124 for a timeout, 137 out of memory, 128+N for signa
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command in a container, show its output, exit with its code
+    ///
+    /// Ctrl-C cancels the job; a second one gives up at once. Where no master is named and none
+    /// listens on this machine, a master and a worker are brought up for the time of the run.
     Run(run::Run),
     /// Submit a job and print its id
     Submit(submit::Submit),
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     /// Print a job's output
     Logs(logs::Logs),
     /// Wait for jobs to end, exit with their code
+    ///
+    /// Of several jobs, the first code that is not 0 counts.
     Wait(wait::Wait),
     /// End jobs, or take them out of the queue
     Cancel(cancel::Cancel),
@@ -101,14 +104,20 @@ pub(crate) enum Command {
     /// List workers
     Workers(workers::Workers),
     /// Run a master and a worker together until Ctrl-C
+    ///
+    /// The first Ctrl-C lets jobs go on for the grace time, the second ends them at once.
     Up(Box<up::Up>),
     /// Run a master: the database and the REST API
     Master(master::Master),
     /// Run a worker: it claims jobs from a master and runs them
     Worker(Box<worker::Worker>),
     /// List or build the images that jobs run in
+    ///
+    /// Each is a folder with a Dockerfile under images/.
     Images(images::Images),
     /// Look for what is missing on this machine, and say how to mend it
+    ///
+    /// It changes nothing, and exits with 125 when something is amiss.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell
     Completion(completion::Completion),

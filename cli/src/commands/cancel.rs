@@ -6,6 +6,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cancel {
+    /// The jobs: ids, @latest, or beginnings of names
     #[arg(required = true, value_name = "ID")]
     jobs: Vec<JobRef>,
 

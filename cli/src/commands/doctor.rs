@@ -13,8 +13,6 @@ use crate::{
     output::{Format, escape, print, print_json, print_line},
 };
 
-/// Looks at what a worker on this machine needs, and at the master. Changes nothing; exits with
-/// 125 when something is amiss, and says how to mend it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
     #[command(flatten)]

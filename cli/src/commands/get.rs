@@ -15,6 +15,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
+    /// The job: its id, @latest, or the beginning of its name
     #[arg(value_name = "ID")]
     job: JobRef,
 

@@ -13,7 +13,6 @@ use crate::{
     output::{Format, print, print_json, print_line, say, table::Table},
 };
 
-/// Lists the images that jobs can ask for; each is a folder with a Dockerfile under images/.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Images {

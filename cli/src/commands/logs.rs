@@ -26,6 +26,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
+    /// The job: its id, @latest, or the beginning of its name
     #[arg(value_name = "ID")]
     job: JobRef,
 

@@ -20,10 +20,6 @@ use crate::{
     signals::Signals,
 };
 
-/// Runs a command in a container, shows its output as it comes, and exits with its code.
-///
-/// Ctrl-C cancels the job; a second one gives up at once. Where no master is named and none
-/// listens on this machine, a master and a worker are brought up for the time of the run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// The command, a bash script. Several words are joined with spaces; put -- before them when
@@ -36,10 +32,10 @@ pub(crate) struct Run {
     quiet: bool,
 
     #[command(flatten)]
-    job: JobOptions,
+    server: Server,
 
     #[command(flatten)]
-    server: Server,
+    job: JobOptions,
 }
 
 pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
@@ -181,7 +177,7 @@ async fn leave(
     let others = unfinished(local.client(), start).await?;
     if !others.is_empty() {
         let about = format!(
-            "{} other jobs were submitted here and are finished first; Ctrl-C leaves them for the \
+            "jobs of others that came here are finished first ({}); Ctrl-C leaves them for the \
              next master",
             others.len()
         );

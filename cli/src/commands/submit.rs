@@ -26,13 +26,13 @@ pub(crate) struct Submit {
     file: Option<PathBuf>,
 
     #[command(flatten)]
-    job: JobOptions,
-
-    #[command(flatten)]
     server: Server,
 
     #[command(flatten)]
     output: Output,
+
+    #[command(flatten)]
+    job: JobOptions,
 }
 
 pub(crate) async fn submit(args: Submit) -> Result<Exit, Failure> {

@@ -10,9 +10,9 @@ use crate::{
     output::{Format, print_json, print_line, say},
 };
 
-/// Exits with the code of the job; of several, with the first that is not 0.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
+    /// The jobs: ids, @latest, or beginnings of names
     #[arg(required = true, value_name = "ID")]
     jobs: Vec<JobRef>,
 
