@@ -7,11 +7,11 @@ use futures::{Stream, stream};
 use orchestra_contracts::{
     AttemptNo, JobId,
     event::Cursor,
-    frame::{Body, Frame, Frames, Stream as Source},
+    frame::{Body, Frame, Frames},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Hub, Watch};
+use super::{Hub, Reading, Start, Watch};
 use crate::{
     domain::{Job, JobState},
     store::{LogChunk, Order, Store, StoreError},
@@ -22,48 +22,6 @@ const POLL: Duration = Duration::from_secs(1);
 /// One look takes chunks from so many bytes of the log, and so one chunk more at most.
 const PAGE_BYTES: u64 = 1 << 20;
 const PAGE_CHUNKS: u32 = 256;
-
-/// Which part of a log to read.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    pub start: Start,
-    pub streams: Streams,
-    /// Only this attempt.
-    pub attempt: Option<AttemptNo>,
-    /// Wait for what comes. Otherwise it ends where the log ends now.
-    pub follow: bool,
-}
-
-/// Where to begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Start {
-    pub cursor: Cursor,
-    /// So many bytes of the frame at the cursor are not wanted.
-    pub skip: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Streams {
-    pub stdout: bool,
-    pub stderr: bool,
-    pub system: bool,
-}
-
-impl Streams {
-    pub const ALL: Self = Self { stdout: true, stderr: true, system: true };
-    /// What the command wrote.
-    pub const OUTPUT: Self = Self { stdout: true, stderr: true, system: false };
-
-    pub(super) fn wants(self, body: &Body) -> bool {
-        match body {
-            Body::Bytes(Source::Stdout, _) => self.stdout,
-            Body::Bytes(Source::Stderr, _) => self.stderr,
-            Body::Bytes(Source::System, _) => self.system,
-            // It stands for output of either stream.
-            Body::Gap(_) => self.stdout || self.stderr,
-        }
-    }
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum FollowEvent {

@@ -7,10 +7,12 @@
 mod follow;
 mod hub;
 mod last_lines;
+mod reading;
 pub mod sse;
 mod text;
 
-pub use follow::{Follow, FollowError, FollowEvent, Reading, Start, Streams};
+pub use follow::{Follow, FollowError, FollowEvent};
 pub use hub::{Hub, Watch};
 pub use last_lines::last_lines;
+pub use reading::{Reading, Start, Streams};
 pub use text::Text;

@@ -1,8 +1,6 @@
 //! JSON bodies. What cannot be read is a 400 that says where; what can be read
 //! and is refused is a 422 with a JSON pointer.
 
-use std::{collections::HashSet, fmt};
-
 use axum::{
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
@@ -10,13 +8,10 @@ use axum::{
 };
 use bytes::Bytes;
 use orchestra_contracts::{FieldError, ProblemKind};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
 
-use super::body;
+use super::{body, readable::Readable};
 use crate::http::error::{ApiError, internal};
 
 /// A spec holds 1 MiB of standard input and 64 KiB of command, and JSON may
@@ -118,74 +113,22 @@ fn refused_field(path: &Path, message: &str) -> FieldError {
             pointer = whole;
         }
     }
-    FieldError { pointer, detail: detail.to_owned() }
+    FieldError { pointer: shortened(&pointer), detail: shortened(detail) }
+}
+
+/// What was sent is quoted in part: it may be a megabyte.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 300;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// RFC 6901, section 3.
 fn push(pointer: &mut String, token: &str) {
     pointer.push('/');
     pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
-}
-
-/// Any JSON whose objects have no key twice: what such a body means depends on
-/// who reads it. `serde_json` bounds the depth.
-struct Readable;
-
-impl<'de> Deserialize<'de> for Readable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ReadableVisitor)
-    }
-}
-
-struct ReadableVisitor;
-
-impl<'de> Visitor<'de> for ReadableVisitor {
-    type Value = Readable;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Readable, E> {
-        Ok(Readable)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Readable, E> {
-        Ok(Readable)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Readable, E> {
-        Ok(Readable)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Readable, E> {
-        Ok(Readable)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Readable, E> {
-        Ok(Readable)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Readable, E> {
-        Ok(Readable)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Readable, A::Error> {
-        while items.next_element::<Readable>()?.is_some() {}
-        Ok(Readable)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Readable, A::Error> {
-        let mut keys = HashSet::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            if keys.contains(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} stands there twice")));
-            }
-            keys.insert(key);
-            entries.next_value::<Readable>()?;
-        }
-        Ok(Readable)
-    }
 }
 
 #[cfg(test)]
@@ -220,6 +163,13 @@ mod tests {
         points::<ClaimRequest>(r#"{"worker": "w", "slots": -1}"#, "/slots");
         points::<ClaimRequest>(r#"{"slots": 1}"#, "/worker");
         points::<ClaimRequest>(r#"{"worker": "a b"}"#, "/worker");
+    }
+
+    #[test]
+    fn what_was_sent_is_not_sent_back_whole() {
+        let json = format!("{{\"{}\": 1}}", "x".repeat(1 << 20));
+        let Err(error) = parse::<JobSpec>(&Bytes::from(json)) else { panic!("it is unknown") };
+        assert!(format!("{error:?}").len() < 2000);
     }
 
     #[test]

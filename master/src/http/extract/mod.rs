@@ -4,6 +4,7 @@ mod body;
 mod json;
 mod path;
 mod query;
+mod readable;
 
 pub(super) use body::{Draining, Frames};
 pub(super) use json::Json;
