@@ -10,6 +10,7 @@ every_adapter!(
     ids_follow_the_order_of_the_specs,
     the_oldest_goes_first,
     priority_goes_before_age,
+    priority_counts_across_queues,
     a_claim_takes_from_its_queues_only,
     claims_are_served_in_turn,
     a_retry_is_not_claimed_before_its_time,
@@ -46,8 +47,21 @@ async fn the_oldest_goes_first(store: TestStore) {
 async fn priority_goes_before_age(store: TestStore) {
     let job = |priority| JobSpec { priority, ..spec("true") };
     store.insert([0, -1, 5, 0, 5].map(job).into(), at(0).now).await.unwrap();
-    let jobs = store.claim(vec![claim("a", 9)], at(1)).await.unwrap().remove(0);
-    assert_eq!(ids(&jobs), [3, 5, 1, 4, 2]);
+    let first = store.claim(vec![claim("a", 2)], at(1)).await.unwrap().remove(0);
+    let rest = store.claim(vec![claim("a", 9)], at(1)).await.unwrap().remove(0);
+    assert_eq!((ids(&first), ids(&rest)), (vec![3, 5], vec![1, 4, 2]));
+}
+
+async fn priority_counts_across_queues(store: TestStore) {
+    let job =
+        |(queue, priority): (&str, i32)| JobSpec { queue: queue.into(), priority, ..spec("true") };
+    store
+        .insert([("x", 0), ("y", 1), ("x", 2), ("y", 0)].map(job).into(), at(0).now)
+        .await
+        .unwrap();
+    let from_both = Claim { queues: vec!["x".into(), "y".into()], ..claim("a", 9) };
+    let jobs = store.claim(vec![from_both], at(1)).await.unwrap().remove(0);
+    assert_eq!(ids(&jobs), [3, 2, 1, 4]);
 }
 
 async fn a_claim_takes_from_its_queues_only(store: TestStore) {

@@ -86,8 +86,9 @@ async fn a_heartbeat_tells_what_is_lost(store: TestStore) {
     let renewal = store.renew(&worker("worker"), leases, TTL, at(9).now).await.unwrap();
     let lost = vec![held.job.id, held.job.id, over.job.id, JobId(99)];
     assert_eq!(renewal, Renewal { lost, stop: vec![], unknown: false });
-    let stranger = store.renew(&worker("other"), vec![right], TTL, at(9).now).await.unwrap();
+    let stranger = store.renew(&worker("other"), vec![right], TTL, at(30).now).await.unwrap();
     assert_eq!(stranger, Renewal { lost: vec![held.job.id], stop: vec![], unknown: true });
+    assert_eq!(store.read(held.job.id).await.lease().unwrap().expires_at, at(69).now);
 }
 
 async fn a_heartbeat_brings_the_wish_to_stop(store: TestStore) {

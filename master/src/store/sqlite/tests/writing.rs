@@ -1,10 +1,13 @@
 use futures::future::join_all;
-use orchestra_contracts::{JobId, JobSpec};
+use orchestra_contracts::{JobId, JobSpec, LeaseToken, Span};
 
 use super::{Place, at, specs};
 use crate::{
     domain::JobEvent,
-    store::{JobFilter, Store as _, StoreError},
+    store::{
+        JobFilter, Store as _, StoreError,
+        sqlite::{batch::Verb as _, insert::Insert, ledger::Ledger, open::prepare},
+    },
 };
 
 /// On one thread all calls wait before the writer looks.
@@ -41,6 +44,35 @@ async fn a_call_that_nobody_waits_for_is_not_done() {
     drop(abandoned);
     let jobs = store.insert(specs(1), at(0).now).await.unwrap();
     assert_eq!(jobs[0].id, JobId(1));
+}
+
+/// In SQLite nobody can come between; in the statements the fence stands all the same.
+#[tokio::test]
+async fn a_row_that_moved_meanwhile_is_not_written() {
+    for (sneaked_in, event) in [
+        ("UPDATE job SET token = 'another'", JobEvent::CancelRequested),
+        ("UPDATE attempt SET token = 'another'", JobEvent::LeaseExpired),
+        ("UPDATE attempt SET ended_at = 1", JobEvent::LeaseExpired),
+        ("UPDATE job SET status = 'Running'", JobEvent::CancelRequested),
+    ] {
+        let place = Place::new();
+        let (_lock, mut connection) = prepare(&place.path).await.unwrap();
+        let specs = Insert { specs: specs(1), now: at(0).now };
+        let job = Insert::run(&mut connection, &[specs]).await.unwrap().remove(0).remove(0);
+        let claimed = JobEvent::Claimed {
+            worker: "worker".parse().unwrap(),
+            token: LeaseToken::new("token"),
+            ttl: Span::from_secs(60),
+        };
+        let mut ledger = Ledger::of([job.clone()]);
+        ledger.apply(job.id, claimed, &at(1)).unwrap();
+        ledger.save(&mut connection).await.unwrap();
+        let mut ledger = Ledger::load(&mut connection, [job.id].into_iter()).await.unwrap();
+        ledger.apply(job.id, event, &at(100)).unwrap().result.unwrap();
+        sqlx::query(sneaked_in).execute(&mut connection).await.unwrap();
+        let error = ledger.save(&mut connection).await.unwrap_err();
+        assert!(error.to_string().contains("0 of 1 rows"), "{sneaked_in}: {error}");
+    }
 }
 
 #[tokio::test]
