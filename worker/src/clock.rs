@@ -13,3 +13,43 @@ pub(crate) fn wall_micros() -> u64 {
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// Wall time for what a sandbox stamped with its own monotonic clock.
+///
+/// Nothing can have happened after we heard of it, so everything that arrives
+/// can only move the sandbox's time zero back. Times never run backwards by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SandboxClock {
+    /// The latest that the sandbox's time zero can have been.
+    zero: u64,
+}
+
+impl SandboxClock {
+    /// Of a sandbox from which something was heard just now.
+    pub(crate) fn heard_at(now: u64) -> Self {
+        Self { zero: now }
+    }
+
+    /// The wall time of what happened `at`, heard of `now`.
+    pub(crate) fn wall(&mut self, at: Duration, now: u64) -> u64 {
+        let at = micros(at);
+        self.zero = self.zero.min(now.saturating_sub(at));
+        self.zero.saturating_add(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_happens_after_it_was_heard_of_and_order_is_kept() {
+        let ms = Duration::from_millis;
+        // The first word took two seconds to arrive.
+        let mut clock = SandboxClock::heard_at(10_000_000);
+        assert_eq!(clock.wall(ms(100), 10_100_000), 10_100_000);
+        // The next one arrives without delay, and shows it.
+        assert_eq!(clock.wall(ms(2_200), 10_200_000), 10_200_000);
+        assert_eq!(clock.wall(ms(2_300), 10_900_000), 10_300_000);
+    }
+}

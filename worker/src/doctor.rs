@@ -114,3 +114,43 @@ fn worker_files(folder: &Path, user: Option<JobUser>) -> Check {
         Check::bad(name, detail, format!("sudo chown {user} {shown}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    async fn checked(arguments: &[&str]) -> Vec<Check> {
+        let arguments = [&["program"], arguments].concat();
+        checks(&Program::parse_from(arguments).config).await
+    }
+
+    #[tokio::test]
+    async fn what_is_amiss_comes_with_what_mends_it() {
+        let home = tempfile::tempdir().unwrap();
+        let files = home.path().join("worker-files").display().to_string();
+        let engine = format!("unix://{}/none.sock", home.path().display());
+        let checks = checked(&["--engine", &engine, "--worker-files", &files]).await;
+        let [engine, files] = &checks[..] else { panic!("{checks:?}") };
+        assert!(!engine.ok && engine.fix.as_ref().unwrap().contains("apt-get"), "{engine:?}");
+        assert!(files.ok && files.detail.contains("will create"), "{files:?}");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let owner = rustix::process::geteuid().as_raw();
+        assert!(worker_files(home.path(), None).ok);
+        let other = JobUser { uid: owner + 4711, gid: 1 };
+        // Root gives its folders to whoever runs jobs; others cannot.
+        let check = worker_files(home.path(), Some(other));
+        assert_eq!(check.ok, owner == 0, "{check:?}");
+    }
+}

@@ -1,7 +1,10 @@
 //! The `orchestra-worker` program: reads its settings, runs a worker until it is
 //! told to stop. A second signal makes it hurry.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use orchestra_worker::{Config, run_until};
@@ -24,7 +27,11 @@ const FAILED: u8 = 125;
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
 
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
     let worker = run_until(arguments.config, soft.clone(), hard.clone());

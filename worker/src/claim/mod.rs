@@ -193,13 +193,13 @@ impl Worker {
             () = sleep(self.terms.grace) => (),
             () = hard.cancelled() => (),
         }
-        tracing::info!("handing back {} jobs", self.held.leases().len());
+        tracing::info!(jobs = self.held.leases().len(), "handing back what still runs");
         self.held.stop_all(Stop::HandBack);
         let all_ended = async { while runs.join_next().await.is_some() {} };
         if timeout(RELEASE, all_ended).await.is_err() {
             tracing::warn!(
-                "{} jobs could not be handed back; their leases will run out",
-                runs.len()
+                jobs = runs.len(),
+                "not everything could be handed back; the leases will run out"
             );
         }
     }

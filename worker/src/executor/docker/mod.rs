@@ -35,7 +35,7 @@ use orchestra_contracts::{Network, Outcome};
 use orchestra_sandbox::protocol;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -60,8 +60,12 @@ use crate::{
 
 /// For jobs of a master that fills in none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
+/// Ten years: what is longer overflows clocks.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
 /// Lines of an image's build that wait to be passed on.
 const PROGRESS: usize = 64;
+/// At the end, so long for removals that are under way. An engine that hangs takes longer.
+const CLOSE: Duration = Duration::from_secs(30);
 /// What a job writes belongs to its user and can be read by all.
 const UMASK: u32 = 0o022;
 
@@ -208,6 +212,7 @@ impl DockerExecutor {
 
     fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
         let timeout = spec.spec.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
+        let timeout = timeout.min(LONGEST_TIMEOUT);
         protocol::Run {
             script: spec.spec.command.clone().into_bytes(),
             env: environment(image, spec),
@@ -268,7 +273,9 @@ impl Executor for DockerExecutor {
     async fn close(&self) {
         self.sweeping.cancel();
         self.keeper.removals.close();
-        self.keeper.removals.wait().await;
+        if timeout(CLOSE, self.keeper.removals.wait()).await.is_err() {
+            tracing::warn!("some containers could not be removed; the next start will do it");
+        }
     }
 }
 

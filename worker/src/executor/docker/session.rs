@@ -27,7 +27,7 @@ use super::{
     engine::{Attached, EngineError},
 };
 use crate::{
-    clock,
+    clock::{self, SandboxClock},
     control::{Orders, Stop},
     executor::{End, RunEvent},
 };
@@ -54,8 +54,7 @@ pub(super) struct Sandbox {
     container: Container,
     input: Pin<Box<dyn AsyncWrite + Send>>,
     said: Said,
-    /// The wall clock at the sandbox's time zero, in microseconds since 1970.
-    zero: u64,
+    clock: SandboxClock,
 }
 
 /// How one turn of the conversation went.
@@ -79,9 +78,9 @@ impl Sandbox {
         engine.start(container.name()).await?;
         let mut said = Said { output, decoder: Decoder::default(), complaints: String::new() };
         let ready = timeout(READY, said.next()).await;
-        let zero = clock::wall_micros();
+        let clock = SandboxClock::heard_at(clock::wall_micros());
         match ready {
-            Ok(Ok(Event::Ready { version: VERSION })) => Ok(Self { container, input, said, zero }),
+            Ok(Ok(Event::Ready { version: VERSION })) => Ok(Self { container, input, said, clock }),
             Ok(Ok(event)) => Err(StartError::Sandbox(format!("its sandbox began with {event:?}"))),
             Ok(Err(silence)) => {
                 let end = ending::after_silence(&container, &silence, &said.complaints).await;
@@ -151,7 +150,7 @@ impl Sandbox {
         events: &mpsc::Sender<RunEvent>,
         overdue: Instant,
     ) -> Turn {
-        let (said, zero) = (&mut self.said, self.zero);
+        let (said, clock) = (&mut self.said, &mut self.clock);
         let listen = async {
             loop {
                 // The receiver outlives the attempt.
@@ -159,7 +158,7 @@ impl Sandbox {
                 match timeout_at(overdue, said.next()).await {
                     Err(_) => return Turn::Overdue,
                     Ok(Err(silence)) => return Turn::Silence(silence),
-                    Ok(Ok(event)) => match to_run_event(event, zero) {
+                    Ok(Ok(event)) => match to_run_event(event, clock) {
                         Ok(event) => room.send(event),
                         Err(turn) => return turn,
                     },
@@ -202,9 +201,9 @@ impl Sandbox {
 }
 
 /// What happens while the job runs is passed on; the rest ends the turn.
-fn to_run_event(event: Event, zero: u64) -> Result<RunEvent, Turn> {
-    let time = |at| zero.saturating_add(clock::micros(at));
-    let frame = |at, body| Ok(RunEvent::Frame(Frame { time: time(at), body }));
+fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn> {
+    let mut time = |at| clock.wall(at, clock::wall_micros());
+    let frame = |time, body| Ok(RunEvent::Frame(Frame { time, body }));
     match event {
         Event::Started => Ok(RunEvent::Started),
         Event::Output { stream, at, bytes } => {
@@ -212,9 +211,9 @@ fn to_run_event(event: Event, zero: u64) -> Result<RunEvent, Turn> {
                 SandboxStream::Stdout => LogStream::Stdout,
                 SandboxStream::Stderr => LogStream::Stderr,
             };
-            frame(at, Body::Bytes(stream, Bytes::from(bytes)))
+            frame(time(at), Body::Bytes(stream, Bytes::from(bytes)))
         }
-        Event::Gap { at, bytes } => frame(at, Body::Gap(bytes)),
+        Event::Gap { at, bytes } => frame(time(at), Body::Gap(bytes)),
         Event::Note { at, text } => Ok(RunEvent::note_at(time(at), text)),
         Event::Exited(exit) => Err(Turn::Exited(exit)),
         Event::Failed(reason) => Err(Turn::Failed(reason)),

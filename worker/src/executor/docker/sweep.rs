@@ -3,19 +3,24 @@
 //! Only containers labelled with this worker's name are looked at. Of those, the
 //! ones of this process are known, and the ones of another process that still
 //! lives are its own: two workers may have been given one name (two `orchestra
-//! run` on one machine), and neither may kill the other's jobs.
+//! run` on one machine), and neither may kill the other's jobs. Of a process in
+//! another container nobody can tell from here whether it lives, so only what
+//! stopped a while ago is taken; what runs ends itself when its lease does.
 
 use std::{fs, time::Duration};
 
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use tokio::time::sleep;
 
 use super::{
     container::{Keeper, PROCESS_LABEL, WORKER_LABEL},
     engine::EngineError,
 };
+use crate::clock;
 
 const EVERY: Duration = Duration::from_mins(1);
+/// No container is made and then left unstarted for so long, nor kept after its end.
+const A_WHILE: Duration = Duration::from_mins(10);
 
 impl Keeper {
     /// Sweeps at intervals until it is dropped.
@@ -31,19 +36,35 @@ impl Keeper {
     pub(super) async fn sweep(&self) -> Result<(), EngineError> {
         let ours = format!("{WORKER_LABEL}={}", self.worker);
         for container in self.engine.labelled(&ours).await? {
-            let Some(name) = name_of(&container).filter(|name| !self.owned.contains(name)) else {
-                continue;
-            };
-            let labels = container.labels.unwrap_or_default();
-            let process = labels.get(PROCESS_LABEL);
-            if process.is_some_and(|it| *it != self.process && is_alive(it)) {
-                continue;
+            let Some(name) = name_of(&container) else { continue };
+            if !self.owned.contains(&name) && self.is_leftover(&container) {
+                tracing::info!(container = name, "removing a leftover container");
+                self.container(name).remove().await;
             }
-            tracing::info!(container = name, "removing a leftover container");
-            self.container(name).remove().await;
         }
         Ok(())
     }
+
+    fn is_leftover(&self, container: &ContainerSummary) -> bool {
+        let labels = container.labels.as_ref();
+        let process = labels.and_then(|labels| labels.get(PROCESS_LABEL)).map(String::as_str);
+        match process.map_or(Fate::Dead, fate_of) {
+            Fate::Dead => true,
+            // It is not among the owned ones: its removal has failed before.
+            Fate::Lives => process == Some(&self.process),
+            Fate::Unknown => stopped_a_while_ago(container),
+        }
+    }
+}
+
+fn stopped_a_while_ago(container: &ContainerSummary) -> bool {
+    let now = Duration::from_micros(clock::wall_micros());
+    let created = Duration::from_secs(container.created.unwrap_or_default().cast_unsigned());
+    let runs = matches!(
+        container.state,
+        Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED)
+    );
+    !runs && now.saturating_sub(created) > A_WHILE
 }
 
 fn name_of(container: &ContainerSummary) -> Option<String> {
@@ -51,24 +72,51 @@ fn name_of(container: &ContainerSummary) -> Option<String> {
     Some(name.trim_start_matches('/').to_owned())
 }
 
-/// `boot/pid/start`: no two processes of this machine ever share it.
+/// What became of the process that made a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Lives,
+    Dead,
+    /// It was counted in another container's PID namespace.
+    Unknown,
+}
+
+/// `boot/namespace/pid/start`: no two processes of this machine ever share it.
 pub(super) fn this_process() -> String {
-    identity_of(std::process::id()).unwrap_or_else(|| format!("?/{}/?", std::process::id()))
+    let pid = std::process::id();
+    let start = start_of(pid).unwrap_or_default();
+    format!("{}/{pid}/{start}", surroundings())
 }
 
-fn is_alive(process: &str) -> bool {
-    let pid = process.split('/').nth(1).and_then(|pid| pid.parse().ok());
-    pid.and_then(identity_of).is_some_and(|identity| identity == process)
+fn fate_of(process: &str) -> Fate {
+    let mut parts = process.rsplitn(3, '/');
+    let (start, pid) = (parts.next(), parts.next().and_then(|pid| pid.parse().ok()));
+    let (here, there) = (surroundings(), parts.next().unwrap_or_default());
+    let boot = |surroundings: &str| surroundings.split('/').next().map(str::to_owned);
+    if boot(&here) != boot(there) {
+        Fate::Dead
+    } else if here != there {
+        Fate::Unknown
+    } else if start.is_some() && pid.and_then(start_of).as_deref() == start {
+        Fate::Lives
+    } else {
+        Fate::Dead
+    }
 }
 
-fn identity_of(pid: u32) -> Option<String> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+fn surroundings() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{}/{}", boot.trim(), namespace.display())
+}
+
+/// When the process started, in ticks since boot; `None` when there is none.
+fn start_of(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // proc(5): the name stands in parentheses and may hold anything; the start
     // time is field 22, the 20th after it.
     let (_, fields) = stat.rsplit_once(") ")?;
-    let start = fields.split(' ').nth(19)?;
-    Some(format!("{}/{pid}/{start}", boot.trim()))
+    fields.split(' ').nth(19).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -76,13 +124,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_lives_and_others_with_its_number_do_not() {
+    fn the_fate_of_a_process_is_told_by_where_and_when_it_began() {
         let this = this_process();
-        assert!(is_alive(&this), "{this}");
-        let (before, start) = this.rsplit_once('/').unwrap();
-        let earlier = format!("{before}/{}", start.parse::<u64>().unwrap() - 1);
-        assert!(!is_alive(&earlier));
-        assert!(!is_alive(&this.replacen(|c: char| c.is_ascii_hexdigit(), "x", 1)));
-        assert!(!is_alive(""));
+        assert_eq!(fate_of(&this), Fate::Lives, "{this}");
+        assert_eq!(fate_of(&format!("{this}0")), Fate::Dead, "another had its number");
+        assert_eq!(fate_of(&format!("0{this}")), Fate::Dead, "before the last boot");
+        assert_eq!(fate_of(&this.replace("pid:[", "pid:[9")), Fate::Unknown);
+        assert_eq!(fate_of(""), Fate::Dead);
+    }
+
+    #[test]
+    fn only_what_stopped_long_ago_is_taken_from_the_unknown() {
+        let container = |state, created| ContainerSummary {
+            state: Some(state),
+            created: Some(created),
+            ..ContainerSummary::default()
+        };
+        let now = (clock::wall_micros() / 1_000_000).cast_signed();
+        assert!(stopped_a_while_ago(&container(ContainerSummaryStateEnum::EXITED, now - 3600)));
+        assert!(!stopped_a_while_ago(&container(ContainerSummaryStateEnum::RUNNING, now - 3600)));
+        assert!(!stopped_a_while_ago(&container(ContainerSummaryStateEnum::CREATED, now - 5)));
     }
 }
