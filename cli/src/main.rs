@@ -2,7 +2,7 @@
 //! programs of it, in one binary.
 //!
 //! * `args.rs` is the command line; `commands/` holds one file a verb.
-//! * `local.rs` brings up a master and a worker in this process.
+//! * `place.rs` finds the master, `local.rs` brings up one, with a worker, in this process.
 //! * `output/` is the only place that writes to the terminal; what jobs are
 //!   called and what they print is data there, never part of a format.
 //! * `exit.rs` says which code to end with.
@@ -17,6 +17,7 @@ mod failure;
 mod jobref;
 mod local;
 mod output;
+mod place;
 mod signals;
 
 use std::process::ExitCode;

@@ -9,8 +9,8 @@ use crate::{
     args::{Engine, Output, Server},
     exit::Exit,
     failure::Failure,
-    local::{Answer, ask},
     output::{Format, escape, print, print_json, print_line},
+    place::{Answer, ask},
 };
 
 #[derive(Debug, clap::Args)]

@@ -19,8 +19,9 @@ use crate::{
     failure::Failure,
     jobref::JobRef,
     output::{
-        log::{LogPrinter, View, tail},
+        log::{LogPrinter, View},
         say,
+        tail::tail,
     },
 };
 

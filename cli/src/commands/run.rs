@@ -15,8 +15,9 @@ use crate::{
     clock,
     exit::{Exit, INTERRUPTED, reason},
     failure::Failure,
-    local::{Local, Place},
+    local::Local,
     output::log::{LogPrinter, View},
+    place::Place,
     signals::Signals,
 };
 

@@ -8,6 +8,7 @@ pub(crate) mod escape;
 pub(crate) mod log;
 pub(crate) mod spinner;
 pub(crate) mod table;
+pub(crate) mod tail;
 pub(crate) mod when;
 
 use std::io::{self, IsTerminal, Write};
