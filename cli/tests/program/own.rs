@@ -1,12 +1,8 @@
-//! The program as people start it, where no container engine is needed.
-
-#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
+//! Where no master is needed: usage, failures, and what is sent.
 
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Command, Output},
-    time::Duration,
 };
 
 use axum::{
@@ -18,37 +14,9 @@ use axum::{
 use orchestra_contracts::paths;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 
-/// The machine may be busy; a program that takes longer hangs.
-const LIMIT: Duration = Duration::from_mins(1);
-
-/// Runs it in a folder of its own with these variables and no other setting.
-async fn orchestra(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let folder = TempDir::new().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestra"));
-    command
-        .args(arguments)
-        .current_dir(folder.path())
-        .env_clear()
-        .envs(variables.iter().copied())
-        .stdin(std::process::Stdio::null());
-    let run = tokio::process::Command::from(command).kill_on_drop(true).output();
-    timeout(LIMIT, run).await.expect("it ends").unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// The one line of a program that could not do its work.
-fn sentence(output: &Output) -> &str {
-    assert_eq!(output.status.code(), Some(125), "{output:?}");
-    assert_eq!(text(&output.stdout), "");
-    let said = text(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said.strip_prefix("orchestra: ").unwrap().trim_end()
-}
+use crate::support::{orchestra, sentence, text};
 
 struct Server {
     address: SocketAddr,

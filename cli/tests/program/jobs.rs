@@ -1,0 +1,227 @@
+//! The verbs about jobs, against a real master whose only worker is the test.
+
+use std::process::Output;
+
+use bytes::BytesMut;
+use clap::Parser;
+use orchestra_client::Client;
+use orchestra_contracts::{
+    Job, JobSpec, JobStatus, Outcome, Span,
+    frame::{Body, Frame, Stream},
+    worker::{ClaimTerms, Claimed, JobUpdate, LeaseRef, LogEnd, Registration},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{orchestra, sentence, text};
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    master: orchestra_master::Config,
+}
+
+/// A master with a database of its own.
+struct Master {
+    client: Client,
+    shutdown: CancellationToken,
+    task: JoinSet<()>,
+    _data: TempDir,
+}
+
+impl Master {
+    async fn start() -> Self {
+        let data = TempDir::new().unwrap();
+        let folder = data.path().to_str().unwrap();
+        let words =
+            ["master", "--listen", "127.0.0.1:0", "--data", folder, "--retry-backoff", "1ms"];
+        let config = Settings::parse_from(words).master;
+        let listener = orchestra_master::bind(&config).await.unwrap();
+        let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        let (shutdown, mut task) = (CancellationToken::new(), JoinSet::new());
+        let stop = shutdown.clone();
+        task.spawn(async move { orchestra_master::run(listener, config, stop).await.unwrap() });
+        let registration = Registration {
+            slots: 1,
+            queues: vec!["default".into()],
+            version: "0".into(),
+            ..Registration::default()
+        };
+        client.register(&"w".parse().unwrap(), &registration).await.unwrap();
+        Self { client, shutdown, task, _data: data }
+    }
+
+    async fn cli(&self, arguments: &[&str]) -> Output {
+        orchestra(arguments, &[("ORCHESTRA_URL", self.client.url())]).await
+    }
+
+    /// What it prints, all being well.
+    async fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.cli(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        text(&output.stdout).to_owned()
+    }
+
+    async fn submit(&self, change: impl FnOnce(&mut JobSpec)) -> Job {
+        let mut spec = JobSpec::new("echo");
+        change(&mut spec);
+        self.client.submit(&spec).await.unwrap()
+    }
+
+    async fn claim(&self) -> Claimed {
+        let terms = ClaimTerms {
+            worker: "w".parse().unwrap(),
+            slots: 1,
+            wait: Span::from_secs(30),
+            queues: vec!["default".into()],
+            request_id: None,
+        };
+        self.client.claim(&terms).await.unwrap().remove(0)
+    }
+
+    /// Runs the next job: it prints these pieces and exits with this code.
+    async fn work(&self, pieces: &[(Stream, &'static str)], code: i32) {
+        let Claimed { job, lease } = self.claim().await;
+        let worker = "w".parse().unwrap();
+        let (mut log, mut crc32) = (BytesMut::new(), crc32fast::Hasher::new());
+        for (time, &(stream, piece)) in (1..).zip(pieces) {
+            let body = Body::Bytes(stream, piece.into());
+            Frame { time: time * 1_000_000, body }.encode(&mut log);
+            if stream != Stream::System {
+                crc32.update(piece.as_bytes());
+            }
+        }
+        let end = LogEnd { offset: log.len() as u64, crc32: crc32.finalize() };
+        let fence = LeaseRef { job: job.id, attempt: lease.attempt, token: lease.token.clone() };
+        if !log.is_empty() {
+            self.client.append_log(&worker, &fence, 0, log.freeze()).await.unwrap();
+        }
+        let status = if code == 0 { JobStatus::Completed } else { JobStatus::Failed };
+        let update = JobUpdate {
+            id: job.id,
+            status,
+            assigned_worker: worker,
+            attempt: Some(lease.attempt),
+            lease_token: Some(lease.token),
+            exit_code: Some(code),
+            output: None,
+            error: None,
+            outcome: Some(Outcome::Exited { code }),
+            usage: None,
+            log: Some(end),
+        };
+        self.client.update(&update).await.unwrap();
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        self.task.join_next().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn logs_show_the_part_that_is_asked_for() {
+    use Stream::{Stderr, Stdout, System};
+    let master = Master::start().await;
+    master.submit(|spec| spec.max_retries = 1).await;
+    assert_eq!(master.prints(&["logs", "1"]).await, "");
+    master.work(&[(Stdout, "first\n")], 1).await;
+    let log = [(System, "pulled\n"), (Stdout, "a\nb"), (Stderr, "bad\n"), (Stdout, "b\nc\n")];
+    master.work(&log, 2).await;
+
+    let both = master.cli(&["logs", "1"]).await;
+    assert_eq!((text(&both.stdout), text(&both.stderr)), ("a\nbb\nc\n", "bad\n"));
+    for (arguments, printed) in [
+        (&["logs", "-f", "1"][..], "a\nbb\nc\n"),
+        (&["logs", "--attempt", "1", "1"], "first\n"),
+        (&["logs", "--attempt", "1", "-f", "1"], "first\n"),
+        (&["logs", "-n", "1", "1"], "c\n"),
+        (&["logs", "-n", "1", "-f", "1"], "c\n"),
+        (&["logs", "-n", "0", "1"], ""),
+        (&["logs", "--stream", "stderr", "1"], "bad\n"),
+        (&["logs", "--stream", "system", "1"], "pulled\n"),
+        (
+            &["logs", "-t", "-n", "2", "--stream", "stdout", "1"],
+            "1970-01-01T00:00:02.000000Z bb\n1970-01-01T00:00:04.000000Z c\n",
+        ),
+    ] {
+        assert_eq!(master.prints(arguments).await, printed, "{arguments:?}");
+    }
+    let missing = master.cli(&["logs", "--attempt", "3", "1"]).await;
+    assert_eq!(sentence(&missing), "job 1 has no attempt 3");
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn run_shows_every_attempt_and_exits_like_the_last() {
+    let master = Master::start().await;
+    let arguments = ["run", "--retries", "1", "--name", "twice", "echo"];
+    let (ran, ()) = tokio::join!(master.cli(&arguments), async {
+        master.work(&[(Stream::System, "hidden\n"), (Stream::Stdout, "one\n")], 3).await;
+        master.work(&[(Stream::Stdout, "two"), (Stream::Stderr, "\u{1b}[31mraw")], 4).await;
+    });
+    assert_eq!(ran.status.code(), Some(4), "{ran:?}");
+    assert_eq!(text(&ran.stdout), "one\ntwo");
+    let said = text(&ran.stderr);
+    assert!(said.ends_with("\u{1b}[31mraw") && !said.contains("hidden"), "{said}");
+    let again = "orchestra: attempt 1: exited with code 3; it is tried again\n";
+    assert!(said.starts_with(again), "{said}");
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn jobs_are_found_listed_and_waited_for() {
+    let master = Master::start().await;
+    for name in ["nightly", "nightly", "build"] {
+        master.submit(|spec| spec.name = Some(name.to_owned())).await;
+    }
+    for code in [0, 5, 0] {
+        master.work(&[], code).await;
+    }
+    let id = async |name: &str| master.prints(&["get", "-o", "name", name]).await;
+    assert_eq!(id("@latest").await, "3\n");
+    assert_eq!(id("night").await, "2\n");
+    assert_eq!(id("b").await, "3\n");
+    assert!(sentence(&master.cli(&["get", "none"]).await).contains("no job \"none\""));
+
+    let first = master.cli(&["ls", "-o", "name", "-n", "2"]).await;
+    assert_eq!(text(&first.stdout), "3\n2\n");
+    let said = text(&first.stderr);
+    let cursor = said.split("--cursor ").nth(1).unwrap().split(',').next().unwrap();
+    assert_eq!(master.prints(&["ls", "-o", "name", "--cursor", cursor]).await, "1\n");
+    assert_eq!(master.prints(&["ls", "-o", "name", "--all"]).await, "3\n2\n1\n");
+    assert_eq!(master.prints(&["ls", "-o", "name", "-s", "failed", "night"]).await, "2\n");
+    let json: Vec<Value> =
+        serde_json::from_str(&master.prints(&["ls", "-o", "json"]).await).unwrap();
+    assert_eq!(json[0]["name"], "build");
+
+    let waited = master.cli(&["wait", "1", "2", "3"]).await;
+    assert_eq!(waited.status.code(), Some(5));
+    assert_eq!(text(&waited.stdout), "1 Completed\n2 Failed\n3 Completed\n");
+    assert!(master.prints(&["workers"]).await.contains("online"));
+    master.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_submitted_can_be_changed_in_its_course() {
+    let master = Master::start().await;
+    assert_eq!(master.prints(&["submit", "-l", "team=core", "sleep 9"]).await, "1\n");
+    assert_eq!(master.prints(&["cancel", "1"]).await, "1\n");
+    let waited = master.cli(&["wait", "1"]).await;
+    assert_eq!(sentence_after("1 Cancelled\n", &waited), "job 1: cancelled");
+    assert_eq!(master.prints(&["retry", "1"]).await, "1\n");
+    master.work(&[], 0).await;
+    assert_eq!(master.prints(&["wait", "-o", "name", "1"]).await, "1\n");
+    assert_eq!(master.prints(&["rm", "1"]).await, "1\n");
+    assert!(sentence(&master.cli(&["get", "1"]).await).contains('1'));
+    assert_eq!(sentence(&master.cli(&["get", "@latest"]).await), "there are no jobs yet");
+    master.stop().await;
+}
+
+/// The one line on standard error of a program that printed this first.
+fn sentence_after<'a>(printed: &str, output: &'a Output) -> &'a str {
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), printed));
+    text(&output.stderr).strip_prefix("orchestra: ").unwrap().trim_end()
+}

@@ -1,0 +1,7 @@
+//! The program as people start it, where no container engine is needed.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
+
+mod jobs;
+mod own;
+mod support;
