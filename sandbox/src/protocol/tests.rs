@@ -1,3 +1,5 @@
+//! What is encoded is decoded, cut anywhere; what is not a frame is refused.
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who gets which job: order, queues, repeated claims, and the race of many claimers.
+
 use std::collections::HashSet;
 
 use orchestra_contracts::{JobSpec, Outcome, Span};

@@ -1,3 +1,5 @@
+//! What was acknowledged is there after closing and opening again.
+
 use orchestra_contracts::{AttemptNo, JobSpec, Outcome, worker::Registration};
 use tokio::task::JoinSet;
 

@@ -1,3 +1,5 @@
+//! What the machine decides is what is kept, with every guard of a write.
+
 use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Usage,
     worker::{LogEnd, LogHead},

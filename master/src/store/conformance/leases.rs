@@ -1,3 +1,5 @@
+//! Leases are renewed, lost, and run out.
+
 use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome,
     worker::{LeaseRef, Registration},

@@ -1,3 +1,5 @@
+//! Lists: filters, orders, pages.
+
 use orchestra_contracts::{
     JobId, JobSpec,
     JobStatus::{self, Assigned, Cancelled, Completed, Failed, Pending, Running},

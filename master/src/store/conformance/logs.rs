@@ -1,3 +1,5 @@
+//! A log takes every byte once, in order, from the holder of the lease alone.
+
 use bytes::Bytes;
 use orchestra_contracts::{
     AttemptNo, Outcome,

@@ -1,3 +1,5 @@
+//! Workers register, are seen, and show what they hold.
+
 use orchestra_contracts::{Outcome, worker::Registration};
 
 use super::{TTL, TestStore, at, claim, every_adapter, spec, worker};

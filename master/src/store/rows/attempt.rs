@@ -1,3 +1,5 @@
+//! The attempt table's rows.
+
 use jiff::Timestamp;
 use orchestra_contracts::{Attempt, AttemptNo, JobId, LeaseToken, Outcome, WorkerName};
 use serde::Serialize;

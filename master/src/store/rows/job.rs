@@ -1,3 +1,5 @@
+//! The job table's rows, and what guards a write to one.
+
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobStatus, LeaseToken, WorkerName};
 use serde::Serialize;

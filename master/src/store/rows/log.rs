@@ -1,3 +1,5 @@
+//! What is read of a log: its head and its chunks.
+
 use orchestra_contracts::worker::LogHead;
 use sqlx::FromRow;
 

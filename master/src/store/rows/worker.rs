@@ -1,3 +1,5 @@
+//! The worker table's rows.
+
 use orchestra_contracts::JobId;
 use sqlx::FromRow;
 

@@ -1,3 +1,5 @@
+//! Adds jobs, those of all waiting callers with one statement.
+
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec};
 use serde::Serialize;

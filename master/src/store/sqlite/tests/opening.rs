@@ -1,3 +1,5 @@
+//! What is opened, what is refused, and in which words.
+
 use std::{fs, io::Write as _};
 
 use sqlx::Connection as _;

@@ -1,3 +1,5 @@
+//! That calls share commits, and that a write which finds other rows than it read changes nothing.
+
 use futures::future::join_all;
 use orchestra_contracts::{JobId, JobSpec, LeaseToken, Span};
 
