@@ -1,6 +1,7 @@
 //! Runs each attempt in a container of its own. Only this folder speaks to the
 //! container engine, and none of its types leaves it.
 //!
+//! * `prepare` is all that comes before a job runs.
 //! * `create` is the one builder of a job's container: what holds a job in.
 //! * `container` is one container, removed on every path; `sweep` removes what
 //!   earlier processes of this worker left.
@@ -17,6 +18,7 @@ mod environment;
 mod files;
 pub(crate) mod images;
 mod paths;
+mod prepare;
 mod session;
 mod sweep;
 #[cfg(test)]
@@ -26,27 +28,19 @@ mod volume;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use orchestra_contracts::{Network, Outcome};
-use orchestra_sandbox::protocol;
+use orchestra_contracts::Outcome;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    container::{Container, Keeper},
-    create::{Plan, WORKDIR},
-    environment::environment,
-    images::{ImageError, Images, ReadyImage},
-    session::{Sandbox, StartError},
-    volume::Volume,
-};
+use self::{container::Keeper, images::Images, volume::Volume};
 pub(crate) use self::{
     engine::{Engine, EngineError},
     files::{WorkerFiles, prepare as prepare_files, user_of_folder},
@@ -58,16 +52,8 @@ use crate::{
     executor::{End, Executor, RunEvent, RunSpec},
 };
 
-/// For jobs of a master that fills in none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
-/// Ten years: what is longer overflows clocks.
-const LONGEST_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
-/// Lines of an image's build that wait to be passed on.
-const PROGRESS: usize = 64;
 /// At the end, so long for removals that are under way. An engine that hangs takes longer.
 const CLOSE: Duration = Duration::from_secs(30);
-/// What a job writes belongs to its user and can be read by all.
-const UMASK: u32 = 0o022;
 
 /// Runs attempts on one container engine.
 pub(crate) struct DockerExecutor {
@@ -115,116 +101,6 @@ impl DockerExecutor {
     /// The engine and its version, for people.
     pub(crate) fn describe(&self) -> String {
         self.keeper.engine.version().to_owned()
-    }
-
-    /// Everything up to a sandbox that is ready, or the outcome that it comes to.
-    async fn prepare(
-        &self,
-        spec: &RunSpec,
-        events: &mpsc::Sender<RunEvent>,
-    ) -> Result<(Sandbox, Arc<[String]>), Outcome> {
-        let plan = self.plan(spec)?;
-        let image = self.image(spec, events).await?;
-        let environment = self.environment_of(&image).await.map_err(could_not_start)?;
-        let sandbox = match self.start_sandbox(&plan, &image).await {
-            // The volume may have been pruned since it was filled.
-            Err(error @ StartError::Engine(EngineError::Refused(_))) => {
-                tracing::debug!("starting a sandbox again: {error}");
-                self.volume.distrust().await;
-                self.start_sandbox(&plan, &image).await
-            }
-            started => started,
-        };
-        Ok((sandbox.map_err(could_not_start)?, environment))
-    }
-
-    /// What the job may have, or the refusal. The image comes later.
-    fn plan<'a>(&'a self, spec: &RunSpec) -> Result<Plan<'a>, Outcome> {
-        let refuse = |reason| Outcome::Refused { reason };
-        let limits = self.sandbox.limits(&spec.spec.resources).map_err(refuse)?;
-        if spec.spec.network != Network::None && !self.sandbox.allow_network {
-            return Err(refuse(
-                "it asks for a network, and this worker's operator allows none".to_owned(),
-            ));
-        }
-        Ok(Plan {
-            labels: self.keeper.labels("job"),
-            job: spec.job,
-            attempt: spec.attempt,
-            user: self.worker_files.user,
-            files: &self.files,
-            sandbox: self.volume.name(),
-            limits,
-            network: spec.spec.network,
-            runtime: self.sandbox.runtime.as_deref(),
-            log_bytes: self.sandbox.log_head.0 + self.sandbox.log_tail.0,
-        })
-    }
-
-    /// The job's image, with the lines of its build in the job's log.
-    async fn image(
-        &self,
-        spec: &RunSpec,
-        events: &mpsc::Sender<RunEvent>,
-    ) -> Result<ReadyImage, Outcome> {
-        let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
-        let (progress, mut lines) = mpsc::channel::<String>(PROGRESS);
-        let pass_on = async {
-            while let Some(line) = lines.recv().await {
-                // The receiver outlives the attempt.
-                let _ = events.send(RunEvent::note(line)).await;
-            }
-        };
-        let (image, ()) = tokio::join!(self.images.ensure(name, progress), pass_on);
-        image.map_err(|error| match error {
-            error @ ImageError::Unknown { .. } => Outcome::Refused { reason: error.to_string() },
-            ImageError::Unavailable { reason } => Outcome::ImageUnavailable { reason },
-        })
-    }
-
-    async fn environment_of(&self, image: &ReadyImage) -> Result<Arc<[String]>, EngineError> {
-        let known = || self.environments.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(environment) = known().get(&image.id) {
-            return Ok(environment.clone());
-        }
-        let config = self.keeper.engine.image(&image.id).await?.config.unwrap_or_default();
-        let environment: Arc<[String]> = config.env.unwrap_or_default().into();
-        known().insert(image.id.clone(), environment.clone());
-        Ok(environment)
-    }
-
-    async fn start_sandbox(
-        &self,
-        plan: &Plan<'_>,
-        image: &ReadyImage,
-    ) -> Result<Sandbox, StartError> {
-        self.volume.ensure(&self.keeper, &image.id).await?;
-        let container = self.new_container(plan);
-        self.keeper.engine.create(container.name(), plan.request(&image.id)).await?;
-        Sandbox::start(container).await
-    }
-
-    fn new_container(&self, plan: &Plan<'_>) -> Container {
-        let distinct: u32 = rand::random();
-        let name = format!("orchestra-{}-{}-{distinct:08x}", plan.job, plan.attempt);
-        self.keeper.container(name)
-    }
-
-    fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
-        let timeout = spec.spec.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
-        let timeout = timeout.min(LONGEST_TIMEOUT);
-        protocol::Run {
-            script: spec.spec.command.clone().into_bytes(),
-            env: environment(image, spec),
-            workdir: WORKDIR.into(),
-            stdin: spec.spec.stdin.clone().unwrap_or_default().into_bytes(),
-            timeout,
-            grace: self.grace,
-            ttl: until.saturating_duration_since(Instant::now()),
-            log_head: self.sandbox.log_head.0,
-            log_tail: self.sandbox.log_tail.0,
-            umask: UMASK,
-        }
     }
 }
 
@@ -285,10 +161,6 @@ fn stop_before_start(orders: &watch::Receiver<Orders>) -> Outcome {
         Some(Stop::Lost) => Outcome::Lost,
         Some(Stop::Cancel) | None => Outcome::Cancelled,
     }
-}
-
-fn could_not_start(error: impl std::fmt::Display) -> Outcome {
-    Outcome::CouldNotStart { reason: error.to_string() }
 }
 
 /// The images of an engine, out of the folder that the settings name.

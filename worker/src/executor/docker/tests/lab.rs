@@ -1,17 +1,22 @@
 //! A Docker executor of one test's own, with a folder for worker-files and a
 //! job image that is nothing but the base.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec,
+    AttemptNo, JobId, JobSpec, Outcome,
     frame::{Body, Frame, Stream},
 };
 use tempfile::TempDir;
+use tokio::{sync::mpsc, time::Instant};
 
-use super::super::*;
-use crate::control::Control;
+use super::super::DockerExecutor;
+use crate::{
+    Config,
+    control::Control,
+    executor::{End, Executor, RunEvent, RunSpec},
+};
 
 #[derive(Parser)]
 struct Program {

@@ -1,0 +1,147 @@
+//! Before a job runs: what it may have, its image, its sandbox, its environment.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use orchestra_contracts::{Network, Outcome};
+use orchestra_sandbox::protocol;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    DockerExecutor,
+    container::Container,
+    create::{Plan, WORKDIR},
+    engine::EngineError,
+    environment::environment,
+    images::{ImageError, ReadyImage},
+    session::{Sandbox, StartError},
+};
+use crate::executor::{RunEvent, RunSpec};
+
+/// For jobs of a master that fills in none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
+/// Ten years: what is longer overflows clocks.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
+/// Lines of an image's build that wait to be passed on.
+const PROGRESS: usize = 64;
+/// What a job writes belongs to its user and can be read by all.
+const UMASK: u32 = 0o022;
+
+impl DockerExecutor {
+    /// Everything up to a sandbox that is ready, or the outcome that it comes to.
+    pub(super) async fn prepare(
+        &self,
+        spec: &RunSpec,
+        events: &mpsc::Sender<RunEvent>,
+    ) -> Result<(Sandbox, Arc<[String]>), Outcome> {
+        let plan = self.plan(spec)?;
+        let image = self.image(spec, events).await?;
+        let environment = self.environment_of(&image).await.map_err(could_not_start)?;
+        let sandbox = match self.start_sandbox(&plan, &image).await {
+            // The volume may have been pruned since it was filled.
+            Err(error @ StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) => {
+                tracing::debug!("starting a sandbox again: {error}");
+                self.volume.distrust().await;
+                self.start_sandbox(&plan, &image).await
+            }
+            started => started,
+        };
+        Ok((sandbox.map_err(could_not_start)?, environment))
+    }
+
+    /// What the job may have, or the refusal. The image comes later.
+    fn plan<'a>(&'a self, spec: &RunSpec) -> Result<Plan<'a>, Outcome> {
+        let refuse = |reason| Outcome::Refused { reason };
+        let limits = self.sandbox.limits(&spec.spec.resources).map_err(refuse)?;
+        if spec.spec.network != Network::None && !self.sandbox.allow_network {
+            return Err(refuse(
+                "it asks for a network, and this worker's operator allows none".to_owned(),
+            ));
+        }
+        Ok(Plan {
+            labels: self.keeper.labels("job"),
+            job: spec.job,
+            attempt: spec.attempt,
+            user: self.worker_files.user,
+            files: &self.files,
+            sandbox: self.volume.name(),
+            limits,
+            network: spec.spec.network,
+            runtime: self.sandbox.runtime.as_deref(),
+            log_bytes: self.sandbox.log_head.0 + self.sandbox.log_tail.0,
+        })
+    }
+
+    /// The job's image, with the lines of its build in the job's log.
+    async fn image(
+        &self,
+        spec: &RunSpec,
+        events: &mpsc::Sender<RunEvent>,
+    ) -> Result<ReadyImage, Outcome> {
+        let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
+        let (progress, mut lines) = mpsc::channel::<String>(PROGRESS);
+        let pass_on = async {
+            while let Some(line) = lines.recv().await {
+                // The receiver outlives the attempt.
+                let _ = events.send(RunEvent::note(line)).await;
+            }
+        };
+        let (image, ()) = tokio::join!(self.images.ensure(name, progress), pass_on);
+        image.map_err(|error| match error {
+            error @ ImageError::Unknown { .. } => Outcome::Refused { reason: error.to_string() },
+            ImageError::Unavailable { reason } => Outcome::ImageUnavailable { reason },
+        })
+    }
+
+    async fn environment_of(&self, image: &ReadyImage) -> Result<Arc<[String]>, EngineError> {
+        let known = || self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(environment) = known().get(&image.id) {
+            return Ok(environment.clone());
+        }
+        let config = self.keeper.engine.image(&image.id).await?.config.unwrap_or_default();
+        let environment: Arc<[String]> = config.env.unwrap_or_default().into();
+        known().insert(image.id.clone(), environment.clone());
+        Ok(environment)
+    }
+
+    async fn start_sandbox(
+        &self,
+        plan: &Plan<'_>,
+        image: &ReadyImage,
+    ) -> Result<Sandbox, StartError> {
+        self.volume.ensure(&self.keeper, &image.id).await?;
+        let container = self.new_container(plan);
+        self.keeper.engine.create(container.name(), plan.request(&image.id)).await?;
+        Sandbox::start(container).await
+    }
+
+    fn new_container(&self, plan: &Plan<'_>) -> Container {
+        let distinct: u32 = rand::random();
+        let name = format!("orchestra-{}-{}-{distinct:08x}", plan.job, plan.attempt);
+        self.keeper.container(name)
+    }
+
+    /// What the sandbox is to run.
+    pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
+        let timeout = spec.spec.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
+        let timeout = timeout.min(LONGEST_TIMEOUT);
+        protocol::Run {
+            script: spec.spec.command.clone().into_bytes(),
+            env: environment(image, spec),
+            workdir: WORKDIR.into(),
+            stdin: spec.spec.stdin.clone().unwrap_or_default().into_bytes(),
+            timeout,
+            grace: self.grace,
+            ttl: until.saturating_duration_since(Instant::now()),
+            log_head: self.sandbox.log_head.0,
+            log_tail: self.sandbox.log_tail.0,
+            umask: UMASK,
+        }
+    }
+}
+
+fn could_not_start(error: impl std::fmt::Display) -> Outcome {
+    Outcome::CouldNotStart { reason: error.to_string() }
+}
