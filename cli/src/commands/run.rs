@@ -127,8 +127,10 @@ async fn show_state(job: &Job, printer: &mut LogPrinter) -> Result<(), Failure> 
     match (job.status, &job.assigned_worker) {
         (JobStatus::Pending, _) => {
             if let (Some(attempt), Some(reason)) = (job.attempt, &job.reason) {
+                let reason = reason.lines().next().unwrap_or_default();
                 let text = format!("attempt {attempt}: {reason}; it is tried again");
                 printer.note(&text).await?;
+                printer.forget();
             }
         }
         (JobStatus::Assigned, Some(worker)) => {

@@ -52,7 +52,7 @@ impl LogPrinter {
             view,
             stdout: tokio::io::stdout(),
             stderr: tokio::io::stderr(),
-            spinner: spinning.then(Spinner::new),
+            spinner: spinning.then(Spinner::new).flatten(),
             kept: VecDeque::new(),
             stamps: [Stamps::default(); 2],
             stdout_closed: false,
@@ -91,13 +91,20 @@ impl LogPrinter {
 
     /// A line of ours (or several) that must be seen.
     pub(crate) async fn line(&mut self, text: &str) -> io::Result<()> {
-        self.spinner = None;
         let (dim, plain) = if colours() { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
         for line in text.lines() {
-            let line = format!("{dim}orchestra: {}{plain}\n", escape::line(line));
-            write(&mut self.stderr, line.as_bytes()).await?;
+            let line = format!("{dim}orchestra: {}{plain}", escape::line(line));
+            match &self.spinner {
+                Some(spinner) => spinner.print(&line),
+                None => write(&mut self.stderr, format!("{line}\n").as_bytes()).await?,
+            }
         }
         Ok(())
+    }
+
+    /// Another attempt begins: what was said of the one before is settled.
+    pub(crate) fn forget(&mut self) {
+        self.kept.clear();
     }
 
     /// Prints the system lines that nobody has seen: the job was not run, and

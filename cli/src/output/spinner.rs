@@ -16,18 +16,27 @@ const LONGEST: usize = 250;
 pub(crate) struct Spinner(ProgressBar);
 
 impl Spinner {
-    pub(crate) fn new() -> Self {
+    /// `None` where it could not be seen.
+    pub(crate) fn new() -> Option<Self> {
         let bar = ProgressBar::new_spinner();
+        if bar.is_hidden() {
+            return None;
+        }
         let style = ProgressStyle::with_template("{spinner} {wide_msg}")
             .expect("the template is a constant");
         bar.set_style(style);
-        Self(bar)
+        Some(Self(bar))
     }
 
     /// Shows the line in place of the one before.
     pub(crate) fn show(&self, line: &str) {
         self.0.set_message(escape::short(line, LONGEST));
         self.0.enable_steady_tick(TICK);
+    }
+
+    /// Prints a line above it, for good.
+    pub(crate) fn print(&self, line: &str) {
+        self.0.println(line);
     }
 
     /// Leaves no trace.
