@@ -12,9 +12,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// Reads the example, writes it again, and expects the same JSON.
-fn frozen<T: Serialize + DeserializeOwned + Debug + PartialEq>(example: Value) -> T {
+fn frozen<T: Serialize + DeserializeOwned + Debug + PartialEq>(example: &Value) -> T {
     let read: T = serde_json::from_value(example.clone()).expect("the example is read");
-    assert_eq!(serde_json::to_value(&read).unwrap(), example);
+    let written = serde_json::to_value(&read).expect("what was read can be written");
+    assert_eq!(&written, example);
     read
 }
 
@@ -33,13 +34,13 @@ fn job() -> Value {
 
 #[test]
 fn a_job_with_everything() {
-    let job: Job = frozen(job());
+    let job: Job = frozen(&job());
     assert_eq!(job.outcome, Some(Outcome::Exited { code: 2 }));
 }
 
 #[test]
 fn a_job_that_was_just_submitted() {
-    let job: Job = frozen(json!({
+    let job: Job = frozen(&json!({
         "id": 1, "command": "true", "maxRetries": 0, "queue": "default",
         "status": "Pending", "assignedWorker": null, "retryCount": 0, "attempt": null,
         "output": "", "error": "", "outputTruncated": false, "exitCode": null, "outcome": null, "reason": null,
@@ -50,7 +51,7 @@ fn a_job_that_was_just_submitted() {
 
 #[test]
 fn a_spec_with_everything() {
-    frozen::<JobSpec>(json!({
+    frozen::<JobSpec>(&json!({
         "command": "make", "maxRetries": 3, "name": "nightly", "image": "gcc", "env": {"A": "b"},
         "timeout": "1h 30m", "priority": 5, "queue": "big", "labels": {"team": "core"},
         "resources": {"cpus": 2.0, "memory": "1g", "pids": 512, "tmp": "64m"}, "network": "bridge", "stdin": "x"
@@ -71,7 +72,7 @@ fn every_outcome() {
         json!({"kind": "couldNotStart", "reason": "x"}),
         json!({"kind": "refused", "reason": "x"}),
     ] {
-        frozen::<Outcome>(example);
+        frozen::<Outcome>(&example);
     }
 }
 
@@ -82,7 +83,7 @@ fn claims_are_a_name_or_terms() {
     let short: ClaimRequest = serde_json::from_value(json!({"worker": "w1"})).unwrap();
     let ClaimRequest::Full(terms) = short else { panic!("the long form") };
     assert_eq!((terms.slots, terms.queues), (1, vec!["default".to_owned()]));
-    frozen::<Claimed>(json!({"job": job(), "lease": {"attempt": 3, "token": "t", "ttl": "1m"}}));
+    frozen::<Claimed>(&json!({"job": job(), "lease": {"attempt": 3, "token": "t", "ttl": "1m"}}));
 }
 
 #[test]
@@ -97,10 +98,12 @@ fn a_whole_job_sent_back_is_an_update() {
 
 #[test]
 fn what_the_master_tells_workers() {
-    frozen::<Welcome>(json!({"lease": "1m", "heartbeat": "15s"}));
-    frozen::<HeartbeatReply>(json!({"lease": "1m", "lost": [1], "cancel": [2], "register": false}));
-    frozen::<LogHead>(json!({"offset": 13, "output": 1, "gap": 0, "crc32": 4_294_967_295_u32}));
-    frozen::<Worker>(json!({
+    frozen::<Welcome>(&json!({"lease": "1m", "heartbeat": "15s"}));
+    frozen::<HeartbeatReply>(
+        &json!({"lease": "1m", "lost": [1], "cancel": [2], "register": false}),
+    );
+    frozen::<LogHead>(&json!({"offset": 13, "output": 1, "gap": 0, "crc32": 4_294_967_295_u32}));
+    frozen::<Worker>(&json!({
         "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",
         "engine": "Docker 20.10", "labels": {}, "running": [1, 2],
         "registeredAt": "2026-01-02T03:04:05Z", "seenAt": "2026-01-02T03:04:05Z"
@@ -109,14 +112,14 @@ fn what_the_master_tells_workers() {
 
 #[test]
 fn log_events() {
-    frozen::<LogEvent>(json!({"attempt": 1, "time": 5, "stream": "stdout", "text": "hi\n"}));
-    frozen::<LogEvent>(json!({"attempt": 1, "time": 5, "stream": "stderr", "base64": "//4="}));
-    frozen::<LogEvent>(json!({"attempt": 1, "time": 5, "gap": 12}));
+    frozen::<LogEvent>(&json!({"attempt": 1, "time": 5, "stream": "stdout", "text": "hi\n"}));
+    frozen::<LogEvent>(&json!({"attempt": 1, "time": 5, "stream": "stderr", "base64": "//4="}));
+    frozen::<LogEvent>(&json!({"attempt": 1, "time": 5, "gap": 12}));
 }
 
 #[test]
 fn a_problem() {
-    frozen::<Problem>(json!({
+    frozen::<Problem>(&json!({
         "type": "urn:orchestra:problem:invalid", "title": "t", "status": 422, "detail": "d",
         "errors": [{"pointer": "/command", "detail": "is empty"}], "hint": "h"
     }));
