@@ -13,6 +13,9 @@ use crate::ClientError;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For calls that the master answers at once. A commit on a slow disk is in it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The master closes a connection that was idle for ten seconds. One that we
+/// drop first is never picked for a request in the moment in which it is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a call that the master holds open may take beyond the agreed wait.
 const WAIT_MARGIN: Duration = Duration::from_secs(15);
 
@@ -35,6 +38,7 @@ impl Client {
         let parsed = parse(url).map_err(refuse)?;
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(redirect::Policy::none())
             .user_agent(concat!("orchestra/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&parsed) {
