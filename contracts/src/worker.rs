@@ -43,6 +43,11 @@ pub struct Welcome {
     pub lease: Span,
     /// How often to send one.
     pub heartbeat: Span,
+    /// The attempts that the master believes this worker to hold, with what is
+    /// left of their leases: a worker that was started again takes back those
+    /// whose containers it finds. Nothing is renewed by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Claimed>,
 }
 
 /// A worker as `GET /api/worker` shows it.

@@ -99,6 +99,10 @@ fn a_whole_job_sent_back_is_an_update() {
 #[test]
 fn what_the_master_tells_workers() {
     frozen::<Welcome>(&json!({"lease": "1m", "heartbeat": "15s"}));
+    frozen::<Welcome>(&json!({
+        "lease": "1m", "heartbeat": "15s",
+        "held": [{"job": job(), "lease": {"attempt": 1, "token": "abc", "ttl": "50s"}}]
+    }));
     frozen::<HeartbeatReply>(
         &json!({"lease": "1m", "lost": [1], "cancel": [2], "register": false}),
     );

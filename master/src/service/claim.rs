@@ -54,9 +54,10 @@ impl Service {
         Ok(jobs.iter().filter_map(|job| self.claimed(job)).collect())
     }
 
-    /// A repeated claim finds leases that have been running for a while, so
-    /// what is left of one is told, not what it began with.
-    fn claimed(&self, job: &domain::Job) -> Option<Claimed> {
+    /// A repeated claim finds leases that have been running for a while, and so
+    /// does a worker that registers again: what is left of one is told, not what
+    /// it began with.
+    pub(super) fn claimed(&self, job: &domain::Job) -> Option<Claimed> {
         let lease = job.lease()?;
         let left = lease.expires_at.duration_since(self.clock.now());
         let ttl = Duration::try_from(left).unwrap_or_default();

@@ -1,22 +1,23 @@
 //! Workers say who they are and that they are alive.
 
 use orchestra_contracts::{
-    Span, WorkerName,
-    worker::{Heartbeat, HeartbeatReply, Registration, Welcome, Worker},
+    JobStatus, Span, WorkerName,
+    worker::{Claimed, Heartbeat, HeartbeatReply, Registration, Welcome, Worker},
 };
 
 use super::{Service, ServiceError, signed};
-use crate::store::WorkerRecord;
+use crate::store::{JobFilter, WorkerRecord};
 
 /// A worker sends so many heartbeats in the time of one lease, so that two may be lost.
 const HEARTBEATS: u32 = 4;
 /// More than any worker has slots.
-const MAX_LEASES: usize = 4096;
+const MAX_LEASES: u32 = 4096;
 const MAX_SLOTS: u32 = 4096;
 /// For each text of a registration.
 const MAX_TEXT: usize = 256;
 
 impl Service {
+    /// Welcomes a worker. One that was started again is told what it held.
     pub async fn register(
         &self,
         worker: WorkerName,
@@ -25,8 +26,19 @@ impl Service {
         check(&registration)?;
         self.store.register(&worker, registration, self.clock.now()).await?;
         tracing::info!(%worker, "a worker registered");
-        let lease = self.settings.lease;
-        Ok(Welcome { lease, heartbeat: Span(lease.0 / HEARTBEATS) })
+        let (lease, held) = (self.settings.lease, self.held_by(worker).await?);
+        Ok(Welcome { lease, heartbeat: Span(lease.0 / HEARTBEATS), held })
+    }
+
+    async fn held_by(&self, worker: WorkerName) -> Result<Vec<Claimed>, ServiceError> {
+        let filter = JobFilter {
+            statuses: vec![JobStatus::Assigned, JobStatus::Running],
+            worker: Some(worker),
+            limit: MAX_LEASES,
+            ..JobFilter::default()
+        };
+        let jobs = self.store.jobs(&filter).await?;
+        Ok(jobs.iter().filter_map(|job| self.claimed(job)).collect())
     }
 
     /// Renews a worker's leases; the answer brings what it has to know.
@@ -35,7 +47,7 @@ impl Service {
         worker: WorkerName,
         heartbeat: Heartbeat,
     ) -> Result<HeartbeatReply, ServiceError> {
-        if heartbeat.leases.len() > MAX_LEASES {
+        if heartbeat.leases.len() > MAX_LEASES as usize {
             let detail = format!("has more than {MAX_LEASES} entries");
             return Err(ServiceError::field("/leases", detail));
         }

@@ -1,6 +1,9 @@
 //! Claims in the long form, leases that end, retries that wait. Time is set, never slept.
 
-use orchestra_contracts::{Span, worker::Claimed};
+use orchestra_contracts::{
+    JobStatus, Span,
+    worker::{Claimed, Lease, Welcome},
+};
 use serde_json::json;
 
 use crate::harness::{BACKOFF, LEASE, Master};
@@ -40,6 +43,38 @@ async fn a_repeated_claim_gets_the_same_leases() {
     let next = json!({"worker": "w", "slots": 2, "requestId": "r2"});
     let next: Vec<Claimed> = master.post("/api/job/claim", next).await.read();
     assert_eq!(next.iter().map(|one| one.job.id.0).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test]
+async fn a_worker_that_registers_again_is_told_what_it_holds() {
+    let master = Master::start().await;
+    for _ in 0..4 {
+        master.submit(json!({"command": "true"})).await;
+    }
+    let ended = master.claim("w").await.unwrap();
+    master.report(&ended, "w", json!({"status": "Completed"})).await;
+    let assigned = master.claim("w").await.unwrap();
+    let running = master.claim("w").await.unwrap();
+    master.report(&running, "w", json!({"status": "Running"})).await;
+    master.claim("another").await.unwrap();
+    master.clock.advance(Span::from_secs(10));
+
+    let registration = json!({"slots": 2, "queues": ["default"], "version": "1"});
+    let reply = master.send_json("PUT", "/api/worker/w", &registration).await;
+    let welcome: Welcome = reply.read();
+    let held: Vec<_> = welcome.held.iter().map(|held| (held.job.id, &held.lease)).collect();
+    let left = |lease: &Lease| Lease { ttl: Span::from_secs(50), ..lease.clone() };
+    let expected =
+        [(assigned.job.id, left(&assigned.lease)), (running.job.id, left(&running.lease))];
+    assert_eq!(held, expected.each_ref().map(|(id, lease)| (*id, lease)));
+    let statuses: Vec<_> = welcome.held.iter().map(|held| held.job.status).collect();
+    assert_eq!(statuses, [JobStatus::Assigned, JobStatus::Running]);
+
+    // Told, and not renewed: for one that is not found it ends when it would have.
+    master.clock.advance(Span::from_secs(50));
+    assert_eq!(master.service.expire_leases().await.unwrap(), 3);
+    let reply = master.send_json("PUT", "/api/worker/w", &registration).await;
+    assert_eq!(reply.json(), json!({"lease": "1m", "heartbeat": "15s"}));
 }
 
 #[tokio::test]

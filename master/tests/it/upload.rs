@@ -27,6 +27,17 @@ async fn an_upload_may_be_repeated() {
     assert_eq!(master.get("/api/job/1/log").await.text(), "abc");
 }
 
+/// How a worker that was started again learns where to go on.
+#[tokio::test]
+async fn an_upload_of_nothing_tells_the_holder_how_much_is_stored() {
+    let master = Master::start().await;
+    let claimed = master.running(json!({"command": "true"})).await;
+    let head = master.stored(&claimed, &[out("hello"), system("note")], 0).await;
+    let nothing = master.upload(&claimed, "w", 0, Bytes::new()).await;
+    assert_eq!(nothing.read::<LogHead>(), head);
+    assert_eq!(master.upload(&claimed, "other", 0, Bytes::new()).await.problem(), "lease-lost");
+}
+
 #[tokio::test]
 async fn a_hole_is_refused_with_the_place_to_go_on() {
     let master = Master::start().await;
