@@ -6,7 +6,8 @@ use bollard::{
     Docker,
     models::ContainerSummary,
     query_parameters::{
-        ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+        ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
+        RemoveContainerOptions, RemoveImageOptions,
     },
 };
 
@@ -92,23 +93,54 @@ pub async fn left_of_project(project: &str) -> Vec<String> {
     containers.chain(networks).chain(volumes).collect()
 }
 
-/// Removes what a worker left that could not do so itself. It has its own runtime because it runs in `drop`.
-pub fn remove_all(workers: Vec<String>) {
-    let sweep = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let Ok(engine) = connect().await else { return };
-            let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-            for worker in &workers {
-                for id in containers_of(&engine, worker, true).await {
-                    // One that the worker is removing itself is gone a moment later.
-                    let _ = engine.remove_container(&id, Some(options.clone())).await;
-                }
+/// The images that were built of this image folder, by id.
+pub async fn images(folder: &str) -> Vec<String> {
+    let engine = connect().await.expect("the engine is still there");
+    images_of(&engine, folder).await
+}
+
+async fn images_of(engine: &Docker, folder: &str) -> Vec<String> {
+    let label = format!("orchestra.image={folder}");
+    let filters = Some(HashMap::from([("label".to_owned(), vec![label])]));
+    let options = ListImagesOptions { filters, ..Default::default() };
+    let list = engine.list_images(Some(options)).await.expect("the engine lists its images");
+    list.into_iter().map(|image| image.id).collect()
+}
+
+/// Removes what was built of an image folder.
+pub fn remove_images(folder: &str) {
+    let folder = folder.to_owned();
+    clean_up(async move |engine| {
+        let options = RemoveImageOptions { force: true, ..Default::default() };
+        for id in images_of(&engine, &folder).await {
+            let _ = engine.remove_image(&id, Some(options.clone()), None).await;
+        }
+    });
+}
+
+/// Removes what workers left that could not do so themselves.
+pub fn remove_containers(workers: Vec<String>) {
+    clean_up(async move |engine| {
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        for worker in &workers {
+            for id in containers_of(&engine, worker, true).await {
+                // One that the worker is removing itself is gone a moment later.
+                let _ = engine.remove_container(&id, Some(options.clone())).await;
             }
-        });
+        }
+    });
+}
+
+/// Has a thread and a runtime of its own because it runs in `drop`.
+fn clean_up<F: Future<Output = ()>>(sweep: impl FnOnce(Docker) -> F + Send + 'static) {
+    let cleaning = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        if let Ok(engine) = runtime.block_on(connect()) {
+            runtime.block_on(sweep(engine));
+        }
         std::io::Result::Ok(())
-    };
-    if !matches!(std::thread::spawn(sweep).join(), Ok(Ok(()))) {
-        eprintln!("containers of a test may be left: docker ps -a");
+    });
+    if !matches!(cleaning.join(), Ok(Ok(()))) {
+        tools::say("something of a test may be left on the engine: docker ps -a, docker images");
     }
 }

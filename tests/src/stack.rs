@@ -267,7 +267,7 @@ impl Drop for Stack {
         }
         self.master.kill();
         if std::thread::panicking() && !self.names.is_empty() {
-            engine::remove_all(std::mem::take(&mut self.names));
+            engine::remove_containers(std::mem::take(&mut self.names));
         }
     }
 }

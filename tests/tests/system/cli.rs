@@ -122,7 +122,8 @@ fn alone(arguments: &[&str], folder: &Path, worker: &str, port: u16) -> std::pro
         .env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"))
         .env("ORCHESTRA_DATA", folder.join("data"))
         .env("ORCHESTRA_WORKER_FILES", folder.join("worker-files"))
-        .env("ORCHESTRA_WORKER_NAME", worker);
+        .env("ORCHESTRA_WORKER_NAME", worker)
+        .env("ORCHESTRA_SLOTS", "2");
     command
 }
 
@@ -149,6 +150,25 @@ async fn run_without_a_server_brings_its_own() {
     }
     let rounds = std::fs::read_to_string(folder.path().join("worker-files/rounds")).unwrap();
     assert_eq!(rounds, "round 1\nround 2\n");
+}
+
+/// The second finds the master of the first, which stays until both are done.
+#[tokio::test]
+async fn two_runs_at_once_share_one_server() {
+    if !engine::is_there().await {
+        return;
+    }
+    let _turn = turn().await;
+    program::job_image().await;
+    let (folder, worker, port) = (folder_with_files(), unique_name("run-twice"), free_port());
+    let meet = |mine: &str, other: &str| {
+        let script =
+            format!("touch {mine}; until [ -e {other} ]; do sleep 0.05; done; echo {mine}");
+        program::run(alone(&["run", &script], folder.path(), &worker, port), wait::JOB)
+    };
+    let (one, two) = tokio::join!(meet("one", "two"), meet("two", "one"));
+    assert_eq!((one.expect(0).stdout, two.expect(0).stdout), ("one\n".into(), "two\n".into()));
+    assert!(engine::containers_left(&worker).await.is_empty());
 }
 
 #[tokio::test]

@@ -80,6 +80,9 @@ async fn the_seven_calls() {
     assert_eq!(get(&stack, "/api/job/3").await.expect(200).json::<Job>(), job);
     let _ = get(&stack, "/api/job/4").await.problem(404, ProblemKind::NotFound);
 
+    let waited: Job = get(&stack, "/api/job/1?wait=200ms").await.expect(200).json();
+    assert_eq!(waited.status, JobStatus::Pending, "the wait is over before the job");
+
     let _ = delete(&stack, "/api/job/3").await.expect(204);
     let _ = get(&stack, "/api/job/3").await.problem(404, ProblemKind::NotFound);
     stack.stop().await;

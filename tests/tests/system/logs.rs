@@ -157,6 +157,28 @@ async fn the_log_can_be_read_in_parts() {
 }
 
 #[tokio::test]
+async fn a_log_over_its_limit_keeps_its_head_and_its_tail() {
+    let plan =
+        Plan::default().setting("ORCHESTRA_LOG_HEAD", "64k").setting("ORCHESTRA_LOG_TAIL", "16k");
+    let Some(stack) = plan.start().await else { return };
+    let job = stack.api.run(&json!({"command": "seq 1 200000"})).await;
+    assert_eq!((job.status, job.output_truncated), (JobStatus::Completed, true));
+    let written = lines(1..=200_000, "");
+    let log = stack.api.log(job.id, "?stream=stdout").await;
+    let log = std::str::from_utf8(&log).unwrap();
+
+    let (head, rest) = log.split_once("[orchestra: ").expect("a line says that bytes are missing");
+    let (missing, tail) = rest.split_once(" bytes were left out here]\n").unwrap();
+    // The line begins on a line of its own.
+    let head = if written.starts_with(head) { head } else { head.trim_end_matches('\n') };
+    assert!(written.starts_with(head) && written.ends_with(tail));
+    assert_eq!(head.len() + missing.parse::<usize>().unwrap() + tail.len(), written.len());
+    assert!(head.len() >= 60 << 10 && tail.len() >= 15 << 10 && log.len() < 100 << 10);
+    assert!(job.output.len() <= 64 << 10 && job.output.ends_with(tail));
+    stack.stop().await;
+}
+
+#[tokio::test]
 async fn eight_megabytes_of_noise_arrive_as_they_were() {
     let Some(stack) = Plan::default().start().await else { return };
     let job = stack.api.run(&json!({"command": "head -c 8388608 /dev/urandom | tee noise"})).await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestra_contracts::{JobId, JobStatus};
+use orchestra_contracts::{Job, JobId, JobStatus, paths};
 use orchestra_tests::{Plan, Stack, rounds, say};
 use serde_json::json;
 
@@ -54,5 +54,31 @@ async fn two_thousand_jobs_and_every_byte_of_them() {
     let listed = stack.api.jobs("?status=Completed").await;
     assert_eq!(listed.len(), 2_000);
     assert!(stack.api.jobs("?status=Failed").await.is_empty());
+    stack.stop().await;
+}
+
+/// Whatever the engine does, a job goes to one worker.
+#[tokio::test]
+async fn sixteen_claimers_never_get_the_same_job() {
+    let stack = Plan::default().workers(0).start().await.expect("a master alone needs no engine");
+    for _ in 0..200 {
+        stack.api.command("true").await;
+    }
+    let claimer = async |number: usize| {
+        let (mut claimed, name) = (Vec::new(), json!(format!("claimer-{number}")));
+        loop {
+            let reply = stack.api.post(paths::CLAIM, &name).await;
+            if reply.status == 204 {
+                return claimed;
+            }
+            claimed.push(reply.expect(200).json::<Job>().id.0);
+        }
+    };
+    let claimed = futures::future::join_all((0..16).map(claimer)).await;
+    let busy = claimed.iter().filter(|jobs| !jobs.is_empty()).count();
+    assert!(busy > 1, "they did not claim at the same time");
+    let mut all = claimed.concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..=200).collect::<Vec<_>>());
     stack.stop().await;
 }

@@ -47,6 +47,6 @@ async fn a_killed_worker_costs_its_job_an_attempt_and_no_retry() {
         engine::running(&first.name).await.is_empty().then_some(())
     })
     .await;
-    engine::remove_all(vec![first.name]);
+    engine::remove_containers(vec![first.name]);
     stack.stop().await;
 }
