@@ -13,7 +13,7 @@ use orchestra_client::{Backoff, ClientError};
 use orchestra_contracts::{
     ProblemKind, WorkerName,
     frame::{Body, Frame, HEADER, MAX_PAYLOAD, Stream},
-    worker::{LeaseRef, LogEnd},
+    worker::{LeaseRef, LogEnd, LogHead},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -58,18 +58,20 @@ pub(crate) struct Upload {
     crc32: crc32fast::Hasher,
 }
 
-/// The two ends of one attempt's log.
+/// The two ends of one attempt's log, of which so much is stored already.
 pub(crate) fn open(
     master: Arc<dyn Master>,
     link: Arc<Link>,
     worker: WorkerName,
     lease: LeaseRef,
+    stored: LogHead,
 ) -> (Outbox, Upload) {
     let (sender, receiver) = mpsc::channel(MAX_FRAMES);
     let room = Arc::new(Semaphore::new(MAX_WAITING));
     let outbox = Outbox { frames: sender, room: room.clone() };
-    let crc32 = crc32fast::Hasher::new();
-    let upload = Upload { master, link, worker, lease, frames: receiver, room, offset: 0, crc32 };
+    let crc32 = crc32fast::Hasher::new_with_initial_len(stored.crc32, stored.output);
+    let offset = stored.offset;
+    let upload = Upload { master, link, worker, lease, frames: receiver, room, offset, crc32 };
     (outbox, upload)
 }
 
@@ -173,8 +175,20 @@ mod tests {
         (0..count).map(|n| frame(stream(n), format!("line {n}\n").as_bytes())).collect()
     }
 
+    fn open_at(master: &Arc<FakeMaster>, stored: LogHead) -> (Outbox, Upload) {
+        open(master.clone(), Arc::default(), worker("w"), lease_ref(1, 1), stored)
+    }
+
     async fn upload(master: &Arc<FakeMaster>, frames: &[Frame]) -> Result<LogEnd, UploadError> {
-        let (outbox, upload) = open(master.clone(), Arc::default(), worker("w"), lease_ref(1, 1));
+        upload_after(master, LogHead::default(), frames).await
+    }
+
+    async fn upload_after(
+        master: &Arc<FakeMaster>,
+        stored: LogHead,
+        frames: &[Frame],
+    ) -> Result<LogEnd, UploadError> {
+        let (outbox, upload) = open_at(master, stored);
         let push = async {
             for frame in frames {
                 outbox.push(frame.clone()).await;
@@ -210,6 +224,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn it_goes_on_where_another_has_stopped() {
+        let master = FakeMaster::scripted(&[]);
+        let frames = numbered(20);
+        let first = upload(&master, &frames[..7]).await.unwrap();
+        let output = (0..7).map(|n| format!("line {n}\n").len() as u64).sum();
+        let stored = LogHead { offset: first.offset, output, gap: 0, crc32: first.crc32 };
+        let end = upload_after(&master, stored, &frames[7..]).await.unwrap();
+        let at_once = upload(&FakeMaster::scripted(&[]), &frames).await.unwrap();
+        assert_eq!(end, at_once);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_request_is_larger_than_a_batch() {
         let master = FakeMaster::scripted(&[]);
         let frames = vec![frame(Stream::Stdout, &vec![7; MAX_PAYLOAD]); 40];
@@ -221,7 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_bytes_go_at_once_and_the_rest_together() {
         let master = FakeMaster::scripted(&[]);
-        let (outbox, upload) = open(master.clone(), Arc::default(), worker("w"), lease_ref(1, 1));
+        let (outbox, upload) = open_at(&master, LogHead::default());
         for frame in numbered(100) {
             outbox.push(frame).await;
         }
@@ -232,8 +258,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_outbox_waits_for_the_master() {
-        let (outbox, upload) =
-            open(FakeMaster::scripted(&[]), Arc::default(), worker("w"), lease_ref(1, 1));
+        let (outbox, upload) = open_at(&FakeMaster::scripted(&[]), LogHead::default());
         let fill = async {
             for _ in 0..=MAX_WAITING / MAX_PAYLOAD {
                 outbox.push(frame(Stream::Stdout, &vec![7; MAX_PAYLOAD])).await;

@@ -1,16 +1,18 @@
-//! One attempt: preparing, starting, running, draining, reporting.
+//! One attempt: preparing, starting, running, draining, reporting; or, when an
+//! earlier process of this worker began it, from wherever it stands on.
 //!
 //! The four things that happen at once (the executor works, its events go to
 //! the outbox, the log is uploaded, the start is announced) are one task, so
 //! that nothing of an attempt outlives it.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use orchestra_client::Backoff;
 use orchestra_contracts::{
     Job, JobStatus, Outcome, WorkerName,
-    worker::{JobUpdate, LeaseRef, LogEnd},
+    worker::{JobUpdate, LeaseRef, LogEnd, LogHead},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -19,7 +21,7 @@ use tokio::{
 
 use crate::{
     control::{Control, Stop},
-    executor::{End, Executor, RunEvent, RunSpec},
+    executor::{End, Executor, Remains, RunEvent, RunSpec},
     master::{Link, Master, is_lease_lost},
     outbox::{self, Outbox, Upload, UploadError},
 };
@@ -40,9 +42,58 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// From the claim to the accepted report, or to the loss of the lease.
     pub(crate) async fn run(&self, job: Job) {
+        tracing::info!(job = %job.id, attempt = %self.lease.attempt, "claimed");
+        let (events, arriving) = mpsc::channel(EVENTS);
+        let working = self.executor.run(self.spec(job), self.control.subscribe(), events);
+        self.conclude(self.carry_out(working, arriving, LogHead::default(), true).await).await;
+    }
+
+    /// The same for an attempt that is under way.
+    pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) {
+        let Some(stored) = self.stored().await else {
+            tracing::warn!(job = %job.id, attempt = %self.lease.attempt, "could not be taken back");
+            return;
+        };
+        tracing::info!(job = %job.id, attempt = %self.lease.attempt, "taken back at byte {}", stored.output + stored.gap);
+        let announce = job.status != JobStatus::Running;
+        let (events, arriving) = mpsc::channel(EVENTS);
+        let orders = self.control.subscribe();
+        let working = remains.resume(self.spec(job), stored, orders, events);
+        self.conclude(self.carry_out(working, arriving, stored, announce).await).await;
+    }
+
+    fn spec(&self, job: Job) -> RunSpec {
+        RunSpec { job: job.id, attempt: self.lease.attempt, spec: job.spec }
+    }
+
+    /// How much of the log the master has: an upload of nothing is answered with
+    /// that. `None` when the attempt is not ours any more, or not for long.
+    async fn stored(&self) -> Option<LogHead> {
+        let mut backoff = Backoff::default();
+        let asking = async {
+            loop {
+                let nothing = Bytes::new();
+                let answer = self.master.append_log(&self.worker, &self.lease, 0, nothing).await;
+                self.link.note(&answer);
+                match answer {
+                    Ok(head) => return Some(head),
+                    Err(error) if error.is_temporary() => sleep(backoff.next()).await,
+                    Err(error) => {
+                        tracing::warn!(job = %self.lease.job, "the master does not tell its log's end: {error}");
+                        return None;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            head = asking => head,
+            () = self.control.expired() => None,
+            () = self.control.stopped(Stop::HandBack) => None,
+        }
+    }
+
+    async fn conclude(&self, (end, log): (End, Result<LogEnd, UploadError>)) {
         let (id, number) = (self.lease.job, self.lease.attempt);
-        tracing::info!(job = %id, attempt = %number, "claimed");
-        let (end, log) = self.execute(job).await;
         let Some(update) = self.report(end, log) else {
             tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
             return;
@@ -53,29 +104,33 @@ impl Attempt {
         }
     }
 
-    async fn execute(&self, job: Job) -> (End, Result<LogEnd, UploadError>) {
-        let (events, arriving) = mpsc::channel(EVENTS);
+    async fn carry_out(
+        &self,
+        working: impl Future<Output = End>,
+        arriving: mpsc::Receiver<RunEvent>,
+        stored: LogHead,
+        announce: bool,
+    ) -> (End, Result<LogEnd, UploadError>) {
         let (started, start) = oneshot::channel();
         let (outbox, upload) = outbox::open(
             self.master.clone(),
             self.link.clone(),
             self.worker.clone(),
             self.lease.clone(),
+            stored,
         );
         let (end, (), (), log) = tokio::join!(
-            self.work(job, events),
+            self.work(working),
             forward(arriving, started, outbox),
-            self.announce(start),
+            self.announce(start, announce),
             self.upload(upload),
         );
         (end, log)
     }
 
     /// The executor's part, ended when the lease runs out under it.
-    async fn work(&self, job: Job, events: mpsc::Sender<RunEvent>) -> End {
-        let spec = RunSpec { job: job.id, attempt: self.lease.attempt, spec: job.spec };
-        let working = AssertUnwindSafe(self.executor.run(spec, self.control.subscribe(), events));
-        let mut working = working.catch_unwind();
+    async fn work(&self, working: impl Future<Output = End>) -> End {
+        let mut working = pin!(AssertUnwindSafe(working).catch_unwind());
         let end = tokio::select! {
             end = &mut working => end,
             () = self.control.expired() => {
@@ -90,8 +145,8 @@ impl Attempt {
         })
     }
 
-    async fn announce(&self, start: oneshot::Receiver<()>) {
-        if start.await.is_ok() {
+    async fn announce(&self, start: oneshot::Receiver<()>, needed: bool) {
+        if start.await.is_ok() && needed {
             self.deliver(&self.update(JobStatus::Running)).await;
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use orchestra_client::{Backoff, ClientError};
-use orchestra_contracts::worker::{Heartbeat, Welcome};
+use orchestra_contracts::worker::Heartbeat;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Worker, deadline};
@@ -14,8 +14,7 @@ const WHILE_RUNNING: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Goes on until it is dropped.
-    pub(super) async fn heartbeats(&self, welcome: &Welcome) {
-        let every = welcome.heartbeat.0;
+    pub(super) async fn heartbeats(&self, every: Duration) {
         let mut backoff = Backoff::new(every.min(Duration::from_millis(200)), every);
         let mut wait = every;
         loop {

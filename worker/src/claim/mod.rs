@@ -1,4 +1,5 @@
-//! A worker's life: it registers, claims jobs for its free slots, spawns a run
+//! A worker's life: it registers, takes back what an earlier process of its name
+//! was at, claims jobs for its free slots, spawns a run
 //! for each, renews all leases with one heartbeat, and at shutdown finishes or
 //! hands back what it holds. It knows no Docker.
 //!
@@ -7,6 +8,7 @@
 
 mod heartbeat;
 mod held;
+mod take_back;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::held::Held;
+use self::held::{Held, Hold};
 use crate::{
     control::{Control, Stop},
     executor::Executor,
@@ -73,9 +75,10 @@ impl Worker {
             worker = %self.terms.name, slots = self.terms.registration.slots,
             "registered; waiting for jobs"
         );
+        let every = welcome.heartbeat.0;
         tokio::select! {
-            () = self.heartbeats(&welcome) => unreachable!("they never end by themselves"),
-            () = self.work(&welcome, &soft, &hard) => (),
+            () = self.heartbeats(every) => unreachable!("they never end by themselves"),
+            () = self.work(welcome, &soft, &hard) => (),
         }
     }
 
@@ -94,10 +97,11 @@ impl Worker {
         }
     }
 
-    async fn work(&self, welcome: &Welcome, soft: &CancellationToken, hard: &CancellationToken) {
+    async fn work(&self, welcome: Welcome, soft: &CancellationToken, hard: &CancellationToken) {
         let mut runs = JoinSet::new();
+        soft.run_until_cancelled(self.take_back(welcome.held, &mut runs)).await;
         while let Some(slots) = soft.run_until_cancelled(self.free_slots()).await {
-            let terms = self.claim_terms(&slots, welcome);
+            let terms = self.claim_terms(&slots, welcome.lease.0);
             let (sent, claimed) = self.claim(&terms, soft).await;
             self.spawn(claimed, slots, sent, &mut runs);
             while runs.try_join_next().is_some() {}
@@ -116,9 +120,9 @@ impl Worker {
         slots
     }
 
-    fn claim_terms(&self, slots: &[OwnedSemaphorePermit], welcome: &Welcome) -> ClaimTerms {
+    fn claim_terms(&self, slots: &[OwnedSemaphorePermit], lease: Duration) -> ClaimTerms {
         // Shorter than a lease, so that what it brings is not old already.
-        let wait = (welcome.lease.0 / 4).min(LONGEST_WAIT);
+        let wait = (lease / 4).min(LONGEST_WAIT);
         ClaimTerms {
             worker: self.terms.name.clone(),
             slots: slots.len() as u32,
@@ -165,21 +169,27 @@ impl Worker {
         for Claimed { job, lease } in claimed {
             let control = Control::new(deadline(sent, lease.ttl.0));
             let lease = LeaseRef { job: job.id, attempt: lease.attempt, token: lease.token };
-            let hold = self.held.add(lease.clone(), control.clone());
-            let attempt = run::Attempt {
-                master: self.master.clone(),
-                executor: self.executor.clone(),
-                link: self.link.clone(),
-                worker: self.terms.name.clone(),
-                lease,
-                control,
-            };
+            let (attempt, hold) = self.attempt(lease, control);
             let slot = slots.pop();
             runs.spawn(async move {
                 attempt.run(job).await;
                 drop((hold, slot));
             });
         }
+    }
+
+    /// An attempt whose lease is renewed until the hold is dropped.
+    fn attempt(&self, lease: LeaseRef, control: Control) -> (run::Attempt, Hold) {
+        let hold = self.held.add(lease.clone(), control.clone());
+        let attempt = run::Attempt {
+            master: self.master.clone(),
+            executor: self.executor.clone(),
+            link: self.link.clone(),
+            worker: self.terms.name.clone(),
+            lease,
+            control,
+        };
+        (attempt, hold)
     }
 
     /// Lets runs end within the grace time, then has what is left handed back.

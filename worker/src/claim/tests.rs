@@ -2,13 +2,15 @@
 
 use orchestra_contracts::{
     AttemptNo, Job, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Span,
-    worker::{JobUpdate, Lease},
+    worker::{HeartbeatReply, JobUpdate, Lease},
 };
 use rstest::rstest;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::testing::{Append, FakeMaster, ScriptedExecutor, worker};
+
+mod take_back;
 
 struct Scene {
     master: Arc<FakeMaster>,
@@ -22,8 +24,10 @@ const GRACE: Duration = Duration::from_secs(10);
 
 impl Scene {
     fn new(slots: u32, script: &[Append]) -> Self {
-        let master = FakeMaster::scripted(script);
-        let executor = Arc::<ScriptedExecutor>::default();
+        Self::between(slots, FakeMaster::scripted(script), Arc::default())
+    }
+
+    fn between(slots: u32, master: Arc<FakeMaster>, executor: Arc<ScriptedExecutor>) -> Self {
         let registration =
             Registration { slots, queues: vec!["default".into()], ..Registration::default() };
         let terms = Terms { name: worker("w"), registration, grace: GRACE };

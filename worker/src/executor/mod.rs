@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, Outcome, Usage,
     frame::{Body, Frame, Stream},
+    worker::LogHead,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -30,8 +31,38 @@ pub(crate) trait Executor: Send + Sync + 'static {
     /// Returns as soon as an attempt could be started now.
     async fn ready(&self);
 
+    /// Looks for what an earlier process of this worker left of an attempt.
+    async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left;
+
+    /// Removes what earlier processes of this worker left, now and from now on.
+    /// What [`Executor::left_of`] has found stays.
+    async fn tidy(&self);
+
     /// Returns when everything that was put off is done.
     async fn close(&self);
+}
+
+/// What is left of an attempt whose worker went away.
+pub(crate) enum Left {
+    /// Its process is dead, so it is ours to carry on.
+    Ours(Box<dyn Remains>),
+    /// Another process of this worker's name has it, or nobody can tell.
+    NotOurs,
+    Nothing,
+}
+
+/// An attempt that an earlier process of this worker began. Dropped, it is removed.
+#[async_trait]
+pub(crate) trait Remains: Send {
+    /// Like [`Executor::run`] from the middle on: what is `stored` of its log is
+    /// not said again.
+    async fn resume(
+        self: Box<Self>,
+        spec: RunSpec,
+        stored: LogHead,
+        orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End;
 }
 
 /// One attempt to carry out.

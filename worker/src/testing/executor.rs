@@ -1,23 +1,42 @@
 //! An executor whose jobs are scripts of its own: words separated by `;`.
 //!
 //! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `panic`
+//!
+//! What an earlier process left is run from its beginning, and says only what is
+//! not stored.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use orchestra_contracts::{
-    AttemptNo, Outcome,
+    AttemptNo, JobId, Outcome,
     frame::{Body, Frame, Stream},
+    worker::LogHead,
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     control::{Orders, Stop, stopped},
-    executor::{End, Executor, RunEvent, RunSpec},
+    executor::{End, Executor, Left, Remains, RunEvent, RunSpec},
 };
 
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedExecutor {
+    stage: Arc<Stage>,
+    /// Jobs of which something is left, and whether it is ours.
+    left: Mutex<HashMap<JobId, bool>>,
+    calls: Mutex<Vec<String>>,
+}
+
+/// Where the scripts run.
+#[derive(Debug, Default)]
+struct Stage {
     running: AtomicUsize,
     most: AtomicUsize,
 }
@@ -25,53 +44,113 @@ pub(crate) struct ScriptedExecutor {
 impl ScriptedExecutor {
     /// The most jobs that ran at once.
     pub(crate) fn most_at_once(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
+        self.stage.most.load(Ordering::SeqCst)
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.running.load(Ordering::SeqCst)
+        self.stage.running.load(Ordering::SeqCst)
     }
 
-    async fn step(
-        &self,
-        step: &str,
-        attempt: AttemptNo,
-        orders: &mut watch::Receiver<Orders>,
-        events: &mpsc::Sender<RunEvent>,
-    ) -> Option<Outcome> {
-        match step.split_once(' ').unwrap_or((step, "")) {
-            ("say", text) => {
-                say(events, text).await;
-                None
-            }
-            ("count", lines) => {
-                for line in 1..=lines.parse::<u64>().unwrap() {
-                    say(events, &line.to_string()).await;
-                }
-                None
-            }
-            ("fail-first", _) if attempt == AttemptNo(1) => Some(Outcome::Exited { code: 1 }),
-            ("fail-first", _) => None,
-            ("exit", code) => Some(Outcome::Exited { code: code.parse().unwrap() }),
-            ("hang", _) => {
-                stopped(orders, Stop::Cancel).await;
-                let stop = orders.borrow().stop;
-                Some(match stop.unwrap() {
-                    Stop::Cancel => Outcome::Cancelled,
-                    Stop::HandBack => Outcome::HandedBack,
-                    Stop::Lost => Outcome::Lost,
-                })
-            }
-            ("panic", _) => panic!("as the script says"),
-            (word, _) => panic!("{word} is no word of these scripts"),
-        }
+    /// As if an earlier process had begun with the job.
+    pub(crate) fn leave(&self, job: i64, ours: bool) {
+        self.left.lock().unwrap().insert(JobId(job), ours);
+    }
+
+    /// What was asked for besides runs.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
     }
 }
 
-async fn say(events: &mpsc::Sender<RunEvent>, line: &str) {
-    let bytes = format!("{line}\n").into_bytes().into();
-    let frame = Frame { time: 1, body: Body::Bytes(Stream::Stdout, bytes) };
-    events.send(RunEvent::Frame(frame)).await.unwrap();
+impl Stage {
+    async fn run(
+        &self,
+        spec: RunSpec,
+        mut orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+        stored: u64,
+    ) -> End {
+        let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        let _running = Running(&self.running);
+        self.most.fetch_max(now, Ordering::SeqCst);
+        events.send(RunEvent::Started).await.unwrap();
+        let mut mouth = Mouth { events, stored };
+        for step in spec.spec.command.split(';').map(str::trim) {
+            if let Some(outcome) = step_of(step, spec.attempt, &mut orders, &mut mouth).await {
+                return outcome.into();
+            }
+        }
+        Outcome::Exited { code: 0 }.into()
+    }
+}
+
+/// What an earlier process left of a job.
+struct Leftover(Arc<Stage>);
+
+#[async_trait]
+impl Remains for Leftover {
+    async fn resume(
+        self: Box<Self>,
+        spec: RunSpec,
+        stored: LogHead,
+        orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End {
+        self.0.run(spec, orders, events, stored.output).await
+    }
+}
+
+async fn step_of(
+    step: &str,
+    attempt: AttemptNo,
+    orders: &mut watch::Receiver<Orders>,
+    mouth: &mut Mouth,
+) -> Option<Outcome> {
+    match step.split_once(' ').unwrap_or((step, "")) {
+        ("say", text) => {
+            mouth.say(text).await;
+            None
+        }
+        ("count", lines) => {
+            for line in 1..=lines.parse::<u64>().unwrap() {
+                mouth.say(&line.to_string()).await;
+            }
+            None
+        }
+        ("fail-first", _) if attempt == AttemptNo(1) => Some(Outcome::Exited { code: 1 }),
+        ("fail-first", _) => None,
+        ("exit", code) => Some(Outcome::Exited { code: code.parse().unwrap() }),
+        ("hang", _) => {
+            stopped(orders, Stop::Cancel).await;
+            let stop = orders.borrow().stop;
+            Some(match stop.unwrap() {
+                Stop::Cancel => Outcome::Cancelled,
+                Stop::HandBack => Outcome::HandedBack,
+                Stop::Lost => Outcome::Lost,
+            })
+        }
+        ("panic", _) => panic!("as the script says"),
+        (word, _) => panic!("{word} is no word of these scripts"),
+    }
+}
+
+struct Mouth {
+    events: mpsc::Sender<RunEvent>,
+    /// So many bytes need not be said again.
+    stored: u64,
+}
+
+impl Mouth {
+    async fn say(&mut self, line: &str) {
+        let line = format!("{line}\n").into_bytes();
+        let known = self.stored.min(line.len() as u64);
+        self.stored -= known;
+        let bytes = line[known as usize..].to_vec();
+        if !bytes.is_empty() {
+            let frame = Frame { time: 1, body: Body::Bytes(Stream::Stdout, bytes.into()) };
+            self.events.send(RunEvent::Frame(frame)).await.unwrap();
+        }
+    }
 }
 
 /// Counts an attempt as running, also when it panics.
@@ -88,22 +167,26 @@ impl Executor for ScriptedExecutor {
     async fn run(
         &self,
         spec: RunSpec,
-        mut orders: watch::Receiver<Orders>,
+        orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
-        let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        let _running = Running(&self.running);
-        self.most.fetch_max(now, Ordering::SeqCst);
-        events.send(RunEvent::Started).await.unwrap();
-        for step in spec.spec.command.split(';').map(str::trim) {
-            if let Some(outcome) = self.step(step, spec.attempt, &mut orders, &events).await {
-                return outcome.into();
-            }
-        }
-        Outcome::Exited { code: 0 }.into()
+        self.stage.run(spec, orders, events, 0).await
     }
 
     async fn ready(&self) {}
+
+    async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left {
+        self.calls.lock().unwrap().push(format!("left of {job}/{attempt}"));
+        match self.left.lock().unwrap().get(&job) {
+            Some(true) => Left::Ours(Box::new(Leftover(self.stage.clone()))),
+            Some(false) => Left::NotOurs,
+            None => Left::Nothing,
+        }
+    }
+
+    async fn tidy(&self) {
+        self.calls.lock().unwrap().push("tidy".to_owned());
+    }
 
     async fn close(&self) {}
 }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use orchestra_client::ClientError;
 use orchestra_contracts::{
     JobId, JobStatus, Problem, ProblemKind, Span, WorkerName,
-    frame::Frames,
+    frame::{Body, Frame, Frames, Stream},
     worker::{
         ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead, Registration,
         Welcome,
@@ -47,6 +47,10 @@ struct State {
     log: BytesMut,
     requests: Vec<usize>,
     jobs: VecDeque<Claimed>,
+    /// What it believes the worker to hold.
+    held: Vec<Claimed>,
+    /// The leases of each heartbeat, as they came.
+    beats: Vec<Vec<LeaseRef>>,
     /// Request ids of claims, as they came.
     claims: Vec<(String, u32)>,
     lost_claims: u32,
@@ -90,6 +94,20 @@ impl FakeMaster {
     /// Length of each append.
     pub(crate) fn requests(&self) -> Vec<usize> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Has the worker hold this from before, with so much of its log stored.
+    pub(crate) fn hold(&self, job: Claimed, log: &[Frame]) {
+        let mut state = self.state.lock().unwrap();
+        state.held.push(job);
+        for frame in log {
+            frame.encode(&mut state.log);
+        }
+    }
+
+    /// The leases of each heartbeat so far.
+    pub(crate) fn beats(&self) -> Vec<Vec<LeaseRef>> {
+        self.state.lock().unwrap().beats.clone()
     }
 
     pub(crate) fn offer(&self, job: Claimed) {
@@ -140,7 +158,24 @@ impl State {
     fn append(&mut self, offset: u64, frames: &Bytes) -> LogHead {
         let known = (self.log.len() as u64 - offset) as usize;
         self.log.extend_from_slice(frames.get(known..).unwrap_or_default());
-        LogHead { offset: self.log.len() as u64, ..LogHead::default() }
+        self.head()
+    }
+
+    fn head(&self) -> LogHead {
+        let mut head = LogHead { offset: self.log.len() as u64, ..LogHead::default() };
+        let mut crc32 = crc32fast::Hasher::new();
+        for frame in Frames::new(self.log.clone().freeze()) {
+            match frame.unwrap().body {
+                Body::Bytes(Stream::System, _) => (),
+                Body::Bytes(_, bytes) => {
+                    head.output += bytes.len() as u64;
+                    crc32.update(&bytes);
+                }
+                Body::Gap(bytes) => head.gap += bytes,
+            }
+        }
+        head.crc32 = crc32.finalize();
+        head
     }
 }
 
@@ -152,7 +187,8 @@ fn first_frame(frames: &Bytes) -> Bytes {
 #[async_trait]
 impl Master for FakeMaster {
     async fn register(&self, _: &WorkerName, _: &Registration) -> Result<Welcome, ClientError> {
-        Ok(Welcome { lease: Span::from_secs(60), heartbeat: Span::from_secs(15) })
+        let held = self.state.lock().unwrap().held.clone();
+        Ok(Welcome { lease: Span::from_secs(60), heartbeat: Span::from_secs(15), held })
     }
 
     async fn claim(&self, terms: &ClaimTerms) -> Result<Vec<Claimed>, ClientError> {
@@ -183,10 +219,12 @@ impl Master for FakeMaster {
     async fn heartbeat(
         &self,
         _: &WorkerName,
-        _: &Heartbeat,
+        beat: &Heartbeat,
     ) -> Result<HeartbeatReply, ClientError> {
         self.check_silence()?;
-        Ok(self.state.lock().unwrap().reply.clone())
+        let mut state = self.state.lock().unwrap();
+        state.beats.push(beat.leases.clone());
+        Ok(state.reply.clone())
     }
 
     async fn append_log(
@@ -199,6 +237,9 @@ impl Master for FakeMaster {
         tokio::task::yield_now().await;
         self.check_silence()?;
         let mut state = self.state.lock().unwrap();
+        if frames.is_empty() {
+            return Ok(state.head());
+        }
         state.requests.push(frames.len());
         match state.script.pop_front().unwrap_or(Append::Store) {
             Append::Store => Ok(state.append(offset, &frames)),

@@ -13,8 +13,9 @@ use bollard::{
     },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder,
-        DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+        DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -44,10 +45,15 @@ pub(crate) enum EngineError {
     Broken(String),
 }
 
+/// What a container writes.
+pub(super) type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, BollardError>> + Send>>;
+/// What a container reads.
+pub(super) type Input = Pin<Box<dyn AsyncWrite + Send>>;
+
 /// A container's attached standard streams.
 pub(super) struct Attached {
-    pub(super) output: Pin<Box<dyn Stream<Item = Result<LogOutput, BollardError>> + Send>>,
-    pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
+    pub(super) output: Output,
+    pub(super) input: Input,
 }
 
 /// A connection to one engine. Clones share it.
@@ -131,6 +137,25 @@ impl Engine {
         Ok(Attached { output: attached.output, input: attached.input })
     }
 
+    /// Only what it reads, of a container that runs already.
+    pub(super) async fn attach_input(&self, name: &str) -> Result<Input, EngineError> {
+        let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).build();
+        let attach = self.docker.attach_container(name, Some(options));
+        Ok(self.call("attach to a container", QUICK, attach).await?.input)
+    }
+
+    /// Everything that the container has written so far, and what it will write.
+    pub(super) fn follow_log(&self, name: &str) -> Output {
+        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+        Box::pin(self.docker.logs(name, Some(options)))
+    }
+
+    /// Fails with [`EngineError::NotFound`] when somebody else was quicker.
+    pub(super) async fn rename(&self, name: &str, new: &str) -> Result<(), EngineError> {
+        let options = RenameContainerOptionsBuilder::new().name(new).build();
+        self.call("rename a container", QUICK, self.docker.rename_container(name, options)).await
+    }
+
     pub(super) async fn start(&self, name: &str) -> Result<(), EngineError> {
         self.call("start a container", SLOW, self.docker.start_container(name, None)).await
     }
@@ -150,9 +175,12 @@ impl Engine {
         self.call("remove a container", SLOW, remove).await
     }
 
-    /// All containers with this label, running or not.
-    pub(super) async fn labelled(&self, label: &str) -> Result<Vec<ContainerSummary>, EngineError> {
-        let filters = [("label", vec![label])].into();
+    /// All containers with all of these labels (`name=value`), running or not.
+    pub(super) async fn labelled(
+        &self,
+        labels: &[String],
+    ) -> Result<Vec<ContainerSummary>, EngineError> {
+        let filters = [("label", labels.to_vec())].into();
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
         self.call("list containers", SLOW, self.docker.list_containers(Some(options))).await
     }

@@ -5,6 +5,8 @@
 //! * `create` is the one builder of a job's container: what holds a job in.
 //! * `container` is one container, removed on every path; `sweep` removes what
 //!   earlier processes of this worker left.
+//! * `remains` finds what an earlier process left of an attempt, and carries it on;
+//!   `seam` is the place in its log from where on.
 //! * `session` speaks with the sandbox, PID 1 of each container; `volume` brings
 //!   its program there; `ending` turns the end into an outcome.
 //! * `files` and `paths` are about worker-files, `images` about job images,
@@ -19,6 +21,8 @@ mod files;
 pub(crate) mod images;
 mod paths;
 mod prepare;
+mod remains;
+mod seam;
 mod session;
 mod sweep;
 #[cfg(test)]
@@ -33,7 +37,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orchestra_contracts::Outcome;
+use orchestra_contracts::{AttemptNo, JobId, Outcome};
 use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
@@ -49,7 +53,7 @@ use crate::{
     Config, WorkerError,
     config::SandboxConfig,
     control::{Orders, Stop, stopped},
-    executor::{End, Executor, RunEvent, RunSpec},
+    executor::{End, Executor, Left, RunEvent, RunSpec},
 };
 
 /// At the end, so long for removals that are under way. An engine that hangs takes longer.
@@ -72,7 +76,7 @@ pub(crate) struct DockerExecutor {
 }
 
 impl DockerExecutor {
-    /// Connects to the engine, prepares worker-files, and removes leftovers.
+    /// Connects to the engine and prepares worker-files.
     pub(crate) async fn start(config: &Config) -> Result<Self, WorkerError> {
         let engine = Engine::connect(&config.engine).await?;
         check_architecture(&engine).map_err(WorkerError::Engine)?;
@@ -83,9 +87,8 @@ impl DockerExecutor {
             paths::on_host(&engine, &worker_files.path).await.map_err(WorkerError::WorkerFiles)?;
         let images = images_of(&engine, config);
         let keeper = Keeper::new(engine, config.name.clone());
-        keeper.sweep().await?;
         Ok(Self {
-            sweeping: sweep_in_background(&keeper),
+            sweeping: CancellationToken::new(),
             keeper,
             images,
             volume: Volume::new(),
@@ -128,9 +131,23 @@ impl Executor for DockerExecutor {
             Ok((sandbox, image)) => {
                 let until = orders.borrow().until;
                 let job = self.job(&spec, &image, until);
-                sandbox.run(job, self.grace, orders, events).await
+                sandbox.run(job, orders, events).await
             }
         }
+    }
+
+    async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left {
+        self.find(job, attempt).await.unwrap_or_else(|error| {
+            tracing::warn!(%job, %attempt, "could not look for its container: {error}");
+            Left::NotOurs
+        })
+    }
+
+    async fn tidy(&self) {
+        self.keeper.sweep_now().await;
+        let (until, sweeper) = (self.sweeping.clone(), self.keeper.clone());
+        let sweep = async move { until.run_until_cancelled(sweeper.sweep_often()).await };
+        self.keeper.removals.spawn(sweep);
     }
 
     async fn ready(&self) {
@@ -184,12 +201,4 @@ pub(crate) fn check_architecture(engine: &Engine) -> Result<(), String> {
         "the engine at {} runs {theirs} and this worker was built for {ours}: run the worker on the engine's own machine",
         engine.address()
     ))
-}
-
-/// Ends when the answer is cancelled.
-fn sweep_in_background(keeper: &Keeper) -> CancellationToken {
-    let (sweeping, sweeper) = (CancellationToken::new(), keeper.clone());
-    let until = sweeping.clone();
-    keeper.removals.spawn(async move { until.run_until_cancelled(sweeper.sweep_often()).await });
-    sweeping
 }

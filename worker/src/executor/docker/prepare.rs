@@ -125,14 +125,12 @@ impl DockerExecutor {
 
     /// What the sandbox is to run.
     pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
-        let timeout = spec.spec.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0);
-        let timeout = timeout.min(LONGEST_TIMEOUT);
         protocol::Run {
             script: spec.spec.command.clone().into_bytes(),
             env: environment(image, spec),
             workdir: WORKDIR.into(),
             stdin: spec.spec.stdin.clone().unwrap_or_default().into_bytes(),
-            timeout,
+            timeout: timeout_of(spec),
             grace: self.grace,
             ttl: until.saturating_duration_since(Instant::now()),
             log_head: self.sandbox.log_head.0,
@@ -142,6 +140,10 @@ impl DockerExecutor {
     }
 }
 
-fn could_not_start(error: impl std::fmt::Display) -> Outcome {
+pub(super) fn timeout_of(spec: &RunSpec) -> Duration {
+    spec.spec.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0).min(LONGEST_TIMEOUT)
+}
+
+pub(super) fn could_not_start(error: impl std::fmt::Display) -> Outcome {
     Outcome::CouldNotStart { reason: error.to_string() }
 }

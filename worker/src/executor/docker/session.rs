@@ -1,13 +1,14 @@
 //! A started sandbox, and the conversation with its PID 1.
 //!
 //! [`Sandbox::start`] answers one that has said `Ready` and holds no job yet;
-//! [`Sandbox::run`] consumes it. Between the two it may wait.
+//! [`Sandbox::run`] consumes it. Between the two it may wait. One that an earlier
+//! process began with comes from [`Sandbox::found`].
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use orchestra_contracts::{
     Outcome,
     frame::{Body, Frame, Stream as LogStream},
@@ -16,7 +17,7 @@ use orchestra_sandbox::protocol::{
     Command, Decoder, Event, Exit, Malformed, Message, Run, Stream as SandboxStream, VERSION,
 };
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::AsyncWriteExt,
     sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
@@ -24,7 +25,8 @@ use tokio::{
 use super::{
     container::Container,
     ending,
-    engine::{Attached, EngineError},
+    engine::{Attached, EngineError, Input, Output},
+    seam::Seam,
 };
 use crate::{
     clock::{self, SandboxClock},
@@ -36,6 +38,9 @@ use crate::{
 const READY: Duration = Duration::from_secs(30);
 /// A sandbox that has not ended its job so long after it should have is stuck.
 const SLACK: Duration = Duration::from_secs(10);
+/// From the job to the sandbox's `Started` it takes two milliseconds. One that was
+/// found and has not said it by then has never got its job.
+const STARTED: Duration = Duration::from_secs(10);
 /// Of what PID 1 says on its standard error, so much is kept to explain a failure.
 const COMPLAINTS: usize = 2048;
 
@@ -52,9 +57,19 @@ pub(super) enum StartError {
 /// PID 1 is ready, and no job was handed over.
 pub(super) struct Sandbox {
     container: Container,
-    input: Pin<Box<dyn AsyncWrite + Send>>,
+    input: Input,
     said: Said,
     clock: SandboxClock,
+    /// What is before it was said to the master by an earlier process.
+    seam: Seam,
+}
+
+/// How long a job may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    /// Between SIGTERM and SIGKILL.
+    pub(super) grace: Duration,
 }
 
 /// How one turn of the conversation went.
@@ -76,11 +91,13 @@ impl Sandbox {
         let engine = container.engine();
         let Attached { output, input } = engine.attach(container.name()).await?;
         engine.start(container.name()).await?;
-        let mut said = Said { output, decoder: Decoder::default(), complaints: String::new() };
+        let mut said = Said::new(output);
         let ready = timeout(READY, said.next()).await;
         let clock = SandboxClock::heard_at(clock::wall_micros());
         match ready {
-            Ok(Ok(Event::Ready { version: VERSION })) => Ok(Self { container, input, said, clock }),
+            Ok(Ok(Event::Ready { version: VERSION })) => {
+                Ok(Self { container, input, said, clock, seam: Seam::default() })
+            }
             Ok(Ok(event)) => Err(StartError::Sandbox(format!("its sandbox began with {event:?}"))),
             Ok(Err(silence)) => {
                 let end = ending::after_silence(&container, &silence, &said.complaints).await;
@@ -90,27 +107,78 @@ impl Sandbox {
         }
     }
 
-    /// Hands the job over and stays until it has ended. The container goes in
-    /// every case; where the job may still run in it, before this returns.
+    /// One that began at `began` (wall time, microseconds). `output` is all that it
+    /// ever said, from its first frame on.
+    pub(super) fn found(
+        container: Container,
+        (output, input): (Output, Input),
+        began: u64,
+        seam: Seam,
+    ) -> Self {
+        let (said, clock) = (Said::new(output), SandboxClock::heard_at(began));
+        Self { container, input, said, clock, seam }
+    }
+
+    /// Of one that was found: whether it has its job. Nothing may be said to it
+    /// before that, for it could stand in the middle of what was said last.
+    pub(super) async fn hear_beginning(
+        &mut self,
+        events: &mpsc::Sender<RunEvent>,
+    ) -> Result<(), Outcome> {
+        for first in [true, false] {
+            match (first, timeout(STARTED, self.said.next()).await) {
+                (true, Ok(Ok(Event::Ready { version: VERSION }))) => (),
+                (false, Ok(Ok(Event::Started))) => {
+                    // The receiver outlives the attempt.
+                    let _ = events.send(RunEvent::Started).await;
+                }
+                (false, Ok(Ok(Event::Failed(reason)))) => return Err(Outcome::Refused { reason }),
+                (_, Ok(Ok(_))) => {
+                    let reason =
+                        "it cannot be taken back: the beginning of what it said is missing";
+                    return Err(Outcome::CouldNotStart { reason: reason.to_owned() });
+                }
+                (_, Ok(Err(silence))) => {
+                    let container = &self.container;
+                    return Err(
+                        ending::of_silence(container, &silence, &self.said.complaints).await
+                    );
+                }
+                (_, Err(_)) => return Err(Outcome::HandedBack),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the job over and stays until it has ended.
     pub(super) async fn run(
         mut self,
         job: Run,
-        grace: Duration,
+        orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End {
+        let limits = Limits { timeout: job.timeout, grace: job.grace };
+        self.say(&Command::Run(Box::new(job))).await;
+        self.converse(limits, orders, events).await
+    }
+
+    /// Stays until the job has ended. The container goes in every case; where the
+    /// job may still run in it, before this returns.
+    pub(super) async fn converse(
+        mut self,
+        Limits { timeout, grace }: Limits,
         mut orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
-        let mut overdue = Instant::now() + job.timeout + job.grace + SLACK;
+        let mut overdue = Instant::now() + timeout + grace + SLACK;
         let mut cancelled = false;
-        self.say(&Command::Run(Box::new(job))).await;
         orders.mark_changed();
         loop {
             match self.turn(&mut orders, &events, overdue).await {
-                Turn::Orders(Orders { stop: None, until }) => {
+                Turn::Orders(Orders { stop: stop @ (None | Some(Stop::Cancel)), until }) => {
                     let ttl = until.saturating_duration_since(Instant::now());
                     self.say(&Command::Renew(ttl)).await;
-                }
-                Turn::Orders(Orders { stop: Some(Stop::Cancel), .. }) => {
-                    if !std::mem::replace(&mut cancelled, true) {
+                    if stop.is_some() && !std::mem::replace(&mut cancelled, true) {
                         overdue = overdue.min(Instant::now() + grace + SLACK);
                         self.say(&Command::Terminate { grace }).await;
                     }
@@ -120,6 +188,10 @@ impl Sandbox {
                 }
                 Turn::Orders(Orders { stop: Some(Stop::Lost), .. }) => {
                     return self.kill(Outcome::Lost).await;
+                }
+                Turn::Exited(_) if !self.seam.is_reached() => {
+                    let reason = "it cannot be taken back: a part of what it said is missing";
+                    return self.kill(Outcome::CouldNotStart { reason: reason.to_owned() }).await;
                 }
                 Turn::Exited(exit) => {
                     let end = ending::of_exit(&self.container, &exit).await;
@@ -150,7 +222,7 @@ impl Sandbox {
         events: &mpsc::Sender<RunEvent>,
         overdue: Instant,
     ) -> Turn {
-        let (said, clock) = (&mut self.said, &mut self.clock);
+        let (said, clock, seam) = (&mut self.said, &mut self.clock, &mut self.seam);
         let listen = async {
             loop {
                 // The receiver outlives the attempt.
@@ -159,6 +231,11 @@ impl Sandbox {
                     Err(_) => return Turn::Overdue,
                     Ok(Err(silence)) => return Turn::Silence(silence),
                     Ok(Ok(event)) => match to_run_event(event, clock) {
+                        Ok(RunEvent::Frame(frame)) => {
+                            if let Some(frame) = seam.rest_of(frame) {
+                                room.send(RunEvent::Frame(frame));
+                            }
+                        }
                         Ok(event) => room.send(event),
                         Err(turn) => return turn,
                     },
@@ -194,7 +271,7 @@ impl Sandbox {
         }
     }
 
-    async fn kill(self, outcome: Outcome) -> End {
+    pub(super) async fn kill(self, outcome: Outcome) -> End {
         self.container.remove().await;
         outcome.into()
     }
@@ -223,12 +300,16 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
 
 /// What a sandbox says, frame by frame.
 struct Said {
-    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    output: Output,
     decoder: Decoder,
     complaints: String,
 }
 
 impl Said {
+    fn new(output: Output) -> Self {
+        Self { output, decoder: Decoder::default(), complaints: String::new() }
+    }
+
     /// The next event, or why there is none any more. It may be dropped and asked again.
     async fn next(&mut self) -> Result<Event, String> {
         loop {

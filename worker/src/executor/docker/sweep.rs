@@ -6,6 +6,10 @@
 //! run` on one machine), and neither may kill the other's jobs. Of a process in
 //! another container nobody can tell from here whether it lives, so only what
 //! stopped a while ago is taken; what runs ends itself when its lease does.
+//!
+//! A label cannot be changed, so a process that takes a container over writes
+//! itself into the container's name. The engine renames for one only of two that
+//! know the same old name.
 
 use std::{fs, time::Duration};
 
@@ -27,15 +31,19 @@ impl Keeper {
     pub(super) async fn sweep_often(&self) {
         loop {
             sleep(EVERY).await;
-            if let Err(error) = self.sweep().await {
-                tracing::debug!("could not look for leftover containers: {error}");
-            }
+            self.sweep_now().await;
+        }
+    }
+
+    pub(super) async fn sweep_now(&self) {
+        if let Err(error) = self.sweep().await {
+            tracing::debug!("could not look for leftover containers: {error}");
         }
     }
 
     pub(super) async fn sweep(&self) -> Result<(), EngineError> {
         let ours = format!("{WORKER_LABEL}={}", self.worker);
-        for container in self.engine.labelled(&ours).await? {
+        for container in self.engine.labelled(&[ours]).await? {
             let Some(name) = name_of(&container) else { continue };
             if !self.owned.contains(&name) && self.is_leftover(&container) {
                 tracing::info!(container = name, "removing a leftover container");
@@ -46,12 +54,11 @@ impl Keeper {
     }
 
     fn is_leftover(&self, container: &ContainerSummary) -> bool {
-        let labels = container.labels.as_ref();
-        let process = labels.and_then(|labels| labels.get(PROCESS_LABEL)).map(String::as_str);
-        match process.map_or(Fate::Dead, fate_of) {
+        let process = process_of(container);
+        match fate_of(&process) {
             Fate::Dead => true,
             // It is not among the owned ones: its removal has failed before.
-            Fate::Lives => process == Some(&self.process),
+            Fate::Lives => process == self.process,
             Fate::Unknown => stopped_a_while_ago(container),
         }
     }
@@ -67,14 +74,34 @@ fn stopped_a_while_ago(container: &ContainerSummary) -> bool {
     !runs && now.saturating_sub(created) > A_WHILE
 }
 
-fn name_of(container: &ContainerSummary) -> Option<String> {
+/// Which process answers for a container: the one that made it, or the last that
+/// took it over. Empty when nothing tells.
+pub(super) fn process_of(container: &ContainerSummary) -> String {
+    let labels = container.labels.as_ref();
+    let maker = labels.and_then(|labels| labels.get(PROCESS_LABEL)).cloned().unwrap_or_default();
+    let name = name_of(container).unwrap_or_default();
+    match (name.split_once('.'), maker.rsplitn(3, '/').nth(2)) {
+        (Some((_, successor)), Some(place)) => format!("{place}/{}", successor.replace('.', "/")),
+        _ => maker,
+    }
+}
+
+/// The name that says that this process has taken the container over.
+pub(super) fn name_after_takeover(name: &str, process: &str) -> String {
+    let (original, _) = name.split_once('.').unwrap_or((name, ""));
+    let mut parts = process.rsplit('/');
+    let (start, pid) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("{original}.{pid}.{start}")
+}
+
+pub(super) fn name_of(container: &ContainerSummary) -> Option<String> {
     let name = container.names.as_ref()?.first()?;
     Some(name.trim_start_matches('/').to_owned())
 }
 
 /// What became of the process that made a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Lives,
     Dead,
     /// It was counted in another container's PID namespace.
@@ -88,7 +115,7 @@ pub(super) fn this_process() -> String {
     format!("{}/{pid}/{start}", surroundings())
 }
 
-fn fate_of(process: &str) -> Fate {
+pub(super) fn fate_of(process: &str) -> Fate {
     let mut parts = process.rsplitn(3, '/');
     let (start, pid) = (parts.next(), parts.next().and_then(|pid| pid.parse().ok()));
     let (here, there) = (surroundings(), parts.next().unwrap_or_default());
@@ -131,6 +158,23 @@ mod tests {
         assert_eq!(fate_of(&format!("0{this}")), Fate::Dead, "before the last boot");
         assert_eq!(fate_of(&this.replace("pid:[", "pid:[9")), Fate::Unknown);
         assert_eq!(fate_of(""), Fate::Dead);
+    }
+
+    #[test]
+    fn who_took_a_container_over_answers_for_it() {
+        let container = |name: &str| ContainerSummary {
+            names: Some(vec![format!("/{name}")]),
+            labels: Some([(PROCESS_LABEL.to_owned(), "boot/pid:[1]/10/100".to_owned())].into()),
+            ..ContainerSummary::default()
+        };
+        let name = "orchestra-7-1-abc";
+        assert_eq!(process_of(&container(name)), "boot/pid:[1]/10/100");
+        let second = name_after_takeover(name, "boot/pid:[1]/20/200");
+        assert_eq!(process_of(&container(&second)), "boot/pid:[1]/20/200");
+        let third = name_after_takeover(&second, "boot/pid:[1]/30/300");
+        assert_eq!(third, "orchestra-7-1-abc.30.300");
+        assert_eq!(process_of(&container(&third)), "boot/pid:[1]/30/300");
+        assert_eq!(process_of(&ContainerSummary::default()), "");
     }
 
     #[test]

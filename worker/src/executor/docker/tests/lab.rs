@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Parser;
+use futures::future::BoxFuture;
 use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, Outcome,
     frame::{Body, Frame, Stream},
@@ -26,6 +27,7 @@ struct Program {
 
 pub(super) struct Lab {
     pub(super) executor: DockerExecutor,
+    pub(super) config: Config,
     /// Removed at the end, together with the images folder.
     home: TempDir,
 }
@@ -42,11 +44,11 @@ pub(super) struct Seen {
 pub(super) struct Running<'a> {
     pub(super) control: Control,
     pub(super) events: mpsc::Receiver<RunEvent>,
-    pub(super) end: futures::future::BoxFuture<'a, End>,
+    pub(super) end: BoxFuture<'a, End>,
     seen: Vec<RunEvent>,
 }
 
-const LEASE: Duration = Duration::from_mins(1);
+pub(super) const LEASE: Duration = Duration::from_mins(1);
 
 impl Lab {
     /// `None` where there is no engine: the lane says so, and is no success in CI.
@@ -72,7 +74,7 @@ impl Lab {
                 // Nobody's lease should run out while the image is made.
                 let (progress, _) = mpsc::channel(1);
                 executor.images.ensure("plain", progress).await.unwrap();
-                Some(Self { executor, home })
+                Some(Self { executor, config, home })
             }
             Err(error) => {
                 eprintln!("SKIPPED: {error}");
@@ -91,10 +93,7 @@ impl Lab {
     }
 
     pub(super) fn start_with(&self, spec: JobSpec, control: Control) -> Running<'_> {
-        let (sender, events) = mpsc::channel(4);
-        let spec = RunSpec { job: JobId(7), attempt: AttemptNo(1), spec };
-        let end = self.executor.run(spec, control.subscribe(), sender);
-        Running { control, events, end, seen: Vec::new() }
+        start_on(&self.executor, spec, control)
     }
 
     pub(super) async fn run(&self, command: &str) -> Seen {
@@ -108,7 +107,7 @@ impl Lab {
     /// The names of this lab's containers.
     pub(super) async fn containers(&self) -> Vec<String> {
         let label = format!("orchestra.worker={}", self.executor.keeper.worker);
-        let list = self.executor.keeper.engine.labelled(&label).await.unwrap();
+        let list = self.executor.keeper.engine.labelled(&[label]).await.unwrap();
         list.into_iter().flat_map(|container| container.names.unwrap_or_default()).collect()
     }
 
@@ -119,7 +118,28 @@ impl Lab {
     }
 }
 
-impl Running<'_> {
+/// What every job of a lab is called.
+pub(super) const NAME: (JobId, AttemptNo) = (JobId(7), AttemptNo(1));
+
+pub(super) fn run_spec(spec: JobSpec) -> RunSpec {
+    RunSpec { job: NAME.0, attempt: NAME.1, spec }
+}
+
+pub(super) fn start_on(executor: &DockerExecutor, spec: JobSpec, control: Control) -> Running<'_> {
+    let (sender, events) = mpsc::channel(4);
+    let end = executor.run(run_spec(spec), control.subscribe(), sender);
+    Running::new(control, events, end)
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(
+        control: Control,
+        events: mpsc::Receiver<RunEvent>,
+        end: BoxFuture<'a, End>,
+    ) -> Self {
+        Self { control, events, end, seen: Vec::new() }
+    }
+
     /// Waits until the job has written this.
     pub(super) async fn until_output(&mut self, text: &str) {
         while !output(&frames(&self.seen), Stream::Stdout).ends_with(text.as_bytes()) {

@@ -6,3 +6,4 @@ mod endings;
 mod lab;
 mod leftovers;
 mod output;
+mod remains;

@@ -1,0 +1,182 @@
+//! What an earlier process of this worker left of an attempt, carried on by this one.
+//!
+//! What PID 1 said is read from the engine's log, from its first frame on, for an
+//! attached stream would begin in the middle of one. Of a container that has
+//! ended meanwhile its last word is still in there: such work is not lost.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum};
+use jiff::Timestamp;
+use orchestra_contracts::{AttemptNo, JobId, Outcome, worker::LogHead};
+use tokio::{
+    io::sink,
+    sync::{mpsc, watch},
+};
+
+use super::{
+    DockerExecutor,
+    container::{Container, Keeper, WORKER_LABEL},
+    create::{ATTEMPT_LABEL, JOB_LABEL},
+    engine::{EngineError, Input, Output},
+    prepare::{could_not_start, timeout_of},
+    seam::Seam,
+    session::{Limits, Sandbox},
+    stop_before_start,
+    sweep::{Fate, fate_of, name_after_takeover, name_of, process_of},
+};
+use crate::{
+    clock,
+    control::{Orders, Stop, stopped},
+    executor::{End, Left, Remains, RunEvent, RunSpec},
+};
+
+/// A container that this process has taken over.
+struct Found {
+    container: Container,
+    grace: Duration,
+}
+
+impl DockerExecutor {
+    pub(super) async fn find(&self, job: JobId, attempt: AttemptNo) -> Result<Left, EngineError> {
+        let labels = [
+            format!("{WORKER_LABEL}={}", self.keeper.worker),
+            format!("{JOB_LABEL}={job}"),
+            format!("{ATTEMPT_LABEL}={attempt}"),
+        ];
+        let mut containers = self.keeper.engine.labelled(&labels).await?;
+        // A start that failed and was tried again leaves two.
+        containers.sort_by_key(|it| it.state != Some(ContainerSummaryStateEnum::RUNNING));
+        let Some(container) = containers.first() else { return Ok(Left::Nothing) };
+        if fate_of(&process_of(container)) != Fate::Dead {
+            return Ok(Left::NotOurs);
+        }
+        Ok(match self.keeper.take_over(container).await? {
+            Some(container) => Left::Ours(Box::new(Found { container, grace: self.grace })),
+            None => Left::NotOurs,
+        })
+    }
+}
+
+impl Keeper {
+    /// `None` when another process was quicker.
+    async fn take_over(
+        &self,
+        container: &ContainerSummary,
+    ) -> Result<Option<Container>, EngineError> {
+        let Some(name) = name_of(container) else { return Ok(None) };
+        let ours = name_after_takeover(&name, &self.process);
+        let container = self.container(ours.clone());
+        match self.engine.rename(&name, &ours).await {
+            Ok(()) => Ok(Some(container)),
+            Err(EngineError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Remains for Found {
+    async fn resume(
+        self: Box<Self>,
+        spec: RunSpec,
+        stored: LogHead,
+        mut orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End {
+        let Self { container, grace } = *self;
+        let (streams, state) = match streams_of(&container).await {
+            Ok(found) => found,
+            Err(error) => {
+                container.remove().await;
+                return could_not_start(error).into();
+            }
+        };
+        let mut sandbox = Sandbox::found(container, streams, began(&state), Seam::after(stored));
+        let begun = tokio::select! {
+            begun = sandbox.hear_beginning(&events) => begun,
+            () = stopped(&mut orders, Stop::HandBack) => Err(stop_before_start(&orders)),
+        };
+        let end = match begun {
+            Ok(()) => {
+                let limits = Limits { timeout: timeout_of(&spec), grace };
+                sandbox.converse(limits, orders.clone(), events).await
+            }
+            Err(outcome) => sandbox.kill(outcome).await,
+        };
+        let stop = orders.borrow().stop;
+        End { outcome: blame(end.outcome, runs(&state), stop), usage: end.usage }
+    }
+}
+
+/// What the absence of a worker did is neither the command's fault nor a lost lease.
+fn blame(outcome: Outcome, ran: bool, stop: Option<Stop>) -> Outcome {
+    match outcome {
+        // Its own fence ended it, and yet the lease was renewed: the master waits for word.
+        Outcome::Lost if stop != Some(Stop::Lost) => Outcome::CouldNotStart {
+            reason: "its worker was away for longer than its lease".to_owned(),
+        },
+        // The engine or the whole host went down under it.
+        Outcome::CouldNotStart { .. } if !ran => Outcome::HandedBack,
+        outcome => outcome,
+    }
+}
+
+async fn streams_of(
+    container: &Container,
+) -> Result<((Output, Input), ContainerState), EngineError> {
+    let (engine, name) = (container.engine(), container.name());
+    let state = engine.inspect(name).await?.state.unwrap_or_default();
+    let deaf: Input = Box::pin(sink());
+    let input = if runs(&state) {
+        match engine.attach_input(name).await {
+            // It has ended between the two questions; its log says how.
+            Err(EngineError::Conflict(_)) => deaf,
+            attached => attached?,
+        }
+    } else {
+        deaf
+    };
+    Ok(((engine.follow_log(name), input), state))
+}
+
+fn runs(state: &ContainerState) -> bool {
+    state.running == Some(true)
+}
+
+/// When its sandbox started, in microseconds since 1970; now, when the engine does not tell.
+fn began(state: &ContainerState) -> u64 {
+    let started = state.started_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+    let micros = started.and_then(|at| u64::try_from(at.as_microsecond()).ok());
+    micros.unwrap_or_else(clock::wall_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::the_fence_fired(Outcome::Lost, true, None, true)]
+    #[case::the_lease_is_lost(Outcome::Lost, true, Some(Stop::Lost), false)]
+    #[case::the_command_ended(Outcome::Exited { code: 1 }, false, None, false)]
+    fn an_absence_is_on_our_budget(
+        #[case] outcome: Outcome,
+        #[case] ran: bool,
+        #[case] stop: Option<Stop>,
+        #[case] ours: bool,
+    ) {
+        let blamed = blame(outcome.clone(), ran, stop);
+        assert_eq!(matches!(blamed, Outcome::CouldNotStart { .. }), ours);
+        assert!(ours || blamed == outcome);
+    }
+
+    #[test]
+    fn what_went_down_with_its_host_is_handed_back() {
+        let broken = Outcome::CouldNotStart { reason: "its container ended early".to_owned() };
+        assert_eq!(blame(broken.clone(), false, None), Outcome::HandedBack);
+        assert_eq!(blame(broken.clone(), true, None), broken);
+    }
+}

@@ -1,0 +1,230 @@
+//! Containers of processes that were killed, taken back by the next one.
+
+use std::{fs, thread, time::Duration};
+
+use bollard::query_parameters::KillContainerOptionsBuilder;
+use orchestra_contracts::{JobSpec, Outcome, frame::Stream, worker::LogHead};
+use rstest::rstest;
+use tokio::{
+    runtime,
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    super::DockerExecutor,
+    lab::{LEASE, Lab, NAME, Running, output, run_spec, start_on},
+};
+use crate::{
+    control::{Control, Stop},
+    executor::{Executor, Left, Remains},
+};
+
+impl Lab {
+    /// Another process of this worker starts the job, and is killed when the job
+    /// has written `text`: all that it held is gone at once, but for the container.
+    fn start_and_be_killed(&self, command: &str, text: &'static str, lease: Duration) {
+        let (config, spec) = (self.config.clone(), JobSpec::new(command));
+        let process = move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
+            executor.keeper.process.push('0');
+            let mut running = start_on(&executor, spec, Control::new(Instant::now() + lease));
+            runtime.block_on(running.until_output(text));
+            // Without a runtime nobody can remove the container any more.
+            drop(runtime);
+            drop(running);
+        };
+        thread::spawn(process).join().unwrap();
+    }
+
+    async fn find(&self) -> Left {
+        self.executor.left_of(NAME.0, NAME.1).await
+    }
+
+    async fn find_ours(&self) -> Box<dyn Remains> {
+        match self.find().await {
+            Left::Ours(remains) => remains,
+            Left::NotOurs => panic!("it is not ours"),
+            Left::Nothing => panic!("nothing is left"),
+        }
+    }
+
+    /// Takes it back, with so many bytes of its output stored.
+    async fn take_back(&self, stored: u64) -> Running<'static> {
+        let remains = self.find_ours().await;
+        self.executor.tidy().await;
+        let control = Control::new(Instant::now() + LEASE);
+        let (sender, events) = mpsc::channel(4);
+        let stored = LogHead { output: stored, ..LogHead::default() };
+        let spec = run_spec(JobSpec::new("as the container knows"));
+        let end = remains.resume(spec, stored, control.subscribe(), sender);
+        Running::new(control, events, end)
+    }
+
+    async fn ids(&self) -> Vec<String> {
+        let label = format!("orchestra.worker={}", self.executor.keeper.worker);
+        let list = self.executor.keeper.engine.labelled(&[label]).await.unwrap();
+        list.into_iter().filter_map(|container| container.id).collect()
+    }
+
+    async fn until_it_stopped(&self) {
+        let container = self.ids().await.remove(0);
+        loop {
+            let described = self.executor.keeper.engine.inspect(&container).await.unwrap();
+            if described.state.unwrap().running == Some(false) {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn go(&self) {
+        fs::write(self.files().join("go"), "").unwrap();
+    }
+}
+
+fn lines(range: std::ops::RangeInclusive<u32>) -> String {
+    let lines: Vec<_> = range.map(|n| format!("{n}\n")).collect();
+    lines.concat()
+}
+
+const WAIT_FOR_GO: &str = "until [ -e go ]; do sleep 0.02; done";
+
+#[rstest]
+#[case::nothing_is_stored(0)]
+#[case::within_a_line(1)]
+#[case::within_a_frame(300)]
+#[case::all_that_there_is(692)]
+#[tokio::test]
+async fn the_log_is_exact_over_the_seam(#[case] stored: u64) {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let command = format!("seq 200; {WAIT_FOR_GO}; seq 201 400; exit 5");
+    lab.start_and_be_killed(&command, "\n200\n", LEASE);
+    assert_eq!(lines(1..=200).len(), 692);
+    let before = lab.ids().await;
+    let running = lab.take_back(stored).await;
+    assert_eq!(lab.ids().await, before, "the same container");
+    lab.go();
+    let seen = running.end().await;
+    assert_eq!(seen.outcome, Outcome::Exited { code: 5 });
+    assert_eq!(seen.stdout(), lines(1..=400)[stored as usize..]);
+    assert!(seen.frames.iter().map(|frame| frame.time).is_sorted());
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_megabyte_of_any_bytes_is_read_back_exactly() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let mut state = 7_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let bytes: Vec<u8> = (0..1 << 20).map(|_| next()).collect();
+    fs::write(lab.files().join("bytes"), &bytes).unwrap();
+    let command = format!("cat bytes; echo ready; {WAIT_FOR_GO}; cat bytes >&2");
+    lab.start_and_be_killed(&command, "ready\n", LEASE);
+    let running = lab.take_back(0).await;
+    lab.go();
+    let seen = running.end().await;
+    assert_eq!(seen.outcome, Outcome::Exited { code: 0 });
+    assert!(output(&seen.frames, Stream::Stdout) == [&bytes[..], b"ready\n"].concat());
+    assert!(output(&seen.frames, Stream::Stderr) == bytes);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_ended_while_nobody_looked_is_reported_as_it_ended() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let command = format!("echo hi; {WAIT_FOR_GO}; echo bye; exit 3");
+    lab.start_and_be_killed(&command, "hi\n", LEASE);
+    lab.go();
+    lab.until_it_stopped().await;
+    let seen = lab.take_back(3).await.end().await;
+    assert_eq!(seen.outcome, Outcome::Exited { code: 3 });
+    assert_eq!(seen.stdout(), "bye\n");
+    assert!(seen.end.usage.is_some());
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_went_down_without_a_word_is_handed_back() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.start_and_be_killed("echo hi; sleep 1000", "hi\n", LEASE);
+    let container = lab.ids().await.remove(0);
+    let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+    let engine = lab.executor.keeper.engine.docker();
+    engine.kill_container(&container, Some(options)).await.unwrap();
+    lab.until_it_stopped().await;
+    assert_eq!(lab.take_back(3).await.end().await.outcome, Outcome::HandedBack);
+    lab.close().await;
+}
+
+/// Its deadline is still that of the process that was killed.
+#[tokio::test]
+async fn its_lease_is_renewed_at_once() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let lease = Duration::from_secs(10);
+    lab.start_and_be_killed("echo hi; sleep 12; echo bye", "hi\n", lease);
+    assert_eq!(lab.take_back(3).await.end().await.success(), "bye\n");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_its_own_fence_ended_is_on_our_budget() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.start_and_be_killed("echo hi; sleep 1000", "hi\n", Duration::from_secs(5));
+    lab.until_it_stopped().await;
+    match lab.take_back(3).await.end().await.outcome {
+        Outcome::CouldNotStart { reason } => assert!(reason.contains("lease"), "{reason}"),
+        outcome => panic!("{outcome:?}"),
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn it_hears_orders() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.start_and_be_killed("echo hi; sleep 1000", "hi\n", LEASE);
+    let running = lab.take_back(3).await;
+    running.control.stop(Stop::Cancel);
+    assert_eq!(running.end().await.outcome, Outcome::Cancelled);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_log_that_lacks_what_is_stored_is_not_gone_on_with() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.start_and_be_killed(&format!("echo hi; {WAIT_FOR_GO}"), "hi\n", LEASE);
+    let running = lab.take_back(1000).await;
+    lab.go();
+    match running.end().await.outcome {
+        Outcome::CouldNotStart { reason } => assert!(reason.contains("missing"), "{reason}"),
+        outcome => panic!("{outcome:?}"),
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_living_process_keeps_its_container() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    assert!(matches!(lab.find().await, Left::Nothing));
+    lab.start_and_be_killed(&format!("echo hi; {WAIT_FOR_GO}"), "hi\n", LEASE);
+    let running = lab.take_back(3).await;
+    // This process lives, and the label of the dead one does not say so.
+    let second = DockerExecutor::start(&lab.config).await.unwrap();
+    assert!(matches!(second.left_of(NAME.0, NAME.1).await, Left::NotOurs));
+    lab.go();
+    assert_eq!(running.end().await.outcome, Outcome::Exited { code: 0 });
+    second.close().await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_is_found_and_given_up_is_removed() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.start_and_be_killed("echo hi; sleep 1000", "hi\n", LEASE);
+    drop(lab.find_ours().await);
+    lab.close().await;
+}
