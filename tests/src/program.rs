@@ -35,14 +35,16 @@ pub fn path() -> &'static Path {
             Some("debug") | None => "dev",
             Some(name) => name,
         };
+        // Not `cargo build --package orchestra-cli`: without the other members'
+        // test dependencies cargo chooses other features, and builds it all again.
         let status = Command::new(settings::cargo())
-            .args(["build", "--quiet", "--package", "orchestra-cli", "--profile", profile])
+            .args(["test", "--no-run", "--quiet", "--workspace", "--profile", profile])
             .arg("--target-dir")
             .arg(folder.parent().expect("a profile's folder stands in the target folder"))
             .current_dir(repository())
             .status()
             .expect("cargo can be started");
-        assert!(status.success(), "cargo build of orchestra-cli: {status}");
+        assert!(status.success(), "cargo test --no-run: {status}");
         folder.join("orchestra")
     })
 }
