@@ -168,22 +168,37 @@ impl Stack {
         self.workers.remove(0)
     }
 
+    /// A new process for the first worker, under its name, after [`Program::kill`].
+    ///
+    /// # Panics
+    /// When the stack has no workers.
+    pub async fn restart_worker(&mut self) {
+        let name = self.workers.remove(0).name;
+        let (program, files) = self.start_program(&name);
+        self.workers.insert(0, Worker { name, files, program });
+        self.workers_are_online().await;
+    }
+
     fn start_worker(&mut self) {
         let name = unique_name("system-test");
-        let folder = if self.plan.shared_files { "shared-files" } else { &name };
+        let (program, files) = self.start_program(&name);
+        self.names.push(name.clone());
+        self.workers.push(Worker { name, files, program });
+    }
+
+    fn start_program(&self, name: &str) -> (Program, PathBuf) {
+        let folder = if self.plan.shared_files { "shared-files" } else { name };
         let files = worker_files(self.folder.path().join(folder), self.plan.owner);
         let mut command = program::command(["worker"]);
         command
             .env("ORCHESTRA_URL", self.api.url(""))
-            .env("ORCHESTRA_WORKER_NAME", &name)
+            .env("ORCHESTRA_WORKER_NAME", name)
             .env("ORCHESTRA_WORKER_FILES", &files)
             .env("ORCHESTRA_SLOTS", self.plan.slots.to_string())
             .env("ORCHESTRA_LOG", "info")
             .envs(self.plan.settings.iter().map(|(name, value)| (name, value)));
         let log = self.folder.path().join(format!("{name}.log"));
-        let program = Program::start(&name, command, log);
-        self.names.push(name.clone());
-        self.workers.push(Worker { name, files, program });
+        (Program::start(name, command, log), files)
     }
 
     async fn master_is_ready(&mut self) {

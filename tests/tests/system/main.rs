@@ -4,6 +4,7 @@
 mod badinput;
 mod cli;
 mod compose;
+mod crashes;
 mod curl;
 mod ends;
 mod failures;
