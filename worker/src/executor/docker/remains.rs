@@ -106,19 +106,23 @@ impl Remains for Found {
             Err(outcome) => sandbox.kill(outcome).await,
         };
         let stop = orders.borrow().stop;
-        End { outcome: blame(end.outcome, runs(&state), stop), usage: end.usage }
+        End { outcome: blame(end.outcome, stop), usage: end.usage }
     }
 }
 
-/// What the absence of a worker did is neither the command's fault nor a lost lease.
-fn blame(outcome: Outcome, ran: bool, stop: Option<Stop>) -> Outcome {
+/// What the absence of a worker did is neither the command's fault nor a lost
+/// lease. It is not a hand-back either, which no budget bounds: a command that
+/// takes its host down must come to an end.
+fn blame(outcome: Outcome, stop: Option<Stop>) -> Outcome {
     match outcome {
         // Its own fence ended it, and yet the lease was renewed: the master waits for word.
         Outcome::Lost if stop != Some(Stop::Lost) => Outcome::CouldNotStart {
             reason: "its worker was away for longer than its lease".to_owned(),
         },
-        // The engine or the whole host went down under it.
-        Outcome::CouldNotStart { .. } if !ran => Outcome::HandedBack,
+        // With the engine or the host, it may be.
+        Outcome::CouldNotStart { reason } => {
+            Outcome::CouldNotStart { reason: format!("after its worker went away: {reason}") }
+        }
         outcome => outcome,
     }
 }
@@ -159,24 +163,20 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::the_fence_fired(Outcome::Lost, true, None, true)]
-    #[case::the_lease_is_lost(Outcome::Lost, true, Some(Stop::Lost), false)]
-    #[case::the_command_ended(Outcome::Exited { code: 1 }, false, None, false)]
+    #[case::the_fence_fired(Outcome::Lost, None, true)]
+    #[case::the_lease_is_lost(Outcome::Lost, Some(Stop::Lost), false)]
+    #[case::it_went_down(Outcome::CouldNotStart { reason: "its container ended".into() }, None, true)]
+    #[case::the_command_ended(Outcome::Exited { code: 1 }, None, false)]
+    #[case::at_shutdown(Outcome::HandedBack, Some(Stop::HandBack), false)]
     fn an_absence_is_on_our_budget(
         #[case] outcome: Outcome,
-        #[case] ran: bool,
         #[case] stop: Option<Stop>,
         #[case] ours: bool,
     ) {
-        let blamed = blame(outcome.clone(), ran, stop);
-        assert_eq!(matches!(blamed, Outcome::CouldNotStart { .. }), ours);
-        assert!(ours || blamed == outcome);
-    }
-
-    #[test]
-    fn what_went_down_with_its_host_is_handed_back() {
-        let broken = Outcome::CouldNotStart { reason: "its container ended early".to_owned() };
-        assert_eq!(blame(broken.clone(), false, None), Outcome::HandedBack);
-        assert_eq!(blame(broken.clone(), true, None), broken);
+        let blamed = blame(outcome.clone(), stop);
+        match &blamed {
+            Outcome::CouldNotStart { reason } => assert!(ours && reason.contains("away")),
+            _ => assert!(!ours && blamed == outcome),
+        }
     }
 }

@@ -144,7 +144,10 @@ impl Sandbox {
                         ending::of_silence(container, &silence, &self.said.complaints).await
                     );
                 }
-                (_, Err(_)) => return Err(Outcome::HandedBack),
+                (_, Err(_)) => {
+                    let reason = "it was never told what to run".to_owned();
+                    return Err(Outcome::CouldNotStart { reason });
+                }
             }
         }
         Ok(())

@@ -149,7 +149,7 @@ async fn what_ended_while_nobody_looked_is_reported_as_it_ended() {
 }
 
 #[tokio::test]
-async fn what_went_down_without_a_word_is_handed_back() {
+async fn what_went_down_without_a_word_is_told_at_once() {
     let Some(lab) = Lab::open(&[]).await else { return };
     lab.start_and_be_killed("echo hi; sleep 1000", "hi\n", LEASE);
     let container = lab.ids().await.remove(0);
@@ -157,7 +157,10 @@ async fn what_went_down_without_a_word_is_handed_back() {
     let engine = lab.executor.keeper.engine.docker();
     engine.kill_container(&container, Some(options)).await.unwrap();
     lab.until_it_stopped().await;
-    assert_eq!(lab.take_back(3).await.end().await.outcome, Outcome::HandedBack);
+    match lab.take_back(3).await.end().await.outcome {
+        Outcome::CouldNotStart { reason } => assert!(reason.contains("code 137"), "{reason}"),
+        outcome => panic!("{outcome:?}"),
+    }
     lab.close().await;
 }
 
@@ -218,6 +221,27 @@ async fn a_living_process_keeps_its_container() {
     lab.go();
     assert_eq!(running.end().await.outcome, Outcome::Exited { code: 0 });
     second.close().await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_never_got_its_job_is_told_as_that() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let (config, job) = (lab.config.clone(), run_spec(JobSpec::new("true")));
+    let process = move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
+        executor.keeper.process.push('0');
+        let (events, _) = mpsc::channel(1);
+        let prepared = runtime.block_on(executor.prepare(&job, &events));
+        drop(runtime);
+        drop(prepared);
+    };
+    thread::spawn(process).join().unwrap();
+    match lab.take_back(0).await.end().await.outcome {
+        Outcome::CouldNotStart { reason } => assert!(reason.contains("never told"), "{reason}"),
+        outcome => panic!("{outcome:?}"),
+    }
     lab.close().await;
 }
 
