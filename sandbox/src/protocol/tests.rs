@@ -1,8 +1,13 @@
 //! What is encoded is decoded, cut anywhere; what is not a frame is refused.
 
+use std::{fmt, time::Duration};
+
 use proptest::{collection::vec, prelude::*};
 
-use super::*;
+use super::{
+    command::{KILL, RENEW, RUN},
+    *,
+};
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..40)

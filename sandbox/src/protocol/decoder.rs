@@ -1,0 +1,84 @@
+//! From bytes as they arrive to whole messages.
+
+use std::{fmt, io};
+
+use super::{MAX_PAYLOAD, payload::HEADER};
+
+/// A message that fits a frame: [`Command`] or [`Event`].
+pub trait Message: Sized {
+    /// Appends the whole frame to `buffer`.
+    fn encode(&self, buffer: &mut Vec<u8>);
+    /// Reads the payload of a frame of this kind.
+    fn decode(kind: u8, payload: &[u8]) -> Result<Self, Malformed>;
+}
+
+/// Gathers bytes as they arrive and gives back whole messages.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    /// Where the first byte that was not yet given back stands.
+    start: usize,
+}
+
+impl Decoder {
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message; `None` until more bytes arrive.
+    #[expect(clippy::should_implement_trait, reason = "the caller says which message it expects")]
+    pub fn next<M: Message>(&mut self) -> Result<Option<M>, Malformed> {
+        let bytes = &self.buffer[self.start..];
+        let Some((&[kind, ref length @ ..], rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length);
+        if length as usize > MAX_PAYLOAD {
+            return Err(Malformed::TooLong(length));
+        }
+        let Some(&end) = rest.get(length as usize) else {
+            return Ok(None);
+        };
+        if end != b'\n' {
+            return Err(Malformed::NoLineFeed);
+        }
+        let message = M::decode(kind, &rest[..length as usize])?;
+        self.start += HEADER + length as usize + 1;
+        Ok(Some(message))
+    }
+}
+
+/// Why bytes are not a frame. The stream cannot be read on after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    UnknownKind(u8),
+    TooLong(u32),
+    NoLineFeed,
+    /// The payload is shorter or longer than its kind says, or not of its form.
+    BadPayload(u8),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKind(kind) => write!(f, "there is no frame kind {kind}"),
+            Self::TooLong(length) => write!(f, "a frame of {length} bytes is over the limit"),
+            Self::NoLineFeed => f.write_str("a frame does not end in a line feed"),
+            Self::BadPayload(kind) => {
+                write!(f, "a frame of kind {kind} has a payload that cannot be read")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<Malformed> for io::Error {
+    fn from(error: Malformed) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    }
+}

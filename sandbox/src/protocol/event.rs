@@ -1,0 +1,178 @@
+//! What a sandbox says to its worker.
+
+use std::time::Duration;
+
+use super::{
+    Malformed, Message,
+    payload::{Input, frame, micros, put_u64},
+};
+
+/// What a sandbox says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It can take a job.
+    Ready {
+        version: u32,
+    },
+    /// The shell runs.
+    Started,
+    Output {
+        stream: Stream,
+        at: Duration,
+        bytes: Vec<u8>,
+    },
+    /// So many bytes of output are left out here.
+    Gap {
+        at: Duration,
+        bytes: u64,
+    },
+    /// A line for the job's log, for example "timed out after 10s: sent SIGTERM".
+    Note {
+        at: Duration,
+        text: String,
+    },
+    /// The last frame: the shell has ended, and every process with it.
+    Exited(Exit),
+    /// The last frame: the shell could not be started, or what the worker sent was
+    /// no command. The latter ends a job that runs, so this can come in place of
+    /// [`Event::Exited`].
+    Failed(String),
+}
+
+/// `at` in an [`Event`] is counted from the moment at which the sandbox started (monotonic).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub status: Status,
+    /// Set when it was this program that ended the job.
+    pub killed: Option<Killed>,
+    /// Processes that the kernel killed for want of memory, by the container's cgroup.
+    pub oom_kills: u32,
+    pub cpu: Duration,
+    /// From [`Event::Started`] to the end of the shell.
+    pub wall: Duration,
+    /// In bytes, by the container's cgroup; 0 where it does not tell.
+    pub peak_memory: u64,
+}
+
+/// How the shell itself ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Code(u8),
+    Signal(u8),
+}
+
+/// Why the sandbox ended its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Killed {
+    TimedOut,
+    /// By [`Command::Terminate`] or [`Command::Kill`].
+    Asked,
+    /// No [`Command::Renew`] came in time.
+    LeaseExpired,
+}
+
+const READY: u8 = 17;
+const STARTED: u8 = 18;
+const STDOUT: u8 = 19;
+const STDERR: u8 = 20;
+const GAP: u8 = 21;
+const NOTE: u8 = 22;
+const EXITED: u8 = 23;
+const FAILED: u8 = 24;
+
+impl Message for Event {
+    fn encode(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Ready { version } => {
+                frame(buffer, READY, |out| put_u64(out, u64::from(*version)));
+            }
+            Self::Started => frame(buffer, STARTED, |_| ()),
+            Self::Output { stream, at, bytes } => encode_output(buffer, *stream, *at, bytes),
+            Self::Gap { at, bytes } => frame(buffer, GAP, |out| {
+                put_u64(out, micros(*at));
+                put_u64(out, *bytes);
+            }),
+            Self::Note { at, text } => frame(buffer, NOTE, |out| {
+                put_u64(out, micros(*at));
+                out.extend_from_slice(text.as_bytes());
+            }),
+            Self::Exited(exit) => frame(buffer, EXITED, |out| {
+                let (signalled, number) = match exit.status {
+                    Status::Code(code) => (0, code),
+                    Status::Signal(signal) => (1, signal),
+                };
+                let killed = match exit.killed {
+                    None => 0,
+                    Some(Killed::TimedOut) => 1,
+                    Some(Killed::Asked) => 2,
+                    Some(Killed::LeaseExpired) => 3,
+                };
+                out.extend_from_slice(&[signalled, number, killed]);
+                put_u64(out, u64::from(exit.oom_kills));
+                put_u64(out, micros(exit.cpu));
+                put_u64(out, micros(exit.wall));
+                put_u64(out, exit.peak_memory);
+            }),
+            Self::Failed(reason) => {
+                frame(buffer, FAILED, |out| out.extend_from_slice(reason.as_bytes()));
+            }
+        }
+    }
+
+    fn decode(kind: u8, payload: &[u8]) -> Result<Self, Malformed> {
+        let bad = Malformed::BadPayload(kind);
+        let mut input = Input { kind, rest: payload };
+        let event = match kind {
+            READY => Self::Ready { version: u32::try_from(input.u64()?).map_err(|_| bad)? },
+            STARTED => Self::Started,
+            STDOUT | STDERR => {
+                let stream = if kind == STDOUT { Stream::Stdout } else { Stream::Stderr };
+                Self::Output { stream, at: input.micros()?, bytes: input.take_rest().to_vec() }
+            }
+            GAP => Self::Gap { at: input.micros()?, bytes: input.u64()? },
+            NOTE => Self::Note {
+                at: input.micros()?,
+                text: String::from_utf8_lossy(input.take_rest()).into_owned(),
+            },
+            EXITED => {
+                let &[signalled, number, killed] = input.array()?;
+                Self::Exited(Exit {
+                    status: match signalled {
+                        0 => Status::Code(number),
+                        1 => Status::Signal(number),
+                        _ => return Err(bad),
+                    },
+                    killed: match killed {
+                        0 => None,
+                        1 => Some(Killed::TimedOut),
+                        2 => Some(Killed::Asked),
+                        3 => Some(Killed::LeaseExpired),
+                        _ => return Err(bad),
+                    },
+                    oom_kills: u32::try_from(input.u64()?).map_err(|_| bad)?,
+                    cpu: input.micros()?,
+                    wall: input.micros()?,
+                    peak_memory: input.u64()?,
+                })
+            }
+            FAILED => Self::Failed(String::from_utf8_lossy(input.take_rest()).into_owned()),
+            _ => return Err(Malformed::UnknownKind(kind)),
+        };
+        input.end(event)
+    }
+}
+
+/// [`Event::Output`] without a copy of the bytes: the path that all output takes.
+pub fn encode_output(buffer: &mut Vec<u8>, stream: Stream, at: Duration, bytes: &[u8]) {
+    let kind = if stream == Stream::Stdout { STDOUT } else { STDERR };
+    frame(buffer, kind, |out| {
+        put_u64(out, micros(at));
+        out.extend_from_slice(bytes);
+    });
+}

@@ -1,0 +1,35 @@
+//! The framed protocol between a worker and PID 1 of its job containers, spoken
+//! over the container's attached standard input and output.
+//!
+//! ```text
+//! worker -> sandbox   Run, Renew, Terminate, Kill
+//! sandbox -> worker   Ready, [Started, {Output | Gap | Note}*], (Exited | Failed)
+//!
+//! frame: kind u8 | length u32 le | payload | '\n'
+//! ```
+//! The line feed at the end is there for the engine's log drivers: they hold
+//! back what follows the last line feed, and a worker that takes a container
+//! back reads its frames from that log.
+//!
+//! Numbers are little-endian; durations travel as whole milliseconds.
+
+mod command;
+mod decoder;
+mod event;
+mod payload;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, Run};
+pub use decoder::{Decoder, Malformed, Message};
+pub use event::{Event, Exit, Killed, Status, Stream, encode_output};
+
+/// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
+pub const VERSION: u32 = 1;
+
+/// No frame's payload is longer. The longest is a [`Run`] with its script,
+/// environment and standard input.
+pub const MAX_PAYLOAD: usize = 4 << 20;
+
+/// Output is cut into pieces of at most this many bytes.
+pub const MAX_OUTPUT: usize = 64 << 10;
