@@ -7,8 +7,8 @@
 //!   earlier processes of this worker left.
 //! * `remains` finds what an earlier process left of an attempt, and carries it on;
 //!   `seam` is the place in its log from where on.
-//! * `session` speaks with the sandbox, PID 1 of each container; `volume` brings
-//!   its program there; `ending` turns the end into an outcome.
+//! * `session` speaks with the sandbox, PID 1 of each container, and `said` hears
+//!   it; `volume` brings its program there; `ending` turns the end into an outcome.
 //! * `files` and `paths` are about worker-files, `images` about job images,
 //!   `engine` about the engine's API.
 
@@ -22,6 +22,7 @@ pub(crate) mod images;
 mod paths;
 mod prepare;
 mod remains;
+mod said;
 mod seam;
 mod session;
 mod sweep;

@@ -6,15 +6,13 @@
 
 use std::time::Duration;
 
-use bollard::container::LogOutput;
 use bytes::Bytes;
-use futures::StreamExt;
 use orchestra_contracts::{
     Outcome,
     frame::{Body, Frame, Stream as LogStream},
 };
 use orchestra_sandbox::protocol::{
-    Command, Decoder, Event, Exit, Malformed, Message, Run, Stream as SandboxStream, VERSION,
+    Command, Event, Exit, Message, Run, Stream as SandboxStream, VERSION,
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -26,6 +24,7 @@ use super::{
     container::Container,
     ending,
     engine::{Attached, EngineError, Input, Output},
+    said::Said,
     seam::Seam,
 };
 use crate::{
@@ -41,8 +40,6 @@ const SLACK: Duration = Duration::from_secs(10);
 /// From the job to the sandbox's `Started` it takes two milliseconds. One that was
 /// found and has not said it by then has never got its job.
 const STARTED: Duration = Duration::from_secs(10);
-/// Of what PID 1 says on its standard error, so much is kept to explain a failure.
-const COMPLAINTS: usize = 2048;
 
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
@@ -298,40 +295,5 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
         Event::Exited(exit) => Err(Turn::Exited(exit)),
         Event::Failed(reason) => Err(Turn::Failed(reason)),
         Event::Ready { .. } => Err(Turn::Silence("its sandbox began anew".to_owned())),
-    }
-}
-
-/// What a sandbox says, frame by frame.
-struct Said {
-    output: Output,
-    decoder: Decoder,
-    complaints: String,
-}
-
-impl Said {
-    fn new(output: Output) -> Self {
-        Self { output, decoder: Decoder::default(), complaints: String::new() }
-    }
-
-    /// The next event, or why there is none any more. It may be dropped and asked again.
-    async fn next(&mut self) -> Result<Event, String> {
-        loop {
-            if let Some(event) = self.decoder.next().map_err(|bad: Malformed| bad.to_string())? {
-                return Ok(event);
-            }
-            match self.output.next().await {
-                Some(Ok(LogOutput::StdOut { message })) => self.decoder.push(&message),
-                Some(Ok(LogOutput::StdErr { message })) => {
-                    let room = COMPLAINTS.saturating_sub(self.complaints.len());
-                    let text = String::from_utf8_lossy(&message);
-                    self.complaints.extend(text.chars().take(room));
-                }
-                Some(Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. })) => {
-                    return Err("the engine mixed up its streams".to_owned());
-                }
-                Some(Err(error)) => return Err(format!("the engine's stream broke: {error}")),
-                None => return Err("its output ended".to_owned()),
-            }
-        }
     }
 }
