@@ -8,9 +8,11 @@
 //! * [`Stack`] is a master and its workers; [`Plan`] says what they are like.
 //! * [`Api`] is the REST API, typed where that helps and raw where it matters.
 //! * [`program`] builds, starts, signals and runs `orchestra`.
+//! * [`check`] judges what was recorded by the invariants I1 to I12.
 //! * [`engine`] looks at the containers that the workers left.
 //! * [`wait`] waits for a condition, never for a while.
 
+pub mod check;
 pub mod engine;
 pub mod program;
 pub mod wait;

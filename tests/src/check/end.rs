@@ -1,0 +1,47 @@
+//! What is there when all is over, as the API and the machine show it.
+
+use std::time::Duration;
+
+use orchestra_contracts::{Attempt, AttemptNo, Job, JobId};
+
+use super::{Piece, history::REQUEST_LABEL};
+
+/// All jobs, and what was left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct End {
+    /// When the jobs were read, by the history's clock.
+    pub at: Duration,
+    /// Every job that the master lists.
+    pub jobs: Vec<JobEnd>,
+    /// Writes that the master refused because their lease was over; `None` where
+    /// nobody counts.
+    pub fenced: Option<u64>,
+    /// Containers, networks, volumes, processes and files that nobody owns any
+    /// more; `None` when nobody looked.
+    pub left: Option<Vec<String>>,
+}
+
+/// One job with all that hangs on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobEnd {
+    pub job: Job,
+    pub attempts: Vec<Attempt>,
+    /// The logs that were read.
+    pub logs: Vec<(AttemptNo, Vec<Piece>)>,
+}
+
+impl End {
+    pub(super) fn job(&self, id: JobId) -> Option<&JobEnd> {
+        self.jobs.iter().find(|end| end.job.id == id)
+    }
+}
+
+impl JobEnd {
+    pub(super) fn request(&self) -> Option<&String> {
+        self.job.spec.labels.get(REQUEST_LABEL)
+    }
+
+    pub(super) fn log(&self, attempt: AttemptNo) -> Option<&[Piece]> {
+        self.logs.iter().find(|(of, _)| *of == attempt).map(|(_, log)| log.as_slice())
+    }
+}

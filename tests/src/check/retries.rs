@@ -1,0 +1,122 @@
+//! I11: two budgets, each paying for its own, neither more than it holds.
+
+use std::time::Duration;
+
+use orchestra_contracts::{Blame, JobStatus, Outcome};
+
+use super::{End, History, Invariant, JobEnd, Judgement, Limits, Wish};
+
+pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
+    for end in &end.jobs {
+        // Somebody who asks for a retry gets fresh budgets, so nothing adds up any more.
+        if history.was_asked(end.job.id, Wish::Retry, Duration::MAX) {
+            continue;
+        }
+        found.looked(Invariant::I11, 1);
+        let stopped = [Wish::Cancel, Wish::Delete]
+            .into_iter()
+            .any(|wish| history.was_asked(end.job.id, wish, Duration::MAX));
+        for sentence in budgets(end, limits.infra_budget, stopped) {
+            found.broken(Invariant::I11, end.job.id, sentence);
+        }
+    }
+}
+
+fn budgets(end: &JobEnd, infra_budget: u32, stopped: bool) -> Vec<String> {
+    let job = &end.job;
+    let is_final = job.status.is_final();
+    // The last end of a job is paid by nobody: there is no further try.
+    let tries = end.attempts.len() - usize::from(is_final && !end.attempts.is_empty());
+    let paid = |blame| {
+        let ended = end.attempts[..tries].iter().filter_map(|attempt| attempt.outcome.as_ref());
+        ended.filter(|outcome| budget(outcome) == Some(blame)).count() as u32
+    };
+    let (command, infra) = (paid(Blame::Command), paid(Blame::Infrastructure));
+    let allowed = job.spec.max_retries;
+    let mut wrong = Vec::new();
+    if command > allowed {
+        wrong.push(format!("its command failed {command} times before, and may {allowed} times"));
+    }
+    if job.retry_count != command {
+        wrong.push(format!(
+            "says {} retries, and its command failed {command} times before",
+            job.retry_count
+        ));
+    }
+    if infra > infra_budget {
+        wrong.push(format!("we failed it {infra} times before, and may {infra_budget} times"));
+    }
+    if job.status == JobStatus::Failed && !stopped {
+        match job.outcome.as_ref().and_then(budget) {
+            Some(Blame::Command) if command < allowed => {
+                wrong.push(format!("failed after {command} of {allowed} retries"));
+            }
+            Some(Blame::Infrastructure) if infra < infra_budget => {
+                wrong.push(format!("was given up after {infra} of {infra_budget} faults of ours"));
+            }
+            _ => {}
+        }
+    }
+    wrong
+}
+
+/// Who pays for the try after this end; a hand-back is free.
+fn budget(outcome: &Outcome) -> Option<Blame> {
+    match outcome.blame() {
+        _ if *outcome == Outcome::HandedBack => None,
+        Blame::Nobody => None,
+        blame => Some(blame),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::{AttemptNo, JobStatus, Outcome};
+
+    use super::super::{Invariant::I11, testing::Scene};
+
+    const FAILS: Outcome = Outcome::Exited { code: 1 };
+
+    /// A job of two retries whose attempts ended so.
+    fn ended(status: JobStatus, outcomes: &[Outcome], retries: u32) -> Scene {
+        let mut scene = Scene::ended(status, outcomes[outcomes.len() - 1].clone());
+        scene.plan().ends = Vec::new();
+        scene.job().spec.max_retries = 2;
+        scene.job().retry_count = retries;
+        scene.job().attempt = Some(AttemptNo(outcomes.len() as u32));
+        let attempts = outcomes.iter().enumerate().map(|(index, outcome)| {
+            let mut attempt = scene.end.jobs[0].attempts[0].clone();
+            attempt.number = AttemptNo(index as u32 + 1);
+            attempt.outcome = Some(outcome.clone());
+            attempt
+        });
+        scene.end.jobs[0].attempts = attempts.collect();
+        scene.end.jobs[0].logs.clear();
+        scene
+    }
+
+    #[test]
+    fn as_many_retries_as_were_asked_for_are_right() {
+        let scene = ended(JobStatus::Failed, &[FAILS, Outcome::Lost, FAILS, FAILS], 2);
+        assert_eq!(scene.check().violations, []);
+    }
+
+    #[test]
+    fn a_retry_too_many_and_one_too_few_are_seen() {
+        ended(JobStatus::Failed, &[FAILS, FAILS, FAILS, FAILS], 3).breaks(I11);
+        ended(JobStatus::Failed, &[FAILS, FAILS], 1).breaks(I11);
+    }
+
+    #[test]
+    fn what_we_broke_does_not_count_as_a_retry_of_the_commands() {
+        ended(JobStatus::Failed, &[FAILS, Outcome::Lost, FAILS], 2).breaks(I11);
+    }
+
+    #[test]
+    fn we_fail_a_job_as_often_as_our_budget_says() {
+        let lost = |times: usize| vec![Outcome::Lost; times];
+        assert_eq!(ended(JobStatus::Failed, &lost(6), 0).check().violations, []);
+        ended(JobStatus::Failed, &lost(7), 0).breaks(I11);
+        ended(JobStatus::Failed, &lost(2), 0).breaks(I11);
+    }
+}
