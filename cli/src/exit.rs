@@ -35,6 +35,7 @@ impl Exit {
                 | Outcome::ImageUnavailable { .. }
                 | Outcome::Lost
                 | Outcome::HandedBack
+                | Outcome::Poison { .. }
                 | Outcome::CouldNotStart { .. }
                 | Outcome::Refused { .. },
             ) => Self::FAILURE,
@@ -117,6 +118,7 @@ pub(crate) mod tests {
     #[case(Outcome::OutOfMemory, 137)]
     #[case(Outcome::Cancelled, 125)]
     #[case(Outcome::Lost, 125)]
+    #[case(Outcome::Poison { lost: 3 }, 125)]
     #[case(Outcome::HandedBack, 125)]
     #[case(Outcome::ImageUnavailable { reason: why() }, 125)]
     #[case(Outcome::CouldNotStart { reason: why() }, 125)]

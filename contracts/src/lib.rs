@@ -29,7 +29,7 @@ pub use outcome::{Blame, Outcome, Usage};
 pub use problem::{CONTENT_TYPE as PROBLEM_JSON, FieldError, Problem, ProblemKind};
 pub use size::Size;
 pub use span::Span;
-pub use spec::{JobSpec, Network, Resources, limits};
+pub use spec::{JobSpec, Network, Resources, Retry, limits};
 
 /// The port that everything speaks on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5216;

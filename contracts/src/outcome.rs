@@ -27,6 +27,9 @@ pub enum Outcome {
     Lost,
     /// Its worker gave it back unfinished, for example when shutting down.
     HandedBack,
+    /// So many attempts were lost that the job itself is suspected: it is not given to a
+    /// further worker. Only the master says it, of a job; each of the attempts is `Lost`.
+    Poison { lost: u32 },
     /// The engine could not create, start or keep the container.
     CouldNotStart { reason: String },
     /// No retry can help: what the job asks for is not allowed or does not exist here.
@@ -51,7 +54,10 @@ impl Outcome {
 
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Exited { code: 0 } | Self::Cancelled | Self::Refused { .. } => Blame::Nobody,
+            Self::Exited { code: 0 }
+            | Self::Cancelled
+            | Self::Poison { .. }
+            | Self::Refused { .. } => Blame::Nobody,
             Self::Exited { .. } | Self::Signalled { .. } | Self::TimedOut | Self::OutOfMemory => {
                 Blame::Command
             }
@@ -93,6 +99,10 @@ impl fmt::Display for Outcome {
             Self::ImageUnavailable { reason } => write!(f, "its image is not available: {reason}"),
             Self::Lost => f.write_str("its worker stopped answering"),
             Self::HandedBack => f.write_str("its worker gave it back unfinished"),
+            Self::Poison { lost } => write!(
+                f,
+                "lost its worker {lost} times and is not given to another; see whether the command takes its host down"
+            ),
             Self::CouldNotStart { reason } => write!(f, "could not be run: {reason}"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
         }

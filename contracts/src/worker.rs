@@ -164,12 +164,22 @@ pub struct Heartbeat {
 pub struct HeartbeatReply {
     /// Counted by the worker from before it sent the heartbeat.
     pub lease: Span,
+    /// Leases that last longer, because their jobs ask for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub longer: BTreeMap<JobId, Span>,
     /// Attempts that are no longer this worker's: end them and say nothing more of them.
     pub lost: Vec<JobId>,
     /// Attempts that somebody wants ended: end them and report.
     pub cancel: Vec<JobId>,
     /// The master has forgotten this worker: register again.
     pub register: bool,
+}
+
+impl HeartbeatReply {
+    /// How long the lease on this job lasts.
+    pub fn lease_of(&self, job: JobId) -> Span {
+        self.longer.get(&job).copied().unwrap_or(self.lease)
+    }
 }
 
 /// The body of `POST /api/job/update`.

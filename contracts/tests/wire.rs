@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use orchestra_contracts::{
-    Job, JobSpec, Outcome, Problem,
+    Job, JobId, JobSpec, Outcome, Problem,
     event::LogEvent,
     worker::{ClaimRequest, Claimed, HeartbeatReply, JobUpdate, LogHead, Welcome, Worker},
 };
@@ -59,6 +59,18 @@ fn a_spec_with_everything() {
 }
 
 #[test]
+fn a_spec_with_a_lease_and_retries_of_its_own() {
+    let spec: JobSpec = frozen(&json!({
+        "command": "make", "maxRetries": 3, "lease": "10m", "queue": "default",
+        "retry": {"backoff": "30s", "onLost": false}
+    }));
+    assert!(!spec.retry.on_lost);
+    let spec: JobSpec =
+        serde_json::from_value(json!({"command": "true", "retry": {}, "lease": 90})).unwrap();
+    assert!(spec.retry.on_lost && spec.lease.is_some());
+}
+
+#[test]
 fn every_outcome() {
     for example in [
         json!({"kind": "exited", "code": 0}),
@@ -69,6 +81,7 @@ fn every_outcome() {
         json!({"kind": "imageUnavailable", "reason": "x"}),
         json!({"kind": "lost"}),
         json!({"kind": "handedBack"}),
+        json!({"kind": "poison", "lost": 3}),
         json!({"kind": "couldNotStart", "reason": "x"}),
         json!({"kind": "refused", "reason": "x"}),
     ] {
@@ -106,6 +119,10 @@ fn what_the_master_tells_workers() {
     frozen::<HeartbeatReply>(
         &json!({"lease": "1m", "lost": [1], "cancel": [2], "register": false}),
     );
+    let reply: HeartbeatReply = frozen(&json!({
+        "lease": "1m", "longer": {"7": "10m"}, "lost": [], "cancel": [], "register": false
+    }));
+    assert_eq!([7, 8].map(|id| reply.lease_of(JobId(id)).0.as_secs()), [600, 60]);
     frozen::<LogHead>(&json!({"offset": 13, "output": 1, "gap": 0, "crc32": 4_294_967_295_u32}));
     frozen::<Worker>(&json!({
         "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",

@@ -32,6 +32,10 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     pub lease: Span,
 
+    /// The longest lease that a job may ask for; never less than --lease
+    #[arg(long, env = "ORCHESTRA_MAX_LEASE", value_name = "TIME", default_value = "1h")]
+    pub max_lease: Span,
+
     /// How long a job may run that names no timeout
     #[arg(long, env = "ORCHESTRA_JOB_TIMEOUT", value_name = "TIME", default_value = "1h")]
     pub job_timeout: Span,
@@ -47,6 +51,11 @@ pub struct Config {
     /// Longest wait before any retry
     #[arg(long, env = "ORCHESTRA_MAX_RETRY_BACKOFF", value_name = "TIME", default_value = "60s")]
     pub max_retry_backoff: Span,
+
+    /// After so many lost attempts a job ends as poison
+    #[arg(long, env = "ORCHESTRA_POISON_AFTER", value_name = "N", default_value = "3",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub poison_after: u32,
 }
 
 impl Config {
@@ -66,6 +75,7 @@ impl Config {
         };
         let (second, day) = (Span::from_secs(1), Span(Duration::from_hours(24)));
         refuse(self.lease < second || self.lease > day, "--lease has to be between 1s and 24h")?;
+        refuse(self.max_lease > day, "--max-lease has to be at most 24h")?;
         refuse(self.job_timeout < second, "--job-timeout has to be at least 1s")?;
         refuse(
             self.max_job_timeout < self.job_timeout,
@@ -78,10 +88,12 @@ impl Config {
         let retry = RetryPolicy {
             base: self.retry_backoff,
             max: self.max_retry_backoff,
+            poison_after: self.poison_after,
             ..RetryPolicy::default()
         };
         Ok(Settings {
             lease: self.lease,
+            max_lease: self.max_lease.max(self.lease),
             job_timeout: self.job_timeout,
             max_job_timeout: self.max_job_timeout,
             retry,
@@ -97,10 +109,12 @@ impl fmt::Debug for Config {
             .field("data", &self.data)
             .field("database_url", &self.database_url.as_ref().map(|_| ".."))
             .field("lease", &self.lease)
+            .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)
             .field("max_job_timeout", &self.max_job_timeout)
             .field("retry_backoff", &self.retry_backoff)
             .field("max_retry_backoff", &self.max_retry_backoff)
+            .field("poison_after", &self.poison_after)
             .finish()
     }
 }
@@ -132,6 +146,7 @@ mod tests {
         assert!(config(&[]).settings().is_ok());
         for wrong in [
             ["--lease", "1ms"],
+            ["--max-lease", "25h"],
             ["--job-timeout", "0s"],
             ["--max-job-timeout", "10s"],
             ["--max-retry-backoff", "1ms"],

@@ -31,6 +31,12 @@ pub struct JobSpec {
     /// How long one attempt may run. The master fills in its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// How long the job stays with a worker that is not heard of, where the master's own lease
+    /// is too short for it. A longer one survives longer outages, and finds a dead worker later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: Retry,
     /// Higher goes first; equal ones in order of arrival.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
@@ -45,6 +51,34 @@ pub struct JobSpec {
     /// Text for the command's standard input; without it, standard input is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+}
+
+/// How an attempt that failed is followed by the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// The longest wait before the first retry; it doubles with each. The master's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Span>,
+    /// Whether the job is run again after an attempt that may have begun and that we broke:
+    /// its worker was lost, or shut down. `false` for a command that must not run twice.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub on_lost: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { backoff: None, on_lost: true }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// Limits of one container; absent ones take the worker's defaults.
@@ -93,6 +127,8 @@ impl JobSpec {
             image: None,
             env: BTreeMap::new(),
             timeout: None,
+            lease: None,
+            retry: Retry::default(),
             priority: 0,
             queue: default_queue(),
             labels: BTreeMap::new(),

@@ -12,6 +12,8 @@
 //!           |     |    a budget pays,      |  |
 //!           |     |    or handed back      |  +--- no budget pays --------> Failed
 //!           |     |                        |
+//!           |     |                        +--- lost once too often: poison -> Failed
+//!           |     |                        |
 //!           |     |                        +--- cancel was asked for ------> Cancelled
 //!           |     +--- CancelRequested ------------------------------------> Cancelled
 //!           |
@@ -44,6 +46,8 @@ pub struct Job {
     pub retries: u32,
     /// How much of our own budget is used.
     pub infra_retries: u32,
+    /// How many of its attempts were lost.
+    pub lost: u32,
     pub created_at: Timestamp,
     /// How much of the newest attempt's log is stored.
     pub log: LogHead,
@@ -59,6 +63,7 @@ impl Job {
             attempts: 0,
             retries: 0,
             infra_retries: 0,
+            lost: 0,
             created_at: now,
             log: LogHead::default(),
         }
@@ -146,7 +151,8 @@ pub enum Stop {
 }
 
 /// How an attempt ended. In a finished job the outcome is the job's: `Cancelled`
-/// when it was cancelled, whatever its last attempt met with.
+/// when it was cancelled and `Poison` when it lost too many, whatever its last
+/// attempt met with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finish {
     /// `None` when the job was cancelled before any attempt.

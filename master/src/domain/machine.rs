@@ -117,6 +117,10 @@ fn settle(job: &Job, stop: Stop, finish: Finish, rules: &Rules) -> Verdict {
                 JobState::Pending { not_before, after: Some(finish) }
             }
             Try::NoMore => JobState::Finished { finish },
+            Try::Poison => {
+                let outcome = Outcome::Poison { lost: next.lost };
+                JobState::Finished { finish: Finish { outcome, ..finish } }
+            }
         },
         Stop::Cancel if was_cut_short(&finish.outcome) => {
             JobState::Finished { finish: Finish { outcome: Outcome::Cancelled, ..finish } }
@@ -134,10 +138,21 @@ fn settle(job: &Job, stop: Stop, finish: Finish, rules: &Rules) -> Verdict {
 enum Try {
     Again { not_before: Option<Timestamp> },
     NoMore,
+    Poison,
 }
 
 /// Whether a budget pays for another try, and takes it from there.
 fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
+    let broken = outcome.blame() == Blame::Infrastructure;
+    if broken && !job.spec.retry.on_lost && may_have_begun(job, outcome) {
+        return Try::NoMore;
+    }
+    if *outcome == Outcome::Lost {
+        job.lost += 1;
+        if job.lost >= rules.retry.poison_after {
+            return Try::Poison;
+        }
+    }
     let (used, budget) = match outcome.blame() {
         // Nothing went wrong, so no budget pays and nothing is waited for. There
         // is no bound either: each hand-back is one worker's orderly goodbye.
@@ -149,9 +164,15 @@ fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
     if *used >= budget {
         return Try::NoMore;
     }
-    let wait = rules.retry.wait(*used, rules.jitter);
+    let retry = rules.retry.beginning_with(job.spec.retry.backoff);
+    let wait = retry.wait(*used, rules.jitter);
     *used += 1;
     Try::Again { not_before: Some(later(rules.now, wait)) }
+}
+
+/// Whether the command may have run. A lost worker may have begun without saying so.
+fn may_have_begun(job: &Job, outcome: &Outcome) -> bool {
+    *outcome == Outcome::Lost || matches!(job.state, JobState::Running { .. })
 }
 
 fn cancel(job: &Job, now: Timestamp) -> Verdict {
@@ -193,7 +214,7 @@ fn retry(job: &Job) -> Verdict {
     // A job that was cancelled before its first attempt has no attempt to remember.
     let after = (job.attempts > 0).then(|| finish.clone());
     let state = JobState::Pending { not_before: None, after };
-    let next = Job { state, retries: 0, infra_retries: 0, ..job.clone() };
+    let next = Job { state, retries: 0, infra_retries: 0, lost: 0, ..job.clone() };
     moved(next, Effects { claimable: true, ..Effects::default() })
 }
 
@@ -223,6 +244,8 @@ fn was_reported(job: &Job, proof: &Proof, outcome: &Outcome) -> bool {
         && job.finish().is_some_and(|finish| {
             finish.worker.as_ref() == Some(&proof.worker)
                 && (finish.outcome == *outcome
+                    || (matches!(finish.outcome, Outcome::Poison { .. })
+                        && *outcome == Outcome::Lost)
                     || (finish.outcome == Outcome::Cancelled && was_cut_short(outcome)))
         })
 }

@@ -13,15 +13,28 @@ pub struct RetryPolicy {
     pub max: Span,
     /// How often a job is run again because of what we broke, before it fails.
     pub infra_budget: u32,
+    /// So many lost attempts end a job as poison.
+    pub poison_after: u32,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { base: Span::from_secs(1), max: Span::from_secs(60), infra_budget: 5 }
+        Self {
+            base: Span::from_secs(1),
+            max: Span::from_secs(60),
+            infra_budget: 5,
+            poison_after: 3,
+        }
     }
 }
 
 impl RetryPolicy {
+    /// For a job that asks for this first wait.
+    #[must_use]
+    pub fn beginning_with(self, base: Option<Span>) -> Self {
+        Self { base: base.unwrap_or(self.base), ..self }
+    }
+
     /// How long to wait before the next try when `used` retries were made
     /// already: the jitter's part (0.0 to 1.0) of a time that doubles up to `max`.
     pub fn wait(&self, used: u32, jitter: f64) -> Span {

@@ -46,7 +46,7 @@ impl Service {
             worker: terms.worker,
             queues: terms.queues,
             tokens: (0..terms.slots).map(|_| new_token()).collect(),
-            terms: LeaseTerms::Renewed(self.settings.lease),
+            terms: LeaseTerms::Renewed(self.settings.leases()),
             request_id: terms.request_id,
         };
         let jobs = self.desk.claim(claim, terms.wait.min(MAX_WAIT).0).await?;

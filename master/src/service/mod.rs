@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    domain::{Effects, Job, JobEvent, RetryPolicy, Rules},
+    domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
     live::Hub,
     store::{Applied, Store},
 };
@@ -50,6 +50,8 @@ pub const MAX_WAIT: Span = Span::from_secs(300);
 pub struct Settings {
     /// How long a lease lasts after a heartbeat.
     pub lease: Span,
+    /// The longest lease that a job may ask for.
+    pub max_lease: Span,
     /// The timeout of an attempt whose job names none.
     pub job_timeout: Span,
     /// The longest timeout that a job may ask for.
@@ -60,11 +62,18 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            lease: Span::from_secs(60),
+            lease: LeasePolicy::default().base,
+            max_lease: LeasePolicy::default().max,
             job_timeout: Span::from_secs(3600),
             max_job_timeout: Span::from_secs(24 * 3600),
             retry: RetryPolicy::default(),
         }
+    }
+}
+
+impl Settings {
+    fn leases(&self) -> LeasePolicy {
+        LeasePolicy { base: self.lease, max: self.max_lease }
     }
 }
 

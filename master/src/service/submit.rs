@@ -2,7 +2,7 @@
 
 use orchestra_contracts::{FieldError, Job, JobSpec};
 
-use super::{Service, ServiceError, view};
+use super::{Service, ServiceError, Settings, view};
 use crate::store::StoreError;
 
 impl Service {
@@ -27,6 +27,23 @@ impl Service {
             errors.push(FieldError {
                 pointer: "/timeout".to_owned(),
                 detail: format!("is longer than {longest}, the longest that this master allows"),
+            });
+        }
+        let Settings { lease, max_lease, retry, .. } = self.settings;
+        if let Some(asked) = spec.lease.filter(|asked| !(lease..=max_lease).contains(asked)) {
+            errors.push(FieldError {
+                pointer: "/lease".to_owned(),
+                detail: if asked < lease {
+                    format!("is shorter than {lease}, which every job gets; leave it out")
+                } else {
+                    format!("is longer than {max_lease}, the longest that this master allows")
+                },
+            });
+        }
+        if spec.retry.backoff.is_some_and(|backoff| backoff > retry.max) {
+            errors.push(FieldError {
+                pointer: "/retry/backoff".to_owned(),
+                detail: format!("is longer than {}, the longest wait before a retry", retry.max),
             });
         }
         errors

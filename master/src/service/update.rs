@@ -123,6 +123,9 @@ fn outcome_of(update: &JobUpdate) -> Result<Outcome, ServiceError> {
     let mut refuse = |pointer: &str, detail: String| {
         errors.push(FieldError { pointer: pointer.to_owned(), detail });
     };
+    if matches!(outcome, Outcome::Poison { .. }) {
+        refuse(field, "says poison, which only the master can tell".to_owned());
+    }
     if outcome.is_success() != completed {
         refuse(field, format!("says {outcome:?}, which does not go with {}", update.status));
     }

@@ -51,10 +51,11 @@ impl Service {
             let detail = format!("has more than {MAX_LEASES} entries");
             return Err(ServiceError::field("/leases", detail));
         }
-        let (lease, now) = (self.settings.lease, self.clock.now());
-        let renewal = self.store.renew(&worker, heartbeat.leases, lease, now).await?;
+        let (leases, now) = (self.settings.leases(), self.clock.now());
+        let renewal = self.store.renew(&worker, heartbeat.leases, leases, now).await?;
         Ok(HeartbeatReply {
-            lease,
+            lease: leases.base,
+            longer: renewal.longer.into_iter().collect(),
             lost: renewal.lost,
             cancel: renewal.stop,
             register: renewal.unknown,

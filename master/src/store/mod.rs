@@ -21,7 +21,7 @@ use orchestra_contracts::{
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use crate::domain::{Effects, Job, JobEvent, Proof, Refusal, Rules};
+use crate::domain::{Effects, Job, JobEvent, LeasePolicy, Proof, Refusal, Rules};
 
 pub use open::open;
 pub use sqlite::SqliteStore;
@@ -48,12 +48,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError>;
 
     /// Renews leases of one worker and marks it as seen. Those that it no longer
-    /// holds come back as `lost`, those that somebody wants ended as `stop`.
+    /// holds come back as `lost`, those that somebody wants ended as `stop`, those
+    /// that last longer than the base as `longer`.
     async fn renew(
         &self,
         worker: &WorkerName,
         leases: Vec<LeaseRef>,
-        ttl: Span,
+        policy: LeasePolicy,
         now: Timestamp,
     ) -> Result<Renewal, StoreError>;
 
@@ -115,7 +116,7 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug)]
 pub enum LeaseTerms {
     /// Renewed by heartbeats.
-    Renewed(Span),
+    Renewed(LeasePolicy),
     /// For workers that send no heartbeats: the job's own timeout and this much more.
     JobTimeout { extra: Span },
 }
@@ -133,6 +134,8 @@ pub struct Applied {
 pub struct Renewal {
     pub lost: Vec<JobId>,
     pub stop: Vec<JobId>,
+    /// Leases that their jobs asked for.
+    pub longer: Vec<(JobId, Span)>,
     /// The worker never registered here.
     pub unknown: bool,
 }

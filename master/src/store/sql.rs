@@ -6,7 +6,7 @@ macro_rules! select_jobs {
     ($from:literal, $rest:literal) => {
         concat!(
             "SELECT j.id, j.spec, j.status, j.created_at, j.not_before, j.attempts, j.retries,
-                    j.infra_retries, j.worker, j.token, j.expires_at, j.stop, j.outcome,
+                    j.infra_retries, j.lost, j.worker, j.token, j.expires_at, j.stop, j.outcome,
                     j.finished_at, a.claim_request, a.claimed_at, a.started_at, a.usage, a.tail,
                     coalesce(a.log_offset, 0) AS log_offset,
                     coalesce(a.log_output, 0) AS log_output,

@@ -94,6 +94,77 @@ async fn heartbeats_keep_a_lease_and_tell_of_lost_ones() {
 }
 
 #[tokio::test]
+async fn a_job_may_ask_for_a_longer_lease_and_not_for_a_shorter_one() {
+    let master = Master::start().await;
+    for (spec, pointer, detail) in [
+        (json!({"lease": "59s"}), "/lease", "is shorter than 1m"),
+        (json!({"lease": 0}), "/lease", "is shorter than 1m"),
+        (json!({"lease": "2h"}), "/lease", "is longer than 1h"),
+        (json!({"retry": {"backoff": "2m"}}), "/retry/backoff", "is longer than 1m"),
+        (json!({"retry": {"onLost": "no"}}), "/retry/onLost", "invalid type"),
+        (json!({"retry": {"base": "1s"}}), "/retry/base", "unknown field"),
+    ] {
+        let mut spec = spec;
+        spec["command"] = json!("true");
+        let reply = master.post("/api/job", spec.clone()).await;
+        assert_eq!(reply.problem(), "invalid", "{spec}: {reply:?}");
+        let error = &reply.json()["errors"][0];
+        assert_eq!(error["pointer"], pointer, "{spec}: {error}");
+        assert!(error["detail"].as_str().unwrap().contains(detail), "{spec}: {error}");
+    }
+    let claimed = master.running(json!({"command": "sleep 99", "lease": "10m"})).await;
+    assert_eq!(claimed.lease.ttl, Span::from_secs(600));
+    let lease = json!({"job": 1, "attempt": 1, "token": claimed.lease.token});
+    master.clock.advance(Span::from_secs(500));
+    assert_eq!(master.service.expire_leases().await.unwrap(), 0);
+    let reply = master.post("/api/worker/w/heartbeat", json!({"leases": [lease]})).await.json();
+    assert_eq!((&reply["lease"], &reply["longer"]), (&json!("1m"), &json!({"1": "10m"})));
+    master.clock.advance(Span::from_secs(599));
+    assert_eq!(master.service.expire_leases().await.unwrap(), 0);
+    master.clock.advance(Span::from_secs(1));
+    assert_eq!(master.service.expire_leases().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_keeps_losing_workers_fails_as_poison() {
+    let master = Master::start().await;
+    master.submit(json!({"command": "true", "maxRetries": 9})).await;
+    for _ in 0..3 {
+        master.claim("w").await.expect("an attempt");
+        master.clock.advance(LEASE);
+        assert_eq!(master.service.expire_leases().await.unwrap(), 1);
+        master.clock.advance(BACKOFF);
+    }
+    let job = master.job(1).await;
+    assert_eq!((&job["status"], &job["retryCount"]), (&json!("Failed"), &json!(0)));
+    assert_eq!(job["outcome"], json!({"kind": "poison", "lost": 3}));
+    assert!(job["reason"].as_str().unwrap().starts_with("lost its worker 3 times"), "{job}");
+    let attempts = master.get("/api/job/1/attempts").await.json();
+    assert_eq!(attempts[2]["outcome"], json!({"kind": "lost"}));
+    assert!(master.claim("w").await.is_none());
+}
+
+/// A command that must not run twice: what may have begun is not begun again.
+#[tokio::test]
+async fn a_job_that_is_run_at_most_once_fails_with_its_worker() {
+    let master = Master::start().await;
+    let spec = json!({"command": "true", "maxRetries": 2, "retry": {"onLost": false}});
+    let claimed = master.running(spec.clone()).await;
+    let job = master.report(&claimed, "w", json!({"status": "Pending"})).await.json();
+    assert_eq!((&job["status"], &job["outcome"]["kind"]), (&json!("Failed"), &json!("handedBack")));
+
+    master.submit(spec.clone()).await;
+    let held = master.claim("w").await.unwrap();
+    let job = master.report(&held, "w", json!({"status": "Pending"})).await.json();
+    assert_eq!(job["status"], "Pending", "it had not begun");
+    master.claim("w").await.unwrap();
+    master.clock.advance(LEASE);
+    assert_eq!(master.service.expire_leases().await.unwrap(), 1);
+    let job = master.job(2).await;
+    assert_eq!((&job["status"], &job["outcome"]["kind"]), (&json!("Failed"), &json!("lost")));
+}
+
+#[tokio::test]
 async fn a_lease_that_ran_out_makes_room_for_the_next_attempt() {
     let master = Master::start().await;
     let first = master.running(json!({"command": "true", "maxRetries": 1})).await;
@@ -175,6 +246,7 @@ async fn reports_that_contradict_themselves_are_refused() {
         (json!({"status": "Failed", "exitCode": -1}), "/exitCode"),
         (json!({"status": "Completed", "outcome": {"kind": "timedOut"}}), "/outcome"),
         (json!({"status": "Failed", "outcome": {"kind": "exited", "code": 0}}), "/outcome"),
+        (json!({"status": "Failed", "outcome": {"kind": "poison", "lost": 1}}), "/outcome"),
         (
             json!({"status": "Failed", "exitCode": 3, "outcome": {"kind": "exited", "code": 2}}),
             "/exitCode",

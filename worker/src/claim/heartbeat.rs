@@ -7,7 +7,7 @@ use orchestra_client::{Backoff, ClientError};
 use orchestra_contracts::worker::Heartbeat;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Worker, deadline};
+use super::Worker;
 
 /// While jobs run, heartbeats go at least so often: a cancellation waits for the next one.
 const WHILE_RUNNING: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ impl Worker {
         let answer = self.master.heartbeat(&self.terms.name, &heartbeat).await;
         self.link.note(&answer);
         let reply = answer?;
-        self.held.apply(&heartbeat.leases, &reply, deadline(sent, reply.lease.0));
+        self.held.apply(&heartbeat.leases, &reply, sent);
         if reply.register {
             tracing::info!("the master asks this worker to register again");
             self.master.register(&self.terms.name, &self.terms.registration).await?;

@@ -11,6 +11,7 @@ use orchestra_contracts::{
 };
 use tokio::time::Instant;
 
+use super::deadline;
 use crate::control::{Control, Stop};
 
 #[derive(Debug, Default)]
@@ -62,11 +63,11 @@ impl Held {
         self.lock().is_empty()
     }
 
-    /// Does what the master answered to a heartbeat that carried `sent`. A lease
-    /// that was claimed since then is not concerned.
-    pub(crate) fn apply(&self, sent: &[LeaseRef], reply: &HeartbeatReply, until: Instant) {
+    /// Does what the master answered to a heartbeat that carried these leases and
+    /// went out at `sent`. One that was claimed since then is not concerned.
+    pub(crate) fn apply(&self, leases: &[LeaseRef], reply: &HeartbeatReply, sent: Instant) {
         let held = self.lock();
-        for lease in sent {
+        for lease in leases {
             let Some(holding) = held.get(&lease.job).filter(|holding| holding.lease == *lease)
             else {
                 continue;
@@ -74,7 +75,7 @@ impl Held {
             if reply.lost.contains(&lease.job) {
                 holding.control.stop(Stop::Lost);
             } else {
-                holding.control.renew(until);
+                holding.control.renew(deadline(sent, reply.lease_of(lease.job).0));
                 if reply.cancel.contains(&lease.job) {
                     holding.control.stop(Stop::Cancel);
                 }

@@ -63,10 +63,11 @@ impl Worker {
     /// The leases first: only what is still ours may go on.
     async fn carry_on(&self, found: Vec<Found>, runs: &mut JoinSet<()>) {
         let leases: Vec<_> = found.iter().map(Found::lease).collect();
-        let (until, reply) = self.renew(leases.clone()).await;
-        let attempt = |found: &Found| self.attempt(found.lease(), Control::new(until));
+        let (sent, reply) = self.renew(leases.clone()).await;
+        let until = |found: &Found| deadline(sent, reply.lease_of(found.claimed.job.id).0);
+        let attempt = |found: &Found| self.attempt(found.lease(), Control::new(until(found)));
         let attempts: Vec<_> = found.iter().map(attempt).collect();
-        self.held.apply(&leases, &reply, until);
+        self.held.apply(&leases, &reply, sent);
         for (Found { claimed, remains }, (attempt, hold)) in found.into_iter().zip(attempts) {
             // There may be fewer slots than there were; it goes on all the same.
             let slot = self.slots.clone().try_acquire_owned().ok();
@@ -77,7 +78,7 @@ impl Worker {
         }
     }
 
-    /// Asks until the master has answered; the answer, and when the leases end.
+    /// Asks until the master has answered; when it was asked, and the answer.
     async fn renew(&self, leases: Vec<LeaseRef>) -> (Instant, HeartbeatReply) {
         let heartbeat = Heartbeat { leases };
         let mut backoff = Backoff::default();
@@ -86,7 +87,7 @@ impl Worker {
             let answer = self.master.heartbeat(&self.terms.name, &heartbeat).await;
             self.link.note(&answer);
             match answer {
-                Ok(reply) => return (deadline(sent, reply.lease.0), reply),
+                Ok(reply) => return (sent, reply),
                 Err(error) => tracing::debug!("could not renew what was found: {error}"),
             }
             sleep(backoff.next()).await;

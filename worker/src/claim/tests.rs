@@ -185,6 +185,26 @@ async fn without_heartbeats_the_job_is_ended_before_its_lease_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_longer_lease_lasts_longer() {
+    let scene = Scene::new(2, &[]);
+    for job in [1, 2] {
+        scene.offer(job, "hang");
+        scene.master.updated(job, JobStatus::Running).await;
+    }
+    let longer = [(JobId(2), Span::from_secs(600))];
+    scene.master.answer_heartbeats(|reply| reply.longer = longer.into());
+    sleep(Duration::from_secs(16)).await;
+    scene.master.fall_silent();
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(scene.executor.running(), 1, "the usual lease is over");
+    sleep(Duration::from_secs(400)).await;
+    assert_eq!(scene.executor.running(), 1);
+    sleep(Duration::from_secs(80)).await;
+    assert_eq!(scene.executor.running(), 0);
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn heartbeats_keep_a_long_job_alive() {
     let scene = Scene::new(1, &[]);
     scene.offer(1, "hang");

@@ -9,13 +9,18 @@ use orchestra_contracts::{AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span};
 
 use super::{Job, JobEvent, Proof, RetryPolicy, Rules, Verdict, apply};
 
-const INFRA_BUDGET: u32 = 2;
+const INFRA_BUDGET: u32 = 3;
+const POISON_AFTER: u32 = 2;
 const TTL: Span = Span::from_secs(60);
 
 fn at(seconds: i64) -> Rules {
     Rules {
         now: Timestamp::from_second(seconds).unwrap(),
-        retry: RetryPolicy { infra_budget: INFRA_BUDGET, ..RetryPolicy::default() },
+        retry: RetryPolicy {
+            infra_budget: INFRA_BUDGET,
+            poison_after: POISON_AFTER,
+            ..RetryPolicy::default()
+        },
         jitter: 1.0,
     }
 }

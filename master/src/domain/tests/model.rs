@@ -3,7 +3,7 @@
 use orchestra_contracts::{Blame, JobStatus, Outcome};
 use proptest::{collection::vec, prelude::*};
 
-use super::{INFRA_BUDGET, at, claimed, ended, new_job, started};
+use super::{INFRA_BUDGET, POISON_AFTER, at, claimed, ended, new_job, started};
 use crate::domain::{Job, JobEvent, JobState, Verdict, apply};
 
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::OutOfMemory),
         Just(Outcome::Cancelled),
         Just(Outcome::HandedBack),
+        Just(Outcome::Lost),
         Just(Outcome::CouldNotStart { reason: "engine".into() }),
         Just(Outcome::Refused { reason: "not allowed".into() }),
     ]
@@ -69,6 +70,7 @@ enum Phase {
 enum Done {
     Completed,
     Failed,
+    Poisoned,
     Cancelled,
     Deleted,
 }
@@ -80,6 +82,7 @@ struct Model {
     attempts: u32,
     retries: u32,
     infra: u32,
+    lost: u32,
     max_retries: u32,
 }
 
@@ -101,7 +104,8 @@ impl Model {
             }
             (Step::Delete, _) => self.phase = Phase::Done(Done::Deleted),
             (Step::Retry, Phase::Done(_)) => {
-                (self.phase, self.retries, self.infra) = (Phase::Open, 0, 0);
+                self.phase = Phase::Open;
+                (self.retries, self.infra, self.lost) = (0, 0, 0);
             }
             _ => {}
         }
@@ -110,6 +114,7 @@ impl Model {
     fn end(&mut self, outcome: &Outcome) {
         let Phase::Held { stopping, deleting, .. } = self.phase else { unreachable!() };
         let blame = outcome.blame();
+        self.lost += u32::from(*outcome == Outcome::Lost && !stopping);
         self.phase = match outcome {
             _ if deleting => Phase::Done(Done::Deleted),
             Outcome::Cancelled => Phase::Done(Done::Cancelled),
@@ -117,6 +122,7 @@ impl Model {
             Outcome::Exited { code: 0 } => Phase::Done(Done::Completed),
             _ if stopping => Phase::Done(Done::Failed),
             Outcome::HandedBack => Phase::Open,
+            Outcome::Lost if self.lost >= POISON_AFTER => Phase::Done(Done::Poisoned),
             _ if blame == Blame::Command && self.retries < self.max_retries => {
                 self.retries += 1;
                 Phase::Open
@@ -136,12 +142,18 @@ impl Model {
                 matches!(phase, Phase::Held { .. })
             }
             (JobStatus::Completed, phase) => phase == Phase::Done(Done::Completed),
-            (JobStatus::Failed, phase) => phase == Phase::Done(Done::Failed),
+            (JobStatus::Failed, phase) => {
+                let poison = matches!(
+                    job.finish().map(|finish| &finish.outcome),
+                    Some(Outcome::Poison { .. })
+                );
+                phase == Phase::Done(if poison { Done::Poisoned } else { Done::Failed })
+            }
             (JobStatus::Cancelled, phase) => phase == Phase::Done(Done::Cancelled),
         };
         phase
-            && (self.attempts, self.retries, self.infra)
-                == (job.attempts, job.retries, job.infra_retries)
+            && (self.attempts, self.retries, self.infra, self.lost)
+                == (job.attempts, job.retries, job.infra_retries, job.lost)
     }
 }
 

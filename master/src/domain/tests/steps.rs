@@ -6,7 +6,7 @@ use orchestra_contracts::{
 };
 
 use super::*;
-use crate::domain::{JobState, Refusal, Tail};
+use crate::domain::{JobState, LeasePolicy, Refusal, Tail};
 
 #[test]
 fn a_finish_holds_what_the_worker_said() {
@@ -116,6 +116,49 @@ fn a_retry_waits_and_a_job_given_back_does_not() {
     };
     assert_eq!(not_before(Outcome::TimedOut), Some(at(3).now));
     assert_eq!(not_before(Outcome::HandedBack), None);
+}
+
+#[test]
+fn a_job_that_loses_its_workers_ends_as_poison_and_its_attempts_as_lost() {
+    let mut job = new_job(9);
+    for lost in 1..=POISON_AFTER {
+        let attempt = job.attempts + 1;
+        job = moved(&job, claimed(attempt), &at(1000 * i64::from(attempt)));
+        let late = at(1000 * i64::from(attempt) + 60);
+        let Verdict::Moved(next, effects) = apply(&job, JobEvent::LeaseExpired, &late) else {
+            panic!("the lease is over")
+        };
+        assert_eq!(effects.attempt_ended.unwrap().outcome, Outcome::Lost);
+        assert_eq!(next.lost, lost);
+        job = *next;
+    }
+    let lost = POISON_AFTER;
+    assert_eq!(job.finish().unwrap().outcome, Outcome::Poison { lost });
+    assert_eq!((job.status(), job.retries), (JobStatus::Failed, 0));
+    let again = moved(&job, JobEvent::RetryRequested, &at(9000));
+    assert_eq!((again.lost, again.infra_retries), (0, 0), "whoever mends it begins anew");
+}
+
+#[test]
+fn a_job_may_have_a_backoff_of_its_own() {
+    let mut job = moved(&new_job(9), claimed(1), &at(1));
+    job.spec.retry.backoff = Some(Span::from_secs(20));
+    let not_before = |job: &Job| match moved(job, ended(1, Outcome::TimedOut), &at(2)).state {
+        JobState::Pending { not_before, .. } => not_before.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(not_before(&job), at(22).now);
+    job.retries = 1;
+    assert_eq!(not_before(&job), at(42).now);
+    job.retries = 2;
+    assert_eq!(not_before(&job), at(62).now, "the operator's longest wait holds");
+}
+
+#[test]
+fn a_lease_is_as_long_as_asked_within_the_bounds() {
+    let policy = LeasePolicy { base: Span::from_secs(60), max: Span::from_secs(600) };
+    let seconds = |asked: Option<u64>| policy.of(asked.map(Span::from_secs)).0.as_secs();
+    assert_eq!([None, Some(1), Some(90), Some(601)].map(seconds), [60, 60, 90, 600]);
 }
 
 #[test]

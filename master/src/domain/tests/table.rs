@@ -17,12 +17,16 @@ const TABLE: &str = "
     assigned         no       Running Completed Pending   Pending   Failed  Pending   Cancelled Pending  Pending Assigned+ Assigned+ no
     running          no       =       Completed Pending   Pending   Failed  Pending   Cancelled Pending  Pending Running+  Running+ no
     exhausted        no       =       Completed Failed    Failed    Failed  Pending   Cancelled Failed   Failed  Running+  Running+ no
+    lost-once        no       =       Completed Pending   Pending   Failed  Pending   Cancelled Failed   Failed  Running+  Running+ no
+    at-most-once     no       =       Completed Pending   Pending   Failed  Failed    Cancelled Failed   Failed  Running+  Running+ no
+    not-yet-begun    no       Running Completed Pending   Pending   Failed  Pending   Cancelled Failed   Failed  Assigned+ Assigned+ no
     renewed          no       =       Completed Pending   Pending   Failed  Pending   Cancelled Pending  =       Running+  Running+ no
     stopping         no       =       Completed Failed    Failed    Failed  Cancelled Cancelled Cancelled Cancelled =      Running+ no
     stopping-early   no       Running Completed Failed    Failed    Failed  Cancelled Cancelled Cancelled Cancelled =      Assigned+ no
     deleting         no       =       gone      gone      gone      gone    gone      gone      gone     gone    =         =        no
     completed        no       lost    =         lost      lost      lost    lost      lost      lost     =       no        gone     Pending
     failed           no       lost    lost      =         lost      lost    lost      lost      lost     =       no        gone     Pending
+    poisoned         no       lost    lost      lost      lost      lost    lost      lost      =        =       no        gone     Pending
     cancelled        no       lost    lost      lost      lost      lost    lost      lost      lost     =       =         gone     Pending
     cancelled-held   no       lost    lost      lost      lost      lost    =         =         =        =       =         gone     Pending
 ";
@@ -45,6 +49,13 @@ fn state(name: &str) -> Job {
         "assigned" => assigned(),
         "running" => running(),
         "exhausted" => Job { retries: 1, infra_retries: super::INFRA_BUDGET, ..running() },
+        "lost-once" => Job { lost: super::POISON_AFTER - 1, ..running() },
+        "at-most-once" => once_at_most(running()),
+        "not-yet-begun" => once_at_most(assigned()),
+        "poisoned" => {
+            let job = Job { lost: super::POISON_AFTER - 1, ..running() };
+            moved(&job, JobEvent::LeaseExpired, &at(LATE))
+        }
         "renewed" => moved(&moved(&fresh(), claimed(1), &at(LATE)), started(1), &at(LATE)),
         "stopping" => stopping(JobEvent::CancelRequested),
         "stopping-early" => moved(&assigned(), JobEvent::CancelRequested, &at(3)),
@@ -57,6 +68,11 @@ fn state(name: &str) -> Job {
         }
         other => panic!("no state {other}"),
     }
+}
+
+fn once_at_most(mut job: Job) -> Job {
+    job.spec.retry.on_lost = false;
+    job
 }
 
 fn event(name: &str) -> JobEvent {
@@ -107,7 +123,7 @@ fn every_event_in_every_state() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 15 * 13);
+    assert_eq!(checked, 19 * 13);
 }
 
 /// What the caller has to do follows from what happened.

@@ -1,7 +1,7 @@
 //! Leases are renewed, lost, and run out.
 
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome,
+    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Span,
     worker::{LeaseRef, Registration},
 };
 use tokio::task::JoinSet;
@@ -17,6 +17,9 @@ every_adapter!(
     a_heartbeat_tells_what_is_lost,
     a_heartbeat_brings_the_wish_to_stop,
     a_renewal_never_shortens_a_lease,
+    a_job_may_have_a_longer_lease,
+    a_stale_heartbeat_changes_no_row,
+    losses_are_counted_and_end_as_poison,
     heartbeats_of_many_workers_do_not_mix,
 );
 
@@ -87,9 +90,12 @@ async fn a_heartbeat_tells_what_is_lost(store: TestStore) {
     ];
     let renewal = store.renew(&worker("worker"), leases, TTL, at(9).now).await.unwrap();
     let lost = vec![held.job.id, held.job.id, over.job.id, JobId(99)];
-    assert_eq!(renewal, Renewal { lost, stop: vec![], unknown: false });
+    assert_eq!(renewal, Renewal { lost, stop: vec![], longer: vec![], unknown: false });
     let stranger = store.renew(&worker("other"), vec![right], TTL, at(30).now).await.unwrap();
-    assert_eq!(stranger, Renewal { lost: vec![held.job.id], stop: vec![], unknown: true });
+    assert_eq!(
+        stranger,
+        Renewal { lost: vec![held.job.id], stop: vec![], longer: vec![], unknown: true }
+    );
     assert_eq!(store.read(held.job.id).await.lease().unwrap().expires_at, at(69).now);
 }
 
@@ -112,6 +118,59 @@ async fn a_renewal_never_shortens_a_lease(store: TestStore) {
     assert_eq!(store.read(held.job.id).await, held.job);
 }
 
+async fn a_job_may_have_a_longer_lease(mut store: TestStore) {
+    let asking = |seconds| JobSpec { lease: Some(Span::from_secs(seconds)), ..spec("true") };
+    let long = store.submit_and_claim(asking(90)).await;
+    let longest = store.submit_and_claim(asking(9000)).await;
+    let usual = store.submit_and_claim(asking(5)).await;
+    let ends = async |store: &TestStore, held: &super::Held| {
+        store.read(held.job.id).await.lease().unwrap().expires_at.as_second()
+    };
+    assert_eq!(ends(&store, &long).await, 1 + 90);
+    assert_eq!(ends(&store, &longest).await, 1 + 600, "the operator's longest");
+    assert_eq!(ends(&store, &usual).await, 1 + 60, "the operator's least");
+
+    store.reopen().await;
+    let leases = vec![long.lease(), longest.lease(), usual.lease()];
+    let renewal = store.renew(&worker("worker"), leases, TTL, at(50).now).await.unwrap();
+    let longer = [(long.job.id, Span::from_secs(90)), (longest.job.id, TTL.max)];
+    assert_eq!(renewal.longer, longer);
+    assert_eq!(ends(&store, &long).await, 50 + 90);
+    assert_eq!(ends(&store, &longest).await, 50 + 600);
+    assert_eq!(ends(&store, &usual).await, 50 + 60);
+    let expired = store.expire(at(110), 9).await.unwrap();
+    assert_eq!(expired.iter().map(|one| one.job.id).collect::<Vec<_>>(), [usual.job.id]);
+}
+
+async fn a_stale_heartbeat_changes_no_row(store: TestStore) {
+    let first = store.submit_and_claim(spec("true")).await;
+    store.expire(at(61), 9).await.unwrap();
+    let second = store.claim_one("other", at(200)).await;
+    assert_eq!(second.job.id, first.job.id);
+    let before = store.read(first.job.id).await;
+    let stale = LeaseRef { attempt: AttemptNo(2), ..first.lease() };
+    for lease in [first.lease(), stale] {
+        let renewal = store.renew(&worker("worker"), vec![lease], TTL, at(230).now).await.unwrap();
+        assert_eq!((renewal.lost, renewal.longer), (vec![first.job.id], vec![]));
+    }
+    assert_eq!(store.read(first.job.id).await, before);
+}
+
+async fn losses_are_counted_and_end_as_poison(mut store: TestStore) {
+    let id = store.submit(spec("true")).await.id;
+    for (attempt, begins) in [(1, 1000), (2, 2000), (3, 3000)] {
+        store.claim_one("worker", at(begins)).await;
+        store.expire(at(begins + 60), 9).await.unwrap();
+        store.reopen().await;
+        assert_eq!(store.read(id).await.lost, attempt);
+    }
+    let job = store.read(id).await;
+    assert_eq!(job.finish().unwrap().outcome, Outcome::Poison { lost: 3 });
+    let attempts = store.attempts(id).await.unwrap();
+    assert!(attempts.iter().all(|attempt| attempt.outcome == Some(Outcome::Lost)));
+    assert_eq!(attempts.len(), 3);
+}
+
 async fn heartbeats_of_many_workers_do_not_mix(store: TestStore) {
     store.insert(vec![spec("true"); 60], at(0).now).await.unwrap();
     let claims = (0..20).map(|number| claim(&format!("worker-{number}"), 3)).collect();
@@ -130,7 +189,10 @@ async fn heartbeats_of_many_workers_do_not_mix(store: TestStore) {
             held[1].token = LeaseToken::new("stale");
             let stale = held[1].job;
             let renewal = store.renew(&name, held, TTL, at(2).now).await.unwrap();
-            assert_eq!(renewal, Renewal { lost: vec![stale], stop: vec![], unknown: !known });
+            assert_eq!(
+                renewal,
+                Renewal { lost: vec![stale], stop: vec![], longer: vec![], unknown: !known }
+            );
         });
     }
     heartbeats.join_all().await;

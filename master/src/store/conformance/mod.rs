@@ -24,7 +24,7 @@ use orchestra_contracts::{
 use tempfile::TempDir;
 
 use super::{Applied, Claim, LeaseTerms, LogAppend, Store};
-use crate::domain::{Job, JobEvent, Proof, RetryPolicy, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
     ($adapter:ident: $($case:ident)+) => {
@@ -148,7 +148,7 @@ fn at(seconds: i64) -> Rules {
     Rules { now, retry: RetryPolicy::default(), jitter: 1.0 }
 }
 
-const TTL: Span = Span::from_secs(60);
+const TTL: LeasePolicy = LeasePolicy { base: Span::from_secs(60), max: Span::from_secs(600) };
 
 fn worker(name: &str) -> WorkerName {
     name.parse().unwrap()

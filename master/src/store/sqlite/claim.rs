@@ -102,7 +102,7 @@ fn hand_out(claim: &Claim, rules: &Rules, queues: &mut Queues, ledger: &mut Ledg
         && let Some(next) = queues.pop(&claim.queues)
     {
         let ttl = match claim.terms {
-            LeaseTerms::Renewed(ttl) => ttl,
+            LeaseTerms::Renewed(policy) => policy.of(next.lease),
             LeaseTerms::JobTimeout { extra } => Span(next.timeout.0.saturating_add(extra.0)),
         };
         let event = JobEvent::Claimed { worker: claim.worker.clone(), token: token.clone(), ttl };
@@ -125,6 +125,7 @@ struct Waiting {
     id: JobId,
     priority: i32,
     timeout: Span,
+    lease: Option<Span>,
 }
 
 impl Queues {
@@ -136,6 +137,7 @@ impl Queues {
                 id: job.id,
                 priority: job.spec.priority,
                 timeout: job.spec.timeout.unwrap_or_default(),
+                lease: job.spec.lease,
             });
         }
         Self(queues)

@@ -1,7 +1,7 @@
 //! Adds jobs, those of all waiting callers with one statement.
 
 use jiff::Timestamp;
-use orchestra_contracts::{JobId, JobSpec};
+use orchestra_contracts::{JobId, JobSpec, Span};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
@@ -13,9 +13,9 @@ use crate::{
 
 /// In the order of the array, so ids are in the order of the specs.
 const INSERT: &str = "
-    INSERT INTO job (spec, queue, priority, status, created_at)
-    SELECT r.value->>'spec', r.value->>'queue', r.value->>'priority', 'Pending',
-           r.value->>'created_at'
+    INSERT INTO job (spec, queue, priority, lease, status, created_at)
+    SELECT r.value->>'spec', r.value->>'queue', r.value->>'priority', r.value->>'lease',
+           'Pending', r.value->>'created_at'
     FROM jsonb_each($1) AS r ORDER BY r.key
     RETURNING id";
 
@@ -30,6 +30,7 @@ struct NewJob<'a> {
     spec: String,
     queue: &'a str,
     priority: i32,
+    lease: Option<i64>,
     created_at: i64,
 }
 
@@ -68,6 +69,7 @@ impl Insert {
             spec: to_json(spec),
             queue: &spec.queue,
             priority: spec.priority,
+            lease: spec.lease.map(Span::as_millis),
             created_at: self.now.as_millisecond(),
         })
     }

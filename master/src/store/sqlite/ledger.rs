@@ -27,6 +27,7 @@ pub(super) const UPDATE_JOBS: &str = "
         attempts = r.value->>'attempts',
         retries = r.value->>'retries',
         infra_retries = r.value->>'infra_retries',
+        lost = r.value->>'lost',
         worker = r.value->>'worker',
         token = r.value->>'token',
         expires_at = r.value->>'expires_at',

@@ -29,7 +29,7 @@ use std::{ops::Range, path::Path};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, Span, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -49,7 +49,7 @@ use super::{
     rows::{AttemptRow, ChunkRow, HeadRow, JobRow},
     sql,
 };
-use crate::domain::{Job, JobEvent, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, Rules};
 
 /// The embedded database.
 #[derive(Debug)]
@@ -102,10 +102,10 @@ impl Store for SqliteStore {
         &self,
         worker: &WorkerName,
         leases: Vec<LeaseRef>,
-        ttl: Span,
+        policy: LeasePolicy,
         now: Timestamp,
     ) -> Result<Renewal, StoreError> {
-        self.writer.ask(Renew { worker: worker.clone(), leases, ttl, now }).await
+        self.writer.ask(Renew { worker: worker.clone(), leases, policy, now }).await
     }
 
     async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError> {

@@ -8,15 +8,20 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::batch::Verb;
-use crate::store::{Renewal, StoreError, rows::to_json};
+use crate::{
+    domain::LeasePolicy,
+    store::{Renewal, StoreError, rows::to_json},
+};
 
-/// A renewal never shortens a lease.
+/// A renewal never shortens a lease. A job's own lease counts between the
+/// operator's least and most.
 pub(super) const RENEW: &str = "
-    UPDATE job SET expires_at = max(job.expires_at, r.value->>'expires_at')
+    UPDATE job SET expires_at = max(job.expires_at, r.value->>'now' + max(
+        r.value->>'least', min(coalesce(job.lease, 0), r.value->>'most')))
     FROM jsonb_each($1) AS r
     WHERE job.id = r.value->>'id' AND job.attempts = r.value->>'attempt'
       AND job.worker = r.value->>'worker' AND job.token = r.value->>'token'
-    RETURNING job.id, job.attempts, job.worker, job.token, job.stop";
+    RETURNING job.id, job.attempts, job.worker, job.token, job.stop, job.lease";
 
 const SEEN: &str = "
     UPDATE worker SET seen_at = max(worker.seen_at, r.value->>'seen_at')
@@ -27,7 +32,7 @@ const SEEN: &str = "
 pub(super) struct Renew {
     pub(super) worker: WorkerName,
     pub(super) leases: Vec<LeaseRef>,
-    pub(super) ttl: Span,
+    pub(super) policy: LeasePolicy,
     pub(super) now: Timestamp,
 }
 
@@ -37,7 +42,9 @@ struct LeaseWrite<'a> {
     attempt: u32,
     worker: &'a WorkerName,
     token: &'a LeaseToken,
-    expires_at: i64,
+    now: i64,
+    least: i64,
+    most: i64,
 }
 
 impl LeaseWrite<'_> {
@@ -52,9 +59,16 @@ struct SeenWrite<'a> {
     seen_at: i64,
 }
 
-/// The leases that are renewed, by job, attempt, worker and token, and whether
-/// somebody wants their attempts ended.
-type Held = HashMap<(i64, i64, String, String), bool>;
+/// The leases that are renewed, by job, attempt, worker and token.
+type Held = HashMap<(i64, i64, String, String), Renewed>;
+
+#[derive(Clone, Copy)]
+struct Renewed {
+    /// Whether somebody wants the attempt ended.
+    stop: bool,
+    /// What the job asked for.
+    lease: Option<Span>,
+}
 
 impl Verb for Renew {
     type Answer = Renewal;
@@ -72,14 +86,17 @@ impl Verb for Renew {
 async fn renew(connection: &mut SqliteConnection, calls: &[Renew]) -> Result<Held, StoreError> {
     let mut leases: Vec<LeaseWrite<'_>> = calls.iter().flat_map(Renew::leases).collect();
     // When one lease comes twice, UPDATE would take either time: keep the later.
-    leases.sort_by(|a, b| a.key().cmp(&b.key()).then(b.expires_at.cmp(&a.expires_at)));
+    leases.sort_by(|a, b| a.key().cmp(&b.key()).then(b.now.cmp(&a.now)));
     leases.dedup_by(|b, a| a.key() == b.key());
     if leases.is_empty() {
         return Ok(Held::new());
     }
-    let rows: Vec<(i64, i64, String, String, String)> =
+    let rows: Vec<(i64, i64, String, String, String, Option<i64>)> =
         sqlx::query_as(RENEW).bind(to_json(&leases)).fetch_all(connection).await?;
-    let held = |(id, attempt, worker, token, stop)| ((id, attempt, worker, token), stop != "No");
+    let held = |(id, attempt, worker, token, stop, lease): (_, _, _, _, String, Option<i64>)| {
+        let lease = lease.map(|millis| Span::from_millis(millis as u64));
+        ((id, attempt, worker, token), Renewed { stop: stop != "No", lease })
+    };
     Ok(rows.into_iter().map(held).collect())
 }
 
@@ -97,13 +114,16 @@ async fn see(
 
 impl Renew {
     fn leases(&self) -> impl Iterator<Item = LeaseWrite<'_>> {
-        let expires_at = self.now.as_millisecond().saturating_add(self.ttl.as_millis());
+        let now = self.now.as_millisecond();
+        let (least, most) = (self.policy.base.as_millis(), self.policy.max.as_millis());
         self.leases.iter().map(move |lease| LeaseWrite {
             id: lease.job,
             attempt: lease.attempt.0,
             worker: &self.worker,
             token: &lease.token,
-            expires_at,
+            now,
+            least,
+            most,
         })
     }
 
@@ -117,10 +137,17 @@ impl Renew {
         for lease in &self.leases {
             let worker = self.worker.as_str().to_owned();
             let token = lease.token.as_str().to_owned();
-            match held.get(&(lease.job.0, i64::from(lease.attempt.0), worker, token)) {
-                Some(true) => renewal.stop.push(lease.job),
-                Some(false) => {}
-                None => renewal.lost.push(lease.job),
+            let key = (lease.job.0, i64::from(lease.attempt.0), worker, token);
+            let Some(renewed) = held.get(&key) else {
+                renewal.lost.push(lease.job);
+                continue;
+            };
+            if renewed.stop {
+                renewal.stop.push(lease.job);
+            }
+            let lasts = self.policy.of(renewed.lease);
+            if lasts > self.policy.base {
+                renewal.longer.push((lease.job, lasts));
             }
         }
         renewal
