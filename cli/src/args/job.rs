@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_contracts::{JobSpec, Network, Resources, Size, Span, limits};
+use orchestra_contracts::{JobSpec, Network, Resources, Retry, Size, Span, limits};
 
 use crate::failure::Failure;
 
@@ -29,6 +29,18 @@ pub(crate) struct JobOptions {
     /// How many times to try again when the command fails [default: 0]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
+
+    /// Longest wait before the first retry; it doubles with each [default: the master's]
+    #[arg(long, value_name = "TIME")]
+    retry_backoff: Option<Span>,
+
+    /// Do not run it again when its worker is lost, for it may have run
+    #[arg(long)]
+    at_most_once: bool,
+
+    /// How long it stays with a worker that is not heard of [default: the master's]
+    #[arg(long, value_name = "TIME")]
+    lease: Option<Span>,
 
     /// A name to find the job by
     #[arg(long)]
@@ -80,6 +92,8 @@ impl JobOptions {
         spec.env = BTreeMap::from_iter(self.env);
         spec.timeout = self.timeout;
         spec.max_retries = self.retries.unwrap_or(spec.max_retries);
+        spec.retry = Retry { backoff: self.retry_backoff, on_lost: !self.at_most_once };
+        spec.lease = self.lease;
         spec.name = self.name;
         spec.labels = BTreeMap::from_iter(self.label);
         spec.network = self.network.unwrap_or(spec.network);
@@ -156,6 +170,8 @@ mod tests {
         expected.env = [("A".into(), "b=c".into()), ("E".into(), String::new())].into();
         expected.timeout = Some(Span::from_secs(90));
         expected.max_retries = 3;
+        expected.retry = Retry { backoff: Some(Span::from_secs(5)), on_lost: false };
+        expected.lease = Some(Span::from_secs(600));
         expected.name = Some("nightly".into());
         expected.labels = [("team".into(), "core".into())].into();
         expected.network = Network::Bridge;
@@ -168,6 +184,7 @@ mod tests {
             tmp: Some(Size::mib(8)),
         };
         let words = "--image python -e A=b=c --env E= --timeout 90s --retries 3 --name nightly \
+                     --retry-backoff 5s --at-most-once --lease 10m \
                      -l team=core --network bridge --queue slow --priority -5 --cpus 0.5 \
                      --memory 1g --pids 9 --tmp 8m true";
         assert_eq!(spec(&words.split_whitespace().collect::<Vec<_>>()), expected);
