@@ -1,11 +1,13 @@
 //! The calls that only workers make. None is repeated here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use orchestra_contracts::{
     AttemptNo, Job, JobId, WorkerName, paths,
     worker::{
         ClaimRequest, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LEASE_HEADER,
-        LeaseRef, LogHead, Registration, Welcome,
+        LeaseRef, LogHead, Orders, Registration, Welcome,
     },
 };
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
@@ -38,6 +40,23 @@ impl Client {
         heartbeat: &Heartbeat,
     ) -> Result<HeartbeatReply, ClientError> {
         self.fetch(self.call(Method::POST, &paths::heartbeat(name)).json(heartbeat)).await
+    }
+
+    /// How often the worker was to be told something; with a count that it knows
+    /// already, not before there is another, or `wait` is over.
+    pub async fn orders(
+        &self,
+        name: &WorkerName,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<u64, ClientError> {
+        let mut request = self.waiting_call(Method::GET, &paths::orders(name), wait);
+        if let Some(known) = known {
+            let wait = humantime::format_duration(wait).to_string();
+            request = request.query(&[("after", known.to_string()), ("wait", wait)]);
+        }
+        let Orders { count } = self.fetch(request).await?;
+        Ok(count)
     }
 
     /// Appends whole encoded frames that begin at `offset` of the attempt's log.

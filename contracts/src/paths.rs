@@ -17,6 +17,7 @@ pub const ATTEMPT_LOG: &str = "/api/job/{id}/attempts/{attempt}/log";
 pub const WORKERS: &str = "/api/worker";
 pub const WORKER: &str = "/api/worker/{name}";
 pub const HEARTBEAT: &str = "/api/worker/{name}/heartbeat";
+pub const ORDERS: &str = "/api/worker/{name}/orders";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
 
@@ -46,6 +47,10 @@ pub fn attempt_log(id: JobId, attempt: AttemptNo) -> String {
 
 pub fn worker(name: &WorkerName) -> String {
     format!("/api/worker/{name}")
+}
+
+pub fn orders(name: &WorkerName) -> String {
+    format!("/api/worker/{name}/orders")
 }
 
 pub fn heartbeat(name: &WorkerName) -> String {

@@ -4,6 +4,7 @@
 //! PUT  /api/worker/{name}            Registration     -> Welcome
 //! POST /api/job/claim                ClaimRequest     -> [Claimed] | Job | 204
 //! POST /api/worker/{name}/heartbeat  Heartbeat        -> HeartbeatReply
+//! GET  /api/worker/{name}/orders     ?after=&wait=    -> Orders
 //! POST /api/job/{id}/attempts/{n}/log    frames      -> LogHead
 //! POST /api/job/update               JobUpdate        -> Job
 //! ```
@@ -180,6 +181,15 @@ impl HeartbeatReply {
     pub fn lease_of(&self, job: JobId) -> Span {
         self.longer.get(&job).copied().unwrap_or(self.lease)
     }
+}
+
+/// How often a worker was to be told something, from an arbitrary beginning. What
+/// it is, the answer to the next heartbeat says; nothing is missed by it when a
+/// count that is another than the one known is followed by a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orders {
+    pub count: u64,
 }
 
 /// The body of `POST /api/job/update`.

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use orchestra_contracts::{
     Job, JobId, JobSpec, Outcome, Problem,
     event::LogEvent,
-    worker::{ClaimRequest, Claimed, HeartbeatReply, JobUpdate, LogHead, Welcome, Worker},
+    worker::{ClaimRequest, Claimed, HeartbeatReply, JobUpdate, LogHead, Orders, Welcome, Worker},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -123,6 +123,7 @@ fn what_the_master_tells_workers() {
         "lease": "1m", "longer": {"7": "10m"}, "lost": [], "cancel": [], "register": false
     }));
     assert_eq!([7, 8].map(|id| reply.lease_of(JobId(id)).0.as_secs()), [600, 60]);
+    frozen::<Orders>(&json!({"count": 7}));
     frozen::<LogHead>(&json!({"offset": 13, "output": 1, "gap": 0, "crc32": 4_294_967_295_u32}));
     frozen::<Worker>(&json!({
         "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",

@@ -1,6 +1,9 @@
 //! What the worker asks of its master, as a trait so that tests can play one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +31,14 @@ pub(crate) trait Master: Send + Sync + 'static {
         worker: &WorkerName,
         beat: &Heartbeat,
     ) -> Result<HeartbeatReply, ClientError>;
+
+    /// How often there were orders; waits for a count that is not the one known.
+    async fn orders(
+        &self,
+        worker: &WorkerName,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<u64, ClientError>;
 
     /// Whole encoded frames that begin at `offset`. What is stored already is skipped.
     async fn append_log(
@@ -61,6 +72,15 @@ impl Master for Client {
         beat: &Heartbeat,
     ) -> Result<HeartbeatReply, ClientError> {
         Client::heartbeat(self, worker, beat).await
+    }
+
+    async fn orders(
+        &self,
+        worker: &WorkerName,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<u64, ClientError> {
+        Client::orders(self, worker, known, wait).await
     }
 
     async fn append_log(

@@ -159,9 +159,13 @@ async fn a_running_job_is_cancelled() {
     let executor = house.worker("one", 1);
     let job = house.submit("say hi; hang").await;
     house.running(&job).await;
+    let asked = std::time::Instant::now();
     house.client.cancel(job.id).await.unwrap();
     let job = house.ended(&job).await;
     assert_eq!(job.outcome, Some(Outcome::Cancelled));
+    // The next heartbeat would have been a quarter of a lease away.
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(executor.running(), 0);
     house.close().await;
 }

@@ -4,6 +4,7 @@
 //!
 //! The hub carries no data: it says "look again", nothing else.
 
+mod bells;
 mod follow;
 mod hub;
 mod last_lines;
@@ -11,6 +12,7 @@ mod reading;
 pub mod sse;
 mod text;
 
+pub use bells::Bells;
 pub use follow::{Follow, FollowError, FollowEvent};
 pub use hub::{Hub, Watch};
 pub use last_lines::last_lines;

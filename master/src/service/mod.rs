@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
-    live::Hub,
+    live::{Bells, Hub},
     store::{Applied, Store},
 };
 
@@ -83,6 +83,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     hub: Hub,
+    bells: Bells,
     desk: dispatch::Desk,
     settings: Settings,
     started_at: Timestamp,
@@ -99,8 +100,8 @@ impl Service {
     ) -> (Arc<Self>, ClaimQueue) {
         let (desk, queue) = dispatch::open();
         let started_at = clock.now();
-        let hub = Hub::default();
-        (Arc::new(Self { store, clock, hub, desk, settings, started_at, shutdown }), queue)
+        let (hub, bells) = (Hub::default(), Bells::default());
+        (Arc::new(Self { store, clock, hub, bells, desk, settings, started_at, shutdown }), queue)
     }
 
     /// Ended when the master shuts down; every open answer ends with it.
@@ -130,6 +131,11 @@ impl Service {
             self.hub.wake(applied.job.id);
             if effects.claimable {
                 self.desk.look_again();
+            }
+            if effects.stop_worker
+                && let Some(lease) = applied.job.lease()
+            {
+                self.bells.ring(&lease.worker);
             }
         }
     }

@@ -5,7 +5,7 @@ use orchestra_contracts::{
     worker::{Claimed, Heartbeat, HeartbeatReply, Registration, Welcome, Worker},
 };
 
-use super::{Service, ServiceError, signed};
+use super::{MAX_WAIT, Service, ServiceError, signed};
 use crate::store::{JobFilter, WorkerRecord};
 
 /// A worker sends so many heartbeats in the time of one lease, so that two may be lost.
@@ -60,6 +60,19 @@ impl Service {
             cancel: renewal.stop,
             register: renewal.unknown,
         })
+    }
+
+    /// How often the worker was to be told something: when that is no longer what
+    /// it knows, or when the wait is over.
+    pub async fn orders(&self, worker: &WorkerName, known: Option<u64>, wait: Span) -> u64 {
+        if let Some(known) = known {
+            tokio::select! {
+                count = self.bells.other_than(worker, known) => return count,
+                () = tokio::time::sleep(wait.min(MAX_WAIT).0) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+        self.bells.rings(worker)
     }
 
     /// Every worker that ever registered; those heard of within a lease are online.

@@ -40,6 +40,31 @@ async fn cancel_of_a_held_job_goes_through_its_worker() {
     assert_eq!(master.bare("POST", "/api/job/1/cancel").await.status, 200);
 }
 
+/// The worker hears at once that there is something to ask for, and of the rest nothing.
+#[tokio::test]
+async fn a_worker_is_told_when_one_of_its_jobs_is_to_end() {
+    let master = Master::start().await;
+    let count = async |query: &str| {
+        let reply = master.get(&format!("/api/worker/w/orders{query}")).await;
+        reply.json()["count"].as_u64().unwrap()
+    };
+    let known = count("").await;
+    master.running(json!({"command": "sleep 9"})).await;
+    master.submit(json!({"command": "true"})).await;
+    master.bare("POST", "/api/job/2/cancel").await;
+    assert_eq!(count(&format!("?after={known}&wait=50ms")).await, known, "it is nobody's job");
+
+    let asked = tokio::time::Instant::now();
+    let query = format!("?after={known}&wait=2m");
+    let (told, reply) = tokio::join!(count(&query), master.bare("POST", "/api/job/1/cancel"));
+    assert_eq!(reply.status, 202);
+    assert_ne!(told, known);
+    assert!(asked.elapsed() < std::time::Duration::from_secs(30));
+    assert_eq!(count(&query).await, told, "also who asks late");
+    master.bare("DELETE", "/api/job/1").await;
+    assert_ne!(count(&format!("?after={told}&wait=2m")).await, told);
+}
+
 #[tokio::test]
 async fn cancel_comes_too_late_for_an_ended_job() {
     let master = Master::start().await;

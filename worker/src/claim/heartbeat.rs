@@ -1,24 +1,37 @@
 //! One call that renews all leases of the worker and brings back which of them
-//! are lost and which jobs are to be cancelled.
+//! are lost and which jobs are to be cancelled. It goes out at every quarter of a
+//! lease; a long poll beside it says when it should go out at once.
 
 use std::time::Duration;
 
 use orchestra_client::{Backoff, ClientError};
 use orchestra_contracts::worker::Heartbeat;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 
-use super::Worker;
+use super::{LONGEST_WAIT, Worker};
 
-/// While jobs run, heartbeats go at least so often: a cancellation waits for the next one.
-const WHILE_RUNNING: Duration = Duration::from_secs(1);
+/// How soon a heartbeat that failed is repeated, at first.
+const AGAIN: Duration = Duration::from_millis(200);
 
 impl Worker {
     /// Goes on until it is dropped.
     pub(super) async fn heartbeats(&self, every: Duration) {
-        let mut backoff = Backoff::new(every.min(Duration::from_millis(200)), every);
+        let orders = Notify::new();
+        tokio::join!(self.beat_often(every, &orders), self.listen(every, &orders));
+    }
+
+    async fn beat_often(&self, every: Duration, orders: &Notify) {
+        // Leases must not end while a long pause goes by after a short outage.
+        let mut backoff = Backoff::new(every.min(AGAIN), every / 4);
         let mut wait = every;
         loop {
-            self.pause(wait).await;
+            tokio::select! {
+                () = sleep(wait) => (),
+                () = orders.notified() => (),
+            }
             // No answer for that long is as good as none.
             wait = match timeout(every, self.beat()).await {
                 Ok(Ok(())) => {
@@ -30,13 +43,25 @@ impl Worker {
         }
     }
 
-    /// Sleeps, less long when there are jobs by then.
-    async fn pause(&self, wait: Duration) {
-        let end = Instant::now() + wait;
-        while Instant::now() < end {
-            sleep_until(end.min(Instant::now() + WHILE_RUNNING)).await;
-            if !self.held.is_empty() {
-                return;
+    /// A count that has changed says that there are orders, or that the master
+    /// is another process. Which orders, the next heartbeat tells.
+    async fn listen(&self, every: Duration, orders: &Notify) {
+        let mut backoff = Backoff::new(every.min(AGAIN), every);
+        let mut known = None;
+        loop {
+            let answer = self.master.orders(&self.terms.name, known, every.min(LONGEST_WAIT)).await;
+            self.link.note(&answer);
+            match answer {
+                Ok(count) => {
+                    backoff.reset();
+                    if known.replace(count) != Some(count) {
+                        orders.notify_one();
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("could not listen for orders: {error}");
+                    sleep(backoff.next()).await;
+                }
             }
         }
     }

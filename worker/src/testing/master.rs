@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -56,6 +57,8 @@ struct State {
     lost_claims: u32,
     updates: Vec<JobUpdate>,
     reply: HeartbeatReply,
+    /// How often the answer to heartbeats has changed.
+    orders: u64,
     /// No answer to anything but claims.
     silent: bool,
 }
@@ -130,7 +133,11 @@ impl FakeMaster {
 
     /// What the next heartbeats are answered with.
     pub(crate) fn answer_heartbeats(&self, change: impl FnOnce(&mut HeartbeatReply)) {
-        change(&mut self.state.lock().unwrap().reply);
+        let mut state = self.state.lock().unwrap();
+        change(&mut state.reply);
+        state.orders += 1;
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// Waits until an update of this kind has come.
@@ -225,6 +232,28 @@ impl Master for FakeMaster {
         let mut state = self.state.lock().unwrap();
         state.beats.push(beat.leases.clone());
         Ok(state.reply.clone())
+    }
+
+    async fn orders(
+        &self,
+        _: &WorkerName,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<u64, ClientError> {
+        let waiting = tokio::time::sleep(wait);
+        tokio::pin!(waiting);
+        loop {
+            let changed = self.changed.notified();
+            self.check_silence()?;
+            let orders = self.state.lock().unwrap().orders;
+            if known != Some(orders) {
+                return Ok(orders);
+            }
+            tokio::select! {
+                () = changed => (),
+                () = &mut waiting => return Ok(orders),
+            }
+        }
     }
 
     async fn append_log(

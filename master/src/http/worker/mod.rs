@@ -14,6 +14,7 @@ mod claim;
 mod heartbeat;
 mod list;
 mod log;
+mod orders;
 mod register;
 mod update;
 
@@ -24,5 +25,6 @@ pub(super) fn router() -> Router<Arc<Service>> {
         .route(paths::WORKERS, get(list::handler))
         .route(paths::WORKER, put(register::handler))
         .route(paths::HEARTBEAT, post(heartbeat::handler))
+        .route(paths::ORDERS, get(orders::handler))
         .route(paths::ATTEMPT_LOG, get(log::head).post(log::append))
 }
