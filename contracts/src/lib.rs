@@ -22,6 +22,7 @@ mod problem;
 mod size;
 mod span;
 mod spec;
+mod token;
 
 pub use ids::{AttemptNo, JobId, LeaseToken, WorkerName};
 pub use job::{Attempt, Job, JobStatus};
@@ -30,6 +31,7 @@ pub use problem::{CONTENT_TYPE as PROBLEM_JSON, FieldError, Problem, ProblemKind
 pub use size::Size;
 pub use span::Span;
 pub use spec::{JobSpec, Network, Resources, Retry, limits};
+pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
 
 /// The port that everything speaks on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5216;

@@ -1,7 +1,7 @@
 //! Every address, once. The constants are axum's route patterns; the functions
 //! fill them in.
 
-use crate::{AttemptNo, JobId, WorkerName};
+use crate::{AttemptNo, JobId, TokenId, WorkerName};
 
 pub const JOBS: &str = "/api/job";
 pub const PENDING: &str = "/api/job/pending";
@@ -18,6 +18,8 @@ pub const WORKERS: &str = "/api/worker";
 pub const WORKER: &str = "/api/worker/{name}";
 pub const HEARTBEAT: &str = "/api/worker/{name}/heartbeat";
 pub const ORDERS: &str = "/api/worker/{name}/orders";
+pub const TOKENS: &str = "/api/token";
+pub const TOKEN: &str = "/api/token/{id}";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
 
@@ -55,4 +57,8 @@ pub fn orders(name: &WorkerName) -> String {
 
 pub fn heartbeat(name: &WorkerName) -> String {
     format!("/api/worker/{name}/heartbeat")
+}
+
+pub fn token(id: TokenId) -> String {
+    format!("/api/token/{id}")
 }

@@ -16,6 +16,18 @@ pub enum ProblemKind {
     /// A part of the address or a header does not parse.
     #[serde(rename = "urn:orchestra:problem:bad-parameter")]
     BadParameter,
+    /// No token, or none that is valid.
+    #[serde(rename = "urn:orchestra:problem:unauthenticated")]
+    Unauthenticated,
+    /// The token is valid, and not for this.
+    #[serde(rename = "urn:orchestra:problem:forbidden")]
+    Forbidden,
+    /// A page of another site asks through somebody's browser.
+    #[serde(rename = "urn:orchestra:problem:cross-site")]
+    CrossSite,
+    /// The header `host` is no name of this master.
+    #[serde(rename = "urn:orchestra:problem:wrong-host")]
+    WrongHost,
     #[serde(rename = "urn:orchestra:problem:not-found")]
     NotFound,
     #[serde(rename = "urn:orchestra:problem:method-not-allowed")]

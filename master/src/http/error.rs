@@ -61,6 +61,9 @@ impl ApiError {
 fn status(kind: ProblemKind) -> StatusCode {
     match kind {
         ProblemKind::Unreadable | ProblemKind::BadParameter => StatusCode::BAD_REQUEST,
+        ProblemKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ProblemKind::Forbidden | ProblemKind::CrossSite => StatusCode::FORBIDDEN,
+        ProblemKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
         ProblemKind::NotFound => StatusCode::NOT_FOUND,
         ProblemKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemKind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -81,6 +84,10 @@ fn title(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::Unreadable => "The body cannot be read",
         ProblemKind::BadParameter => "A parameter cannot be read",
+        ProblemKind::Unauthenticated => "A valid token is needed",
+        ProblemKind::Forbidden => "The token is not for this",
+        ProblemKind::CrossSite => "Pages of other sites are not answered",
+        ProblemKind::WrongHost => "This master is not known by that name",
         ProblemKind::NotFound => "There is no such thing",
         ProblemKind::MethodNotAllowed => "This address does not know this method",
         ProblemKind::RequestTimeout => "The body did not arrive in time",
@@ -102,9 +109,11 @@ impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         let detail = error.to_string();
         match error {
-            ServiceError::NoSuchJob(_) | ServiceError::NoSuchAttempt(..) => {
-                Self::new(ProblemKind::NotFound, detail)
-            }
+            ServiceError::NoSuchJob(_)
+            | ServiceError::NoSuchAttempt(..)
+            | ServiceError::NoSuchToken(_) => Self::new(ProblemKind::NotFound, detail),
+            ServiceError::NotItsWorker(_) => Self::new(ProblemKind::Forbidden, detail)
+                .hint("use the name that the token was made for, or a token that names none"),
             ServiceError::Refused(Refusal::LeaseLost) => Self::new(ProblemKind::LeaseLost, detail)
                 .hint("end this attempt and say nothing more of it"),
             ServiceError::Refused(Refusal::IllegalStep(_)) => {

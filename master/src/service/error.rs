@@ -1,7 +1,8 @@
 //! Why a use case was not carried out.
 
 use orchestra_contracts::{
-    AttemptNo, FieldError, JobId, JobStatus, frame::FrameError, worker::LogHead,
+    AttemptNo, FieldError, JobId, JobStatus, TokenId, WorkerName, frame::FrameError,
+    worker::LogHead,
 };
 
 use crate::{domain::Refusal, store::StoreError};
@@ -13,6 +14,11 @@ pub enum ServiceError {
     NoSuchJob(JobId),
     #[error("job {0} has no attempt {1}")]
     NoSuchAttempt(JobId, AttemptNo),
+    #[error("there is no token {0}")]
+    NoSuchToken(TokenId),
+    /// The caller's token is for another worker, or another token is for this one.
+    #[error("this token may not speak for the worker {0}")]
+    NotItsWorker(WorkerName),
     /// The job's machine says no.
     #[error("this is not possible now: {0}")]
     Refused(#[from] Refusal),

@@ -19,26 +19,31 @@ use crate::{
     store::{Applied, Store},
 };
 
+mod caller;
 mod cancel;
 mod claim;
 mod delete;
 mod dispatch;
 mod error;
+mod keyring;
 mod list;
 mod log;
 mod read;
 mod retry;
 mod submit;
 mod tail;
+mod tokens;
 mod update;
 mod view;
 mod workers;
 
+pub use caller::Caller;
 pub use delete::Deletion;
 pub use dispatch::{ClaimQueue, run as dispatch};
 pub use error::ServiceError;
 pub use list::Page;
 pub use log::Upload;
+pub use tokens::{Adopted, new_token};
 pub use view::job as view_job;
 
 /// No long poll is held open for longer than this: proxies and clients on the
@@ -85,6 +90,9 @@ pub struct Service {
     hub: Hub,
     bells: Bells,
     desk: dispatch::Desk,
+    keyring: keyring::Keyring,
+    /// Held while a token is issued or revoked, so that the keyring is never behind.
+    changing_tokens: tokio::sync::Mutex<()>,
     settings: Settings,
     started_at: Timestamp,
     shutdown: CancellationToken,
@@ -101,7 +109,19 @@ impl Service {
         let (desk, queue) = dispatch::open();
         let started_at = clock.now();
         let (hub, bells) = (Hub::default(), Bells::default());
-        (Arc::new(Self { store, clock, hub, bells, desk, settings, started_at, shutdown }), queue)
+        let service = Self {
+            store,
+            clock,
+            hub,
+            bells,
+            desk,
+            keyring: keyring::Keyring::default(),
+            changing_tokens: tokio::sync::Mutex::default(),
+            settings,
+            started_at,
+            shutdown,
+        };
+        (Arc::new(service), queue)
     }
 
     /// Ended when the master shuts down; every open answer ends with it.

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Span, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Role, Span, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -93,6 +93,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// All workers that ever registered, by name.
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError>;
+
+    /// Adds a token; of the token itself no more than its hash is ever here.
+    async fn add_token(&self, grant: TokenGrant, now: Timestamp)
+    -> Result<TokenRecord, StoreError>;
+
+    /// Takes a token back for good; `None` when there is none with this number.
+    async fn revoke_token(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// All tokens that ever were, oldest first.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
 
     /// Whether the database can be read and is still the one that was opened.
     async fn check(&self) -> Result<(), StoreError>;
@@ -219,6 +233,36 @@ pub struct WorkerRecord {
     pub seen_at: Timestamp,
     /// The jobs it holds.
     pub running: Vec<JobId>,
+}
+
+/// What a token allows, and how it is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenGrant {
+    pub role: Role,
+    pub name: Option<String>,
+    /// The only worker that it may speak for.
+    pub worker: Option<WorkerName>,
+    pub hash: TokenHash,
+}
+
+/// The SHA-256 of a token. A slow hash would add nothing: a token is 256 random
+/// bits, which nobody guesses at any speed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// A token as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    pub id: TokenId,
+    pub grant: TokenGrant,
+    pub created_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// Why the database did not do it. Its text fits "the database cannot be used: {error}".

@@ -55,5 +55,8 @@ pub(super) const LOG_CHUNKS_BACKWARDS: &str = log_chunks!("DESC");
 pub(super) const WORKERS: &str =
     "SELECT name, registration, registered_at, seen_at FROM worker ORDER BY name";
 
+pub(super) const TOKENS: &str =
+    "SELECT id, role, name, worker, hash, created_at, revoked_at FROM token ORDER BY id";
+
 pub(super) const HELD_JOBS: &str =
     "SELECT worker, id FROM job WHERE expires_at IS NOT NULL ORDER BY worker, id";

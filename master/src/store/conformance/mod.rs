@@ -10,6 +10,7 @@ mod leases;
 mod listing;
 mod log_model;
 mod logs;
+mod tokens;
 mod workers;
 
 use std::{ops::Deref, sync::Arc};

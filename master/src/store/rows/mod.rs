@@ -7,6 +7,7 @@
 mod attempt;
 mod job;
 mod log;
+mod token;
 mod worker;
 
 use std::fmt::Display;
@@ -19,6 +20,7 @@ use super::StoreError;
 pub(super) use attempt::{AttemptRow, AttemptWrite};
 pub(super) use job::{JobGuard, JobRow, JobWrite};
 pub(super) use log::{ChunkRow, HeadRow};
+pub(super) use token::TokenRow;
 pub(super) use worker::WorkerRow;
 
 /// Where a value was read, for the sentence that says that it cannot be.

@@ -9,6 +9,7 @@ use super::{
     claim::ClaimRound,
     insert::Insert,
     renew::Renew,
+    tokens::{AddToken, RevokeToken},
     workers::Register,
 };
 use crate::store::{LogAppend, StoreError};
@@ -155,4 +156,6 @@ kinds! {
     events: Apply,
     expiries: Expire,
     claims: ClaimRound,
+    grants: AddToken,
+    revocations: RevokeToken,
 }

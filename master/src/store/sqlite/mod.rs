@@ -21,6 +21,7 @@ mod list;
 mod lock;
 mod open;
 mod renew;
+mod tokens;
 mod workers;
 mod writer;
 
@@ -29,7 +30,7 @@ use std::{ops::Range, path::Path};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -40,13 +41,14 @@ use self::{
     insert::Insert,
     lock::DatabaseFile,
     renew::Renew,
+    tokens::{AddToken, RevokeToken},
     workers::Register,
     writer::WriterHandle,
 };
 use super::{
     Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store, StoreError,
-    WorkerRecord,
-    rows::{AttemptRow, ChunkRow, HeadRow, JobRow},
+    TokenGrant, TokenRecord, WorkerRecord,
+    rows::{AttemptRow, ChunkRow, HeadRow, JobRow, TokenRow},
     sql,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, Rules};
@@ -172,6 +174,27 @@ impl Store for SqliteStore {
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
         workers::all(&self.reads).await
+    }
+
+    async fn add_token(
+        &self,
+        grant: TokenGrant,
+        now: Timestamp,
+    ) -> Result<TokenRecord, StoreError> {
+        self.writer.ask(AddToken { grant, now }).await
+    }
+
+    async fn revoke_token(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.writer.ask(RevokeToken { id, now }).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        let rows: Vec<TokenRow> = sqlx::query_as(sql::TOKENS).fetch_all(&self.reads).await?;
+        rows.into_iter().map(TokenRecord::try_from).collect()
     }
 
     async fn check(&self) -> Result<(), StoreError> {
