@@ -3,9 +3,9 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use orchestra_contracts::Span;
+use orchestra_contracts::{Span, Token};
 
-use crate::{domain::RetryPolicy, error::MasterError, service::Settings};
+use crate::{domain::RetryPolicy, error::MasterError, http::Hosts, service::Settings};
 
 /// Settings of a master.
 #[derive(Args, Clone)]
@@ -27,6 +27,23 @@ pub struct Config {
     /// Database; an SQLite file in the data folder unless given
     #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
+
+    /// Ask everybody for a token, and keep one for each role in this folder: ROLE/token; those
+    /// that are missing are made
+    #[arg(long, env = "ORCHESTRA_TOKENS", value_name = "FOLDER")]
+    pub tokens: Option<PathBuf>,
+
+    /// Let everybody in who reaches the address, whatever the address is, to run what they like
+    #[arg(long, env = "ORCHESTRA_ALLOW_ANYONE", conflicts_with = "tokens")]
+    pub allow_anyone: bool,
+
+    /// Further names under which the master is reached, separated by commas
+    #[arg(long, env = "ORCHESTRA_HOSTS", value_name = "NAMES", value_delimiter = ',')]
+    pub hosts: Vec<String>,
+
+    /// A token that this process lends to a part of itself. No setting: it never leaves.
+    #[arg(skip)]
+    pub lent: Option<Token>,
 
     /// How long a job stays with a worker that is not heard of
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
@@ -63,6 +80,16 @@ impl Config {
     pub fn database(&self) -> String {
         let file = || format!("sqlite:{}", self.data.join("orchestra.db").display());
         self.database_url.clone().unwrap_or_else(file)
+    }
+
+    /// The names that were added.
+    ///
+    /// # Errors
+    /// When one is no name.
+    pub fn hosts(&self) -> Result<Hosts, MasterError> {
+        Hosts::named(&self.hosts).map_err(|wrong| {
+            MasterError::Setting(format!("--hosts: {wrong:?} is neither a name nor an address"))
+        })
     }
 
     /// What the service needs of it.
@@ -108,6 +135,10 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("data", &self.data)
             .field("database_url", &self.database_url.as_ref().map(|_| ".."))
+            .field("tokens", &self.tokens)
+            .field("allow_anyone", &self.allow_anyone)
+            .field("hosts", &self.hosts)
+            .field("lent", &self.lent)
             .field("lease", &self.lease)
             .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::store::StoreError;
+use crate::{service::ServiceError, store::StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
@@ -19,6 +19,14 @@ pub enum MasterError {
         path = .path.display()
     )]
     DataFolder { path: PathBuf, reason: io::Error },
+    #[error(
+        "others than this machine can reach {0}, and nobody has a token yet; let the master make one for each role with --tokens FOLDER or ORCHESTRA_TOKENS, or listen on 127.0.0.1"
+    )]
+    NoTokens(SocketAddr),
+    #[error("the token file {path} cannot be used: {reason}", path = .path.display())]
+    TokenFile { path: PathBuf, reason: String },
+    #[error("the tokens cannot be read: {0}")]
+    Tokens(#[from] ServiceError),
     #[error("the database cannot be used: {0}")]
     Database(#[from] StoreError),
     #[error("{0}")]

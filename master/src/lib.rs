@@ -6,7 +6,7 @@
 //!
 //! [`run`] is the whole of it; the caller owns the socket and the reason to stop.
 
-use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, sync::Arc};
+use std::{fs::DirBuilder, io, net::SocketAddr, os::unix::fs::DirBuilderExt, sync::Arc};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ pub mod service;
 pub mod store;
 pub mod upkeep;
 
+mod admission;
 mod error;
 
 pub use config::Config;
@@ -48,22 +49,33 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), MasterError> {
     let settings = config.settings()?;
+    let address = local_address(&listener, &config)?;
     if config.database_url.is_none() {
         make_data_folder(&config)?;
     }
     let store = store::open(&config.database()).await?;
     let clock = Arc::new(clock::SystemClock);
     let (service, claims) = service::Service::new(store.clone(), clock, settings, shutdown.clone());
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "listening");
-    }
+    let access = match admission::prepare(&config, address, &service).await {
+        Ok(access) => access,
+        Err(error) => {
+            store.close().await;
+            return Err(error);
+        }
+    };
+    tracing::info!(%address, "listening");
     let mut tasks = lifecycle::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
-    tasks.spawn("the server", http::serve(listener, http::router(service), shutdown));
+    tasks.spawn("the server", http::serve(listener, http::router(service, access), shutdown));
     let ended = tasks.all_ended().await;
     store.close().await;
     ended
+}
+
+fn local_address(listener: &TcpListener, config: &Config) -> Result<SocketAddr, MasterError> {
+    let address = config.listen;
+    listener.local_addr().map_err(|reason| MasterError::Listen { address, reason })
 }
 
 /// For the owner alone: commands and their output can be anything.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, routing::get};
+use axum::extract::State;
 use orchestra_contracts::paths;
 use serde::Serialize;
 
 use super::{
+    access::{Routes, Rule},
     error::ApiError,
     extract::{Json, NoQuery},
 };
@@ -17,8 +18,12 @@ struct Health {
     status: &'static str,
 }
 
-pub(super) fn router() -> Router<Arc<Service>> {
-    Router::new().route(paths::HEALTHZ, get(alive)).route(paths::READYZ, get(ready))
+pub(super) fn routes() -> Routes {
+    Routes::default().get(paths::HEALTHZ, Rule::Anyone, alive).get(
+        paths::READYZ,
+        Rule::Anyone,
+        ready,
+    )
 }
 
 /// The process lives. Whoever restarts it on a failure asks here.

@@ -20,18 +20,24 @@ use tower_http::{
 };
 
 use super::{
+    access::{Access, check_browser},
     error::{ApiError, internal},
     extract::Draining,
 };
 
 /// Puts the routes into what surrounds them all. The layer that is added last
 /// sees a request first: it gets its id, then the span that carries the id to
-/// every line logged, then the net under panics, then its body is kept whole.
-pub(super) fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+/// every line logged, then the net under panics, then its body is kept whole, then
+/// browsers are looked at.
+pub(super) fn around<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    access: Access,
+) -> Router<S> {
     let nosniff = HeaderValue::from_static("nosniff");
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(access, check_browser))
         .layer(middleware::from_fn(read_to_the_end))
         .layer(CatchPanicLayer::custom(after_a_panic))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, nosniff))
@@ -92,6 +98,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::http::Hosts;
 
     async fn panics() {
         panic!("the text of a panic");
@@ -99,7 +106,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_text_of_a_panic_reaches_nobody() {
-        let router = around(Router::new().route("/", get(panics)));
+        let access = Access::with_tokens(Hosts::default());
+        let router = around(Router::new().route("/", get(panics)), access);
         let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);

@@ -3,23 +3,33 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, http::Method};
 
 use crate::service::Service;
 
+mod access;
 mod error;
 mod extract;
 mod health;
 mod jobs;
 mod layers;
 mod serve;
+mod tokens;
 mod worker;
 
+pub use access::{Access, Hosts, Rule};
 pub use serve::serve;
 
 /// Everything that the API answers.
-pub fn router(service: Arc<Service>) -> Router {
-    let routes =
-        Router::new().merge(jobs::router()).merge(worker::router()).merge(health::router());
-    layers::around(routes).with_state(service)
+pub fn router(service: Arc<Service>, access: Access) -> Router {
+    layers::around(all().guarded(&service, &access), access).with_state(service)
+}
+
+/// Every route with its rule: for the test that asks each of them as each role.
+pub fn routes() -> Vec<(Method, &'static str, Rule)> {
+    all().listed()
+}
+
+fn all() -> access::Routes {
+    jobs::routes().merge(worker::routes()).merge(tokens::routes()).merge(health::routes())
 }

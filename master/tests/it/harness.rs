@@ -1,6 +1,7 @@
 //! A master in this process, on a database of its own, with a clock of its own.
 
 use std::{
+    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -21,7 +22,7 @@ use orchestra_contracts::{
 };
 use orchestra_master::{
     clock::Clock,
-    http,
+    http::{self, Access, Hosts},
     service::{self, Service, Settings},
     store::{self, Store},
 };
@@ -66,7 +67,17 @@ pub(crate) struct Master {
 }
 
 impl Master {
+    /// On loopback, for everybody.
     pub(crate) async fn start() -> Self {
+        Self::behind(Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default())).await
+    }
+
+    /// For those who have a token.
+    pub(crate) async fn with_tokens() -> Self {
+        Self::behind(Access::with_tokens(Hosts::default())).await
+    }
+
+    pub(crate) async fn behind(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
         let store = store::open(&url).await.unwrap();
@@ -76,7 +87,7 @@ impl Master {
             Service::new(store.clone(), clock.clone(), settings(), shutdown.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
-        let router = http::router(service.clone());
+        let router = http::router(service.clone(), access);
         Self { clock, service, shutdown, store, router, _tasks: tasks, folder }
     }
 

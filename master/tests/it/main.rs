@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "this is a test; the lint knows only its test functions")]
 
+mod access;
 mod bad_input;
+mod browsers;
 mod calls;
 mod curl_worker;
 mod ending;
@@ -15,4 +17,6 @@ mod log_text;
 mod polling;
 mod race;
 mod server;
+mod startup;
+mod tokens;
 mod upload;

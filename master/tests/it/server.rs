@@ -16,7 +16,7 @@ use crate::harness::soon;
 
 const FREE_PORT: &[&str] = &["--listen", "127.0.0.1:0"];
 
-fn config(folder: &tempfile::TempDir, more: &[&str]) -> Config {
+pub(crate) fn config(folder: &tempfile::TempDir, more: &[&str]) -> Config {
     let data = folder.path().join("data").display().to_string();
     let command = Config::augment_args(Command::new("master").no_binary_name(true));
     let matches = command.get_matches_from(["--data", &data].iter().chain(more));
@@ -53,7 +53,7 @@ impl Running {
     }
 }
 
-fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
@@ -117,7 +117,7 @@ async fn large_bodies_get_an_answer_not_a_reset() {
 async fn several_requests_in_one_packet_are_answered_in_order() {
     let master = start().await;
     let mut socket = TcpStream::connect(master.address()).await.unwrap();
-    let one = |path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let one = |path| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let requests = one("/healthz").repeat(20)
         + &one("/nope").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     socket.write_all(requests.as_bytes()).await.unwrap();

@@ -8,5 +8,5 @@ mod readable;
 
 pub(super) use body::{Draining, Frames};
 pub(super) use json::Json;
-pub(super) use path::{AttemptPath, JobPath, WorkerPath};
+pub(super) use path::{AttemptPath, JobPath, TokenPath, WorkerPath};
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};

@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use orchestra_contracts::{AttemptNo, JobId, WorkerName};
+use orchestra_contracts::{AttemptNo, JobId, TokenId, WorkerName};
 
 use crate::http::error::ApiError;
 
@@ -14,6 +14,8 @@ use crate::http::error::ApiError;
 pub(in crate::http) struct JobPath(pub(in crate::http) JobId);
 /// `{id}` and `{attempt}`
 pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::http) AttemptNo);
+/// `{id}` of a token
+pub(in crate::http) struct TokenPath(pub(in crate::http) TokenId);
 /// `{name}`
 pub(in crate::http) struct WorkerPath(pub(in crate::http) WorkerName);
 
@@ -21,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(job_id(&params(parts, state).await?)?))
+        Ok(Self(JobId(id(&params(parts, state).await?, "a job id")?)))
     }
 }
 
@@ -34,7 +36,15 @@ impl<S: Send + Sync> FromRequestParts<S> for AttemptPath {
         let number = canonical(attempt).filter(|number| *number > 0).ok_or_else(|| {
             ApiError::parameter(format!("{attempt:?} is not the number of an attempt: 1, 2, ..."))
         })?;
-        Ok(Self(job_id(&params)?, AttemptNo(number)))
+        Ok(Self(JobId(id(&params, "a job id")?), AttemptNo(number)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TokenPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(TokenId(id(&params(parts, state).await?, "the number of a token")?)))
     }
 }
 
@@ -59,10 +69,10 @@ fn part<'a>(params: &'a RawPathParams, wanted: &str) -> &'a str {
     params.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value)
 }
 
-fn job_id(params: &RawPathParams) -> Result<JobId, ApiError> {
+fn id(params: &RawPathParams, of: &str) -> Result<i64, ApiError> {
     let text = part(params, "id");
-    canonical(text).filter(|id| *id > 0).map(JobId).ok_or_else(|| {
-        ApiError::parameter(format!("{text:?} is not a job id, which is a whole number from 1 on"))
+    canonical(text).filter(|id| *id > 0).ok_or_else(|| {
+        ApiError::parameter(format!("{text:?} is not {of}, which is a whole number from 1 on"))
     })
 }
 

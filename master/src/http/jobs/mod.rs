@@ -1,14 +1,8 @@
 //! What people do with jobs.
 
-use std::sync::Arc;
-
-use axum::{
-    Router,
-    routing::{get, post},
-};
 use orchestra_contracts::paths;
 
-use crate::service::Service;
+use super::access::{Routes, Rule};
 
 mod attempts;
 mod cancel;
@@ -19,13 +13,15 @@ mod log;
 mod retry;
 mod submit;
 
-pub(super) fn router() -> Router<Arc<Service>> {
-    Router::new()
-        .route(paths::JOBS, post(submit::handler).get(list::handler))
-        .route(paths::PENDING, get(list::pending))
-        .route(paths::JOB, get(get::handler).delete(delete::handler))
-        .route(paths::CANCEL, post(cancel::handler))
-        .route(paths::RETRY, post(retry::handler))
-        .route(paths::LOG, get(log::handler))
-        .route(paths::ATTEMPTS, get(attempts::handler))
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .post(paths::JOBS, Rule::Client, submit::handler)
+        .get(paths::JOBS, Rule::Client, list::handler)
+        .get(paths::PENDING, Rule::Client, list::pending)
+        .get(paths::JOB, Rule::Client, get::handler)
+        .delete(paths::JOB, Rule::Client, delete::handler)
+        .post(paths::CANCEL, Rule::Client, cancel::handler)
+        .post(paths::RETRY, Rule::Client, retry::handler)
+        .get(paths::LOG, Rule::Client, log::handler)
+        .get(paths::ATTEMPTS, Rule::Client, attempts::handler)
 }

@@ -14,15 +14,21 @@ use crate::{
         error::ApiError,
         extract::{Json, NoQuery},
     },
-    service::Service,
+    service::{Caller, Service},
 };
 
 /// A bare name gets the job itself, the long form a list; 204 when there is none.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
+    caller: Caller,
     _: NoQuery,
     Json(request): Json<ClaimRequest>,
 ) -> Result<Response, ApiError> {
+    let worker = match &request {
+        ClaimRequest::Name(worker) => worker,
+        ClaimRequest::Full(terms) => &terms.worker,
+    };
+    service.may_act_as(&caller, worker)?;
     let nothing = StatusCode::NO_CONTENT.into_response();
     Ok(match request {
         ClaimRequest::Name(worker) => {

@@ -13,7 +13,7 @@ use crate::{
         error::ApiError,
         extract::{AttemptPath, Frames, FromQuery, Json, NoQuery, Pairs, Query},
     },
-    service::{Service, Upload},
+    service::{Caller, Service, Upload},
 };
 
 pub(super) struct Place {
@@ -48,11 +48,13 @@ pub(super) async fn head(
 /// Without the lease header the worker's name stands in.
 pub(super) async fn append(
     State(service): State<Arc<Service>>,
+    caller: Caller,
     AttemptPath(job, attempt): AttemptPath,
     Query(Place { offset, worker }): Query<Place>,
     headers: HeaderMap,
     Frames(frames): Frames,
 ) -> Result<Json<LogHead>, ApiError> {
+    service.may_act_as(&caller, &worker)?;
     let token = headers.get(LEASE_HEADER).map(|value| {
         let text = value.to_str();
         text.map(LeaseToken::new)

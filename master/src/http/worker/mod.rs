@@ -1,14 +1,8 @@
 //! The calls that workers make. `contracts::worker` lists them.
 
-use std::sync::Arc;
-
-use axum::{
-    Router,
-    routing::{get, post, put},
-};
 use orchestra_contracts::paths;
 
-use crate::service::Service;
+use super::access::{Routes, Rule};
 
 mod claim;
 mod heartbeat;
@@ -18,13 +12,15 @@ mod orders;
 mod register;
 mod update;
 
-pub(super) fn router() -> Router<Arc<Service>> {
-    Router::new()
-        .route(paths::CLAIM, post(claim::handler))
-        .route(paths::UPDATE, post(update::handler))
-        .route(paths::WORKERS, get(list::handler))
-        .route(paths::WORKER, put(register::handler))
-        .route(paths::HEARTBEAT, post(heartbeat::handler))
-        .route(paths::ORDERS, get(orders::handler))
-        .route(paths::ATTEMPT_LOG, get(log::head).post(log::append))
+/// People list workers; the rest is for workers, each under its own name.
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get(paths::WORKERS, Rule::Client, list::handler)
+        .put(paths::WORKER, Rule::Worker, register::handler)
+        .post(paths::HEARTBEAT, Rule::Worker, heartbeat::handler)
+        .get(paths::ORDERS, Rule::Worker, orders::handler)
+        .post(paths::CLAIM, Rule::Worker, claim::handler)
+        .post(paths::UPDATE, Rule::Worker, update::handler)
+        .get(paths::ATTEMPT_LOG, Rule::Worker, log::head)
+        .post(paths::ATTEMPT_LOG, Rule::Worker, log::append)
 }

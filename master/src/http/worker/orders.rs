@@ -10,7 +10,7 @@ use crate::{
         error::ApiError,
         extract::{FromQuery, Json, Pairs, Query, WorkerPath},
     },
-    service::Service,
+    service::{Caller, Service},
 };
 
 pub(super) struct Listening {
@@ -32,9 +32,11 @@ impl FromQuery for Listening {
 /// Without `after` and `wait` it answers at once.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
+    caller: Caller,
     WorkerPath(worker): WorkerPath,
     Query(Listening { after, wait }): Query<Listening>,
-) -> Json<Orders> {
+) -> Result<Json<Orders>, ApiError> {
+    service.may_act_as(&caller, &worker)?;
     let count = service.orders(&worker, after, wait.unwrap_or_default()).await;
-    Json(Orders { count })
+    Ok(Json(Orders { count }))
 }

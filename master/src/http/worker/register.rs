@@ -10,14 +10,16 @@ use crate::{
         error::ApiError,
         extract::{Json, NoQuery, WorkerPath},
     },
-    service::Service,
+    service::{Caller, Service},
 };
 
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
+    caller: Caller,
     WorkerPath(worker): WorkerPath,
     _: NoQuery,
     Json(registration): Json<Registration>,
 ) -> Result<Json<Welcome>, ApiError> {
+    service.may_act_as(&caller, &worker)?;
     Ok(Json(service.register(worker, registration).await?))
 }

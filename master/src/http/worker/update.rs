@@ -10,13 +10,15 @@ use crate::{
         error::ApiError,
         extract::{Json, NoQuery},
     },
-    service::Service,
+    service::{Caller, Service},
 };
 
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
+    caller: Caller,
     _: NoQuery,
     Json(update): Json<JobUpdate>,
 ) -> Result<Json<Job>, ApiError> {
+    service.may_act_as(&caller, &update.assigned_worker)?;
     Ok(Json(service.update(update).await?))
 }

@@ -1,0 +1,108 @@
+//! The one place where it is decided who comes in.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use orchestra_contracts::{ProblemKind, Token};
+
+use super::{Rule, cut};
+use crate::{
+    http::error::{ApiError, internal},
+    service::{Caller, Service},
+};
+
+/// What stands before one route.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) service: Arc<Service>,
+    pub(super) open: bool,
+    pub(super) rule: Rule,
+}
+
+/// Lets the caller in or says why not. A token that is revoked meanwhile ends the
+/// answer: a handler that waits is dropped, as when its client goes away, and a
+/// body that still comes breaks off.
+pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let caller = match gate.caller(request.headers()) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let revoked = caller.revoked().clone();
+    request.extensions_mut().insert(caller);
+    tokio::select! {
+        response = next.run(request) => cut::at(revoked.clone(), response),
+        () = revoked.cancelled() => unauthenticated("the token was revoked").into_response(),
+    }
+}
+
+impl Gate {
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        if self.open || self.rule == Rule::Anyone {
+            return Ok(Caller::anyone());
+        }
+        let token = bearer(headers).ok_or_else(|| unauthenticated("a token is needed here"))?;
+        let caller = self.service.holder(&token);
+        let caller = caller.ok_or_else(|| unauthenticated("the token is not valid"))?;
+        if !self.rule.admits(caller.role()) {
+            let detail = format!("a token with the role {} is not for this", caller.role());
+            return Err(ApiError::new(ProblemKind::Forbidden, detail)
+                .hint("docs/security.md says which role may do what"));
+        }
+        Ok(caller)
+    }
+}
+
+/// The token of `Authorization: Bearer <token>`, where there is one and no other.
+fn bearer(headers: &HeaderMap) -> Option<Token> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (only, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Token::new(token))
+}
+
+fn unauthenticated(detail: &str) -> ApiError {
+    let challenge = HeaderValue::from_static("Bearer realm=\"orchestra\"");
+    ApiError::new(ProblemKind::Unauthenticated, detail)
+        .hint(
+            "set ORCHESTRA_TOKEN or ORCHESTRA_TOKEN_FILE for orchestra, or send the header \
+             authorization: Bearer TOKEN; `orchestra token create` makes one",
+        )
+        .header(header::WWW_AUTHENTICATE, challenge)
+}
+
+/// Who was let in. Every route has passed the gate, so somebody was.
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let caller = parts.extensions.get().cloned();
+        caller.ok_or_else(|| internal().into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(values: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        bearer(&headers).map(|token| token.as_str().to_owned())
+    }
+
+    #[test]
+    fn one_bearer_token_is_read() {
+        assert_eq!(read(&["Bearer abc"]).as_deref(), Some("abc"));
+        assert_eq!(read(&["bearer  abc "]).as_deref(), Some("abc"));
+        for none in [&[][..], &["Basic abc"], &["abc"], &["Bearer"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
+    }
+}

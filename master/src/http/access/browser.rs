@@ -1,0 +1,105 @@
+//! What a page of another site asks through somebody's browser is refused, reads
+//! and streams included. Programs like curl send none of these headers but `host`.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, Method, Uri, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hyper::body::Body as _;
+use orchestra_contracts::ProblemKind;
+
+use super::Access;
+use crate::http::error::ApiError;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What a page may send anywhere without asking first (<https://fetch.spec.whatwg.org>).
+const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
+
+/// Comes before every route and before the answer that there is none.
+pub(in crate::http) async fn check(
+    State(access): State<Access>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match look(&access, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn look(access: &Access, request: &Request) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let host = host(request.uri(), headers)?;
+    // Nothing is gained by a rebound name where a token is needed: a browser has none to send.
+    if let Some(host) = host.as_ref().filter(|host| access.open && !access.hosts.know(host)) {
+        let detail = format!("this master is not known as {host}");
+        return Err(ApiError::new(ProblemKind::WrongHost, detail)
+            .hint("ask for it as localhost, or let the operator add the name to ORCHESTRA_HOSTS"));
+    }
+    same_site(headers)?;
+    same_origin(access, host.as_ref(), headers)?;
+    no_form(request)
+}
+
+/// Who is asked for. A client without a name for us is no browser.
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, ApiError> {
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.clone()));
+    }
+    let mut given = headers.get_all(header::HOST).iter();
+    let (first, second) = (given.next(), given.next());
+    if second.is_some() {
+        return Err(ApiError::parameter("the header host stands there twice"));
+    }
+    let Some(value) = first else { return Ok(None) };
+    let authority = Authority::try_from(value.as_bytes());
+    authority.map(Some).map_err(|_| ApiError::parameter("the header host is not a host"))
+}
+
+/// Newer browsers say themselves whether a page of ours asks.
+fn same_site(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    match sites.find(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        Some(_) => Err(cross_site("another site's page asks for this")),
+        None => Ok(()),
+    }
+}
+
+/// Older ones tell at least where the page is from.
+fn same_origin(
+    access: &Access,
+    host: Option<&Authority>,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
+        let origin = origin.and_then(|(_, authority)| authority.parse::<Authority>().ok());
+        let ours = origin.is_some_and(|it| host == Some(&it) || access.hosts.name(&it));
+        if !ours {
+            return Err(cross_site("a page of another origin asks for this"));
+        }
+    }
+    Ok(())
+}
+
+/// For browsers that tell nothing: the bodies that need no leave are not taken.
+fn no_form(request: &Request) -> Result<(), ApiError> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) || request.body().is_end_stream() {
+        return Ok(());
+    }
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    if FORMS.iter().any(|form| form.eq_ignore_ascii_case(kind)) {
+        let detail = format!("the body is {kind:?}, not JSON");
+        return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail)
+            .hint("send JSON in UTF-8, with the header content-type: application/json"));
+    }
+    Ok(())
+}
+
+fn cross_site(detail: &str) -> ApiError {
+    ApiError::new(ProblemKind::CrossSite, detail)
+        .hint("use a program that is no browser, or a page that this master serves itself")
+}

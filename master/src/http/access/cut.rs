@@ -1,0 +1,52 @@
+//! Ends an answer that is still under way when its token is revoked.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// The response as it is, or, where its length is not known, with a body that
+/// breaks off then: a proper end would say that there is no more.
+pub(super) fn at(revoked: CancellationToken, response: Response) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    response.map(|inner| Body::new(Cut { inner, revoked: Box::pin(revoked.cancelled_owned()) }))
+}
+
+struct Cut {
+    inner: Body,
+    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl HttpBody for Cut {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.revoked.as_mut().poll(context).is_ready() {
+            let error = io::Error::other("the token was revoked");
+            return Poll::Ready(Some(Err(axum::Error::new(error))));
+        }
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}

@@ -1,0 +1,193 @@
+//! Every route, as every role. A route without a row here fails the test.
+
+use std::collections::BTreeSet;
+
+use axum::{body::Body, http::Method};
+use orchestra_contracts::{IssuedToken, NewToken, Role, Token};
+use orchestra_master::http;
+use serde_json::{Value, json};
+
+use crate::harness::{Master, Reply, request};
+
+/// Method, address, whether it is let in: without a token, as client, as worker, as admin.
+type Row = (&'static str, &'static str, [bool; 4]);
+
+const ANYONE: [bool; 4] = [true, true, true, true];
+const CLIENT: [bool; 4] = [false, true, false, true];
+const WORKER: [bool; 4] = [false, false, true, true];
+const ADMIN: [bool; 4] = [false, false, false, true];
+
+const TABLE: &[Row] = &[
+    ("POST", "/api/job", CLIENT),
+    ("GET", "/api/job", CLIENT),
+    ("GET", "/api/job/pending", CLIENT),
+    ("GET", "/api/job/{id}", CLIENT),
+    ("DELETE", "/api/job/{id}", CLIENT),
+    ("POST", "/api/job/{id}/cancel", CLIENT),
+    ("POST", "/api/job/{id}/retry", CLIENT),
+    ("GET", "/api/job/{id}/log", CLIENT),
+    ("GET", "/api/job/{id}/attempts", CLIENT),
+    ("GET", "/api/worker", CLIENT),
+    ("PUT", "/api/worker/{name}", WORKER),
+    ("POST", "/api/worker/{name}/heartbeat", WORKER),
+    ("GET", "/api/worker/{name}/orders", WORKER),
+    ("POST", "/api/job/claim", WORKER),
+    ("POST", "/api/job/update", WORKER),
+    ("GET", "/api/job/{id}/attempts/{attempt}/log", WORKER),
+    ("POST", "/api/job/{id}/attempts/{attempt}/log", WORKER),
+    ("POST", "/api/token", ADMIN),
+    ("GET", "/api/token", ADMIN),
+    ("DELETE", "/api/token/{id}", ADMIN),
+    ("GET", "/healthz", ANYONE),
+    ("GET", "/readyz", ANYONE),
+];
+
+pub(crate) async fn issue(master: &Master, role: Role, worker: Option<&str>) -> IssuedToken {
+    let worker = worker.map(|name| name.parse().unwrap());
+    master.service.issue_token(NewToken { role, name: None, worker }).await.unwrap()
+}
+
+/// A request that the handler refuses, should it get that far: job 99 does not
+/// exist, and no handler takes an empty body for JSON.
+async fn ask(master: &Master, method: &str, path: &str, token: Option<&Token>) -> Reply {
+    let path = path.replace("{id}", "99").replace("{attempt}", "1").replace("{name}", "w");
+    let mut request = request(method, &path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {}", token.as_str()));
+    }
+    master.send(request.body(Body::empty()).unwrap()).await
+}
+
+fn is_let_in(reply: &Reply) -> bool {
+    !matches!(reply.status.as_u16(), 401 | 403)
+}
+
+#[test]
+fn every_route_has_its_row_and_every_row_its_route() {
+    let routes = http::routes();
+    let routes: BTreeSet<_> =
+        routes.iter().map(|(method, path, _)| (method.as_str(), *path)).collect();
+    let rows: BTreeSet<_> = TABLE.iter().map(|(method, path, _)| (*method, *path)).collect();
+    assert_eq!(routes, rows);
+    assert_eq!(http::routes().len(), TABLE.len(), "no route stands there twice");
+}
+
+#[tokio::test]
+async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
+    let master = Master::with_tokens().await;
+    let mut tokens = vec![None];
+    for role in Role::ALL {
+        tokens.push(Some(issue(&master, role, None).await.token));
+    }
+    for (method, path, expected) in TABLE {
+        for (token, expected) in tokens.iter().zip(expected) {
+            let reply = ask(&master, method, path, token.as_ref()).await;
+            assert_eq!(is_let_in(&reply), *expected, "{method} {path}: {reply:?}");
+            if !expected {
+                let (status, kind) = match token {
+                    None => (401, "unauthenticated"),
+                    Some(_) => (403, "forbidden"),
+                };
+                assert_eq!((reply.status.as_u16(), reply.problem().as_str()), (status, kind));
+                assert!(reply.json()["hint"].is_string(), "{reply:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_is_guarded_like_get() {
+    let master = Master::with_tokens().await;
+    for (method, path, [anyone, ..]) in TABLE {
+        if *method == "GET" {
+            let reply = ask(&master, "HEAD", path, None).await;
+            assert_eq!(is_let_in(&reply), *anyone, "HEAD {path}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_lets_nobody_in() {
+    let master = Master::with_tokens().await;
+    let valid = issue(&master, Role::Admin, None).await.token;
+    let valid = valid.as_str();
+    let wrong = [
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        valid.to_owned(),
+        format!("Basic {valid}"),
+        format!("Bearer {}", &valid[..valid.len() - 1]),
+        format!("Bearer {valid}0"),
+        format!("Bearer {}", valid.to_uppercase()),
+        format!("Bearer {}", "x".repeat(10_000)),
+        "Bearer t\u{f6}ken".to_owned(),
+    ];
+    for header in &wrong {
+        let request = request("GET", "/api/job").header("authorization", header.as_bytes());
+        let reply = master.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.problem(), "unauthenticated", "{header}");
+        assert_eq!(reply.header("www-authenticate"), "Bearer realm=\"orchestra\"");
+        assert!(!reply.text().contains(valid), "the token is not repeated");
+    }
+    let twice = request("GET", "/api/job")
+        .header("authorization", format!("Bearer {valid}"))
+        .header("authorization", "Bearer other");
+    assert_eq!(master.send(twice.body(Body::empty()).unwrap()).await.status, 401);
+    let fine = request("GET", "/api/job").header("authorization", format!("bearer {valid}"));
+    assert_eq!(master.send(fine.body(Body::empty()).unwrap()).await.status, 200);
+}
+
+/// The calls in which a worker says its name, as the worker `w2`.
+fn as_w2() -> Vec<(Method, &'static str, &'static str, Value)> {
+    let registration = json!({"slots": 1, "queues": ["default"], "version": "0"});
+    let json = "application/json";
+    vec![
+        (Method::PUT, "/api/worker/w2", json, registration),
+        (Method::POST, "/api/worker/w2/heartbeat", json, json!({"leases": []})),
+        (Method::GET, "/api/worker/w2/orders", json, Value::Null),
+        (Method::POST, "/api/job/claim", json, json!("w2")),
+        (Method::POST, "/api/job/claim", json, json!({"worker": "w2"})),
+        (
+            Method::POST,
+            "/api/job/update",
+            json,
+            json!({"id": 1, "status": "Running", "assignedWorker": "w2"}),
+        ),
+        (
+            Method::POST,
+            "/api/job/1/attempts/1/log?offset=0&worker=w2",
+            "application/octet-stream",
+            Value::Null,
+        ),
+    ]
+}
+
+async fn speak_as_w2(master: &Master, token: &Token) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for (method, path, kind, body) in as_w2() {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = request(method.as_str(), path)
+            .header("authorization", format!("Bearer {}", token.as_str()))
+            .header("content-type", kind);
+        statuses.push(master.send(request.body(body).unwrap()).await.status.as_u16());
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn a_token_for_one_worker_speaks_for_no_other() {
+    let master = Master::with_tokens().await;
+    let of = async |worker| issue(&master, Role::Worker, worker).await;
+    let w1 = of(Some("w1")).await;
+    assert_eq!(speak_as_w2(&master, &w1.token).await, [403; 7]);
+
+    let anybody = of(None).await;
+    let let_in = [200, 200, 200, 204, 204, 404, 404];
+    assert_eq!(speak_as_w2(&master, &anybody.token).await, let_in);
+    let w2 = of(Some("w2")).await;
+    assert_eq!(speak_as_w2(&master, &anybody.token).await, [403; 7], "the name is taken now");
+    assert_eq!(speak_as_w2(&master, &w2.token).await, let_in);
+    assert_eq!(speak_as_w2(&master, &issue(&master, Role::Admin, None).await.token).await, let_in);
+    master.service.revoke_token(w2.info.id).await.unwrap();
+    assert_eq!(speak_as_w2(&master, &anybody.token).await, let_in, "the name is free again");
+}
