@@ -26,7 +26,8 @@ mod tools;
 
 pub use api::Api;
 pub use ports::free_port;
+pub use program::Memory;
 pub use reply::Reply;
-pub use settings::rounds;
+pub use settings::{flood, rounds};
 pub use stack::{Plan, Stack, Turn, Worker, turn, unique_name};
 pub use tools::{curl, is_root, repository, say, shell, skip};

@@ -190,6 +190,31 @@ impl Program {
     }
 }
 
+/// What a program holds of the machine's memory, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Which program.
+    pub program: String,
+    pub now: u64,
+    /// The most that it ever held.
+    pub peak: u64,
+}
+
+impl Program {
+    /// # Panics
+    /// When it does not run.
+    pub fn memory(&self) -> Memory {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the program runs");
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            kib.expect("Linux tells it in KiB") << 10
+        };
+        Memory { program: self.name.clone(), now: bytes("VmRSS:"), peak: bytes("VmHWM:") }
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill();

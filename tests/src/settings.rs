@@ -1,5 +1,7 @@
 //! What the environment tells the tests. Nothing else here reads it.
 
+use orchestra_contracts::Size;
+
 /// Whether a lane that cannot run is a failure.
 pub(crate) fn in_ci() -> bool {
     variable("CI").is_some_and(|value| value == "true" || value == "1")
@@ -10,6 +12,13 @@ pub(crate) fn in_ci() -> bool {
 pub fn rounds() -> u32 {
     let Some(text) = variable("ORCHESTRA_TEST_ROUNDS") else { return 1 };
     text.parse().expect("ORCHESTRA_TEST_ROUNDS is a number of rounds")
+}
+
+/// How many bytes a job writes that floods its log: `ORCHESTRA_FLOOD`, 1 GiB
+/// unless told otherwise.
+pub fn flood() -> u64 {
+    let Some(text) = variable("ORCHESTRA_FLOOD") else { return 1 << 30 };
+    text.parse::<Size>().expect("ORCHESTRA_FLOOD is a size like 512m").0
 }
 
 /// The cargo that runs the tests, else the first one on the path.

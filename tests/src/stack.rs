@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     Api, engine, free_port, is_root,
-    program::{self, Program, Ran},
+    program::{self, Memory, Program, Ran},
     repository, wait,
 };
 
@@ -232,6 +232,12 @@ impl Stack {
     /// When the stack has no workers.
     pub fn files(&self) -> &Path {
         &self.workers[0].files
+    }
+
+    /// What the master and each worker hold of the machine's memory.
+    pub fn memory(&self) -> Vec<Memory> {
+        let workers = self.workers.iter().map(|worker| &worker.program);
+        std::iter::once(&self.master).chain(workers).map(Program::memory).collect()
     }
 
     /// The folder that goes with the stack.

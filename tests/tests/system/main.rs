@@ -8,6 +8,7 @@ mod crashes;
 mod curl;
 mod ends;
 mod failures;
+mod floods;
 mod images;
 mod logs;
 mod many;
