@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use orchestra_contracts::{Span, Token};
+use orchestra_contracts::{Size, Span, Token};
 
 use crate::{domain::RetryPolicy, error::MasterError, http::Hosts, service::Settings};
 
@@ -44,6 +44,10 @@ pub struct Config {
     /// A token that this process lends to a part of itself. No setting: it never leaves.
     #[arg(skip)]
     pub lent: Option<Token>,
+
+    /// Room on the database's disk below which no new jobs are taken or handed out; 0 for none
+    #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
+    pub min_free: Size,
 
     /// How long a job stays with a worker that is not heard of
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
@@ -139,6 +143,7 @@ impl fmt::Debug for Config {
             .field("allow_anyone", &self.allow_anyone)
             .field("hosts", &self.hosts)
             .field("lent", &self.lent)
+            .field("min_free", &self.min_free)
             .field("lease", &self.lease)
             .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)

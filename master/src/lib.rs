@@ -53,7 +53,7 @@ pub async fn run(
     if config.database_url.is_none() {
         make_data_folder(&config)?;
     }
-    let store = store::open(&config.database()).await?;
+    let store = store::open_with(&config.database(), config.min_free).await?;
     let clock = Arc::new(clock::SystemClock);
     let (service, claims) = service::Service::new(store.clone(), clock, settings, shutdown.clone());
     let access = match admission::prepare(&config, address, &service).await {

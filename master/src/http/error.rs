@@ -99,7 +99,7 @@ fn title(kind: ProblemKind) -> &'static str {
         ProblemKind::UnsupportedMediaType => "The body is not of the expected type",
         ProblemKind::RangeNotSatisfiable => "The log is shorter than this range",
         ProblemKind::Invalid => "The request was understood and refused",
-        ProblemKind::Unavailable => "The database cannot be used right now",
+        ProblemKind::Unavailable => "The master cannot do this right now",
         ProblemKind::Internal => "Something went wrong here",
     }
 }
@@ -141,11 +141,18 @@ impl From<ServiceError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } => {
+            StoreError::Unavailable { hint, .. } => {
                 tracing::warn!(%error, "a request was refused because of the database");
                 Self::new(ProblemKind::Unavailable, "the database cannot be used right now")
-                    .hint("try again in a moment")
+                    .hint(format!("try again in a moment; who runs the master: {hint}"))
                     .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            StoreError::NoRoom { .. } => {
+                tracing::debug!(%error, "a request was refused because of the disk");
+                let detail = "the master's disk is full, or nearly so: new work is refused until there is room";
+                Self::new(ProblemKind::Unavailable, detail)
+                    .hint("try again later; who runs the master: make room on its disk")
+                    .header(header::RETRY_AFTER, HeaderValue::from_static("5"))
             }
             StoreError::Corrupt { .. } | StoreError::Unusable { .. } => {
                 tracing::error!(%error, "a request failed because of the database");

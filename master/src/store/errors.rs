@@ -11,6 +11,8 @@ const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
 const NOTADB: i32 = 26;
+/// On a full disk the index of the write-ahead log fails to grow with this.
+const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 
 /// What to do with a file that SQLite cannot read.
 pub(super) const DAMAGED: &str =
@@ -27,11 +29,14 @@ impl From<sqlx::Error> for StoreError {
                 unavailable("the master is shutting down; try again when it is back")
             }
             sqlx::Error::Io(_) => unavailable("look at its disk"),
+            sqlx::Error::Database(_) if extended_code(&error) == Some(IOERR_SHMSIZE) => {
+                Self::NoRoom { reason: reason(&error) }
+            }
             sqlx::Error::Database(_) => match sqlite_code(&error) {
                 Some(BUSY | LOCKED) => unavailable("another program holds the database; close it"),
                 Some(READONLY) => unavailable("make its file and folder writable"),
                 Some(IOERR) => unavailable("look at its disk and the kernel's log"),
-                Some(FULL) => unavailable("make room on its disk"),
+                Some(FULL) => Self::NoRoom { reason: reason(&error) },
                 Some(CANTOPEN) => unavailable("its folder must exist and be writable"),
                 Some(CORRUPT | NOTADB) => Self::Unusable { reason: reason(&error), hint: DAMAGED },
                 _ => unavailable(DEFECT),
@@ -50,6 +55,9 @@ fn reason(error: &sqlx::Error) -> String {
 }
 
 fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
-    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
+    Some(extended_code(error)? & 0xff)
+}
+
+fn extended_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
 }

@@ -23,7 +23,7 @@ use orchestra_contracts::{
 
 use crate::domain::{Effects, Job, JobEvent, LeasePolicy, Proof, Refusal, Rules};
 
-pub use open::open;
+pub use open::{open, open_with};
 pub use sqlite::SqliteStore;
 
 /// The database behind a master. Lookups answer `None` for what does not exist.
@@ -108,7 +108,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// All tokens that ever were, oldest first.
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
 
-    /// Whether the database can be read and is still the one that was opened.
+    /// Whether the database can be used: read, written to if a write failed
+    /// before, still the one that was opened, and with room for new work.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// Finishes what is queued and closes the database.
@@ -271,6 +272,9 @@ pub enum StoreError {
     /// It may work again later: locked, disk full, read-only, gone.
     #[error("{reason}; {hint}")]
     Unavailable { reason: String, hint: &'static str },
+    /// Its disk is full, or nearly so. What adds to it is refused until there is room.
+    #[error("{reason}; make room on its disk")]
+    NoRoom { reason: String },
     /// A row says what no row can say.
     #[error("row {id} of table {table} cannot be read: {reason}")]
     Corrupt { table: &'static str, id: i64, reason: String },

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use orchestra_contracts::Size;
+
 use super::{SqliteStore, Store, StoreError};
 
 /// Opens the database that `url` names, and creates it where it does not exist.
@@ -12,6 +14,12 @@ use super::{SqliteStore, Store, StoreError};
 /// # Errors
 /// [`StoreError::Unusable`] says what is wrong with the URL or the file.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, Size(0)).await
+}
+
+/// The same; no new work is taken while less than `min_free` is free on the
+/// disk of a database that is a file. 0: as long as there is any room at all.
+pub async fn open_with(url: &str, min_free: Size) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':') {
         Some(("sqlite", rest)) => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -21,7 +29,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
                     hint: "write sqlite:///absolute/path.db or sqlite:relative/path.db, nothing more",
                 });
             }
-            Ok(Arc::new(SqliteStore::open(path).await?))
+            Ok(Arc::new(SqliteStore::open_with(path, min_free).await?))
         }
         // The rest of a URL may hold a password: it is not repeated.
         scheme => Err(StoreError::Unusable {

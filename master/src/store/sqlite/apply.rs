@@ -72,7 +72,8 @@ impl Expire {
             .bind(i64::from(self.limit))
             .fetch_all(&mut *connection)
             .await?;
-        let mut ledger = Ledger::load(connection, ids.iter().copied().map(JobId)).await?;
+        let held = ids.iter().copied().map(JobId);
+        let mut ledger = Ledger::load_readable(connection, held, self.rules.now).await?;
         let expired = ids
             .into_iter()
             .filter_map(|id| {

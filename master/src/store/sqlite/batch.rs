@@ -1,6 +1,8 @@
 //! What waits for one transaction, sorted by kind, so that each kind takes as
 //! few statements as one call would.
 
+use std::mem;
+
 use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
@@ -11,6 +13,7 @@ use super::{
     renew::Renew,
     tokens::{AddToken, RevokeToken},
     workers::Register,
+    writer::Probe,
 };
 use crate::store::{LogAppend, StoreError};
 
@@ -55,6 +58,18 @@ impl<V: Verb> Group<V> {
     fn push(&mut self, call: Call<V>) {
         self.verbs.push(call.verb);
         self.replies.push(call.reply);
+    }
+
+    /// Fails the calls that do not pass.
+    fn keep(&mut self, error: &StoreError, mut passes: impl FnMut(&V) -> bool) {
+        let calls = mem::take(self).into_calls();
+        for call in calls {
+            if passes(&call.verb) {
+                self.push(call);
+            } else {
+                let _ = call.reply.send(Err(error.clone()));
+            }
+        }
     }
 
     async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -158,4 +173,17 @@ kinds! {
     claims: ClaimRound,
     grants: AddToken,
     revocations: RevokeToken,
+    probes: Probe,
+}
+
+impl Batch {
+    /// Holds back what adds to a disk that has no room for it. What has begun
+    /// goes on: reports, renewals, and of the output what `fits`.
+    pub(super) fn hold_back(&mut self, error: &StoreError, fits: impl FnMut(&LogAppend) -> bool) {
+        self.inserts.keep(error, |_| false);
+        for round in &mut self.claims.verbs {
+            round.closed = true;
+        }
+        self.appends.keep(error, fits);
+    }
 }

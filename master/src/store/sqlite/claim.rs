@@ -9,7 +9,7 @@ use orchestra_contracts::{JobId, Span, WorkerName};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::{batch::Verb, ledger::Ledger};
+use super::{batch::Verb, ledger::Ledger, set_aside::readable};
 use crate::{
     domain::{Job, JobEvent, Rules},
     store::{
@@ -43,6 +43,8 @@ pub(super) const REPEATED: &str = select_jobs!(
 pub(super) struct ClaimRound {
     pub(super) claims: Vec<Claim>,
     pub(super) rules: Rules,
+    /// Nothing new is handed out: the disk has no room for what would follow.
+    pub(super) closed: bool,
 }
 
 impl Verb for ClaimRound {
@@ -64,7 +66,11 @@ impl Verb for ClaimRound {
                     round.push(before.to_vec());
                     continue;
                 }
-                let jobs = hand_out(claim, &call.rules, &mut queues, &mut ledger);
+                let jobs = if call.closed {
+                    Vec::new()
+                } else {
+                    hand_out(claim, &call.rules, &mut queues, &mut ledger)
+                };
                 answered.note(claim, &jobs);
                 round.push(jobs);
             }
@@ -80,20 +86,29 @@ async fn claimable(
     connection: &mut SqliteConnection,
     calls: &[ClaimRound],
 ) -> Result<Vec<Job>, StoreError> {
-    let claims = || calls.iter().flat_map(|call| &call.claims);
+    let claims = || calls.iter().filter(|call| !call.closed).flat_map(|call| &call.claims);
     let wanted: usize = claims().map(|claim| claim.tokens.len()).sum();
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
     let mut queues: Vec<&str> =
         claims().flat_map(|claim| &claim.queues).map(String::as_str).collect();
     queues.sort_unstable();
     queues.dedup();
     let now = calls.iter().map(|call| call.rules.now).min().unwrap_or_default();
-    let rows: Vec<JobRow> = sqlx::query_as(CLAIMABLE)
-        .bind(to_json(&queues))
-        .bind(now.as_millisecond())
-        .bind(wanted as i64)
-        .fetch_all(connection)
-        .await?;
-    rows.into_iter().map(Job::try_from).collect()
+    loop {
+        let rows: Vec<JobRow> = sqlx::query_as(CLAIMABLE)
+            .bind(to_json(&queues))
+            .bind(now.as_millisecond())
+            .bind(wanted as i64)
+            .fetch_all(&mut *connection)
+            .await?;
+        let (jobs, damaged) = readable(connection, rows, now).await?;
+        // What was set aside made room for others among the first.
+        if !damaged {
+            return Ok(jobs);
+        }
+    }
 }
 
 fn hand_out(claim: &Claim, rules: &Rules, queues: &mut Queues, ledger: &mut Ledger) -> Vec<Job> {

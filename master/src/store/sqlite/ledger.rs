@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use orchestra_contracts::JobId;
 use serde::Serialize;
 use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
 
+use super::set_aside::readable;
 use crate::{
     domain::{self, Effects, Job, JobEvent, Rules, Verdict},
     store::{
@@ -83,13 +85,19 @@ impl Ledger {
         connection: &mut SqliteConnection,
         ids: impl Iterator<Item = JobId>,
     ) -> Result<Self, StoreError> {
-        let mut ids: Vec<JobId> = ids.collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let rows: Vec<JobRow> =
-            sqlx::query_as(LOAD).bind(to_json(&ids)).fetch_all(connection).await?;
+        let rows = rows_of(connection, ids).await?;
         let jobs: Result<Vec<Job>, StoreError> = rows.into_iter().map(Job::try_from).collect();
         Ok(Self::of(jobs?))
+    }
+
+    /// The same, without those whose rows cannot be read: they have failed now.
+    pub(super) async fn load_readable(
+        connection: &mut SqliteConnection,
+        ids: impl Iterator<Item = JobId>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let rows = rows_of(connection, ids).await?;
+        Ok(Self::of(readable(connection, rows, now).await?.0))
     }
 
     /// For jobs that were read in the transaction already.
@@ -151,6 +159,16 @@ impl Ledger {
         write_all(connection, WRITE_ATTEMPTS, &attempts).await?;
         write_all(connection, DELETE_JOBS, &deleted).await
     }
+}
+
+async fn rows_of(
+    connection: &mut SqliteConnection,
+    ids: impl Iterator<Item = JobId>,
+) -> Result<Vec<JobRow>, StoreError> {
+    let mut ids: Vec<JobId> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(sqlx::query_as(LOAD).bind(to_json(&ids)).fetch_all(connection).await?)
 }
 
 /// Runs a statement over `rows`; it must change each of them.

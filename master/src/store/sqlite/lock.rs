@@ -13,8 +13,12 @@ use crate::store::StoreError;
 /// database itself are SQLite's.
 #[derive(Debug)]
 pub(super) struct LockFile {
-    _held: File,
+    held: File,
+    had_database: bool,
 }
+
+/// Its second line, once there is a database: one that is missing later was lost.
+const KEPT: &str = "\nthe database beside this file is in use\n";
 
 impl LockFile {
     /// Takes the lock beside `database`.
@@ -36,18 +40,41 @@ impl LockFile {
             Err(TryLockError::WouldBlock) => return Err(held(database, &mut file)),
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
         }
-        // For the sentence that the next one reads; no more depends on it.
-        let pid = std::process::id().to_string();
-        file.set_len(0).and_then(|()| file.rewind()).map_err(cannot)?;
-        file.write_all(pid.as_bytes()).map_err(cannot)?;
-        Ok(Self { _held: file })
+        let mut before = String::new();
+        file.read_to_string(&mut before).map_err(cannot)?;
+        let had_database = before.contains(KEPT.trim());
+        // For the sentence that the next one reads.
+        let text = format!("{}{}", std::process::id(), if had_database { KEPT } else { "" });
+        file.rewind().map_err(cannot)?;
+        file.write_all(text.as_bytes()).map_err(cannot)?;
+        file.set_len(text.len() as u64).map_err(cannot)?;
+        Ok(Self { held: file, had_database })
+    }
+
+    /// Whether a master has had a database here before.
+    pub(super) fn had_database(&self) -> bool {
+        self.had_database
+    }
+
+    /// From now on there is one.
+    pub(super) fn note_database(&mut self) -> Result<(), StoreError> {
+        if !self.had_database {
+            self.held.write_all(KEPT.as_bytes()).map_err(|error| StoreError::Unusable {
+                reason: format!("its .lock file cannot be written: {error}"),
+                hint: "the folder of the database must be writable and have room",
+            })?;
+            self.had_database = true;
+        }
+        Ok(())
     }
 }
 
 fn held(database: &Path, file: &mut File) -> StoreError {
-    let mut pid = String::new();
-    let holder = match file.read_to_string(&mut pid) {
-        Ok(1..) => format!("by process {}", pid.trim()),
+    let mut text = String::new();
+    let read = file.read_to_string(&mut text);
+    let pid = text.lines().next().unwrap_or_default();
+    let holder = match read {
+        Ok(_) if !pid.is_empty() => format!("by process {pid}"),
         _ => "by another process".to_owned(),
     };
     StoreError::Unusable {

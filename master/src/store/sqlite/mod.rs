@@ -21,16 +21,18 @@ mod list;
 mod lock;
 mod open;
 mod renew;
+mod room;
+mod set_aside;
 mod tokens;
 mod workers;
 mod writer;
 
-use std::{ops::Range, path::Path};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, Size, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -41,9 +43,10 @@ use self::{
     insert::Insert,
     lock::DatabaseFile,
     renew::Renew,
+    room::Room,
     tokens::{AddToken, RevokeToken},
     workers::Register,
-    writer::WriterHandle,
+    writer::{Probe, WriterHandle},
 };
 use super::{
     Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store, StoreError,
@@ -59,6 +62,7 @@ pub struct SqliteStore {
     writer: WriterHandle,
     reads: SqlitePool,
     file: DatabaseFile,
+    room: Arc<Room>,
 }
 
 impl SqliteStore {
@@ -68,7 +72,21 @@ impl SqliteStore {
     /// [`StoreError::Unusable`] when it is held by another master, damaged, of a
     /// newer version, or cannot be written.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        open::open(path.as_ref()).await
+        Self::open_with(path, Size(0)).await
+    }
+
+    /// The same; takes no new work while less than `min_free` is free on its disk.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(path: impl AsRef<Path>, min_free: Size) -> Result<Self, StoreError> {
+        open::open(path.as_ref(), min_free).await
+    }
+
+    /// What may be read: a file that took the place of ours may not.
+    fn reads(&self) -> Result<&SqlitePool, StoreError> {
+        self.file.check()?;
+        Ok(&self.reads)
     }
 
     /// How many transactions were committed: far fewer than calls, under load.
@@ -84,7 +102,7 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
-        self.writer.ask(ClaimRound { claims, rules }).await
+        self.writer.ask(ClaimRound { claims, rules, closed: false }).await
     }
 
     async fn apply(
@@ -125,18 +143,19 @@ impl Store for SqliteStore {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         let row: Option<JobRow> =
-            sqlx::query_as(sql::JOB).bind(id.0).fetch_optional(&self.reads).await?;
+            sqlx::query_as(sql::JOB).bind(id.0).fetch_optional(self.reads()?).await?;
         row.map(Job::try_from).transpose()
     }
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
-        let rows: Vec<JobRow> = list::query(filter).build_query_as().fetch_all(&self.reads).await?;
+        let rows: Vec<JobRow> =
+            list::query(filter).build_query_as().fetch_all(self.reads()?).await?;
         rows.into_iter().map(Job::try_from).collect()
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
         let rows: Vec<AttemptRow> =
-            sqlx::query_as(sql::ATTEMPTS).bind(id.0).fetch_all(&self.reads).await?;
+            sqlx::query_as(sql::ATTEMPTS).bind(id.0).fetch_all(self.reads()?).await?;
         rows.into_iter().map(|row| row.attempt(id)).collect()
     }
 
@@ -144,7 +163,7 @@ impl Store for SqliteStore {
         let row: Option<HeadRow> = sqlx::query_as(sql::LOG_HEAD)
             .bind(id.0)
             .bind(i64::from(attempt.0))
-            .fetch_optional(&self.reads)
+            .fetch_optional(self.reads()?)
             .await?;
         Ok(row.map(LogHead::from))
     }
@@ -167,13 +186,13 @@ impl Store for SqliteStore {
             .bind(i64::try_from(range.start).unwrap_or(i64::MAX))
             .bind(i64::try_from(range.end).unwrap_or(i64::MAX))
             .bind(i64::from(limit))
-            .fetch_all(&self.reads)
+            .fetch_all(self.reads()?)
             .await?;
         Ok(rows.into_iter().map(LogChunk::from).collect())
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
-        workers::all(&self.reads).await
+        workers::all(self.reads()?).await
     }
 
     async fn add_token(
@@ -193,14 +212,16 @@ impl Store for SqliteStore {
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        let rows: Vec<TokenRow> = sqlx::query_as(sql::TOKENS).fetch_all(&self.reads).await?;
+        let rows: Vec<TokenRow> = sqlx::query_as(sql::TOKENS).fetch_all(self.reads()?).await?;
         rows.into_iter().map(TokenRecord::try_from).collect()
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.file.check()?;
-        sqlx::query("SELECT 1").execute(&self.reads).await?;
-        Ok(())
+        sqlx::query("SELECT 1").execute(self.reads()?).await?;
+        if self.writer.has_failed() {
+            self.writer.ask(Probe).await?;
+        }
+        self.room.check()
     }
 
     async fn close(&self) {

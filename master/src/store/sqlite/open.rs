@@ -1,7 +1,8 @@
 //! From a path to an open, checked and migrated database.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
+use orchestra_contracts::Size;
 use sqlx::{
     ConnectOptions as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
@@ -11,6 +12,7 @@ use sqlx::{
 use super::{
     SqliteStore,
     lock::{DatabaseFile, LockFile, beside},
+    room::Room,
     writer,
 };
 use crate::store::{
@@ -30,21 +32,29 @@ const READER_WAIT: Duration = Duration::from_secs(10);
 /// What a burst leaves of the write-ahead log's file.
 const WAL_KEPT: &str = "67108864";
 
-pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+pub(super) async fn open(path: &Path, min_free: Size) -> Result<SqliteStore, StoreError> {
+    let room = Room::of(path, min_free);
     let (lock, connection) = prepare(path).await?;
-    start(path, lock, connection).await
+    start(path, lock, connection, room).await
 }
 
 /// The connection that will write, to a database that is fit for use.
 pub(super) async fn prepare(path: &Path) -> Result<(LockFile, SqliteConnection), StoreError> {
     make_folder(path)?;
-    let lock = LockFile::take(path)?;
+    let mut lock = LockFile::take(path)?;
     let fresh = look_at(path)?;
+    if fresh && lock.had_database() {
+        return Err(StoreError::Unusable {
+            reason: format!("{} is missing, though a master has kept jobs in it", path.display()),
+            hint: "put it back, or remove the .lock file beside it to begin with an empty one",
+        });
+    }
     let mut connection = write_options(path).connect().await.map_err(|error| about(path, error))?;
     if !fresh {
         check_pages(path, &mut connection).await?;
     }
     migrate(path, &mut connection).await?;
+    lock.note_database()?;
     Ok((lock, connection))
 }
 
@@ -52,7 +62,10 @@ pub(super) async fn start(
     path: &Path,
     lock: LockFile,
     connection: SqliteConnection,
+    room: Room,
 ) -> Result<SqliteStore, StoreError> {
+    let room = Arc::new(room);
+    room.reserve();
     let file = DatabaseFile::of(path)?;
     let reads = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -60,8 +73,8 @@ pub(super) async fn start(
         .connect_with(read_options(path))
         .await
         .map_err(|error| about(path, error))?;
-    let writer = writer::start(connection, lock, file.clone());
-    Ok(SqliteStore { writer, reads, file })
+    let writer = writer::start(connection, lock, file.clone(), room.clone());
+    Ok(SqliteStore { writer, reads, file, room })
 }
 
 fn make_folder(path: &Path) -> Result<(), StoreError> {
@@ -171,6 +184,10 @@ fn about(path: &Path, error: sqlx::Error) -> StoreError {
         StoreError::Unavailable { reason, hint } | StoreError::Unusable { reason, hint } => {
             StoreError::Unusable { reason: format!("{}: {reason}", path.display()), hint }
         }
+        StoreError::NoRoom { reason } => StoreError::Unusable {
+            reason: format!("{}: {reason}", path.display()),
+            hint: "make room on its disk",
+        },
         corrupt @ StoreError::Corrupt { .. } => corrupt,
     }
 }

@@ -1,11 +1,15 @@
 //! The one task that writes. It takes all calls that wait into one transaction
 //! and answers them after its commit.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
+use orchestra_contracts::{AttemptNo, JobId};
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -13,8 +17,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     batch::{Batch, Call, Request, Verb},
     lock::{DatabaseFile, LockFile},
+    room::Room,
 };
-use crate::store::StoreError;
+use crate::store::{LogAppend, StoreError};
 
 /// As many calls may wait; further callers wait for a place.
 const QUEUE: usize = 1024;
@@ -23,12 +28,16 @@ const BATCH_CALLS: usize = 512;
 /// Bytes after which a transaction takes no more calls: the memory that a batch
 /// needs, and the time that readers' snapshots fall behind, stay small.
 const BATCH_BYTES: usize = 8 << 20;
+/// Pages after which the write-ahead log is copied into the database.
+const USUAL: &str = "PRAGMA wal_autocheckpoint = 1000";
+const ONE_COMMIT: &str = "PRAGMA wal_autocheckpoint = 1";
 
 /// What the callers hold of the writer.
 #[derive(Debug)]
 pub(super) struct WriterHandle {
     requests: mpsc::Sender<Request>,
     commits: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
     closing: CancellationToken,
     task: TaskTracker,
 }
@@ -38,19 +47,30 @@ pub(super) fn start(
     connection: SqliteConnection,
     lock: LockFile,
     file: DatabaseFile,
+    room: Arc<Room>,
 ) -> WriterHandle {
     let (requests, waiting) = mpsc::channel(QUEUE);
     let commits = Arc::new(AtomicU64::new(0));
     let closing = CancellationToken::new();
     let task = TaskTracker::new();
-    let writer = Writer { connection, waiting, file, commits: commits.clone() };
+    let failed = Arc::new(AtomicBool::new(false));
+    let writer = Writer {
+        connection,
+        waiting,
+        file,
+        room,
+        frugal: false,
+        begun: HashMap::new(),
+        commits: commits.clone(),
+        failed: failed.clone(),
+    };
     let closed = closing.clone();
     task.spawn(async move {
         writer.run(closed).await;
         drop(lock);
     });
     task.close();
-    WriterHandle { requests, commits, closing, task }
+    WriterHandle { requests, commits, failed, closing, task }
 }
 
 impl WriterHandle {
@@ -68,6 +88,11 @@ impl WriterHandle {
         self.commits.load(Ordering::Relaxed)
     }
 
+    /// Whether the newest write was not possible.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// Does what is queued, then closes the connection.
     pub(super) async fn close(&self) {
         self.closing.cancel();
@@ -82,11 +107,32 @@ fn closed() -> StoreError {
     }
 }
 
+/// Writes, and changes nothing: whether that is possible can be told only so.
+pub(super) struct Probe;
+
+impl Verb for Probe {
+    type Answer = ();
+
+    async fn run(connection: &mut SqliteConnection, calls: &[Self]) -> Result<Vec<()>, StoreError> {
+        let version: i64 =
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+        let write = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        sqlx::query(write).execute(connection).await?;
+        Ok(vec![(); calls.len()])
+    }
+}
+
 struct Writer {
     connection: SqliteConnection,
     waiting: mpsc::Receiver<Request>,
     file: DatabaseFile,
+    room: Arc<Room>,
+    /// The write-ahead log is used again after every commit: see [`Self::adapt`].
+    frugal: bool,
+    /// Where the log of each attempt was when the disk was full.
+    begun: HashMap<(JobId, AttemptNo), u64>,
     commits: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -128,8 +174,20 @@ impl Writer {
     async fn write(&mut self, batch: Batch) {
         let mut todo = vec![batch];
         while let Some(mut batch) = todo.pop() {
-            match self.transact(&mut batch).await {
+            if let Err(no_room) = self.room.check() {
+                let (full, share) = (self.room.is_full(), self.room.share());
+                batch.hold_back(&no_room, |append| {
+                    !full || is_within(share, &mut self.begun, append)
+                });
+            }
+            self.adapt().await;
+            let done = self.transact(&mut batch).await;
+            let failed = done.as_ref().is_err_and(|e| !matches!(e, StoreError::Corrupt { .. }));
+            self.failed.store(failed, Ordering::Relaxed);
+            match done {
                 Ok(()) => batch.answer(),
+                // Once more, without what can wait.
+                Err(StoreError::NoRoom { .. }) if self.room.give_up() => todo.push(batch),
                 // One bad row must not fail the calls that only came along.
                 Err(StoreError::Corrupt { .. }) if batch.len() > 1 => {
                     todo.extend(batch.into_requests().map(|request| {
@@ -142,6 +200,20 @@ impl Writer {
                 Err(error) => batch.fail(&error),
             }
         }
+    }
+
+    /// On a full disk the write-ahead log must not grow.
+    async fn adapt(&mut self) {
+        let full = self.room.is_full();
+        if full == self.frugal {
+            return;
+        }
+        let pages = if full { ONE_COMMIT } else { USUAL };
+        if let Err(error) = sqlx::query(pages).execute(&mut self.connection).await {
+            tracing::warn!(%error, "the write-ahead log stays as it is");
+        }
+        self.frugal = full;
+        self.begun.clear();
     }
 
     async fn transact(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
@@ -165,4 +237,12 @@ impl Writer {
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Whether an attempt goes no further than its share from where it was when the
+/// disk was full. A piece that is sent again counts once.
+fn is_within(share: u64, begun: &mut HashMap<(JobId, AttemptNo), u64>, append: &LogAppend) -> bool {
+    let begin = *begun.entry((append.job, append.attempt)).or_insert(append.offset);
+    let end = append.offset.saturating_add(append.frames.len() as u64);
+    end.saturating_sub(begin) <= share
 }

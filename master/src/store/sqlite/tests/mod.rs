@@ -1,19 +1,24 @@
 //! What is SQLite's own; what every adapter must do is in `store/conformance`.
 
+mod damaged;
 mod opening;
 mod plans;
+mod room;
 mod trouble;
 mod writing;
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use orchestra_contracts::JobSpec;
+use orchestra_contracts::{JobSpec, LeaseToken};
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::SqliteStore;
-use crate::domain::{RetryPolicy, Rules};
+use crate::{
+    domain::{LeasePolicy, RetryPolicy, Rules},
+    store::{Claim, LeaseTerms},
+};
 
 /// Where a test keeps its database.
 struct Place {
@@ -53,4 +58,15 @@ fn at(seconds: i64) -> Rules {
 
 fn specs(count: usize) -> Vec<JobSpec> {
     vec![JobSpec::new("true"); count]
+}
+
+/// Of one job, with the request in place of the token.
+fn claim(request: &str) -> Claim {
+    Claim {
+        worker: "worker".parse().unwrap(),
+        queues: vec!["default".to_owned()],
+        tokens: vec![LeaseToken::new(request)],
+        terms: LeaseTerms::Renewed(LeasePolicy::default()),
+        request_id: Some(request.to_owned()),
+    }
 }

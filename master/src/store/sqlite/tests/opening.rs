@@ -165,3 +165,19 @@ async fn the_database_of_another_program_is_refused() {
     let refusal = place.refusal().await;
     assert!(refusal.contains("give the master a database of its own"), "{refusal}");
 }
+
+#[tokio::test]
+async fn a_database_that_went_missing_is_not_begun_anew() {
+    let place = with_jobs().await;
+    let aside = place.folder.path().join("aside.db");
+    fs::rename(&place.path, &aside).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains("is missing, though a master has kept jobs in it"), "{refusal}");
+    assert!(refusal.contains("remove the .lock file"), "{refusal}");
+    assert!(!place.path.exists(), "none is created");
+    fs::rename(&aside, &place.path).unwrap();
+    place.open().await.close().await;
+    fs::remove_file(&place.path).unwrap();
+    fs::remove_file(place.folder.path().join("jobs.db.lock")).unwrap();
+    place.open().await.close().await;
+}

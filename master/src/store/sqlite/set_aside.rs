@@ -1,0 +1,75 @@
+//! Rows of jobs that cannot be read. One of them at the head of a queue must not
+//! stop all claims: its job has failed, with a reason that people can read.
+
+use jiff::Timestamp;
+use orchestra_contracts::{JobSpec, Outcome};
+use sqlx::SqliteConnection;
+
+use crate::{
+    domain::Job,
+    store::{
+        StoreError,
+        rows::{JobRow, to_json},
+    },
+};
+
+const SPEC: &str = "SELECT CAST(spec AS TEXT) FROM job WHERE id = $1";
+
+/// Nothing of what may be damaged is kept in the columns that are read.
+const FAIL_JOB: &str = "
+    UPDATE job SET
+        spec = $2, status = 'Failed', outcome = $3, finished_at = $4, not_before = NULL,
+        worker = NULL, token = NULL, expires_at = NULL, stop = NULL
+    WHERE id = $1";
+
+const END_ATTEMPT: &str = "
+    UPDATE attempt SET outcome = $2, ended_at = $3, usage = NULL, tail = NULL
+    WHERE job_id = $1 AND ended_at IS NULL";
+
+/// The jobs among these rows, and whether there were others, which have failed now.
+pub(super) async fn readable(
+    connection: &mut SqliteConnection,
+    rows: Vec<JobRow>,
+    now: Timestamp,
+) -> Result<(Vec<Job>, bool), StoreError> {
+    let count = rows.len();
+    let mut jobs = Vec::with_capacity(count);
+    for row in rows {
+        match Job::try_from(row) {
+            Ok(job) => jobs.push(job),
+            Err(StoreError::Corrupt { id, reason, .. }) => {
+                tracing::error!(job = id, reason, "its row cannot be read: it is set aside");
+                set_aside(connection, id, &reason, now).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let damaged = jobs.len() < count;
+    Ok((jobs, damaged))
+}
+
+/// What stood in the row is kept as a comment of a command that fails, should
+/// somebody ask for a retry without a look.
+async fn set_aside(
+    connection: &mut SqliteConnection,
+    id: i64,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let stored: String = sqlx::query_scalar(SPEC).bind(id).fetch_one(&mut *connection).await?;
+    let stored = stored.replace(['\n', '\r', '\0'], " ");
+    let spec = JobSpec::new(format!("exit 1 # the damaged record: {stored}"));
+    let outcome = Outcome::Refused {
+        reason: format!("its record in the database is damaged ({reason}); submit it again"),
+    };
+    let (spec, outcome, now) = (to_json(&spec), to_json(&outcome), now.as_millisecond());
+    sqlx::query(FAIL_JOB)
+        .bind(id)
+        .bind(spec)
+        .bind(&outcome)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(connection).await?;
+    Ok(())
+}

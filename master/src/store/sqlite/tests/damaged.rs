@@ -1,0 +1,52 @@
+//! Rows that cannot be read, and those who come after them.
+
+use orchestra_contracts::{JobId, JobStatus, Outcome};
+
+use super::{Place, at, claim, specs};
+use crate::store::{JobFilter, Store as _};
+
+#[tokio::test]
+async fn a_damaged_row_stops_nobody_elses_claim() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert(specs(4), at(0).now).await.unwrap();
+    for damage in [
+        "UPDATE job SET spec = '{\"command\": ' WHERE id = 1",
+        "UPDATE job SET not_before = -9223372036854775807 WHERE id = 2",
+    ] {
+        sqlx::query(damage).execute(&mut place.outsider().await).await.unwrap();
+    }
+    let jobs = store.claim(vec![claim("a")], at(1)).await.unwrap().remove(0);
+    assert_eq!(jobs[0].id, JobId(3));
+    for id in [1, 2] {
+        let job = store.job(JobId(id)).await.unwrap().unwrap();
+        let Some(Outcome::Refused { reason }) = job.finish().map(|finish| &finish.outcome) else {
+            panic!("{job:?}");
+        };
+        assert!(reason.contains("is damaged") && reason.contains("submit it again"), "{reason}");
+        assert_eq!(job.status(), JobStatus::Failed);
+        assert!(job.spec.command.starts_with("exit 1 #"), "a retry does no harm: {job:?}");
+    }
+    let all = JobFilter { limit: 9, ..JobFilter::default() };
+    assert_eq!(store.jobs(&all).await.unwrap().len(), 4, "lists show them");
+}
+
+#[tokio::test]
+async fn a_damaged_row_keeps_no_other_lease_alive() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert(specs(2), at(0).now).await.unwrap();
+    for request in ["a", "b"] {
+        store.claim(vec![claim(request)], at(1)).await.unwrap();
+    }
+    sqlx::query("UPDATE job SET spec = 'nonsense' WHERE id = 1")
+        .execute(&mut place.outsider().await)
+        .await
+        .unwrap();
+    let expired = store.expire(at(100), 10).await.unwrap();
+    assert_eq!(expired.iter().map(|one| one.job.id).collect::<Vec<_>>(), [JobId(2)]);
+    let job = store.job(JobId(1)).await.unwrap().unwrap();
+    assert_eq!(job.status(), JobStatus::Failed);
+    assert!(store.attempts(JobId(1)).await.unwrap()[0].finished_at.is_some());
+    assert!(store.expire(at(200), 10).await.unwrap().is_empty());
+}
