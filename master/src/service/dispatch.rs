@@ -166,9 +166,15 @@ async fn answer(
 }
 
 fn refuse_all(waiting: VecDeque<Waiting>, error: &StoreError) {
+    // Nothing is wrong with the claims themselves.
+    let error = match error {
+        StoreError::Corrupt { .. } | StoreError::Unusable { .. } => {
+            StoreError::Unavailable { reason: error.to_string(), hint: "look at its log" }
+        }
+        StoreError::Unavailable { .. } | StoreError::NoRoom { .. } => error.clone(),
+    };
     for one in waiting {
-        let error = StoreError::Unavailable { reason: error.to_string(), hint: "claim again" };
-        drop(one.answer.send(Err(error)));
+        drop(one.answer.send(Err(error.clone())));
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, Span};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +24,7 @@ mod claim;
 mod delete;
 mod dispatch;
 mod error;
+mod expiry;
 mod keyring;
 mod list;
 mod log;
@@ -94,7 +94,7 @@ pub struct Service {
     /// Held while a token is issued or revoked, so that the keyring is never behind.
     changing_tokens: tokio::sync::Mutex<()>,
     settings: Settings,
-    started_at: Timestamp,
+    renewals: expiry::Renewals,
     shutdown: CancellationToken,
 }
 
@@ -107,7 +107,7 @@ impl Service {
         shutdown: CancellationToken,
     ) -> (Arc<Self>, ClaimQueue) {
         let (desk, queue) = dispatch::open();
-        let started_at = clock.now();
+        let renewals = expiry::Renewals::possible_since(clock.now());
         let (hub, bells) = (Hub::default(), Bells::default());
         let service = Self {
             store,
@@ -118,7 +118,7 @@ impl Service {
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),
             settings,
-            started_at,
+            renewals,
             shutdown,
         };
         (Arc::new(service), queue)
@@ -156,30 +156,6 @@ impl Service {
                 && let Some(lease) = applied.job.lease()
             {
                 self.bells.ring(&lease.worker);
-            }
-        }
-    }
-
-    /// Ends the attempts whose lease ran out; answers how many there were.
-    ///
-    /// Not before one whole lease after the start: workers could not renew while
-    /// there was no master.
-    pub async fn expire_leases(&self) -> Result<usize, ServiceError> {
-        /// So many in one transaction.
-        const BATCH: u32 = 100;
-        if self.clock.now().duration_since(self.started_at) < signed(self.settings.lease) {
-            return Ok(0);
-        }
-        let mut expired = 0;
-        loop {
-            let batch = self.store.expire(self.rules(), BATCH).await?;
-            for applied in &batch {
-                tracing::warn!(job = %applied.job.id, "a lease ran out");
-                self.wake_for(applied);
-            }
-            expired += batch.len();
-            if batch.len() < BATCH as usize {
-                return Ok(expired);
             }
         }
     }

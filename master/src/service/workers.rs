@@ -52,7 +52,8 @@ impl Service {
             return Err(ServiceError::field("/leases", detail));
         }
         let (leases, now) = (self.settings.leases(), self.clock.now());
-        let renewal = self.store.renew(&worker, heartbeat.leases, leases, now).await?;
+        let renewed = self.store.renew(&worker, heartbeat.leases, leases, now).await;
+        let renewal = renewed.inspect_err(|_| self.renewals_fail())?;
         Ok(HeartbeatReply {
             lease: leases.base,
             longer: renewal.longer.into_iter().collect(),
