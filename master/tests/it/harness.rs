@@ -31,6 +31,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::faulty::FaultyStore;
+
 /// Nothing here takes longer, even on two busy cores; it only says when a run is stuck.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const LEASE: Span = Span::from_secs(60);
@@ -60,6 +62,8 @@ pub(crate) struct Master {
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) service: Arc<Service>,
     pub(crate) shutdown: CancellationToken,
+    /// What its database can be told to do wrong.
+    pub(crate) faults: Arc<FaultyStore>,
     store: Arc<dyn Store>,
     router: Router,
     _tasks: JoinSet<()>,
@@ -80,7 +84,8 @@ impl Master {
     pub(crate) async fn behind(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        let store = store::open(&url).await.unwrap();
+        let faults = FaultyStore::over(store::open(&url).await.unwrap());
+        let store: Arc<dyn Store> = faults.clone();
         let clock = Arc::new(FakeClock(Mutex::new("2026-01-02T03:04:05Z".parse().unwrap())));
         let shutdown = CancellationToken::new();
         let (service, claims) =
@@ -88,7 +93,7 @@ impl Master {
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone(), access);
-        Self { clock, service, shutdown, store, router, _tasks: tasks, folder }
+        Self { clock, service, shutdown, faults, store, router, _tasks: tasks, folder }
     }
 
     /// The use cases of a master that has just come up on the same database.

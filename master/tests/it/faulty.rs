@@ -1,0 +1,226 @@
+//! A store that fails where a test wants it to: before an operation was done, or
+//! after it, with the answer lost. Operations are counted, so that a fault can be
+//! tried at each of them.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orchestra_contracts::{
+    Attempt, AttemptNo, JobId, JobSpec, TokenId, WorkerName,
+    worker::{LeaseRef, LogHead, Registration},
+};
+use orchestra_master::{
+    domain::{Job, JobEvent, LeasePolicy, Rules},
+    store::{
+        Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store,
+        StoreError, TokenGrant, TokenRecord, WorkerRecord,
+    },
+};
+use tokio::sync::watch;
+
+/// Where an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing was done.
+    Before,
+    /// It was done, and nobody hears of it.
+    After,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Plan {
+    #[default]
+    Nothing,
+    /// The operation of this number, from 1.
+    Once(usize, Fault),
+    /// Every write, as on a full disk.
+    Writes,
+}
+
+#[derive(Debug)]
+pub(crate) struct FaultyStore {
+    store: Arc<dyn Store>,
+    plan: Mutex<Plan>,
+    operations: AtomicUsize,
+    log_reads: AtomicUsize,
+    /// Writes wait while it is true, as for a disk that takes its time.
+    stalled: watch::Sender<bool>,
+}
+
+impl FaultyStore {
+    pub(crate) fn over(store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            plan: Mutex::default(),
+            operations: AtomicUsize::new(0),
+            log_reads: AtomicUsize::new(0),
+            stalled: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) fn plan(&self, plan: Plan) {
+        *self.plan.lock().unwrap() = plan;
+    }
+
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    /// How many there were.
+    pub(crate) fn operations(&self) -> usize {
+        self.operations.load(Ordering::SeqCst)
+    }
+
+    /// How often pieces of logs were read.
+    pub(crate) fn log_reads(&self) -> usize {
+        self.log_reads.load(Ordering::SeqCst)
+    }
+
+    async fn write<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        // The sender lives as long as `self`.
+        let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
+        if matches!(*self.plan.lock().unwrap(), Plan::Writes) {
+            self.operations.fetch_add(1, Ordering::SeqCst);
+            return Err(failure());
+        }
+        self.read(operation).await
+    }
+
+    async fn read<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let number = self.operations.fetch_add(1, Ordering::SeqCst) + 1;
+        let fault = match *self.plan.lock().unwrap() {
+            Plan::Once(which, fault) if which == number => Some(fault),
+            _ => None,
+        };
+        match fault {
+            None => operation.await,
+            Some(Fault::Before) => Err(failure()),
+            Some(Fault::After) => operation.await.and(Err(failure())),
+        }
+    }
+}
+
+fn failure() -> StoreError {
+    StoreError::Unavailable { reason: "a test wants it so".to_owned(), hint: "try again" }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
+        self.write(self.store.insert(specs, now)).await
+    }
+
+    async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
+        self.write(self.store.claim(claims, rules)).await
+    }
+
+    async fn apply(
+        &self,
+        id: JobId,
+        event: JobEvent,
+        rules: Rules,
+    ) -> Result<Option<Applied>, StoreError> {
+        self.write(self.store.apply(id, event, rules)).await
+    }
+
+    async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError> {
+        self.write(self.store.expire(rules, limit)).await
+    }
+
+    async fn renew(
+        &self,
+        worker: &WorkerName,
+        leases: Vec<LeaseRef>,
+        policy: LeasePolicy,
+        now: Timestamp,
+    ) -> Result<Renewal, StoreError> {
+        self.write(self.store.renew(worker, leases, policy, now)).await
+    }
+
+    async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError> {
+        self.write(self.store.append_log(append)).await
+    }
+
+    async fn register(
+        &self,
+        worker: &WorkerName,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.write(self.store.register(worker, registration, now)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read(self.store.job(id)).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+        self.read(self.store.jobs(filter)).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        self.read(self.store.attempts(id)).await
+    }
+
+    async fn log_head(&self, id: JobId, attempt: AttemptNo) -> Result<Option<LogHead>, StoreError> {
+        self.read(self.store.log_head(id, attempt)).await
+    }
+
+    async fn log_chunks(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        range: Range<u64>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<LogChunk>, StoreError> {
+        self.log_reads.fetch_add(1, Ordering::SeqCst);
+        self.read(self.store.log_chunks(id, attempt, range, order, limit)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
+        self.read(self.store.workers()).await
+    }
+
+    async fn add_token(
+        &self,
+        grant: TokenGrant,
+        now: Timestamp,
+    ) -> Result<TokenRecord, StoreError> {
+        self.write(self.store.add_token(grant, now)).await
+    }
+
+    async fn revoke_token(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.write(self.store.revoke_token(id, now)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.read(self.store.tokens()).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.read(self.store.check()).await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
