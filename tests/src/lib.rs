@@ -10,6 +10,7 @@
 //! * [`program`] builds, starts, signals and runs `orchestra`.
 //! * [`check`] judges what was recorded by the invariants I1 to I12.
 //! * [`engine`] looks at the containers that the workers left.
+//! * [`SmallDisk`] is a disk that can be filled.
 //! * [`wait`] waits for a condition, never for a while.
 
 pub mod check;
@@ -18,6 +19,7 @@ pub mod program;
 pub mod wait;
 
 mod api;
+mod disk;
 mod ports;
 mod reply;
 mod settings;
@@ -25,6 +27,7 @@ mod stack;
 mod tools;
 
 pub use api::Api;
+pub use disk::SmallDisk;
 pub use ports::free_port;
 pub use program::Memory;
 pub use reply::Reply;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    Api, engine, free_port, is_root,
+    Api, SmallDisk, engine, free_port, is_root,
     program::{self, Memory, Program, Ran},
     repository, wait,
 };
@@ -29,6 +29,7 @@ pub struct Plan {
     slots: u32,
     shared_files: bool,
     owner: u32,
+    disk: Option<&'static str>,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -40,6 +41,7 @@ impl Default for Plan {
             slots: 2,
             shared_files: false,
             owner: ORDINARY_USER,
+            disk: None,
             settings: Vec::new(),
         }
     }
@@ -74,6 +76,13 @@ impl Plan {
         self
     }
 
+    /// A disk of this size for the master's data.
+    #[must_use]
+    pub fn disk(mut self, size: &'static str) -> Self {
+        self.disk = Some(size);
+        self
+    }
+
     /// An environment variable for master and workers.
     #[must_use]
     pub fn setting(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -82,7 +91,7 @@ impl Plan {
     }
 
     /// Starts it all; `None`, and one line that says why, when there is no engine
-    /// for the workers.
+    /// for the workers or no disk for the data.
     pub async fn start(self) -> Option<Stack> {
         if self.workers > 0 && !engine::is_there().await {
             return None;
@@ -91,7 +100,12 @@ impl Plan {
         if self.workers > 0 {
             program::job_image().await;
         }
-        Some(Stack::start(self, turn).await)
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let disk = match self.disk {
+            Some(size) => Some(SmallDisk::mount(folder.path().join("data"), size)?),
+            None => None,
+        };
+        Some(Stack::start(self, turn, folder, disk).await)
     }
 }
 
@@ -114,6 +128,7 @@ pub struct Stack {
     /// Of all workers that there ever were.
     names: Vec<String>,
     plan: Plan,
+    disk: Option<SmallDisk>,
     folder: TempDir,
     _turn: Turn,
 }
@@ -133,8 +148,7 @@ pub fn unique_name(what: &str) -> String {
 }
 
 impl Stack {
-    async fn start(plan: Plan, turn: Turn) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+    async fn start(plan: Plan, turn: Turn, folder: TempDir, disk: Option<SmallDisk>) -> Self {
         let port = free_port();
         let mut stack = Self {
             api: Api::new(format!("http://127.0.0.1:{port}")),
@@ -143,6 +157,7 @@ impl Stack {
             master: start_master(&plan, port, folder.path()),
             names: Vec::new(),
             plan,
+            disk,
             folder,
             _turn: turn,
         };
@@ -243,6 +258,19 @@ impl Stack {
     /// The folder that goes with the stack.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The disk of the master's data.
+    ///
+    /// # Panics
+    /// When the plan had none.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("the plan has a disk")
+    }
+
+    /// The folder of the master's data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// SIGKILL for the master; everything that it had not stored is lost.

@@ -6,11 +6,11 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
 };
 
-use orchestra_tests::{free_port, is_root, program, skip, wait};
+use orchestra_tests::{SmallDisk, free_port, is_root, program, skip, wait};
 use tempfile::TempDir;
 
 const NOBODY: u32 = 65_534;
@@ -100,39 +100,13 @@ async fn a_data_folder_that_cannot_be_written() {
     assert!(said.contains(data.to_str().unwrap()), "{said}");
 }
 
-/// A file system of a megabyte; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Option<Self> {
-        fs::create_dir(&at).expect("a new folder");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m,mode=777", "orchestra-tests"])
-            .arg(&at)
-            .output()
-            .expect("mount is part of every Linux");
-        mount.status.success().then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays", self.0.display());
-    }
-}
-
 #[tokio::test]
 async fn a_full_data_folder() {
     let folder = open_folder();
-    let disk = is_root().then(|| SmallDisk::mount(folder.path().join("data"))).flatten();
-    let Some(disk) = disk else {
-        return skip("full data folder", "a small file system cannot be mounted here");
-    };
-    // It ends with "no space left", which is what is wanted.
-    let _ = fs::write(disk.0.join("ballast"), vec![1; 2 << 20]);
+    let Some(disk) = SmallDisk::mount(folder.path().join("data"), "1m") else { return };
+    disk.fill(0);
     let said = sentence(&["master"], folder.path(), |_| ()).await;
-    assert!(said.contains(disk.0.to_str().unwrap()), "{said}");
+    assert!(said.contains(disk.path().to_str().unwrap()), "{said}");
     assert!(said.contains("No space left") && said.contains("room"), "{said}");
 }
 

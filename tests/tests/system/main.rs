@@ -14,4 +14,5 @@ mod logs;
 mod many;
 mod sandbox;
 mod seed;
+mod storage;
 mod workers;
