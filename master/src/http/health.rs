@@ -11,11 +11,18 @@ use super::{
     error::ApiError,
     extract::{Json, NoQuery},
 };
-use crate::service::Service;
+use crate::service::{Service, StaleCounts};
 
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    /// Calls of workers that came when their lease was lost.
+    stale: StaleCounts,
 }
 
 pub(super) fn routes() -> Routes {
@@ -32,7 +39,7 @@ async fn alive(_: NoQuery) -> Json<Health> {
 }
 
 /// The database can be used. Whoever sends it work asks here.
-async fn ready(State(service): State<Arc<Service>>, _: NoQuery) -> Result<Json<Health>, ApiError> {
+async fn ready(State(service): State<Arc<Service>>, _: NoQuery) -> Result<Json<Ready>, ApiError> {
     service.check().await?;
-    Ok(Json(Health { status: "ready" }))
+    Ok(Json(Ready { status: "ready", stale: service.stale() }))
 }

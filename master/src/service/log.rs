@@ -38,7 +38,10 @@ impl Service {
                 Ok(head)
             }
             Appended::Misplaced(head) => Err(ServiceError::LogOffset(head)),
-            Appended::LeaseLost => Err(Refusal::LeaseLost.into()),
+            Appended::LeaseLost => {
+                self.stale.log();
+                Err(Refusal::LeaseLost.into())
+            }
             Appended::NoSuchJob => Err(ServiceError::NoSuchJob(job)),
         }
     }

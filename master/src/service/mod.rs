@@ -30,6 +30,7 @@ mod list;
 mod log;
 mod read;
 mod retry;
+mod stale;
 mod submit;
 mod tail;
 mod tokens;
@@ -43,6 +44,7 @@ pub use dispatch::{ClaimQueue, run as dispatch};
 pub use error::ServiceError;
 pub use list::Page;
 pub use log::Upload;
+pub use stale::StaleCounts;
 pub use tokens::{Adopted, new_token};
 pub use view::job as view_job;
 
@@ -89,6 +91,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     hub: Hub,
     bells: Bells,
+    stale: stale::Stale,
     desk: dispatch::Desk,
     keyring: keyring::Keyring,
     /// Held while a token is issued or revoked, so that the keyring is never behind.
@@ -114,6 +117,7 @@ impl Service {
             clock,
             hub,
             bells,
+            stale: stale::Stale::default(),
             desk,
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),
@@ -127,6 +131,11 @@ impl Service {
     /// Ended when the master shuts down; every open answer ends with it.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
+    }
+
+    /// What was refused because its lease was lost.
+    pub fn stale(&self) -> StaleCounts {
+        self.stale.counts()
     }
 
     /// Whether the database can be used.

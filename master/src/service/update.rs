@@ -9,7 +9,7 @@ use orchestra_contracts::{
 
 use super::{Service, ServiceError, tail};
 use crate::{
-    domain::{self, JobEvent, Proof, Tail},
+    domain::{self, JobEvent, Proof, Refusal, Tail},
     store::{Appended, LogAppend},
 };
 
@@ -19,6 +19,14 @@ const EXIT_CODES: std::ops::RangeInclusive<i32> = 0..=255;
 impl Service {
     /// Started, ended, or handed back. The same report again gets the same answer.
     pub async fn update(&self, update: JobUpdate) -> Result<Job, ServiceError> {
+        let updated = self.carry_out(update).await;
+        if let Err(ServiceError::Refused(Refusal::LeaseLost)) = updated {
+            self.stale.update();
+        }
+        updated
+    }
+
+    async fn carry_out(&self, update: JobUpdate) -> Result<Job, ServiceError> {
         let proof = proof_of(&update);
         let (job, _) = match update.status {
             JobStatus::Running => self.apply(update.id, JobEvent::Started { proof }).await?,

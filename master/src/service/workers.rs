@@ -54,6 +54,7 @@ impl Service {
         let (leases, now) = (self.settings.leases(), self.clock.now());
         let renewed = self.store.renew(&worker, heartbeat.leases, leases, now).await;
         let renewal = renewed.inspect_err(|_| self.renewals_fail())?;
+        self.stale.heartbeat(renewal.lost.len());
         Ok(HeartbeatReply {
             lease: leases.base,
             longer: renewal.longer.into_iter().collect(),

@@ -19,6 +19,7 @@ mod polling;
 mod race;
 mod readers;
 mod server;
+mod shuffled;
 mod startup;
 mod tokens;
 mod trouble;

@@ -1,6 +1,6 @@
-//! Many claimers at once, over real connections.
+//! Many at once: claimers over real connections, and those who end a job while it is run.
 
-use std::collections::HashSet;
+use std::{cell::Cell, collections::HashSet};
 
 use orchestra_contracts::worker::Claimed;
 use orchestra_master::http;
@@ -53,4 +53,103 @@ async fn no_job_is_handed_out_twice() {
     master.shutdown.cancel();
     drop(client);
     soon(tasks.join_all()).await;
+}
+
+/// How many calls the worker of a race makes.
+const CALLS: usize = 4;
+
+/// What somebody who wants the job gone was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Answer {
+    Done,
+    Promised,
+    TooLate,
+}
+
+/// A worker that does what it is told as soon as it is told it; whether it ran the
+/// job. `done` counts how far it is.
+async fn work(master: &Master, done: &Cell<usize>) -> bool {
+    let claimed = master.claim("w").await;
+    done.set(1);
+    let Some(claimed) = claimed else {
+        done.set(CALLS);
+        return false;
+    };
+    let started = master.report(&claimed, "w", json!({"status": "Running"})).await;
+    assert_eq!(started.status, 200, "{started:?}");
+    done.set(2);
+    let lease = json!({
+        "job": claimed.job.id, "attempt": claimed.lease.attempt, "token": claimed.lease.token
+    });
+    let told = master.post("/api/worker/w/heartbeat", json!({"leases": [lease]})).await.json();
+    done.set(3);
+    let end = if told["cancel"] == json!([claimed.job.id]) {
+        json!({"status": "Failed", "outcome": {"kind": "cancelled"}})
+    } else {
+        json!({"status": "Completed", "exitCode": 0})
+    };
+    let ended = master.report(&claimed, "w", end).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    done.set(CALLS);
+    true
+}
+
+/// Asks while the worker makes its call after `when`, a few looks later.
+async fn end(
+    master: &Master,
+    id: i64,
+    delete: bool,
+    (when, later): (usize, usize),
+    done: &Cell<usize>,
+) -> Answer {
+    while done.get() < when {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..later {
+        tokio::task::yield_now().await;
+    }
+    let reply = if delete {
+        master.bare("DELETE", &format!("/api/job/{id}")).await
+    } else {
+        master.bare("POST", &format!("/api/job/{id}/cancel")).await
+    };
+    match reply.status.as_u16() {
+        200 | 204 => Answer::Done,
+        202 => Answer::Promised,
+        409 => Answer::TooLate,
+        _ => panic!("{reply:?}"),
+    }
+}
+
+/// Whenever the wish comes, the answers of both sides fit one order of events.
+#[tokio::test]
+async fn a_cancelled_or_deleted_job_has_one_fate() {
+    let master = Master::start().await;
+    let mut seen = HashSet::new();
+    for round in 0..200_usize {
+        let id = master.submit(json!({"command": "true"})).await;
+        let delete = round.is_multiple_of(3);
+        let (done, when) = (Cell::new(0), (round % (CALLS + 1), round / 5 % 8));
+        let (ran, answer) =
+            tokio::join!(work(&master, &done), end(&master, id, delete, when, &done));
+        let status = master.get(&format!("/api/job/{id}")).await;
+        let status = if status.status == 404 {
+            "gone".to_owned()
+        } else {
+            status.json()["status"].as_str().unwrap().to_owned()
+        };
+        let fits = match (delete, answer, ran) {
+            (true, Answer::Done | Answer::Promised, _) => status == "gone",
+            // Any job can be deleted, and one that was cancelled while it waited never runs.
+            (true, Answer::TooLate, _) | (false, Answer::Done, true) => false,
+            (false, Answer::Done, false) => status == "Cancelled",
+            (false, Answer::Promised, ran) => ran && ["Cancelled", "Completed"].contains(&&*status),
+            (false, Answer::TooLate, ran) => ran && status == "Completed",
+        };
+        assert!(fits, "round {round}: delete {delete}, {answer:?}, ran {ran}, {status}");
+        seen.insert((delete, answer, status));
+        assert!(master.claim("w").await.is_none(), "nothing of it is left to run");
+    }
+    // All that can happen has happened: otherwise the two did not meet.
+    assert!(seen.len() >= 6, "{seen:?}");
 }

@@ -1,0 +1,50 @@
+//! Counts the calls of workers that came too late: under a lease that somebody
+//! else, or nobody, holds by now. They were refused and changed nothing; how many
+//! there are tells of workers that were frozen or cut off.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Since the master's start.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    heartbeats: AtomicU64,
+    logs: AtomicU64,
+    updates: AtomicU64,
+}
+
+/// What was refused because its lease was lost, since the master's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaleCounts {
+    /// Leases in heartbeats, not heartbeats.
+    pub heartbeats: u64,
+    /// Pieces of a log.
+    pub logs: u64,
+    /// Starts and ends of attempts.
+    pub updates: u64,
+}
+
+impl Stale {
+    pub(super) fn heartbeat(&self, leases: usize) {
+        self.heartbeats.fetch_add(leases as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn log(&self) {
+        self.logs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn update(&self) {
+        self.updates.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> StaleCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        StaleCounts {
+            heartbeats: of(&self.heartbeats),
+            logs: of(&self.logs),
+            updates: of(&self.updates),
+        }
+    }
+}
