@@ -11,7 +11,7 @@ use clap::Parser;
 use orchestra_client::Client;
 use orchestra_contracts::WorkerName;
 use orchestra_master::MasterError;
-use orchestra_worker::WorkerError;
+use orchestra_worker::{Credentials, WorkerError};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -58,12 +58,16 @@ enum Ended {
 impl Local {
     /// Starts both, and returns when the worker has registered with the master.
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
-        let Settings { master, mut worker } = settings;
+        let Settings { mut master, mut worker } = settings;
         let listener = orchestra_master::bind(&master).await?;
         let address = listener.local_addr()?;
         worker.url = url_of(address);
+        // Whatever ORCHESTRA_TOKEN is for, it is not for this master.
+        let token = orchestra_master::service::new_token();
+        worker.credentials = Credentials::with(token.clone());
+        master.lent = Some(token);
         let mut local = Self {
-            client: Client::new(&worker.url)?,
+            client: worker.credentials.client(&worker.url)?,
             worker: worker.name.clone(),
             worker_files: worker.worker_files.clone(),
             master_stop: CancellationToken::new(),

@@ -2,11 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orchestra_contracts::{DEFAULT_PORT, Problem};
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use orchestra_contracts::{DEFAULT_PORT, Problem, Token};
+use reqwest::{
+    Method, RequestBuilder, Response, Url,
+    header::{AUTHORIZATION, HeaderValue},
+    redirect,
+};
 use serde::de::DeserializeOwned;
 
-use crate::ClientError;
+use crate::{ClientError, token};
 
 /// A master is near or it is down; a name that resolves to a black hole should
 /// not hold anybody up for long.
@@ -25,6 +29,8 @@ pub struct Client {
     http: reqwest::Client,
     /// Without a slash at its end.
     url: Arc<str>,
+    /// Does not print.
+    authorization: Option<HeaderValue>,
 }
 
 impl Client {
@@ -46,7 +52,16 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { http, url: parsed.as_str().trim_end_matches('/').into() })
+        let url = parsed.as_str().trim_end_matches('/').into();
+        Ok(Self { http, url, authorization: None })
+    }
+
+    /// The same client, which shows this token with every request.
+    ///
+    /// # Errors
+    /// [`ClientError::Token`].
+    pub fn with_token(self, token: &Token) -> Result<Self, ClientError> {
+        Ok(Self { authorization: Some(token::header_of(token)?), ..self })
     }
 
     /// The master's address.
@@ -56,7 +71,11 @@ impl Client {
 
     /// A request without a time limit of its own.
     pub(crate) fn open(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url))
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value.clone()),
+            None => request,
+        }
     }
 
     /// A request that the master answers at once.

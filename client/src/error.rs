@@ -12,6 +12,9 @@ pub enum ClientError {
     /// The address cannot be one of a master.
     #[error("{url:?} is not the address of a master: {reason}")]
     Address { url: String, reason: String },
+    /// What should be shown to the master is no token. The text never repeats it.
+    #[error("the token cannot be used: {0}")]
+    Token(String),
     /// The master understood and said no.
     #[error("{0}")]
     Refused(Box<Problem>),
@@ -27,7 +30,7 @@ impl ClientError {
     /// Whether the same call may succeed later, with nothing changed by the caller.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Address { .. } => false,
+            Self::Address { .. } | Self::Token(_) => false,
             Self::Refused(problem) => matches!(
                 problem.kind,
                 ProblemKind::RequestTimeout | ProblemKind::Unavailable | ProblemKind::Internal

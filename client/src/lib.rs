@@ -4,7 +4,7 @@
 //! repeats a call by itself, [`Client::wait`] and [`Client::follow`] excepted:
 //! whether a repetition is safe is the caller's knowledge, and [`retry()`] its tool.
 //!
-//! * `people.rs` and `workers.rs` hold one short method a call.
+//! * `people.rs`, `workers.rs` and `tokens.rs` hold one short method a call.
 //! * `follow.rs` follows a job's log through every break of the connection.
 //! * `error.rs` says what can go wrong, and what of it may pass.
 
@@ -15,6 +15,8 @@ mod people;
 mod query;
 mod retry;
 mod sse;
+mod token;
+mod tokens;
 mod workers;
 
 pub use client::Client;
@@ -23,3 +25,4 @@ pub use follow::FollowEvent;
 pub use people::Deleted;
 pub use query::{JobQuery, ListOrder, LogQuery, Page};
 pub use retry::{Backoff, retry};
+pub use token::token_from;

@@ -5,12 +5,17 @@ use std::{fmt, num::NonZero, path::PathBuf, str::FromStr};
 use clap::builder::RangedU64ValueParser;
 use orchestra_contracts::{Resources, Size, Span, WorkerName};
 
+use crate::credentials::Credentials;
+
 /// How a worker is to be run. `Config` is flattened into the commands that run one.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Where the master answers
     #[arg(long, env = "ORCHESTRA_URL", default_value = "http://127.0.0.1:5216")]
     pub url: String,
+
+    #[command(flatten)]
+    pub credentials: Credentials,
 
     /// The worker's name; no two workers of a master may share one
     #[arg(long = "name", env = "ORCHESTRA_WORKER_NAME", default_value_t = host_name())]

@@ -16,6 +16,7 @@ mod claim;
 mod clock;
 mod config;
 mod control;
+mod credentials;
 mod doctor;
 mod executor;
 mod master;
@@ -28,7 +29,6 @@ mod with_master;
 
 use std::sync::Arc;
 
-use orchestra_client::Client;
 use orchestra_contracts::worker::Registration;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,7 @@ use crate::{
 };
 pub use crate::{
     config::{Config, JobUser, Limits, SandboxConfig},
+    credentials::Credentials,
     doctor::{Check, checks},
     executor::docker::images::{ImageError, ImageStatus, Images, ReadyImage},
 };
@@ -68,8 +69,8 @@ pub async fn run_until(
     shutdown: CancellationToken,
     hard: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let client =
-        Client::new(&config.url).map_err(|error| WorkerError::Master(error.to_string()))?;
+    let client = config.credentials.client(&config.url);
+    let client = client.map_err(|error| WorkerError::Master(error.to_string()))?;
     let executor = Arc::new(DockerExecutor::start(&config).await?);
     let registration = Registration {
         slots: config.slots,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
 use futures::TryStreamExt;
-use orchestra_client::LogQuery;
+use orchestra_client::{Client, LogQuery};
 use orchestra_contracts::{Job, JobSpec, JobStatus, Outcome, WorkerName, frame::Stream};
 use tempfile::TempDir;
 use tokio::{

@@ -11,8 +11,8 @@ pub(crate) use server::{Server, url_of};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    cancel, completion, doctor, get, images, logs, ls, master, retry, rm, run, submit, up, wait,
-    worker, workers,
+    cancel, completion, doctor, get, images, logs, ls, master, retry, rm, run, submit, token, up,
+    wait, worker, workers,
 };
 use crate::output::Format;
 
@@ -51,7 +51,9 @@ impl Cli {
 
     fn definition() -> clap::Command {
         // Its worker has its master beside it, wherever ORCHESTRA_URL points.
-        Self::command().mut_subcommand("up", |up| up.mut_arg("url", |url| url.hide(true)))
+        Self::command().mut_subcommand("up", |up| {
+            up.mut_arg("url", |url| url.hide(true)).mut_arg("token_file", |file| file.hide(true))
+        })
     }
 
     /// What to log. A program that runs in the background tells what it does; a
@@ -115,6 +117,8 @@ pub(crate) enum Command {
     ///
     /// Each is a folder with a Dockerfile under images/.
     Images(images::Images),
+    /// Make, list and revoke tokens, which a master asks for that others can reach
+    Token(token::Token),
     /// Look for what is missing on this machine, and say how to mend it
     ///
     /// It changes nothing, and exits with 125 when something is amiss.
@@ -174,6 +178,13 @@ mod tests {
     #[case(&["wait"], false)]
     #[case(&["cancel", "1", "nightly"], true)]
     #[case(&["rm"], false)]
+    #[case(&["token", "create", "--role", "worker", "--worker", "box"], true)]
+    #[case(&["token", "create", "--role", "root"], false)]
+    #[case(&["token", "create"], false)]
+    #[case(&["token", "ls", "--token-file", "t", "-o", "json"], true)]
+    #[case(&["token", "revoke", "1", "2"], true)]
+    #[case(&["token", "revoke", "x"], false)]
+    #[case(&["token"], false)]
     #[case(&["images"], true)]
     #[case(&["images", "build", "gcc"], true)]
     #[case(&["doctor", "-o", "json"], true)]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use orchestra_client::Client;
 use orchestra_contracts::DEFAULT_PORT;
+use orchestra_worker::Credentials;
 
 use crate::failure::Failure;
 
@@ -16,6 +17,9 @@ pub(crate) struct Server {
     )]
     url: Option<String>,
 
+    #[command(flatten)]
+    credentials: Credentials,
+
     /// Where a master of this machine listens; `up` and `master` read the same variable
     #[arg(long = "listen", env = "ORCHESTRA_LISTEN", hide = true)]
     listen: Option<SocketAddr>,
@@ -23,7 +27,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(&self.address())?)
+        Ok(self.credentials.client(&self.address())?)
     }
 
     /// Whether nobody said which master: then one may be brought up for a while.
@@ -59,6 +63,7 @@ mod tests {
         let server = |url: Option<&str>, listen: Option<&str>| Server {
             url: url.map(str::to_owned),
             listen: listen.map(|address| address.parse().unwrap()),
+            ..Server::default()
         };
         assert_eq!(server(None, None).address(), "http://127.0.0.1:5216");
         assert_eq!(server(None, Some("0.0.0.0:80")).address(), "http://127.0.0.1:80");

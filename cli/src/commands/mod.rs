@@ -12,6 +12,7 @@ pub(crate) mod retry;
 pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod submit;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod wait;
 pub(crate) mod worker;
@@ -38,6 +39,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Master(master) => master::master(master).await,
         Command::Worker(worker) => worker::worker(*worker).await,
         Command::Images(images) => images::images(images).await,
+        Command::Token(token) => token::token(token).await,
         Command::Doctor(doctor) => doctor::doctor(doctor).await,
         Command::Completion(completion) => completion::completion(&completion),
     }

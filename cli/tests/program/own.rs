@@ -57,6 +57,7 @@ async fn help_names_every_verb_and_the_codes() {
         "master",
         "worker",
         "images",
+        "token",
         "doctor",
         "completion",
         "125",

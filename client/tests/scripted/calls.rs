@@ -16,7 +16,7 @@ use axum::{
 use orchestra_client::{Client, ClientError, Deleted, JobQuery, ListOrder};
 use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, PROBLEM_JSON, Problem, ProblemKind, Span,
-    paths,
+    Token, paths,
     worker::{ClaimTerms, LEASE_HEADER, LeaseRef, LogHead},
 };
 
@@ -60,6 +60,28 @@ async fn somebody_else_s_server_is_told_apart() {
     let error = server.client.job(JobId(1)).await.unwrap_err();
     assert!(matches!(error, ClientError::Unreadable { status: 200, .. }), "{error}");
     assert!(!error.is_temporary());
+}
+
+#[tokio::test]
+async fn every_kind_of_request_shows_the_token_and_none_prints_it() {
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let seen = shown.clone();
+    let handler = move |head: HeaderMap| {
+        seen.lock().unwrap().push(head.get(header::AUTHORIZATION).cloned());
+        async { StatusCode::NO_CONTENT }
+    };
+    let server = serve(Router::new().fallback(any(handler))).await;
+    let secret = format!("{}{}", Token::PREFIX, "5ec2e7".repeat(11).split_at(64).0);
+    let client = server.client.clone().with_token(&Token::new(&secret)).unwrap();
+    assert!(!format!("{client:?}").contains("5ec2e7"), "{client:?}");
+    // A call, one that waits, and one that stays open; none likes the answer.
+    assert_eq!(client.delete(JobId(1)).await.unwrap(), Deleted::Now);
+    assert_eq!(client.claim(&terms()).await.unwrap(), []);
+    let _ = client.log_text(JobId(1), &orchestra_client::LogQuery::default()).await.unwrap();
+    let expected = format!("Bearer {secret}");
+    let shown = shown.lock().unwrap();
+    assert_eq!(shown.len(), 3);
+    assert!(shown.iter().all(|value| value.as_ref().is_some_and(|it| it == expected.as_str())));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::harness::{Master, Reply, request};
 type Row = (&'static str, &'static str, [bool; 4]);
 
 const ANYONE: [bool; 4] = [true, true, true, true];
+const ANY_ROLE: [bool; 4] = [false, true, true, true];
 const CLIENT: [bool; 4] = [false, true, false, true];
 const WORKER: [bool; 4] = [false, false, true, true];
 const ADMIN: [bool; 4] = [false, false, false, true];
@@ -33,7 +34,7 @@ const TABLE: &[Row] = &[
     ("GET", "/api/worker/{name}/orders", WORKER),
     ("POST", "/api/job/claim", WORKER),
     ("POST", "/api/job/update", WORKER),
-    ("GET", "/api/job/{id}/attempts/{attempt}/log", WORKER),
+    ("GET", "/api/job/{id}/attempts/{attempt}/log", ANY_ROLE),
     ("POST", "/api/job/{id}/attempts/{attempt}/log", WORKER),
     ("POST", "/api/token", ADMIN),
     ("GET", "/api/token", ADMIN),

@@ -7,6 +7,8 @@ use orchestra_contracts::Role;
 pub enum Rule {
     /// Also without a token.
     Anyone,
+    /// With any valid token.
+    AnyRole,
     Client,
     Worker,
     Admin,
@@ -15,7 +17,7 @@ pub enum Rule {
 impl Rule {
     pub fn admits(self, role: Role) -> bool {
         match self {
-            Self::Anyone => true,
+            Self::Anyone | Self::AnyRole => true,
             Self::Client => matches!(role, Role::Client | Role::Admin),
             Self::Worker => matches!(role, Role::Worker | Role::Admin),
             Self::Admin => role == Role::Admin,
