@@ -5,6 +5,7 @@ mod opening;
 mod plans;
 mod room;
 mod trouble;
+mod upgrading;
 mod writing;
 
 use std::path::PathBuf;

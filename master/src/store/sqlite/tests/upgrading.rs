@@ -1,0 +1,46 @@
+//! What an earlier version wrote is read by this one.
+
+use orchestra_contracts::{JobId, JobStatus};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+
+use super::{Place, at};
+use crate::store::{Store as _, sqlite::open::MIGRATIONS};
+
+/// In the words of the first version; later ones only add to them.
+const ROWS: &str = r#"
+    INSERT INTO job
+        (spec, queue, priority, status, created_at, attempts, worker, outcome, finished_at)
+    VALUES ('{"command":"true"}', 'default', 0, 'Completed', 1000, 1, 'w',
+            '{"kind":"exited","code":0}', 3000),
+           ('{"command":"next","priority":5}', 'default', 5, 'Pending', 1000, 0, NULL, NULL, NULL);
+    INSERT INTO attempt
+        (job_id, number, worker, token, claimed_at, ended_at, outcome, log_offset, log_output)
+    VALUES (1, 1, 'w', 't', 2000, 3000, '{"kind":"exited","code":0}', 15, 2);
+    INSERT INTO log_chunk (job_id, attempt, log_offset, stdout, stderr, system, frames)
+    VALUES (1, 1, 0, 2, 0, 0, x'01010000000000000002000000686a');
+    INSERT INTO worker (name, registration, registered_at, seen_at)
+    VALUES ('w', '{"slots":1,"queues":["default"],"version":"0"}', 500, 3000);
+"#;
+
+#[tokio::test]
+async fn rows_of_each_earlier_schema_are_read() {
+    for version in MIGRATIONS.iter().map(|one| one.version) {
+        let place = Place::new();
+        let options = SqliteConnectOptions::new().filename(&place.path).create_if_missing(true);
+        let mut earlier = options.connect().await.unwrap();
+        MIGRATIONS.run_direct(Some(version), &mut earlier, false).await.unwrap();
+        sqlx::raw_sql(ROWS).execute(&mut earlier).await.unwrap();
+        earlier.close().await.unwrap();
+
+        let store = place.open().await;
+        let job = store.job(JobId(1)).await.unwrap().unwrap();
+        assert_eq!((job.status(), job.attempts), (JobStatus::Completed, 1), "{version}");
+        assert_eq!(store.attempts(JobId(1)).await.unwrap().len(), 1, "{version}");
+        assert_eq!(store.workers().await.unwrap()[0].name.as_str(), "w", "{version}");
+        assert!(store.tokens().await.unwrap().is_empty(), "{version}");
+        let next = store.job(JobId(2)).await.unwrap().unwrap();
+        assert_eq!((next.status(), next.spec.priority), (JobStatus::Pending, 5), "{version}");
+        store.insert(super::specs(1), at(9).now).await.unwrap();
+        store.close().await;
+    }
+}
