@@ -16,7 +16,8 @@ const LINES: usize = 400_000;
 fn refusal(reply: &Reply) -> String {
     assert_eq!(reply.status, 503, "{reply:?}");
     assert_eq!(reply.header("content-type"), Some(PROBLEM_JSON));
-    let again: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+    let again: u32 =
+        reply.header("retry-after").expect("it says when").parse().expect("in seconds");
     assert!(again > 0);
     let problem: Problem = reply.json();
     assert_eq!(problem.kind, ProblemKind::Unavailable);
