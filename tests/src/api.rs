@@ -17,13 +17,20 @@ use crate::{Reply, wait};
 pub struct Api {
     http: Client,
     base: String,
+    token: Option<String>,
 }
 
 impl Api {
     /// `base` is like `http://127.0.0.1:5216`.
     pub fn new(base: String) -> Self {
         let http = Client::builder().no_proxy().build().expect("a plain client has all it needs");
-        Self { http, base }
+        Self { http, base, token: None }
+    }
+
+    /// The same, which shows this token with every request.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.trim().to_owned()), ..self }
     }
 
     /// The whole address of a path.
@@ -32,7 +39,11 @@ impl Api {
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, self.url(path))
+        let request = self.http.request(method, self.url(path));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// # Panics

@@ -30,6 +30,7 @@ pub struct Plan {
     shared_files: bool,
     owner: u32,
     disk: Option<&'static str>,
+    tokens: bool,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -42,6 +43,7 @@ impl Default for Plan {
             shared_files: false,
             owner: ORDINARY_USER,
             disk: None,
+            tokens: false,
             settings: Vec::new(),
         }
     }
@@ -80,6 +82,14 @@ impl Plan {
     #[must_use]
     pub fn disk(mut self, size: &'static str) -> Self {
         self.disk = Some(size);
+        self
+    }
+
+    /// The master asks everybody for a token. The workers and [`Stack::api`] have
+    /// one each, see [`Stack::token_file`].
+    #[must_use]
+    pub fn with_tokens(mut self) -> Self {
+        self.tokens = true;
         self
     }
 
@@ -162,6 +172,10 @@ impl Stack {
             _turn: turn,
         };
         stack.master_is_ready().await;
+        if stack.plan.tokens {
+            let admin = std::fs::read_to_string(stack.token_file("admin"));
+            stack.api = stack.api.clone().with_token(&admin.expect("the master has made it"));
+        }
         for _ in 0..stack.plan.workers {
             stack.start_worker();
         }
@@ -212,6 +226,9 @@ impl Stack {
             .env("ORCHESTRA_SLOTS", self.plan.slots.to_string())
             .env("ORCHESTRA_LOG", "info")
             .envs(self.plan.settings.iter().map(|(name, value)| (name, value)));
+        if self.plan.tokens {
+            command.env("ORCHESTRA_TOKEN_FILE", self.token_file("worker"));
+        }
         let log = self.folder.path().join(format!("{name}.log"));
         (Program::start(name, command, log), files)
     }
@@ -273,6 +290,16 @@ impl Stack {
         self.folder.path().join("data")
     }
 
+    /// The file with the token of a role, in a stack [`Plan::with_tokens`].
+    pub fn token_file(&self, role: &str) -> PathBuf {
+        self.folder.path().join("tokens").join(role).join("token")
+    }
+
+    /// What the master has printed so far.
+    pub fn master_printed(&self) -> String {
+        self.master.printed()
+    }
+
     /// SIGKILL for the master; everything that it had not stored is lost.
     pub fn kill_master(&mut self) {
         self.master.kill();
@@ -328,6 +355,9 @@ fn start_master(plan: &Plan, port: u16, folder: &Path) -> Program {
         .env("ORCHESTRA_DATA", folder.join("data"))
         .env("ORCHESTRA_LOG", "info")
         .envs(plan.settings.iter().map(|(name, value)| (name, value)));
+    if plan.tokens {
+        command.env("ORCHESTRA_TOKENS", folder.join("tokens"));
+    }
     Program::start("master", command, folder.join("master.log"))
 }
 

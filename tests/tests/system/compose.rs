@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use orchestra_contracts::JobStatus;
+use orchestra_contracts::{JobStatus, ProblemKind};
 use orchestra_tests::{
     Api, engine, free_port,
     program::{self, Ran},
@@ -116,12 +116,25 @@ async fn two_workers_from_the_compose_file() {
     let up = ["up", "--build", "--detach", "--scale", "worker=2"];
     let _ = project.run(&up).await.expect(0);
 
-    let api = Api::new(format!("http://127.0.0.1:{}", project.port));
+    let address = format!("http://127.0.0.1:{}", project.port);
+    let anybody = Api::new(address.clone());
+    anybody.get("/api/job").await.problem(401, ProblemKind::Unauthenticated);
+    let token =
+        async |service: &str, file: &str| project.run(&["exec", "-T", service, "cat", file]).await;
+    let client = token("master", "/tokens/client/token").await.expect(0).stdout;
+    let api = Api::new(address).with_token(&client);
     let workers = wait::until("both workers to be online", wait::START, async || {
         let workers = api.try_workers().await?;
         (workers.iter().filter(|worker| worker.online).count() == 2).then_some(workers)
     })
     .await;
+    // A worker sees its own token and no other.
+    let worker = token("worker", "/tokens/worker/token").await.expect(0).stdout;
+    assert_eq!(worker, token("master", "/tokens/worker/token").await.expect(0).stdout);
+    assert_ne!(token("worker", "/tokens/admin/token").await.code, Some(0));
+    let as_worker = anybody.with_token(&worker);
+    as_worker.get("/api/job").await.problem(403, ProblemKind::Forbidden);
+
     let job = api.run(&json!({"command": "g++ Hello.cpp -o Hello && ./Hello && id -u"})).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:?}");
     assert!(job.output.starts_with("Hello") && !job.output.ends_with("\n0\n"), "{job:?}");

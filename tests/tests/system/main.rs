@@ -15,4 +15,5 @@ mod many;
 mod sandbox;
 mod seed;
 mod storage;
+mod tokens;
 mod workers;
