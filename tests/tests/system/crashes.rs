@@ -1,10 +1,10 @@
 //! Workers that are killed or frozen: what runs goes on under the next process of
 //! the same name, and what cannot go on is fenced and begins anew.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orchestra_contracts::{JobId, JobStatus, Outcome};
-use orchestra_tests::{Plan, Stack, engine, wait};
+use orchestra_tests::{Plan, Stack, engine, say, wait};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::sleep;
@@ -69,6 +69,45 @@ async fn what_a_job_did_while_its_worker_was_away_is_not_lost() {
     assert_eq!(job.attempt.map(|attempt| attempt.0), Some(1));
     assert_eq!(job.output, "begun\ndone\n");
     stack.stop().await;
+}
+
+/// Beyond its lease: what the kernel takes to end the processes of a container, and
+/// the engine to notice. docs/operations.md names it.
+const LATE: Duration = Duration::from_secs(2);
+
+/// Killed or frozen, the worker cannot end it; it ends itself, before anybody begins anew.
+#[tokio::test]
+async fn no_container_outlives_its_lease_and_no_two_attempts_run_at_once() {
+    const LEASE: Duration = Duration::from_secs(4);
+    for signal in [Signal::KILL, Signal::STOP] {
+        let plan = Plan::default().shared_files().setting("ORCHESTRA_LEASE", "4s");
+        let Some(mut stack) = plan.start().await else { return };
+        let command = "[ -e begun ] && echo again >> said && sleep 1 && exit; touch begun; \
+                       trap '' TERM; while true; do echo first >> said; sleep 0.02; done";
+        let job = stack.api.command(command).await;
+        let said = stack.files().join("said");
+        wait::until("the job to speak", wait::SOON, async || said.exists().then_some(())).await;
+
+        let mut first = stack.take_worker();
+        stack.add_worker().await;
+        first.program.signal(signal);
+        let silent = Instant::now();
+        wait::until("the container to end itself", wait::SOON, async || {
+            engine::running(&first.name).await.is_empty().then_some(())
+        })
+        .await;
+        let lived = silent.elapsed();
+        say(&format!("{signal:?}: the container lived for {lived:?} of a lease of {LEASE:?}"));
+        assert!(lived < LEASE + LATE, "{lived:?} after {signal:?}");
+
+        let job = stack.api.finished(job.id).await;
+        assert_eq!((job.status, job.attempt.unwrap().0), (JobStatus::Completed, 2), "{job:?}");
+        let said = std::fs::read_to_string(said).expect("the jobs wrote it");
+        assert!(said.starts_with("first\n") && said.ends_with("first\nagain\n"), "they met");
+        first.program.kill();
+        engine::remove_containers(vec![first.name.clone()]);
+        stack.stop().await;
+    }
 }
 
 /// Its container ends by its own fence, and its late word counts for nothing.

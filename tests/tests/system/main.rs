@@ -15,5 +15,6 @@ mod many;
 mod sandbox;
 mod seed;
 mod storage;
+mod stubborn;
 mod tokens;
 mod workers;

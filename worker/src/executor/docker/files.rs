@@ -12,7 +12,8 @@ use std::{
 };
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chownat, fchown, fstat, openat, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmodat, chownat, fchown, fstat, openat,
+    statat,
 };
 use rustix::process::{Gid, Uid};
 
@@ -37,6 +38,25 @@ pub(crate) struct WorkerFiles {
     pub(crate) path: PathBuf,
     /// Who jobs run as.
     pub(crate) user: JobUser,
+}
+
+impl WorkerFiles {
+    /// A job may have taken its own rights to the folder away; the next one wants
+    /// them. No job can put anything else in the folder's place: they see nothing
+    /// of what it stands in.
+    pub(crate) fn mend(&self) {
+        let mended = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW).and_then(|now| {
+            let mode = Mode::from_raw_mode(now.st_mode);
+            let shut = now.st_uid == self.user.uid && !mode.contains(Mode::RWXU);
+            if shut && FileType::from_raw_mode(now.st_mode) == FileType::Directory {
+                chmodat(CWD, &self.path, mode | Mode::RWXU, AtFlags::empty())?;
+            }
+            Ok(())
+        });
+        if let Err(error) = mended {
+            tracing::warn!("worker-files {} cannot be mended: {error}", self.path.display());
+        }
+    }
 }
 
 /// Makes worker-files ready for jobs. `engine_socket` must not be within reach of them.
@@ -126,6 +146,26 @@ mod tests {
 
     fn owner(path: &Path) -> u32 {
         path.symlink_metadata().unwrap().uid()
+    }
+
+    #[test]
+    fn a_folder_that_was_shut_is_opened_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("worker-files");
+        let files = prepare(&path, None, None).unwrap();
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        for (shut, open) in [(0o000, 0o700), (0o055, 0o755), (0o500, 0o700), (0o750, 0o750)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(shut)).unwrap();
+            files.mend();
+            assert_eq!(mode(), open, "{shut:o}");
+        }
+        // What belongs to somebody else is not ours to open.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o500)).unwrap();
+        let user = JobUser { uid: files.user.uid + 1, ..files.user };
+        WorkerFiles { user, ..files }.mend();
+        assert_eq!(mode(), 0o500);
+        fs::remove_dir(&path).unwrap();
     }
 
     #[test]

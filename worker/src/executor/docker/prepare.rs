@@ -37,6 +37,7 @@ impl DockerExecutor {
         events: &mpsc::Sender<RunEvent>,
     ) -> Result<(Sandbox, Arc<[String]>), Outcome> {
         let plan = self.plan(spec)?;
+        self.worker_files.mend();
         let image = self.image(spec, events).await?;
         let environment = self.environment_of(&image).await.map_err(could_not_start)?;
         let sandbox = match self.start_sandbox(&plan, &image).await {
