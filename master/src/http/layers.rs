@@ -115,4 +115,21 @@ mod tests {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(!String::from_utf8_lossy(&body).contains("the text"), "{body:?}");
     }
+
+    #[tokio::test]
+    async fn a_panic_is_the_end_of_its_request_alone() {
+        let access = Access::with_tokens(Hosts::default());
+        let routes = Router::new().route("/", get(panics)).route("/good", get(async || "good"));
+        let router = around(routes, access);
+        let status = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap().status()
+        };
+        for _ in 0..10 {
+            assert_eq!(status("/").await, StatusCode::INTERNAL_SERVER_ERROR);
+            for _ in 0..100 {
+                assert_eq!(status("/good").await, StatusCode::OK);
+            }
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! That calls share commits, and that a write which finds other rows than it read changes nothing.
 
+use std::fs;
+
 use futures::future::join_all;
 use orchestra_contracts::{JobId, JobSpec, LeaseToken, Span};
 
-use super::{Place, at, specs};
+use super::{Place, SqliteStore, at, specs};
 use crate::{
     domain::JobEvent,
     store::{
@@ -98,4 +100,51 @@ async fn a_bad_row_fails_nobody_else() {
     assert_eq!(store.commits() - before, 49, "each alone");
     let filter = JobFilter { after: Some(JobId(25)), limit: 100, ..JobFilter::default() };
     assert_eq!(store.jobs(&filter).await.unwrap().len(), 25);
+}
+
+/// So much is written, by 32 at once.
+async fn write_a_lot(store: &SqliteStore) -> u64 {
+    const WRITERS: usize = 32;
+    const EACH: usize = 3;
+    const SIZE: usize = 64 << 10;
+    let big = || vec![JobSpec { stdin: Some("x".repeat(SIZE)), ..JobSpec::new("cat") }];
+    let writer = || async {
+        for _ in 0..EACH {
+            store.insert(big(), at(0).now).await.unwrap();
+            store.job(JobId(1)).await.unwrap();
+        }
+    };
+    join_all((0..WRITERS).map(|_| writer())).await;
+    (WRITERS * EACH * SIZE) as u64
+}
+
+/// Nobody ever finds the database busy, and readers of ours are too short to
+/// keep the write-ahead log from being used again. One of another program does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_grows_only_while_another_program_reads() {
+    let place = Place::new();
+    let store = place.open().await;
+    let wal = || fs::metadata(place.folder.path().join("jobs.db-wal")).unwrap().len();
+    let mut written = 0;
+    for _ in 0..3 {
+        written = write_a_lot(&store).await;
+    }
+    let usual = wal();
+    assert!(usual < 2 * written, "{usual} bytes for three times {written}");
+
+    let mut outsider = place.outsider().await;
+    sqlx::query("BEGIN").execute(&mut outsider).await.unwrap();
+    let _: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&mut outsider).await.unwrap();
+    for _ in 0..2 {
+        write_a_lot(&store).await;
+    }
+    let grown = wal();
+    assert!(grown >= 2 * written, "it could be used again: {grown} of {written}");
+    sqlx::query("COMMIT").execute(&mut outsider).await.unwrap();
+    for _ in 0..2 {
+        write_a_lot(&store).await;
+    }
+    let after = wal();
+    assert!(after < grown + written, "it goes on growing: {after} after {grown}");
 }
