@@ -49,6 +49,10 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
     pub min_free: Size,
 
+    /// Readers of logs, and those who wait for a job's end, that are served at once
+    #[arg(long, env = "ORCHESTRA_MAX_STREAMS", value_name = "NUMBER", default_value_t = 8192)]
+    pub max_streams: usize,
+
     /// How long a job stays with a worker that is not heard of
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     pub lease: Span,
@@ -128,6 +132,7 @@ impl Config {
             job_timeout: self.job_timeout,
             max_job_timeout: self.max_job_timeout,
             retry,
+            max_streams: self.max_streams,
         })
     }
 }
@@ -144,6 +149,7 @@ impl fmt::Debug for Config {
             .field("hosts", &self.hosts)
             .field("lent", &self.lent)
             .field("min_free", &self.min_free)
+            .field("max_streams", &self.max_streams)
             .field("lease", &self.lease)
             .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)

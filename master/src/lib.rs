@@ -22,6 +22,7 @@ pub mod store;
 pub mod upkeep;
 
 mod admission;
+mod descriptors;
 mod error;
 
 pub use config::Config;
@@ -48,7 +49,8 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), MasterError> {
-    let settings = config.settings()?;
+    let descriptors = descriptors::Descriptors::claim(config.max_streams);
+    let settings = service::Settings { max_streams: descriptors.streams, ..config.settings()? };
     let address = local_address(&listener, &config)?;
     if config.database_url.is_none() {
         make_data_folder(&config)?;
@@ -67,7 +69,9 @@ pub async fn run(
     let mut tasks = lifecycle::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
-    tasks.spawn("the server", http::serve(listener, http::router(service, access), shutdown));
+    let router = http::router(service, access);
+    let serving = http::serve_at_most(listener, router, descriptors.connections, shutdown);
+    tasks.spawn("the server", serving);
     let ended = tasks.all_ended().await;
     store.close().await;
     ended

@@ -132,6 +132,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::LogOffset(head) => Self::new(ProblemKind::LogOffset, detail)
                 .hint("go on uploading from log.offset")
                 .log(head),
+            ServiceError::Crowded => Self::new(ProblemKind::Unavailable, detail)
+                .hint("try again later; who runs the master: see ORCHESTRA_MAX_STREAMS")
+                .header(header::RETRY_AFTER, HeaderValue::from_static("5")),
             ServiceError::Store(error) => Self::from(error),
         }
     }
@@ -167,6 +170,19 @@ pub(super) fn internal() -> ApiError {
     let detail = "something went wrong here; nothing was wrong with the request";
     ApiError::new(ProblemKind::Internal, detail)
         .hint("the master's log says more under the x-request-id of this answer")
+}
+
+/// For a connection that is one too many: written before anything is read.
+pub(super) fn no_connection_left() -> Vec<u8> {
+    let detail = "the master has as many connections as it can serve";
+    let ApiError(parts) = ApiError::new(ProblemKind::Unavailable, detail).hint("try again later");
+    let body = serde_json::to_string(&parts.problem).unwrap_or_default();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\nretry-after: 5\r\n\
+         connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 impl IntoResponse for ApiError {

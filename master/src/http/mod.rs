@@ -18,7 +18,7 @@ mod tokens;
 mod worker;
 
 pub use access::{Access, Hosts, Rule};
-pub use serve::serve;
+pub use serve::{serve, serve_at_most};
 
 /// Everything that the API answers.
 pub fn router(service: Arc<Service>, access: Access) -> Router {

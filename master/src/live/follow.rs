@@ -9,9 +9,13 @@ use orchestra_contracts::{
     event::Cursor,
     frame::{Body, Frame, Frames},
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::{Hub, Reading, Start, Watch};
+use super::{
+    Hub, Reading, Start, Watch,
+    shared::{Look, is_small},
+};
 use crate::{
     domain::{Job, JobState},
     store::{LogChunk, Order, Store, StoreError},
@@ -65,6 +69,9 @@ pub struct Follow {
     /// Attempts and state that were announced last.
     announced: Option<(u32, mem::Discriminant<JobState>)>,
     over: bool,
+    /// It has read everything, and what comes is little.
+    caught_up: bool,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 enum Step {
@@ -99,7 +106,16 @@ impl Follow {
             ready,
             announced: None,
             over: false,
+            caught_up: false,
+            place: None,
         }
+    }
+
+    /// Keeps this place among the readers for as long as it reads.
+    #[must_use]
+    pub fn holding(mut self, place: OwnedSemaphorePermit) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// The events, one after another; nothing follows an error.
@@ -146,14 +162,15 @@ impl Follow {
     /// First the job, then its log: what ended before the look at the job is
     /// all there when the log is read.
     async fn look(&mut self) -> Result<Step, StoreError> {
-        let Some(job) = self.store.job(self.id).await? else { return Ok(Step::Over) };
+        let look = self.watch.job(&*self.store).await?;
+        let Some(job) = look.job.clone() else { return Ok(Step::Over) };
         if self.cursor.attempt == 0 && job.attempts > 0 {
             self.cursor = Cursor::start_of(AttemptNo(1));
         }
         if job.lease().is_some() && self.cursor.attempt >= job.attempts {
             self.announce(&job);
         }
-        if self.read().await? {
+        if self.read(&look).await? {
             return Ok(Step::Go);
         }
         let newest = self.cursor.attempt >= job.attempts;
@@ -165,7 +182,7 @@ impl Follow {
             None => ended && newest,
         };
         if over {
-            return Ok(self.end(job));
+            return Ok(self.end(&job));
         }
         if !newest && self.reading.attempt.is_none() {
             self.cursor = Cursor::start_of(AttemptNo(self.cursor.attempt + 1));
@@ -176,19 +193,32 @@ impl Follow {
     }
 
     /// Takes in the next page of the log; false when there is none.
-    async fn read(&mut self) -> Result<bool, StoreError> {
+    async fn read(&mut self, look: &Look) -> Result<bool, StoreError> {
         let Cursor { attempt, offset } = self.cursor;
         if attempt == 0 {
             return Ok(false);
         }
-        let range = offset..offset.saturating_add(PAGE_BYTES);
         let attempt = AttemptNo(attempt);
-        let chunks =
-            self.store.log_chunks(self.id, attempt, range, Order::Ascending, PAGE_CHUNKS).await?;
-        for chunk in chunks {
-            self.take(attempt, chunk);
+        if self.caught_up {
+            let (store, page) = (&*self.store, (PAGE_BYTES, PAGE_CHUNKS));
+            let at = (attempt, offset);
+            let chunks = self.watch.looks().page(store, self.id, at, page, look).await?;
+            for chunk in chunks.iter() {
+                self.take(attempt, chunk.clone());
+            }
+            // Whoever falls behind reads alone.
+            self.caught_up = is_small(&chunks);
+        } else {
+            let range = offset..offset.saturating_add(PAGE_BYTES);
+            let order = Order::Ascending;
+            let chunks = self.store.log_chunks(self.id, attempt, range, order, PAGE_CHUNKS).await?;
+            for chunk in chunks {
+                self.take(attempt, chunk);
+            }
         }
-        Ok(self.cursor.offset > offset)
+        let found = self.cursor.offset > offset;
+        self.caught_up |= !found;
+        Ok(found)
     }
 
     /// A cursor that somebody made up may point into a frame: then the whole
@@ -217,8 +247,9 @@ impl Follow {
         }
     }
 
-    fn end(&mut self, job: Job) -> Step {
-        self.ready.push_back(FollowEvent::End { job: Box::new(job), after: self.cursor });
+    fn end(&mut self, job: &Job) -> Step {
+        let (job, after) = (Box::new(job.clone()), self.cursor);
+        self.ready.push_back(FollowEvent::End { job, after });
         Step::Over
     }
 }

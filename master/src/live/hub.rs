@@ -9,12 +9,17 @@ use std::{
 use orchestra_contracts::JobId;
 use tokio::sync::watch;
 
+use super::shared::{Look, Looks};
+use crate::store::{Store, StoreError};
+
 /// Wakes whoever watches a job. Holds an entry for watched jobs only.
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<HashMap<JobId, Entry>>>);
 
 struct Entry {
-    bell: watch::Sender<()>,
+    /// How often it was rung.
+    bell: watch::Sender<u64>,
+    looks: Arc<Looks>,
     watchers: usize,
 }
 
@@ -22,25 +27,31 @@ struct Entry {
 pub struct Watch {
     hub: Hub,
     id: JobId,
-    bell: watch::Receiver<()>,
+    bell: watch::Receiver<u64>,
+    looks: Arc<Looks>,
+    rings: u64,
 }
 
 impl Hub {
     /// The job, or its log, has changed and that is stored.
     pub fn wake(&self, id: JobId) {
         if let Some(entry) = self.entries().get(&id) {
-            entry.bell.send_replace(());
+            entry.bell.send_modify(|rings| *rings += 1);
         }
     }
 
     /// Registers; look at the job only after that, and nothing is missed.
     pub fn watch(&self, id: JobId) -> Watch {
         let mut entries = self.entries();
-        let entry = entries
-            .entry(id)
-            .or_insert_with(|| Entry { bell: watch::Sender::new(()), watchers: 0 });
+        let entry = entries.entry(id).or_insert_with(|| Entry {
+            bell: watch::Sender::new(0),
+            looks: Arc::default(),
+            watchers: 0,
+        });
         entry.watchers += 1;
-        Watch { hub: self.clone(), id, bell: entry.bell.subscribe() }
+        let bell = entry.bell.subscribe();
+        let rings = *bell.borrow();
+        Watch { hub: self.clone(), id, bell, looks: entry.looks.clone(), rings }
     }
 
     /// How many jobs are watched.
@@ -56,7 +67,17 @@ impl Hub {
 impl Watch {
     /// What has happened so far is about to be looked at.
     pub fn seen(&mut self) {
-        self.bell.mark_unchanged();
+        self.rings = *self.bell.borrow_and_update();
+    }
+
+    /// The job, no older than the last [`Watch::seen`].
+    pub(super) async fn job(&self, store: &dyn Store) -> Result<Look, StoreError> {
+        self.looks.job(store, self.id, self.rings, || *self.bell.borrow()).await
+    }
+
+    /// What those share who have read the same so far.
+    pub(super) fn looks(&self) -> &Looks {
+        &self.looks
     }
 
     /// Returns at once when something has happened since [`Watch::seen`].

@@ -9,6 +9,7 @@ mod follow;
 mod hub;
 mod last_lines;
 mod reading;
+mod shared;
 pub mod sse;
 mod text;
 

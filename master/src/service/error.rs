@@ -33,6 +33,8 @@ pub enum ServiceError {
     /// An upload does not begin at the end of what is stored.
     #[error("the frames do not begin where the stored log ends, which is at {}", .0.offset)]
     LogOffset(LogHead),
+    #[error("as many read logs or wait for jobs as this master serves at once")]
+    Crowded,
     #[error("the database cannot be used: {0}")]
     Store(#[from] StoreError),
 }

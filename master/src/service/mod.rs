@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use orchestra_contracts::{AttemptNo, JobId, Span};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -64,6 +65,8 @@ pub struct Settings {
     /// The longest timeout that a job may ask for.
     pub max_job_timeout: Span,
     pub retry: RetryPolicy,
+    /// So many may read logs or wait for a job's end at once.
+    pub max_streams: usize,
 }
 
 impl Default for Settings {
@@ -74,6 +77,7 @@ impl Default for Settings {
             job_timeout: Span::from_secs(3600),
             max_job_timeout: Span::from_secs(24 * 3600),
             retry: RetryPolicy::default(),
+            max_streams: 8192,
         }
     }
 }
@@ -90,6 +94,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     hub: Hub,
+    readers: Arc<Semaphore>,
     bells: Bells,
     stale: stale::Stale,
     desk: dispatch::Desk,
@@ -116,6 +121,7 @@ impl Service {
             store,
             clock,
             hub,
+            readers: Arc::new(Semaphore::new(settings.max_streams.min(Semaphore::MAX_PERMITS))),
             bells,
             stale: stale::Stale::default(),
             desk,
@@ -141,6 +147,17 @@ impl Service {
     /// Whether the database can be used.
     pub async fn check(&self) -> Result<(), ServiceError> {
         Ok(self.store.check().await?)
+    }
+
+    /// How many read logs or wait for a job's end now.
+    pub fn reading(&self) -> usize {
+        let places = self.settings.max_streams.min(Semaphore::MAX_PERMITS);
+        places.saturating_sub(self.readers.available_permits())
+    }
+
+    /// A place among those who read and wait; given back when it is dropped.
+    fn place(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        self.readers.clone().try_acquire_owned().map_err(|_| ServiceError::Crowded)
     }
 
     fn rules(&self) -> Rules {

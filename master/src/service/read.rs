@@ -22,6 +22,7 @@ impl Service {
 
     /// The job when it has ended, or as it is when the wait is over.
     pub async fn job_ended(&self, id: JobId, wait: Duration) -> Result<Job, ServiceError> {
+        let _place = self.place()?;
         let over = Instant::now() + wait;
         let mut watch = self.hub.watch(id);
         loop {
@@ -82,8 +83,13 @@ impl Service {
     }
 
     /// Reads a log, see [`Self::log_reading`].
-    pub fn follow(&self, id: JobId, reading: Reading) -> Follow {
-        Follow::new(self.store.clone(), &self.hub, self.shutdown.clone(), id, reading)
+    ///
+    /// # Errors
+    /// [`ServiceError::Crowded`] when as many do so as may.
+    pub fn follow(&self, id: JobId, reading: Reading) -> Result<Follow, ServiceError> {
+        let place = self.place()?;
+        let (store, shutdown) = (self.store.clone(), self.shutdown.clone());
+        Ok(Follow::new(store, &self.hub, shutdown, id, reading).holding(place))
     }
 
     pub(super) async fn find(&self, id: JobId) -> Result<domain::Job, ServiceError> {

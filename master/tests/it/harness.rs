@@ -81,7 +81,17 @@ impl Master {
         Self::behind(Access::with_tokens(Hosts::default())).await
     }
 
+    /// For so many readers at once.
+    pub(crate) async fn serving_readers(max_streams: usize) -> Self {
+        let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
+        Self::with(access, Settings { max_streams, ..settings() }).await
+    }
+
     pub(crate) async fn behind(access: Access) -> Self {
+        Self::with(access, settings()).await
+    }
+
+    async fn with(access: Access, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
         let faults = FaultyStore::over(store::open(&url).await.unwrap());
@@ -89,7 +99,7 @@ impl Master {
         let clock = Arc::new(FakeClock(Mutex::new("2026-01-02T03:04:05Z".parse().unwrap())));
         let shutdown = CancellationToken::new();
         let (service, claims) =
-            Service::new(store.clone(), clock.clone(), settings(), shutdown.clone());
+            Service::new(store.clone(), clock.clone(), settings, shutdown.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone(), access);

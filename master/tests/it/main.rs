@@ -7,6 +7,7 @@ mod access;
 mod bad_input;
 mod browsers;
 mod calls;
+mod crowd;
 mod curl_worker;
 mod ending;
 mod faulty;

@@ -56,3 +56,21 @@ async fn a_slow_reader_holds_no_more_than_a_page() {
     let pages = master.faults.log_reads() - before;
     assert!(pages >= (PIECES * PIECE) >> 20, "it was read in pages: {pages}");
 }
+
+/// Deleted under its readers, by a worker that has ended it for that.
+#[tokio::test]
+async fn a_log_that_is_deleted_ends_where_it_was() {
+    let master = Master::start().await;
+    let claimed = master.running(json!({"command": "true"})).await;
+    master.stored(&claimed, &[piece(0)], 0).await;
+    let mut reader = Open::new(master.open(events().body(Body::empty()).unwrap()).await);
+    reader.until("0000000").await;
+    assert_eq!(master.bare("DELETE", "/api/job/1").await.status, 202);
+    let outcome = json!({"status": "Failed", "outcome": {"kind": "cancelled"}});
+    assert_eq!(master.report(&claimed, "w", outcome).await.status, 200);
+    let all = reader.end().await.unwrap();
+    assert_eq!(output(&all).len(), PIECE / 8 * 8, "what was read is whole");
+    assert!(!all.contains("event: end"), "there is no job that could have ended");
+    assert_eq!(master.get("/api/job/1/log").await.problem(), "not-found");
+    assert_eq!(master.service.reading(), 0);
+}

@@ -78,13 +78,13 @@ pub(super) async fn handler(
         let after = last_event_id(&headers)?.or(wanted.after);
         let (reading, tail) = wanted.reading(after, Streams::ALL, true);
         let reading = service.log_reading(id, reading, tail).await?;
-        return Ok(sse::response(service.follow(id, reading), view_job));
+        return Ok(sse::response(service.follow(id, reading)?, view_job));
     }
     let (reading, tail) = wanted.reading(wanted.after, Streams::OUTPUT, wanted.follow);
     let reading = service.log_reading(id, reading, tail).await?;
     match range::wanted(&headers).filter(|_| !wanted.follow) {
         Some(range) => text::part(&service, id, &reading, wanted.timestamps, range).await,
-        None => Ok(text::whole(&service, id, reading, wanted.timestamps)),
+        None => text::whole(&service, id, reading, wanted.timestamps),
     }
 }
 

@@ -22,9 +22,14 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// All of it. One that is followed stays open; cut off by a shutdown, it ends
 /// in a broken body, since a proper end would say that the job has ended.
-pub(super) fn whole(service: &Service, id: JobId, reading: Reading, timestamps: bool) -> Response {
+pub(super) fn whole(
+    service: &Service,
+    id: JobId,
+    reading: Reading,
+    timestamps: bool,
+) -> Result<Response, ApiError> {
     let follow = reading.follow;
-    let body = Body::from_stream(rendered(service.follow(id, reading), timestamps));
+    let body = Body::from_stream(rendered(service.follow(id, reading)?, timestamps));
     let mut response = ([(header::CONTENT_TYPE, PLAIN)], [sse::NO_STORE], body).into_response();
     let (name, value) = if follow {
         sse::UNBUFFERED
@@ -32,7 +37,7 @@ pub(super) fn whole(service: &Service, id: JobId, reading: Reading, timestamps: 
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
     };
     response.headers_mut().insert(name, value);
-    response
+    Ok(response)
 }
 
 /// A part of it. The length is found by reading everything once: it depends on
@@ -45,9 +50,12 @@ pub(super) async fn part(
     timestamps: bool,
     range: Range,
 ) -> Result<Response, ApiError> {
-    let read = || rendered(service.follow(id, reading.clone()), timestamps);
+    let read = || {
+        let follow = service.follow(id, reading.clone())?;
+        Ok::<_, ApiError>(rendered(follow, timestamps))
+    };
     let counted =
-        read().try_fold(0, |sum, bytes| future::ready(Ok(sum + bytes.len() as u64))).await;
+        read()?.try_fold(0, |sum, bytes| future::ready(Ok(sum + bytes.len() as u64))).await;
     let length = counted.map_err(interrupted)?;
     let Some(range) = range.within(length) else {
         let detail = format!("the log has {length} bytes now");
@@ -62,7 +70,7 @@ pub(super) async fn part(
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
         sse::NO_STORE,
     ];
-    let body = Body::from_stream(clipped(read(), range));
+    let body = Body::from_stream(clipped(read()?, range));
     Ok((StatusCode::PARTIAL_CONTENT, headers, body).into_response())
 }
 
