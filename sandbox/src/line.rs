@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use orchestra_sandbox::protocol::{self, Command, Decoder, Event, Message, Stream};
+use orchestra_sandbox::protocol::{self, Command, Decoder, Event, Exit, Message, Stream};
 
 use crate::{
     clock::Clock,
@@ -30,6 +30,8 @@ pub(crate) struct Line {
     decoder: Decoder,
     output: File,
     pending: Vec<u8>,
+    /// Length of all frames so far.
+    said: u64,
 }
 
 impl Line {
@@ -38,7 +40,8 @@ impl Line {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         sys::never_block(&output)?;
-        Ok(Self { input: Some(input), decoder: Decoder::default(), output, pending: Vec::new() })
+        let (decoder, pending) = (Decoder::default(), Vec::new());
+        Ok(Self { input: Some(input), decoder, output, pending, said: 0 })
     }
 
     /// The next command that has arrived; the error is a sentence, and the last word.
@@ -56,11 +59,21 @@ impl Line {
     }
 
     pub(crate) fn send(&mut self, event: &Event) {
-        event.encode(&mut self.pending);
+        let said = self.said;
+        self.append(|pending| match event {
+            Event::Exited(exit) => Event::Exited(Exit { said, ..*exit }).encode(pending),
+            event => event.encode(pending),
+        });
     }
 
     pub(crate) fn send_output(&mut self, stream: Stream, at: Duration, bytes: &[u8]) {
-        protocol::encode_output(&mut self.pending, stream, at, bytes);
+        self.append(|pending| protocol::encode_output(pending, stream, at, bytes));
+    }
+
+    fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.pending.len();
+        encode(&mut self.pending);
+        self.said += (self.pending.len() - before) as u64;
     }
 
     pub(crate) fn has_room(&self) -> bool {

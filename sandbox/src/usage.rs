@@ -9,7 +9,8 @@ const CGROUP: &str = "/sys/fs/cgroup";
 pub(crate) struct Usage {
     /// In bytes; 0 where the kernel does not tell (version 2 does since Linux 5.19).
     pub(crate) peak_memory: u64,
-    pub(crate) oom_kills: u32,
+    /// `None` where the kernel does not tell.
+    pub(crate) oom_kills: Option<u32>,
 }
 
 impl Usage {
@@ -25,7 +26,7 @@ impl Usage {
         let events = first(["memory.events", "memory/memory.oom_control"]);
         Self {
             peak_memory: peak.and_then(|peak| peak.trim().parse().ok()).unwrap_or(0),
-            oom_kills: events.as_deref().and_then(oom_kills).unwrap_or(0),
+            oom_kills: events.as_deref().and_then(oom_kills),
         }
     }
 }
@@ -51,7 +52,7 @@ mod tests {
     fn version_2() {
         let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 9\n";
         let usage = read(&[("memory.peak", "7340032\n"), ("memory.events", events)]);
-        assert_eq!(usage, Usage { peak_memory: 7_340_032, oom_kills: 2 });
+        assert_eq!(usage, Usage { peak_memory: 7_340_032, oom_kills: Some(2) });
     }
 
     #[test]
@@ -60,7 +61,7 @@ mod tests {
             ("memory/memory.max_usage_in_bytes", "4096\n"),
             ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 1\n"),
         ]);
-        assert_eq!(usage, Usage { peak_memory: 4096, oom_kills: 1 });
+        assert_eq!(usage, Usage { peak_memory: 4096, oom_kills: Some(1) });
     }
 
     #[test]

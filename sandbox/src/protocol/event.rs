@@ -51,13 +51,16 @@ pub struct Exit {
     pub status: Status,
     /// Set when it was this program that ended the job.
     pub killed: Option<Killed>,
-    /// Processes that the kernel killed for want of memory, by the container's cgroup.
-    pub oom_kills: u32,
+    /// Processes that the kernel killed for want of memory, by the container's
+    /// cgroup; `None` where it does not tell.
+    pub oom_kills: Option<u32>,
     pub cpu: Duration,
     /// From [`Event::Started`] to the end of the shell.
     pub wall: Duration,
     /// In bytes, by the container's cgroup; 0 where it does not tell.
     pub peak_memory: u64,
+    /// Length of all frames before this one: who has heard less has missed something.
+    pub said: u64,
 }
 
 /// How the shell itself ended.
@@ -85,6 +88,9 @@ const GAP: u8 = 21;
 const NOTE: u8 = 22;
 const EXITED: u8 = 23;
 const FAILED: u8 = 24;
+
+/// Stands for a number that is not known.
+const UNTOLD: u64 = u64::MAX;
 
 impl Message for Event {
     fn encode(&self, buffer: &mut Vec<u8>) {
@@ -114,10 +120,11 @@ impl Message for Event {
                     Some(Killed::LeaseExpired) => 3,
                 };
                 out.extend_from_slice(&[signalled, number, killed]);
-                put_u64(out, u64::from(exit.oom_kills));
+                put_u64(out, exit.oom_kills.map_or(UNTOLD, u64::from));
                 put_u64(out, micros(exit.cpu));
                 put_u64(out, micros(exit.wall));
                 put_u64(out, exit.peak_memory);
+                put_u64(out, exit.said);
             }),
             Self::Failed(reason) => {
                 frame(buffer, FAILED, |out| out.extend_from_slice(reason.as_bytes()));
@@ -155,10 +162,14 @@ impl Message for Event {
                         3 => Some(Killed::LeaseExpired),
                         _ => return Err(bad),
                     },
-                    oom_kills: u32::try_from(input.u64()?).map_err(|_| bad)?,
+                    oom_kills: match input.u64()? {
+                        UNTOLD => None,
+                        kills => Some(u32::try_from(kills).map_err(|_| bad)?),
+                    },
                     cpu: input.micros()?,
                     wall: input.micros()?,
                     peak_memory: input.u64()?,
+                    said: input.u64()?,
                 })
             }
             FAILED => Self::Failed(String::from_utf8_lossy(input.take_rest()).into_owned()),

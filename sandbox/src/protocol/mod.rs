@@ -25,7 +25,7 @@ pub use decoder::{Decoder, Malformed, Message};
 pub use event::{Event, Exit, Killed, Status, Stream, encode_output};
 
 /// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// No frame's payload is longer. The longest is a [`Run`] with its script,
 /// environment and standard input.

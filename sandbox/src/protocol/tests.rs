@@ -59,14 +59,16 @@ fn exit() -> impl Strategy<Value = Exit> {
         Some(Killed::Asked),
         Some(Killed::LeaseExpired),
     ]);
-    (status, killed, any::<u32>(), micros(), micros(), any::<u64>()).prop_map(
-        |(status, killed, oom_kills, cpu, wall, peak_memory)| Exit {
+    let numbers = (any::<u64>(), any::<u64>());
+    (status, killed, any::<Option<u32>>(), micros(), micros(), numbers).prop_map(
+        |(status, killed, oom_kills, cpu, wall, (peak_memory, said))| Exit {
             status,
             killed,
             oom_kills,
             cpu,
             wall,
             peak_memory,
+            said,
         },
     )
 }
@@ -177,13 +179,14 @@ fn the_bytes_of_frames_are_fixed() {
     let exit = Exit {
         status: Status::Signal(9),
         killed: Some(Killed::LeaseExpired),
-        oom_kills: 1,
+        oom_kills: Some(1),
         cpu: Duration::from_micros(2),
         wall: Duration::from_micros(3),
         peak_memory: 4,
+        said: 5,
     };
-    let mut expected = vec![23, 35, 0, 0, 0, 1, 9, 3];
-    for number in 1_u64..=4 {
+    let mut expected = vec![23, 43, 0, 0, 0, 1, 9, 3];
+    for number in 1_u64..=5 {
         expected.extend_from_slice(&number.to_le_bytes());
     }
     expected.push(b'\n');

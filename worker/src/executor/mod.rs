@@ -11,7 +11,10 @@ use orchestra_contracts::{
     frame::{Body, Frame, Stream},
     worker::LogHead,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{clock, control::Orders};
 
@@ -31,6 +34,12 @@ pub(crate) trait Executor: Send + Sync + 'static {
     /// Returns as soon as an attempt could be started now.
     async fn ready(&self);
 
+    /// Why no attempt can be started at the moment, as it changes. Never anything,
+    /// unless an executor knows better.
+    fn health(&self) -> watch::Receiver<Option<Trouble>> {
+        watch::channel(None).1
+    }
+
     /// Looks for what an earlier process of this worker left of an attempt.
     async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left;
 
@@ -40,6 +49,14 @@ pub(crate) trait Executor: Send + Sync + 'static {
 
     /// Returns when everything that was put off is done.
     async fn close(&self);
+}
+
+/// What keeps a worker from starting attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) since: Instant,
+    /// A sentence for people.
+    pub(crate) reason: String,
 }
 
 /// What is left of an attempt whose worker went away.

@@ -19,11 +19,14 @@ use orchestra_contracts::{
     frame::{Body, Frame, Stream},
     worker::LogHead,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
     control::{Orders, Stop, stopped},
-    executor::{End, Executor, Left, Remains, RunEvent, RunSpec},
+    executor::{End, Executor, Left, Remains, RunEvent, RunSpec, Trouble},
 };
 
 #[derive(Debug, Default)]
@@ -32,6 +35,7 @@ pub(crate) struct ScriptedExecutor {
     /// Jobs of which something is left, and whether it is ours.
     left: Mutex<HashMap<JobId, bool>>,
     calls: Mutex<Vec<String>>,
+    health: watch::Sender<Option<Trouble>>,
 }
 
 /// Where the scripts run.
@@ -54,6 +58,12 @@ impl ScriptedExecutor {
     /// As if an earlier process had begun with the job.
     pub(crate) fn leave(&self, job: i64, ours: bool) {
         self.left.lock().unwrap().insert(JobId(job), ours);
+    }
+
+    /// As if its engine went away, or came back.
+    pub(crate) fn ail(&self, reason: Option<&str>) {
+        let since = Instant::now();
+        self.health.send_replace(reason.map(|it| Trouble { since, reason: it.to_owned() }));
     }
 
     /// What was asked for besides runs.
@@ -173,7 +183,14 @@ impl Executor for ScriptedExecutor {
         self.stage.run(spec, orders, events, 0).await
     }
 
-    async fn ready(&self) {}
+    async fn ready(&self) {
+        let well = self.health.subscribe().wait_for(Option::is_none).await.is_ok();
+        assert!(well, "self holds the sender");
+    }
+
+    fn health(&self) -> watch::Receiver<Option<Trouble>> {
+        self.health.subscribe()
+    }
 
     async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left {
         self.calls.lock().unwrap().push(format!("left of {job}/{attempt}"));

@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, Health},
     sweep,
 };
 
@@ -42,6 +42,7 @@ impl Owned {
 #[derive(Clone)]
 pub(super) struct Keeper {
     pub(super) engine: Engine,
+    pub(super) health: Health,
     pub(super) worker: WorkerName,
     /// Marks this process among all that ever ran under the worker's name.
     pub(super) process: String,
@@ -53,7 +54,8 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(engine: Engine, worker: WorkerName) -> Self {
         let process = sweep::this_process();
-        Self { engine, worker, process, owned: Owned::default(), removals: TaskTracker::new() }
+        let (health, owned, removals) = (Health::new(), Owned::default(), TaskTracker::new());
+        Self { engine, health, worker, process, owned, removals }
     }
 
     /// What every container of ours is labelled with.
@@ -73,12 +75,13 @@ impl Keeper {
         Container { keeper: self.clone(), name, present: true }
     }
 
-    async fn remove(self, name: String) {
+    /// Whether it is gone for sure.
+    async fn remove(self, name: String) -> bool {
         let mut pauses = RETRIES.into_iter();
-        loop {
+        let gone = loop {
             let error = match self.engine.remove(&name).await {
                 // A conflict: somebody is removing it already.
-                Ok(()) | Err(EngineError::NotFound(_) | EngineError::Conflict(_)) => break,
+                Ok(()) | Err(EngineError::NotFound(_) | EngineError::Conflict(_)) => break true,
                 Err(error) => error,
             };
             let Some(pause) = pauses.next() else {
@@ -86,11 +89,12 @@ impl Keeper {
                     container = name,
                     "could not be removed, the sweep will try again: {error}"
                 );
-                break;
+                break false;
             };
             sleep(pause).await;
-        }
+        };
         self.owned.lock().remove(&name);
+        gone
     }
 }
 
@@ -110,11 +114,17 @@ impl Container {
         &self.keeper.engine
     }
 
-    /// Returns when it is gone. (Dropping it returns at once, and it goes soon after.)
-    pub(super) async fn remove(mut self) {
+    pub(super) fn health(&self) -> &Health {
+        &self.keeper.health
+    }
+
+    /// Returns when it is gone, or when the engine has refused several times: then the
+    /// answer is `false`. (Dropping it returns at once, and it goes soon after.)
+    pub(super) async fn remove(mut self) -> bool {
         // Marked only afterwards: when this future is dropped half way, Drop begins again.
-        self.keeper.clone().remove(self.name.clone()).await;
+        let gone = self.keeper.clone().remove(self.name.clone()).await;
         self.present = false;
+        gone
     }
 }
 

@@ -8,97 +8,100 @@ use orchestra_contracts::{Outcome, Usage};
 use orchestra_sandbox::protocol::{Exit, Killed, Status};
 use tokio::time::sleep;
 
-use super::{container::Container, engine::EngineError};
+use super::{
+    container::Container,
+    engine::EngineError,
+    reattach::{runs, state_of},
+};
 use crate::executor::End;
 
-const SIGKILL: u8 = 9;
+/// What the engine says of a PID 1 that was killed.
+const SIGKILLED: i64 = 137;
 /// The engine learns of a container's end some 30 ms after its streams have closed.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
-/// After the sandbox's own word.
-pub(super) async fn of_exit(container: &Container, exit: &Exit) -> End {
-    let engine_saw_it = looks_killed(exit) && was_out_of_memory(container).await;
+/// After the sandbox's own word. `renewed`: its lease holds as far as we know.
+pub(super) async fn of_exit(container: &Container, exit: &Exit, renewed: bool) -> End {
+    let out_of_memory = match exit.oom_kills {
+        Some(kills) => kills > 0,
+        // The sandbox cannot read its cgroup; the engine may know more.
+        None => settled_state(container).await.is_ok_and(|state| state.oom_killed == Some(true)),
+    };
     let usage = Usage {
         cpu_ms: millis(exit.cpu),
         peak_memory: exit.peak_memory,
         wall_ms: millis(exit.wall),
     };
-    End { outcome: outcome_of(exit, engine_saw_it), usage: Some(usage) }
+    End { outcome: outcome_of(exit, out_of_memory, renewed), usage: Some(usage) }
 }
 
-fn outcome_of(exit: &Exit, engine_saw_oom: bool) -> Outcome {
+fn outcome_of(exit: &Exit, out_of_memory: bool, renewed: bool) -> Outcome {
     match (exit.killed, exit.status) {
         (Some(Killed::TimedOut), _) => Outcome::TimedOut,
         (Some(Killed::Asked), _) => Outcome::Cancelled,
+        (Some(Killed::LeaseExpired), _) if renewed => of_trouble("no renewal reached it"),
         (Some(Killed::LeaseExpired), _) => Outcome::Lost,
-        // A shell that got over a killed child and succeeded has succeeded.
-        (None, Status::Code(0)) => Outcome::Exited { code: 0 },
-        (None, _) if exit.oom_kills > 0 || engine_saw_oom => Outcome::OutOfMemory,
+        // Also when the shell got over it: what the killed child was to do is missing.
+        (None, _) if out_of_memory => Outcome::OutOfMemory,
         (None, Status::Code(code)) => Outcome::Exited { code: code.into() },
         (None, Status::Signal(signal)) => Outcome::Signalled { signal: signal.into() },
     }
 }
 
-/// Where the sandbox cannot read its cgroup, the engine may know more.
-fn looks_killed(exit: &Exit) -> bool {
-    let by_signal = matches!(exit.status, Status::Signal(SIGKILL) | Status::Code(137));
-    by_signal && exit.killed.is_none() && exit.oom_kills == 0
-}
-
-async fn was_out_of_memory(container: &Container) -> bool {
-    let state = state_of(container).await;
-    state.is_ok_and(|state| state.oom_killed == Some(true))
-}
-
-/// After a sandbox that ended without a word.
-pub(super) async fn of_silence(container: &Container, silence: &str, complaints: &str) -> Outcome {
-    if was_out_of_memory(container).await {
-        return Outcome::OutOfMemory;
-    }
-    Outcome::CouldNotStart { reason: after_silence(container, silence, complaints).await }
-}
-
-/// What the engine and PID 1 itself know of such an end, in a sentence.
-pub(super) async fn after_silence(
-    container: &Container,
-    silence: &str,
+/// After a container that ended without a word of its sandbox. `absence` is what
+/// kept the engine from answering before that, if something did.
+pub(super) fn of_silence(
+    state: &ContainerState,
     complaints: &str,
-) -> String {
-    let fate = match settled_state(container).await {
-        Err(EngineError::NotFound(_)) => "somebody removed its container".to_owned(),
-        Err(error) => error.to_string(),
-        Ok(state) if state.running == Some(true) => {
-            format!("the connection to its container broke: {silence}")
+    absence: Option<&str>,
+) -> Outcome {
+    let code = state.exit_code.unwrap_or_default();
+    let error = state.error.as_deref().unwrap_or_default();
+    let fate = match absence {
+        Some(_) => format!("the engine was restarted and its container ended with it, code {code}"),
+        None if state.oom_killed == Some(true) => return Outcome::OutOfMemory,
+        None if code == SIGKILLED => {
+            format!("somebody killed its container, which ended with code {code}")
         }
-        Ok(ContainerState { exit_code, error, .. }) => {
-            let code = exit_code.unwrap_or_default();
-            let error = error.unwrap_or_default();
-            format!("its container ended early with code {code} {error}").trim_end().to_owned()
-        }
+        None => format!("its container ended early with code {code}"),
     };
-    match complaints.trim() {
-        "" => fate,
-        complaints => format!("{fate}: {complaints}"),
+    let mut reason = fate;
+    for more in [error, complaints.trim()] {
+        if !more.is_empty() {
+            reason = format!("{reason}: {more}");
+        }
     }
+    Outcome::CouldNotStart { reason }
+}
+
+pub(super) fn of_removed() -> Outcome {
+    Outcome::CouldNotStart { reason: "somebody removed its container".to_owned() }
+}
+
+/// After a connection that cannot be used any more.
+pub(super) fn of_garbled(why: &str) -> Outcome {
+    Outcome::CouldNotStart { reason: format!("the connection to its container broke: {why}") }
+}
+
+/// After an engine that did not answer for longer than the sandbox goes on without
+/// hearing of its worker.
+pub(super) fn of_trouble(why: &str) -> Outcome {
+    let reason = format!("the engine did not answer for longer than its lease: {why}");
+    Outcome::CouldNotStart { reason }
 }
 
 /// The container's state once the engine has seen that it ended, or after a while.
 async fn settled_state(container: &Container) -> Result<ContainerState, EngineError> {
     let mut state = state_of(container).await?;
     for _ in 0..LOOKS {
-        if state.running != Some(true) {
+        if !runs(&state) {
             break;
         }
         sleep(BETWEEN_LOOKS).await;
         state = state_of(container).await?;
     }
     Ok(state)
-}
-
-async fn state_of(container: &Container) -> Result<ContainerState, EngineError> {
-    let described = container.engine().inspect(container.name()).await?;
-    Ok(described.state.unwrap_or_default())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -111,35 +114,71 @@ mod tests {
 
     use super::*;
 
+    const CODE_0: Status = Status::Code(0);
     const CODE_1: Status = Status::Code(1);
-    const KILLED: Status = Status::Signal(SIGKILL);
+    const KILLED: Status = Status::Signal(9);
 
     #[rstest]
-    #[case(Status::Code(0), None, 0, false, Outcome::Exited { code: 0 })]
-    #[case(Status::Code(255), None, 0, false, Outcome::Exited { code: 255 })]
-    #[case(Status::Signal(11), None, 0, false, Outcome::Signalled { signal: 11 })]
-    #[case::a_child_went_over_memory(CODE_1, None, 1, false, Outcome::OutOfMemory)]
-    #[case::and_the_shell_did_not_mind(Status::Code(0), None, 1, false, Outcome::Exited { code: 0 })]
-    #[case::only_the_engine_saw_it(KILLED, None, 0, true, Outcome::OutOfMemory)]
-    #[case::killed_by_itself(KILLED, None, 0, false, Outcome::Signalled { signal: 9 })]
-    #[case(KILLED, Some(Killed::TimedOut), 0, false, Outcome::TimedOut)]
-    #[case(Status::Code(0), Some(Killed::Asked), 0, false, Outcome::Cancelled)]
-    #[case(KILLED, Some(Killed::LeaseExpired), 1, true, Outcome::Lost)]
+    #[case(CODE_0, None, false, Outcome::Exited { code: 0 })]
+    #[case(Status::Code(255), None, false, Outcome::Exited { code: 255 })]
+    #[case(Status::Signal(11), None, false, Outcome::Signalled { signal: 11 })]
+    #[case::a_child_went_over_memory(CODE_1, None, true, Outcome::OutOfMemory)]
+    #[case::and_the_shell_did_not_mind(CODE_0, None, true, Outcome::OutOfMemory)]
+    #[case::killed_by_itself(KILLED, None, false, Outcome::Signalled { signal: 9 })]
+    #[case(KILLED, Some(Killed::TimedOut), false, Outcome::TimedOut)]
+    #[case(CODE_0, Some(Killed::Asked), false, Outcome::Cancelled)]
+    #[case(KILLED, Some(Killed::LeaseExpired), true, Outcome::Lost)]
     fn every_end_has_its_outcome(
         #[case] status: Status,
         #[case] killed: Option<Killed>,
-        #[case] oom_kills: u32,
-        #[case] engine_saw_oom: bool,
+        #[case] out_of_memory: bool,
         #[case] outcome: Outcome,
     ) {
-        let exit = Exit {
-            status,
-            killed,
-            oom_kills,
-            cpu: Duration::ZERO,
-            wall: Duration::ZERO,
-            peak_memory: 0,
+        assert_eq!(outcome_of(&exit(status, killed), out_of_memory, false), outcome);
+    }
+
+    fn exit(status: Status, killed: Option<Killed>) -> Exit {
+        let (cpu, wall) = (Duration::ZERO, Duration::ZERO);
+        Exit { status, killed, oom_kills: None, cpu, wall, peak_memory: 0, said: 0 }
+    }
+
+    /// The worker has renewed it, and the engine did not pass that on.
+    #[test]
+    fn a_fence_that_fires_under_a_lease_that_holds_is_the_engines_doing() {
+        let exit = exit(KILLED, Some(Killed::LeaseExpired));
+        assert!(matches!(outcome_of(&exit, false, true), Outcome::CouldNotStart { .. }));
+    }
+
+    #[rstest]
+    #[case::by_somebody(137, false, None, "somebody killed")]
+    #[case::by_the_engine(137, false, Some("refused"), "the engine was restarted")]
+    #[case::by_the_engine_after_a_child_had_gone_over(
+        137,
+        true,
+        Some("refused"),
+        "the engine was restarted"
+    )]
+    #[case::by_itself(125, false, None, "code 125: a complaint")]
+    fn an_end_without_a_word_is_never_the_commands_failure(
+        #[case] code: i64,
+        #[case] oom_killed: bool,
+        #[case] absence: Option<&str>,
+        #[case] told: &str,
+    ) {
+        let state = ContainerState {
+            exit_code: Some(code),
+            oom_killed: Some(oom_killed),
+            ..ContainerState::default()
         };
-        assert_eq!(outcome_of(&exit, engine_saw_oom), outcome);
+        match of_silence(&state, "a complaint\n", absence) {
+            Outcome::CouldNotStart { reason } => assert!(reason.contains(told), "{reason}"),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn the_engine_tells_that_memory_ran_out() {
+        let state = ContainerState { oom_killed: Some(true), ..ContainerState::default() };
+        assert_eq!(of_silence(&state, "", None), Outcome::OutOfMemory);
     }
 }

@@ -7,12 +7,15 @@
 //!   earlier processes of this worker left.
 //! * `remains` finds what an earlier process left of an attempt, and carries it on;
 //!   `seam` is the place in its log from where on.
-//! * `session` speaks with the sandbox, PID 1 of each container, and `said` hears
-//!   it; `volume` brings its program there; `ending` turns the end into an outcome.
+//! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
+//!   it until its job has ended, `said` hears it, `reattach` finds it again when the
+//!   stream between the two breaks; `volume` brings its program there; `ending`
+//!   turns the end into an outcome.
 //! * `files` and `paths` are about worker-files, `images` about job images,
 //!   `engine` about the engine's API.
 
 mod container;
+mod converse;
 mod create;
 mod ending;
 mod engine;
@@ -21,6 +24,7 @@ mod files;
 pub(crate) mod images;
 mod paths;
 mod prepare;
+mod reattach;
 mod remains;
 mod said;
 mod seam;
@@ -54,11 +58,13 @@ use crate::{
     Config, WorkerError,
     config::SandboxConfig,
     control::{Orders, Stop, stopped},
-    executor::{End, Executor, Left, RunEvent, RunSpec},
+    executor::{End, Executor, Left, RunEvent, RunSpec, Trouble},
 };
 
 /// At the end, so long for removals that are under way. An engine that hangs takes longer.
 const CLOSE: Duration = Duration::from_secs(30);
+/// What has not begun by then on an engine that does not answer is for others.
+const NOT_BEGUN: Duration = Duration::from_secs(30);
 
 /// Runs attempts on one container engine.
 pub(crate) struct DockerExecutor {
@@ -73,7 +79,8 @@ pub(crate) struct DockerExecutor {
     grace: Duration,
     /// The environments that images bring, by image id.
     environments: Mutex<HashMap<String, Arc<[String]>>>,
-    sweeping: CancellationToken,
+    /// Ends what goes on beside the attempts.
+    background: CancellationToken,
 }
 
 impl DockerExecutor {
@@ -88,8 +95,13 @@ impl DockerExecutor {
             paths::on_host(&engine, &worker_files.path).await.map_err(WorkerError::WorkerFiles)?;
         let images = images_of(&engine, config);
         let keeper = Keeper::new(engine, config.name.clone());
+        let background = CancellationToken::new();
+        let (until, watched) = (background.clone(), keeper.clone());
+        keeper.removals.spawn(async move {
+            until.run_until_cancelled(watched.health.watch(&watched.engine)).await
+        });
         Ok(Self {
-            sweeping: CancellationToken::new(),
+            background,
             keeper,
             images,
             volume: Volume::new(),
@@ -110,7 +122,7 @@ impl DockerExecutor {
 
 impl Drop for DockerExecutor {
     fn drop(&mut self) {
-        self.sweeping.cancel();
+        self.background.cancel();
     }
 }
 
@@ -122,10 +134,17 @@ impl Executor for DockerExecutor {
         mut orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
+        if self.keeper.health.trouble().is_some() {
+            // Claimed in the moment in which the engine went away.
+            return Outcome::HandedBack.into();
+        }
         let prepared = tokio::select! {
             prepared = self.prepare(&spec, &events) => prepared,
             // What was made so far is dropped, and with it removed.
             () = stopped(&mut orders, Stop::Cancel) => Err(stop_before_start(&orders)),
+            Trouble { reason, .. } = self.keeper.health.dead_for(NOT_BEGUN) => {
+                Err(Outcome::CouldNotStart { reason })
+            }
         };
         match prepared {
             Err(outcome) => outcome.into(),
@@ -146,26 +165,23 @@ impl Executor for DockerExecutor {
 
     async fn tidy(&self) {
         self.keeper.sweep_now().await;
-        let (until, sweeper) = (self.sweeping.clone(), self.keeper.clone());
+        let (until, sweeper) = (self.background.clone(), self.keeper.clone());
         let sweep = async move { until.run_until_cancelled(sweeper.sweep_often()).await };
         self.keeper.removals.spawn(sweep);
     }
 
     async fn ready(&self) {
-        let mut unwell = false;
-        while let Err(error) = self.keeper.engine.ping().await {
-            if !std::mem::replace(&mut unwell, true) {
-                tracing::warn!("claiming no jobs until the engine is well again: {error}");
-            }
+        while !self.keeper.health.look(&self.keeper.engine).await {
             sleep(Duration::from_secs(1)).await;
-        }
-        if unwell {
-            tracing::info!("the engine is well again");
         }
     }
 
+    fn health(&self) -> watch::Receiver<Option<Trouble>> {
+        self.keeper.health.subscribe()
+    }
+
     async fn close(&self) {
-        self.sweeping.cancel();
+        self.background.cancel();
         self.keeper.removals.close();
         if timeout(CLOSE, self.keeper.removals.wait()).await.is_err() {
             tracing::warn!("some containers could not be removed; the next start will do it");

@@ -114,7 +114,7 @@ impl DockerExecutor {
     ) -> Result<Sandbox, StartError> {
         self.volume.ensure(&self.keeper, &image.id).await?;
         let container = self.new_container(plan);
-        self.keeper.engine.create(container.name(), plan.request(&image.id)).await?;
+        self.keeper.engine.create_surely(container.name(), plan.request(&image.id)).await?;
         Sandbox::start(container).await
     }
 

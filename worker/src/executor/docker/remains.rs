@@ -10,17 +10,15 @@ use async_trait::async_trait;
 use bollard::models::{ContainerState, ContainerSummary, ContainerSummaryStateEnum};
 use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, Outcome, worker::LogHead};
-use tokio::{
-    io::sink,
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     DockerExecutor,
     container::{Container, Keeper, WORKER_LABEL},
     create::{ATTEMPT_LABEL, JOB_LABEL},
-    engine::{EngineError, Input, Output},
+    engine::EngineError,
     prepare::{could_not_start, timeout_of},
+    reattach::{state_of, streams_of},
     seam::Seam,
     session::{Limits, Sandbox},
     stop_before_start,
@@ -86,14 +84,22 @@ impl Remains for Found {
         events: mpsc::Sender<RunEvent>,
     ) -> End {
         let Self { container, grace } = *self;
-        let (streams, state) = match streams_of(&container).await {
+        let found = async {
+            let engine = container.engine();
+            let state = engine.surely(|| state_of(&container)).await?;
+            let streams = engine.surely(|| streams_of(&container, &state)).await?;
+            Ok::<_, EngineError>((streams, state))
+        };
+        let (streams, state) = match found.await {
             Ok(found) => found,
             Err(error) => {
                 container.remove().await;
                 return could_not_start(error).into();
             }
         };
-        let mut sandbox = Sandbox::found(container, streams, began(&state), Seam::after(stored));
+        // Its fence is what was renewed last by the process before, which is not later.
+        let times = (began(&state), orders.borrow().until);
+        let mut sandbox = Sandbox::found(container, streams, times, Seam::after(stored));
         let begun = tokio::select! {
             begun = sandbox.hear_beginning(&events) => begun,
             () = stopped(&mut orders, Stop::HandBack) => Err(stop_before_start(&orders)),
@@ -125,28 +131,6 @@ fn blame(outcome: Outcome, stop: Option<Stop>) -> Outcome {
         }
         outcome => outcome,
     }
-}
-
-async fn streams_of(
-    container: &Container,
-) -> Result<((Output, Input), ContainerState), EngineError> {
-    let (engine, name) = (container.engine(), container.name());
-    let state = engine.inspect(name).await?.state.unwrap_or_default();
-    let deaf: Input = Box::pin(sink());
-    let input = if runs(&state) {
-        match engine.attach_input(name).await {
-            // It has ended between the two questions; its log says how.
-            Err(EngineError::Conflict(_)) => deaf,
-            attached => attached?,
-        }
-    } else {
-        deaf
-    };
-    Ok(((engine.follow_log(name), input), state))
-}
-
-fn runs(state: &ContainerState) -> bool {
-    state.running == Some(true)
 }
 
 /// When its sandbox started, in microseconds since 1970; now, when the engine does not tell.

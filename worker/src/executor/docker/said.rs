@@ -1,46 +1,198 @@
 //! What a sandbox says, put together from what the engine passes on.
+//!
+//! When the stream breaks, the same is read once more from the engine's own log,
+//! from the first byte on. What was heard already is passed over there, and has
+//! to be the same: it is counted and summed up byte by byte.
 
 use bollard::container::LogOutput;
+use bytes::Bytes;
+use crc32fast::Hasher;
 use futures::StreamExt;
-use orchestra_sandbox::protocol::{Decoder, Event, Malformed};
+use orchestra_sandbox::protocol::{Decoder, Event, Malformed, Message};
 
 use super::engine::Output;
 
 /// Of what PID 1 says on its standard error, so much is kept to explain a failure.
 const COMPLAINTS: usize = 2048;
 
+/// Why nothing more can be heard.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// The stream ended or broke; another may go on.
+    Ended(String),
+    /// What came is not what a sandbox says: no other stream would be better.
+    Garbled(String),
+}
+
 /// What a sandbox says, frame by frame.
 pub(super) struct Said {
     output: Output,
     decoder: Decoder,
+    heard: Heard,
+    /// While a stream goes by that was heard before: so much of it has come again.
+    again: Option<Heard>,
     /// What PID 1 wrote to its standard error.
     pub(super) complaints: String,
 }
 
+/// The beginning of what a sandbox said.
+#[derive(Clone, Default)]
+struct Heard {
+    bytes: u64,
+    sum: Hasher,
+}
+
+impl Heard {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.sum.update(bytes);
+    }
+}
+
 impl Said {
     pub(super) fn new(output: Output) -> Self {
-        Self { output, decoder: Decoder::default(), complaints: String::new() }
+        Self {
+            output,
+            decoder: Decoder::default(),
+            heard: Heard::default(),
+            again: None,
+            complaints: String::new(),
+        }
+    }
+
+    /// Goes on with a stream that begins with the first byte that it ever said.
+    pub(super) fn go_on_with(&mut self, output: Output) {
+        self.output = output;
+        self.again = (self.heard.bytes > 0).then(Heard::default);
+        self.complaints.clear();
+    }
+
+    /// How many bytes have come so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.bytes
     }
 
     /// The next event, or why there is none any more. It may be dropped and asked again.
-    pub(super) async fn next(&mut self) -> Result<Event, String> {
+    pub(super) async fn next(&mut self) -> Result<Event, Silence> {
         loop {
-            if let Some(event) = self.decoder.next().map_err(|bad: Malformed| bad.to_string())? {
-                return Ok(event);
+            let next = self.decoder.next();
+            if let Some(event) = next.map_err(|bad: Malformed| Silence::Garbled(bad.to_string()))? {
+                return self.complete(event);
             }
             match self.output.next().await {
-                Some(Ok(LogOutput::StdOut { message })) => self.decoder.push(&message),
+                Some(Ok(LogOutput::StdOut { message })) => {
+                    let new = self.pass_over(message)?;
+                    self.heard.add(&new);
+                    self.decoder.push(&new);
+                }
                 Some(Ok(LogOutput::StdErr { message })) => {
                     let room = COMPLAINTS.saturating_sub(self.complaints.len());
                     let text = String::from_utf8_lossy(&message);
                     self.complaints.extend(text.chars().take(room));
                 }
+                // What is left of a piece that was cut off.
                 Some(Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. })) => {
-                    return Err("the engine mixed up its streams".to_owned());
+                    return Err(Silence::Ended("the engine's stream broke".to_owned()));
                 }
-                Some(Err(error)) => return Err(format!("the engine's stream broke: {error}")),
-                None => return Err("its output ended".to_owned()),
+                Some(Err(error)) => {
+                    return Err(Silence::Ended(format!("the engine's stream broke: {error}")));
+                }
+                None => return Err(Silence::Ended("its output ended".to_owned())),
             }
         }
+    }
+
+    /// The last word says how much came before it.
+    fn complete(&self, event: Event) -> Result<Event, Silence> {
+        let Event::Exited(exit) = &event else { return Ok(event) };
+        let mut last = Vec::new();
+        event.encode(&mut last);
+        if self.heard.bytes == exit.said + last.len() as u64 { Ok(event) } else { Err(missing()) }
+    }
+
+    /// What of the bytes was not heard yet.
+    fn pass_over(&mut self, mut bytes: Bytes) -> Result<Bytes, Silence> {
+        let Some(again) = &mut self.again else { return Ok(bytes) };
+        let left = usize::try_from(self.heard.bytes - again.bytes).unwrap_or(usize::MAX);
+        let known = bytes.split_to(bytes.len().min(left));
+        again.add(&known);
+        if again.bytes < self.heard.bytes {
+            return Ok(bytes);
+        }
+        let same = again.sum.clone().finalize() == self.heard.sum.clone().finalize();
+        self.again = None;
+        if same { Ok(bytes) } else { Err(missing()) }
+    }
+}
+
+fn missing() -> Silence {
+    Silence::Garbled("a part of what its sandbox said is missing".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::errors::Error;
+    use futures::stream;
+    use orchestra_sandbox::protocol::Stream;
+
+    use super::*;
+
+    fn spoken() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for text in ["one", "two", "three"] {
+            let event = Event::Output {
+                stream: Stream::Stdout,
+                at: std::time::Duration::ZERO,
+                bytes: text.as_bytes().to_vec(),
+            };
+            event.encode(&mut bytes);
+        }
+        bytes
+    }
+
+    /// A stream of pieces of this size.
+    fn stream_of(bytes: &[u8], size: usize) -> Output {
+        let piece = |piece: &[u8]| LogOutput::StdOut { message: Bytes::copy_from_slice(piece) };
+        let pieces: Vec<_> = bytes.chunks(size).map(piece).map(Ok::<_, Error>).collect();
+        Box::pin(stream::iter(pieces))
+    }
+
+    async fn texts(said: &mut Said) -> (Vec<String>, Silence) {
+        let mut texts = Vec::new();
+        loop {
+            match said.next().await {
+                Ok(Event::Output { bytes, .. }) => texts.push(String::from_utf8(bytes).unwrap()),
+                Ok(event) => panic!("{event:?}"),
+                Err(silence) => return (texts, silence),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_heard_twice_wherever_the_stream_breaks() {
+        let all = spoken();
+        for broken in 0..=all.len() {
+            for size in [1, 7, all.len()] {
+                let mut said = Said::new(stream_of(&all[..broken], size));
+                let (mut heard, _) = texts(&mut said).await;
+                said.go_on_with(stream_of(&all[..broken / 2], size));
+                heard.extend(texts(&mut said).await.0);
+                said.go_on_with(stream_of(&all, size));
+                heard.extend(texts(&mut said).await.0);
+                assert_eq!(heard, ["one", "two", "three"], "broken at {broken}, pieces of {size}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_lacks_something_is_not_gone_on_with() {
+        let all = spoken();
+        let mut said = Said::new(stream_of(&all[..20], 20));
+        texts(&mut said).await;
+        let lacking = [&all[..10], &all[11..]].concat();
+        said.go_on_with(stream_of(&lacking, 8));
+        let (heard, silence) = texts(&mut said).await;
+        assert!(heard.is_empty());
+        assert!(matches!(silence, Silence::Garbled(reason) if reason.contains("missing")));
     }
 }

@@ -115,6 +115,8 @@ impl Volume {
                 Err(EngineError::Conflict(_)) if Instant::now() < give_up => {
                     sleep(Duration::from_millis(50)).await;
                 }
+                // It may have been made all the same, and is in the way then.
+                Err(error) if error.is_absence() && Instant::now() < give_up => (),
                 Err(EngineError::Conflict(_)) => engine.remove(&self.name).await?,
                 created => return created.map(drop),
             }

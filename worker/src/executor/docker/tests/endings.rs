@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orchestra_contracts::{JobSpec, Network, Outcome, Resources, Size, Span};
+use rstest::rstest;
 use tokio::time::{Instant, timeout};
 
 use super::lab::Lab;
@@ -29,12 +30,17 @@ async fn codes_and_signals_are_the_commands_own() {
     lab.close().await;
 }
 
+#[rstest]
+#[case::the_shells_last_command("tail /dev/zero")]
+#[case::a_child_and_the_shell_fails("tail /dev/zero; exit 1")]
+#[case::a_child_and_the_shell_does_not_mind("tail /dev/zero; exit 0")]
+#[case::a_child_of_a_child("bash -c 'tail /dev/zero; true'; true")]
 #[tokio::test]
-async fn too_much_memory_is_called_so() {
+async fn too_much_memory_is_called_so(#[case] command: &str) {
     let Some(lab) = Lab::open(&[]).await else { return };
     let memory = Some(Size::mib(32));
     let small = Resources { memory, ..Resources::default() };
-    let spec = JobSpec { resources: small, ..JobSpec::new("tail /dev/zero") };
+    let spec = JobSpec { resources: small, ..JobSpec::new(command) };
     let seen = lab.run_spec(spec).await;
     assert_eq!(seen.outcome, Outcome::OutOfMemory, "{}", seen.notes());
     lab.close().await;

@@ -142,7 +142,16 @@ impl<'a> Running<'a> {
 
     /// Waits until the job has written this.
     pub(super) async fn until_output(&mut self, text: &str) {
-        while !output(&frames(&self.seen), Stream::Stdout).ends_with(text.as_bytes()) {
+        self.until(|output| output.ends_with(text.as_bytes())).await;
+    }
+
+    /// Waits until the job has written at least so many lines.
+    pub(super) async fn until_lines(&mut self, count: usize) {
+        self.until(|output| output.iter().filter(|byte| **byte == b'\n').count() >= count).await;
+    }
+
+    async fn until(&mut self, written: impl Fn(&[u8]) -> bool) {
+        while !written(&output(&frames(&self.seen), Stream::Stdout)) {
             tokio::select! {
                 event = self.events.recv() => self.seen.push(event.expect("it still runs")),
                 end = &mut self.end => panic!("ended early: {end:?}"),

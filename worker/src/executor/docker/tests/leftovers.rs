@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::ContainerCreateBody;
+use bollard::{models::ContainerCreateBody, query_parameters::KillContainerOptionsBuilder};
 use orchestra_contracts::{JobSpec, Outcome};
 
 use super::{
@@ -32,6 +32,14 @@ impl Lab {
     async fn image(&self) -> String {
         let (progress, _) = tokio::sync::mpsc::channel(1);
         self.executor.images.ensure("plain", progress).await.unwrap().id
+    }
+
+    /// As `docker kill` does.
+    pub(super) async fn kill_container(&self) {
+        let name = self.containers().await.remove(0);
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let engine = self.executor.keeper.engine.docker();
+        engine.kill_container(name.trim_start_matches('/'), Some(options)).await.unwrap();
     }
 
     async fn exists(&self, name: &str) -> bool {

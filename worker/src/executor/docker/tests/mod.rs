@@ -3,7 +3,10 @@
 
 mod confinement;
 mod endings;
+mod hands;
 mod lab;
 mod leftovers;
 mod output;
+mod proxy;
 mod remains;
+mod trouble;

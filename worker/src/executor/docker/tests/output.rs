@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use futures::future::join_all;
+use futures::{StreamExt, future::join_all, stream};
 use orchestra_contracts::{
     JobSpec,
     frame::{Body, Stream},
@@ -74,6 +74,19 @@ async fn many_at_once_do_not_mix() {
     let Some(lab) = Lab::open(&[]).await else { return };
     let commands: Vec<_> = (0..8).map(|n| format!("echo {n}")).collect();
     let all = join_all(commands.iter().map(|command| lab.run(command))).await;
+    for (n, seen) in all.iter().enumerate() {
+        assert_eq!(seen.success(), format!("{n}\n"));
+    }
+    lab.close().await;
+}
+
+/// Many end before anybody could attach to a container that runs already.
+#[tokio::test]
+async fn two_hundred_short_jobs_have_exact_logs() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let commands: Vec<_> = (0..200).map(|n| format!("echo {n}")).collect();
+    let runs = stream::iter(&commands).map(|command| lab.run(command));
+    let all: Vec<_> = runs.buffered(8).collect().await;
     for (n, seen) in all.iter().enumerate() {
         assert_eq!(seen.success(), format!("{n}\n"));
     }

@@ -79,7 +79,7 @@ impl Lab {
         }
     }
 
-    fn go(&self) {
+    pub(super) fn go(&self) {
         fs::write(self.files().join("go"), "").unwrap();
     }
 }

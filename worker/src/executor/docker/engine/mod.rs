@@ -1,7 +1,12 @@
-//! The container engine: one method a call, each with a time limit of its own,
-//! and every error in words that help.
+//! The container engine: one method a call, each with a time limit of its own.
+//! `error` puts every refusal into words that help; `health` tells whether it
+//! answers at all, and `surely` asks again what brought no answer.
 
-use std::{error::Error, io, path::Path, pin::Pin, time::Duration};
+mod error;
+mod health;
+mod surely;
+
+use std::{path::Path, pin::Pin, time::Duration};
 
 use bollard::{
     Docker,
@@ -22,28 +27,20 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
 use tokio::{io::AsyncWrite, time::timeout};
 
-/// Questions that the engine answers from memory.
-const QUICK: Duration = Duration::from_secs(10);
-/// Making, starting and removing a container on a slow disk with many others.
-const SLOW: Duration = Duration::from_mins(1);
+use self::error::explain;
+pub(crate) use self::{error::EngineError, health::Health};
 
-/// Why the engine did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EngineError {
-    #[error("no container engine at {address}: {reason}. {advice}")]
-    Unreachable { address: String, reason: String, advice: String },
-    #[error("the engine knows no such thing: {0}")]
-    NotFound(String),
-    /// Somebody else does the same, or has done it already.
-    #[error("{0}")]
-    Conflict(String),
-    #[error("{0}")]
-    Refused(String),
-    #[error("the engine did not {what} within {} s", .limit.as_secs())]
-    TimedOut { what: &'static str, limit: Duration },
-    #[error("the connection to the engine broke: {0}")]
-    Broken(String),
+/// How long the engine may take for a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallLimits {
+    /// Questions that it answers from memory.
+    pub(super) quick: Duration,
+    /// Making, starting and removing a container on a slow disk with many others.
+    pub(super) slow: Duration,
 }
+
+const LIMITS: CallLimits =
+    CallLimits { quick: Duration::from_secs(10), slow: Duration::from_mins(1) };
 
 /// What a container writes.
 pub(super) type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, BollardError>> + Send>>;
@@ -63,16 +60,18 @@ pub(crate) struct Engine {
     address: String,
     version: String,
     architecture: String,
+    pub(super) limits: CallLimits,
 }
 
 impl Engine {
     /// Connects to `address` (`unix:///...` or `tcp://...`) and agrees on a version of the API.
     pub(crate) async fn connect(address: &str) -> Result<Self, EngineError> {
-        let error = |error| explain(address, error);
-        let docker = Docker::connect_with_host(address).map_err(error)?.with_timeout(SLOW);
+        let CallLimits { quick, slow } = LIMITS;
+        let error = |error| explain(address, quick, error);
+        let docker = Docker::connect_with_host(address).map_err(error)?.with_timeout(slow);
         let agree = async { docker.negotiate_version().await };
-        let docker = limited("answer", QUICK, address, agree).await?;
-        let version = limited("tell its version", QUICK, address, docker.version()).await?;
+        let docker = limited("answer", quick, address, agree).await?;
+        let version = limited("tell its version", quick, address, docker.version()).await?;
         let name = version.platform.map_or_else(|| "Engine".to_owned(), |platform| platform.name);
         let name = if name.is_empty() { "Docker Engine".to_owned() } else { name };
         Ok(Self {
@@ -80,6 +79,7 @@ impl Engine {
             address: address.to_owned(),
             version: format!("{name} {}", version.version.unwrap_or_default()),
             architecture: version.arch.unwrap_or_default(),
+            limits: LIMITS,
         })
     }
 
@@ -114,7 +114,7 @@ impl Engine {
     }
 
     pub(super) async fn ping(&self) -> Result<(), EngineError> {
-        self.call("answer", QUICK, self.docker.ping()).await.map(drop)
+        self.call("answer", self.limits.quick, self.docker.ping()).await.map(drop)
     }
 
     /// Answers the container's id.
@@ -125,7 +125,7 @@ impl Engine {
     ) -> Result<String, EngineError> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = self.docker.create_container(Some(options), body);
-        Ok(self.call("create a container", SLOW, create).await?.id)
+        Ok(self.call("create a container", self.limits.slow, create).await?.id)
     }
 
     /// Everything that the container reads and writes from its start on.
@@ -133,7 +133,7 @@ impl Engine {
         let options = AttachContainerOptionsBuilder::new();
         let options = options.stream(true).stdin(true).stdout(true).stderr(true).build();
         let attach = self.docker.attach_container(name, Some(options));
-        let attached = self.call("attach to a container", QUICK, attach).await?;
+        let attached = self.call("attach to a container", self.limits.quick, attach).await?;
         Ok(Attached { output: attached.output, input: attached.input })
     }
 
@@ -141,7 +141,7 @@ impl Engine {
     pub(super) async fn attach_input(&self, name: &str) -> Result<Input, EngineError> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).build();
         let attach = self.docker.attach_container(name, Some(options));
-        Ok(self.call("attach to a container", QUICK, attach).await?.input)
+        Ok(self.call("attach to a container", self.limits.quick, attach).await?.input)
     }
 
     /// Everything that the container has written so far, and what it will write.
@@ -153,11 +153,17 @@ impl Engine {
     /// Fails with [`EngineError::NotFound`] when somebody else was quicker.
     pub(super) async fn rename(&self, name: &str, new: &str) -> Result<(), EngineError> {
         let options = RenameContainerOptionsBuilder::new().name(new).build();
-        self.call("rename a container", QUICK, self.docker.rename_container(name, options)).await
+        self.call(
+            "rename a container",
+            self.limits.quick,
+            self.docker.rename_container(name, options),
+        )
+        .await
     }
 
     pub(super) async fn start(&self, name: &str) -> Result<(), EngineError> {
-        self.call("start a container", SLOW, self.docker.start_container(name, None)).await
+        self.call("start a container", self.limits.slow, self.docker.start_container(name, None))
+            .await
     }
 
     pub(super) async fn inspect(
@@ -165,14 +171,14 @@ impl Engine {
         name: &str,
     ) -> Result<ContainerInspectResponse, EngineError> {
         let inspect = self.docker.inspect_container(name, None);
-        self.call("describe a container", QUICK, inspect).await
+        self.call("describe a container", self.limits.quick, inspect).await
     }
 
     /// Kills it if need be, and removes its unnamed volumes with it.
     pub(super) async fn remove(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let remove = self.docker.remove_container(name, Some(options));
-        self.call("remove a container", SLOW, remove).await
+        self.call("remove a container", self.limits.slow, remove).await
     }
 
     /// All containers with all of these labels (`name=value`), running or not.
@@ -182,11 +188,12 @@ impl Engine {
     ) -> Result<Vec<ContainerSummary>, EngineError> {
         let filters = [("label", labels.to_vec())].into();
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        self.call("list containers", SLOW, self.docker.list_containers(Some(options))).await
+        self.call("list containers", self.limits.slow, self.docker.list_containers(Some(options)))
+            .await
     }
 
     pub(super) async fn image(&self, name: &str) -> Result<ImageInspect, EngineError> {
-        self.call("describe an image", QUICK, self.docker.inspect_image(name)).await
+        self.call("describe an image", self.limits.quick, self.docker.inspect_image(name)).await
     }
 
     /// Makes it, or leaves it as it is.
@@ -194,14 +201,16 @@ impl Engine {
         &self,
         volume: VolumeCreateRequest,
     ) -> Result<(), EngineError> {
-        self.call("create a volume", QUICK, self.docker.create_volume(volume)).await.map(drop)
+        self.call("create a volume", self.limits.quick, self.docker.create_volume(volume))
+            .await
+            .map(drop)
     }
 
     #[cfg(test)]
     pub(super) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         let options = bollard::query_parameters::RemoveVolumeOptions::default();
         let remove = self.docker.remove_volume(name, Some(options));
-        self.call("remove a volume", QUICK, remove).await
+        self.call("remove a volume", self.limits.quick, remove).await
     }
 
     /// Unpacks a tar archive into a container, which need not run.
@@ -214,7 +223,7 @@ impl Engine {
         let options = UploadToContainerOptionsBuilder::new().path(folder).build();
         let body = bollard::body_full(archive);
         let upload = self.docker.upload_to_container(name, Some(options), body);
-        self.call("take an archive", SLOW, upload).await
+        self.call("take an archive", self.limits.slow, upload).await
     }
 
     /// A file of a container as a tar archive.
@@ -225,7 +234,7 @@ impl Engine {
             all.extend_from_slice(&piece);
             Ok(all)
         });
-        self.call("give an archive", SLOW, gather).await.map(BytesMut::freeze)
+        self.call("give an archive", self.limits.slow, gather).await.map(BytesMut::freeze)
     }
 
     async fn call<T>(
@@ -245,90 +254,7 @@ async fn limited<T>(
     call: impl Future<Output = Result<T, BollardError>>,
 ) -> Result<T, EngineError> {
     match timeout(limit, call).await {
-        Ok(result) => result.map_err(|error| explain(address, error)),
+        Ok(result) => result.map_err(|error| explain(address, limit, error)),
         Err(_) => Err(EngineError::TimedOut { what, limit }),
-    }
-}
-
-fn explain(address: &str, error: BollardError) -> EngineError {
-    match error {
-        BollardError::DockerResponseServerError { status_code: 404, message } => {
-            EngineError::NotFound(message)
-        }
-        BollardError::DockerResponseServerError { status_code: 409, message } => {
-            EngineError::Conflict(message)
-        }
-        BollardError::DockerResponseServerError { message, .. } => EngineError::Refused(message),
-        BollardError::RequestTimeoutError => EngineError::TimedOut { what: "answer", limit: SLOW },
-        BollardError::SocketNotFoundError(_) => unreachable(address, io::ErrorKind::NotFound),
-        BollardError::UnsupportedURISchemeError { .. } => EngineError::Unreachable {
-            address: address.to_owned(),
-            reason: "it is not an address of an engine".to_owned(),
-            advice: "DOCKER_HOST is written like unix:///var/run/docker.sock or tcp://host:2375"
-                .to_owned(),
-        },
-        error => match io_kind(&error) {
-            Some(kind) => unreachable(address, kind),
-            None => EngineError::Broken(innermost(&error).to_string()),
-        },
-    }
-}
-
-fn unreachable(address: &str, kind: io::ErrorKind) -> EngineError {
-    let (reason, advice) = match kind {
-        io::ErrorKind::NotFound => (
-            "there is no such socket",
-            "Install an engine (on Debian: sudo apt-get install docker.io), or set DOCKER_HOST to where one listens",
-        ),
-        io::ErrorKind::PermissionDenied => (
-            "permission denied",
-            "Join its group and log in again: sudo usermod -aG docker \"$USER\"",
-        ),
-        io::ErrorKind::ConnectionRefused => {
-            ("nobody listens", "Start it: sudo systemctl start docker")
-        }
-        _ => ("the connection broke", "See whether it runs: docker info"),
-    };
-    EngineError::Unreachable {
-        address: address.to_owned(),
-        reason: reason.to_owned(),
-        advice: advice.to_owned(),
-    }
-}
-
-/// What the operating system said when the connection was made, if that was it.
-fn io_kind(error: &BollardError) -> Option<io::ErrorKind> {
-    if !matches!(error, BollardError::HyperLegacyError { err } if err.is_connect()) {
-        return None;
-    }
-    innermost(error).downcast_ref::<io::Error>().map(io::Error::kind)
-}
-
-fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn refusal(address: &str) -> String {
-        Engine::connect(address).await.err().expect("nobody is there").to_string()
-    }
-
-    #[tokio::test]
-    async fn each_way_to_have_no_engine_says_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = format!("unix://{}/engine.sock", folder.path().display());
-        assert!(refusal(&socket).await.contains("apt-get install docker.io"));
-
-        drop(std::os::unix::net::UnixListener::bind(folder.path().join("engine.sock")).unwrap());
-        assert!(refusal(&socket).await.contains("systemctl start docker"));
-
-        assert!(refusal("gopher://engine").await.contains("DOCKER_HOST"));
     }
 }

@@ -1,0 +1,272 @@
+//! The conversation with a sandbox whose job runs: output comes, renewals and
+//! orders go, until the job has ended.
+//!
+//! While the engine does not answer, nothing is said: a renewal that waits in a
+//! hung engine would lengthen a lease that is over by the time it arrives. So
+//! PID 1 ends the job at the end of the lease, unless the engine comes back
+//! before that, and the attempt is given up a little later.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestra_contracts::{
+    Outcome,
+    frame::{Body, Frame, Stream as LogStream},
+};
+use orchestra_sandbox::protocol::{Command, Event, Exit, Stream as SandboxStream};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    ending,
+    said::Silence,
+    session::{Limits, SLACK, STARTED, Sandbox, never_told},
+};
+use crate::{
+    clock::{self, SandboxClock},
+    control::{Orders, Stop, stopped},
+    executor::{End, RunEvent, Trouble},
+};
+
+/// When nothing was heard for so long, the engine is asked whether the container still runs.
+const QUIET: Duration = Duration::from_secs(5);
+/// After something could not be said.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How one turn of the conversation went.
+enum Turn {
+    Orders(Orders),
+    /// The engine went away or came back.
+    Health,
+    Exited(Exit),
+    /// The shell could not be started.
+    Failed(String),
+    Silence(Silence),
+    /// Nothing was heard for a while.
+    Quiet,
+    /// What had to happen by now has not.
+    Overdue,
+}
+
+/// When something has to happen.
+struct Times {
+    /// The sandbox should have ended its job by then.
+    overdue: Instant,
+    quiet: Instant,
+    /// The shell has to run by then, where that was not heard before.
+    started: Option<Instant>,
+    /// The engine's trouble, and when the attempt is given up for it.
+    trouble: Option<(Trouble, Instant)>,
+}
+
+impl Times {
+    fn next(&self) -> Instant {
+        let given_up = self.trouble.as_ref().map(|(_, at)| *at);
+        [Some(self.overdue), self.started, given_up]
+            .into_iter()
+            .flatten()
+            .min()
+            .expect("one is set")
+    }
+}
+
+impl Sandbox {
+    /// Stays until the job has ended. The container goes in every case; where the
+    /// job may still run in it, before this returns.
+    pub(super) async fn converse(
+        mut self,
+        Limits { timeout, grace }: Limits,
+        mut orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End {
+        let now = Instant::now();
+        let mut health = self.container.health().subscribe();
+        let mut times = Times {
+            overdue: now + timeout + grace + SLACK,
+            quiet: now + QUIET,
+            started: None,
+            trouble: None,
+        };
+        // Whether somebody wants its end, and whether the sandbox knows.
+        let (mut cancelled, mut told) = (false, false);
+        orders.mark_changed();
+        health.mark_changed();
+        loop {
+            let turn = self.turn(&mut orders, &mut health, &events, &mut times).await;
+            let silence = match turn {
+                Turn::Orders(Orders { stop: stop @ (None | Some(Stop::Cancel)), until }) => {
+                    if stop.is_some() && !std::mem::replace(&mut cancelled, true) {
+                        times.overdue = times.overdue.min(Instant::now() + grace + SLACK);
+                    }
+                    if times.trouble.is_none() && times.started.is_none() {
+                        let heard = self.renew(until).await
+                            && (!cancelled
+                                || told
+                                || self.say(&Command::Terminate { grace }).await);
+                        told |= cancelled && heard;
+                        if !heard {
+                            times.quiet = times.quiet.min(Instant::now() + SOON);
+                        }
+                    }
+                    continue;
+                }
+                Turn::Orders(Orders { stop: Some(Stop::HandBack), .. }) => {
+                    return self.kill(Outcome::HandedBack).await;
+                }
+                Turn::Orders(Orders { stop: Some(Stop::Lost), .. }) => {
+                    return self.kill(Outcome::Lost).await;
+                }
+                Turn::Health => {
+                    let given_up = self.fence + SLACK;
+                    let trouble = health.borrow_and_update().clone();
+                    times.trouble = trouble.map(|trouble| (trouble, given_up));
+                    // What was not said meanwhile.
+                    orders.mark_changed();
+                    continue;
+                }
+                Turn::Exited(_) if !self.seam.is_reached() => {
+                    let reason = "it cannot be taken back: a part of what it said is missing";
+                    return self.kill(Outcome::CouldNotStart { reason: reason.to_owned() }).await;
+                }
+                Turn::Exited(exit) => {
+                    let renewed = orders.borrow().until > Instant::now();
+                    let end = ending::of_exit(&self.container, &exit, renewed).await;
+                    // Its processes are gone already; the container follows by itself.
+                    drop(self.container);
+                    return end;
+                }
+                Turn::Failed(reason) => return Outcome::Refused { reason }.into(),
+                Turn::Overdue => {
+                    let outcome = self.overdue(&times, cancelled);
+                    return self.kill(outcome).await;
+                }
+                Turn::Quiet => {
+                    times.quiet = Instant::now() + QUIET;
+                    match self.look_after().await {
+                        None => continue,
+                        Some(silence) => silence,
+                    }
+                }
+                Turn::Silence(silence) => silence,
+            };
+            let picked_up = tokio::select! {
+                picked_up = self.pick_up(silence) => picked_up,
+                () = stopped(&mut orders, Stop::HandBack) => Ok(()),
+            };
+            if let Err(outcome) = picked_up {
+                return self.kill(outcome).await;
+            }
+            // It may stand in the middle of what was said last.
+            times.started = (!self.started).then(|| Instant::now() + STARTED);
+            times.quiet = Instant::now() + QUIET;
+            // Its own end may be in what it said meanwhile.
+            times.overdue = times.overdue.max(Instant::now() + SLACK);
+            told = false;
+            orders.mark_changed();
+        }
+    }
+
+    async fn renew(&mut self, until: Instant) -> bool {
+        let ttl = until.saturating_duration_since(Instant::now());
+        let heard = self.say(&Command::Renew(ttl)).await;
+        // Heard or not: it may have been.
+        self.fence = self.fence.max(until);
+        heard
+    }
+
+    /// What it comes to when the time is over.
+    fn overdue(&self, times: &Times, cancelled: bool) -> Outcome {
+        let now = Instant::now();
+        if now >= times.overdue {
+            return if cancelled { Outcome::Cancelled } else { Outcome::TimedOut };
+        }
+        match &times.trouble {
+            Some((trouble, given_up)) if now >= *given_up => ending::of_trouble(&trouble.reason),
+            _ => never_told(),
+        }
+    }
+
+    /// Waits for whatever comes first. Output is only read when there is room to
+    /// pass it on: that is how back-pressure reaches the command. Meanwhile the
+    /// sandbox cannot be overdue, for its last word may wait behind that output.
+    async fn turn(
+        &mut self,
+        orders: &mut watch::Receiver<Orders>,
+        health: &mut watch::Receiver<Option<Trouble>>,
+        events: &mpsc::Sender<RunEvent>,
+        times: &mut Times,
+    ) -> Turn {
+        let (said, clock, seam) = (&mut self.said, &mut self.clock, &mut self.seam);
+        let (started, overdue) = (&mut self.started, times.next());
+        let listen = async {
+            loop {
+                // The receiver outlives the attempt.
+                let Ok(room) = events.reserve().await else {
+                    return Turn::Silence(Silence::Garbled(String::new()));
+                };
+                let next = tokio::select! {
+                    biased;
+                    next = said.next() => next,
+                    () = sleep_until(overdue) => return Turn::Overdue,
+                    () = sleep_until(times.quiet) => return Turn::Quiet,
+                };
+                times.quiet = Instant::now() + QUIET;
+                match next.map(|event| to_run_event(event, clock)) {
+                    Err(silence) => return Turn::Silence(silence),
+                    Ok(Err(turn)) => return turn,
+                    Ok(Ok(RunEvent::Frame(frame))) => {
+                        if let Some(frame) = seam.rest_of(frame) {
+                            room.send(RunEvent::Frame(frame));
+                        }
+                    }
+                    Ok(Ok(RunEvent::Started)) => {
+                        room.send(RunEvent::Started);
+                        *started = true;
+                        if times.started.take().is_some() {
+                            // Now it can be spoken to again.
+                            return Turn::Health;
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            // First: what is said depends on it.
+            Ok(()) = health.changed() => Turn::Health,
+            changed = orders.changed() => {
+                if changed.is_err() {
+                    let reason = "nobody answers for the attempt any more";
+                    return Turn::Silence(Silence::Garbled(reason.to_owned()));
+                }
+                Turn::Orders(*orders.borrow_and_update())
+            }
+            turn = listen => turn,
+        }
+    }
+}
+
+/// What happens while the job runs is passed on; the rest ends the turn.
+fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn> {
+    let mut time = |at| clock.wall(at, clock::wall_micros());
+    let frame = |time, body| Ok(RunEvent::Frame(Frame { time, body }));
+    match event {
+        Event::Started => Ok(RunEvent::Started),
+        Event::Output { stream, at, bytes } => {
+            let stream = match stream {
+                SandboxStream::Stdout => LogStream::Stdout,
+                SandboxStream::Stderr => LogStream::Stderr,
+            };
+            frame(time(at), Body::Bytes(stream, Bytes::from(bytes)))
+        }
+        Event::Gap { at, bytes } => frame(time(at), Body::Gap(bytes)),
+        Event::Note { at, text } => Ok(RunEvent::note_at(time(at), text)),
+        Event::Exited(exit) => Err(Turn::Exited(exit)),
+        Event::Failed(reason) => Err(Turn::Failed(reason)),
+        Event::Ready { .. } => {
+            Err(Turn::Silence(Silence::Garbled("its sandbox began anew".to_owned())))
+        }
+    }
+}

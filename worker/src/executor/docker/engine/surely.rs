@@ -1,0 +1,84 @@
+//! Calls whose answer may be lost, asked again. Each of them may be asked any
+//! number of times: the outcome is that of one.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::models::ContainerCreateBody;
+use tokio::time::{Instant, sleep};
+
+use super::{Engine, EngineError};
+
+/// Pauses before a call is asked again that brought no answer.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+/// Between looks at a container that is being made.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// Asks again while the engine gives no answer, a few times.
+    pub(in crate::executor::docker) async fn surely<
+        T,
+        C: Future<Output = Result<T, EngineError>>,
+    >(
+        &self,
+        call: impl Fn() -> C,
+    ) -> Result<T, EngineError> {
+        for pause in PAUSES {
+            match call().await {
+                Err(error) if error.is_absence() => tracing::debug!("asking again: {error}"),
+                answer => return answer,
+            }
+            sleep(pause).await;
+        }
+        call().await
+    }
+
+    /// Creates a container, or adopts the one that an earlier request of this call has
+    /// made after all. The name is the key: the engine makes one container of a name.
+    pub(in crate::executor::docker) async fn create_surely(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<(), EngineError> {
+        let labels = body.labels.clone().unwrap_or_default();
+        let mut pauses = PAUSES.into_iter();
+        let mut unanswered = false;
+        loop {
+            match self.create(name, body.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(conflict @ EngineError::Conflict(_)) if unanswered => {
+                    return self.adopt(name, &labels, conflict).await;
+                }
+                Err(error) if error.is_absence() => {
+                    tracing::debug!(container = name, "creating it again: {error}");
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    unanswered = true;
+                    sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The name is taken before the container can be seen.
+    async fn adopt(
+        &self,
+        name: &str,
+        labels: &HashMap<String, String>,
+        conflict: EngineError,
+    ) -> Result<(), EngineError> {
+        let give_up = Instant::now() + self.limits.slow;
+        loop {
+            match self.inspect(name).await {
+                Ok(found) => {
+                    let theirs = found.config.and_then(|config| config.labels).unwrap_or_default();
+                    let ours = labels.iter().all(|(label, value)| theirs.get(label) == Some(value));
+                    return if ours { Ok(()) } else { Err(conflict) };
+                }
+                Err(error) if Instant::now() >= give_up => return Err(error),
+                Err(EngineError::NotFound(_)) => sleep(BETWEEN_LOOKS).await,
+                Err(error) if error.is_absence() => sleep(BETWEEN_LOOKS).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

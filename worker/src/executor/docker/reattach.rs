@@ -1,0 +1,141 @@
+//! A sandbox whose stream broke: when its container still runs, it is attached to
+//! again, and what it says goes on exactly where it was; when it has ended, its
+//! last words are read from the engine's log. While the engine does not answer,
+//! that waits, as long as the sandbox can live without its worker.
+
+use std::time::Duration;
+
+use bollard::models::ContainerState;
+use orchestra_contracts::Outcome;
+use tokio::{
+    io::sink,
+    time::{Instant, sleep},
+};
+
+use super::{
+    container::Container,
+    ending,
+    engine::{EngineError, Input, Output},
+    said::Silence,
+    session::{SLACK, Sandbox},
+};
+
+/// Between questions to an engine that is away.
+const PAUSE: Duration = Duration::from_millis(500);
+/// So many streams in a row may break without a byte.
+const TRIES: u32 = 6;
+
+/// What was found whenever the stream had broken.
+#[derive(Default)]
+pub(super) struct Breaks {
+    /// Streams in a row that brought nothing, and how much had come before.
+    tries: u32,
+    heard: u64,
+    /// What kept the engine from answering, when it did not.
+    absence: Option<String>,
+    /// The present stream began after the end.
+    ended: bool,
+}
+
+impl Sandbox {
+    /// After a while of quiet: what is wrong, if anything is.
+    pub(super) async fn look_after(&mut self) -> Option<Silence> {
+        let ended = |reason: &str| Some(Silence::Ended(reason.to_owned()));
+        match state_of(&self.container).await {
+            Ok(state) if runs(&state) && self.deaf => ended("nothing could be said to it"),
+            Ok(state) if runs(&state) => None,
+            Ok(_) | Err(EngineError::NotFound(_)) => ended("its output goes on after its end"),
+            // The health check knows how long that may last.
+            Err(_) => None,
+        }
+    }
+
+    /// Picks up what the sandbox says where it broke off. The error is how the attempt
+    /// ended, where there is nothing to pick up.
+    pub(super) async fn pick_up(&mut self, silence: Silence) -> Result<(), Outcome> {
+        let reason = match silence {
+            Silence::Ended(reason) => reason,
+            Silence::Garbled(reason) => return Err(ending::of_garbled(&reason)),
+        };
+        let more = std::mem::replace(&mut self.breaks.heard, self.said.heard());
+        self.breaks.tries = if more < self.said.heard() { 1 } else { self.breaks.tries + 1 };
+        if self.breaks.tries > TRIES {
+            return Err(ending::of_garbled(&reason));
+        }
+        loop {
+            match self.attach_again(&reason).await {
+                Ok(()) => return Ok(()),
+                Err(Broken::Ended(outcome)) => return Err(outcome),
+                Err(Broken::Away(error)) => {
+                    if Instant::now() >= self.fence + SLACK {
+                        return Err(ending::of_trouble(&error.to_string()));
+                    }
+                    self.breaks.absence = Some(error.to_string());
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn attach_again(&mut self, reason: &str) -> Result<(), Broken> {
+        let state = state_of(&self.container).await?;
+        if !runs(&state) && self.breaks.ended {
+            let absence = self.breaks.absence.as_deref();
+            let outcome = ending::of_silence(&state, &self.said.complaints, absence);
+            return Err(Broken::Ended(outcome));
+        }
+        let (output, input) = streams_of(&self.container, &state).await?;
+        tracing::info!(container = self.container.name(), "attached again: {reason}");
+        self.breaks.ended = !runs(&state);
+        self.said.go_on_with(output);
+        self.input = input;
+        self.deaf = false;
+        Ok(())
+    }
+}
+
+/// Why a sandbox could not be attached to.
+enum Broken {
+    Ended(Outcome),
+    /// For now.
+    Away(EngineError),
+}
+
+impl From<EngineError> for Broken {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotFound(_) => Self::Ended(ending::of_removed()),
+            error if error.is_absence() => Self::Away(error),
+            error => Self::Ended(ending::of_garbled(&error.to_string())),
+        }
+    }
+}
+
+/// All that a container ever said and will say, and its input, if it still reads.
+pub(super) async fn streams_of(
+    container: &Container,
+    state: &ContainerState,
+) -> Result<(Output, Input), EngineError> {
+    let (engine, name) = (container.engine(), container.name());
+    let deaf: Input = Box::pin(sink());
+    let input = if runs(state) {
+        match engine.attach_input(name).await {
+            // It has ended between the two questions; its log says how.
+            Err(EngineError::Conflict(_)) => deaf,
+            attached => attached?,
+        }
+    } else {
+        deaf
+    };
+    Ok((engine.follow_log(name), input))
+}
+
+pub(super) async fn state_of(container: &Container) -> Result<ContainerState, EngineError> {
+    let described = container.engine().inspect(container.name()).await?;
+    Ok(described.state.unwrap_or_default())
+}
+
+/// A paused one does, too: it may go on.
+pub(super) fn runs(state: &ContainerState) -> bool {
+    state.running == Some(true)
+}

@@ -1,0 +1,222 @@
+//! An engine that loses answers, breaks streams, hangs, or is gone for a while.
+
+use std::{fs, time::Duration};
+
+use orchestra_contracts::{JobSpec, Outcome};
+use rstest::rstest;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    super::engine::CallLimits,
+    lab::{LEASE, Lab, Running},
+    proxy::{Fault, Proxy, engine_socket},
+};
+use crate::{control::Control, executor::Executor};
+
+/// Generous: the machine may be busy. What must not happen takes minutes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A lab whose engine stands behind a proxy, and is given little time for its answers.
+async fn troubled() -> Option<(Lab, Proxy)> {
+    let Some(engine) = engine_socket() else {
+        // Says that there is no engine, or is reached otherwise than by a socket.
+        Lab::open(&[]).await?.close().await;
+        return None;
+    };
+    let proxy = Proxy::before(&engine);
+    let mut lab = Lab::open(&["--engine", &proxy.address()]).await?;
+    let (quick, slow) = (Duration::from_secs(2), Duration::from_secs(4));
+    lab.executor.keeper.engine.limits = CallLimits { quick, slow };
+    // The volume is filled once; what is tested is the container.
+    assert_eq!(lab.run("echo warm").await.success(), "warm\n");
+    lab.executor_is_quiet().await;
+    Some((lab, proxy))
+}
+
+impl Lab {
+    async fn until_unwell(&self) {
+        let mut health = self.executor.health();
+        timeout(SOON, health.wait_for(Option::is_some)).await.expect("it notices").unwrap();
+    }
+
+    async fn until_well(&self) {
+        timeout(SOON, self.executor.ready()).await.expect("it notices");
+    }
+}
+
+async fn end(running: Running<'_>) -> super::lab::Seen {
+    timeout(SOON, running.end()).await.expect("it ends soon")
+}
+
+fn lines(last: u32) -> String {
+    let lines: Vec<_> = (1..=last).map(|n| format!("{n}\n")).collect();
+    lines.concat()
+}
+
+const WAIT_FOR_GO: &str = "until [ -e go ]; do sleep 0.02; done";
+
+#[rstest]
+#[case::create("/containers/create")]
+#[case::attach("/attach")]
+#[case::start("/start")]
+#[tokio::test]
+async fn an_answer_that_is_lost_costs_nothing(
+    #[case] request: &str,
+    #[values(&[Fault::LoseAnswer], &[Fault::Swallow], &[Fault::LoseAnswer, Fault::Hang])]
+    faults: &[Fault],
+) {
+    let Some((lab, proxy)) = troubled().await else { return };
+    proxy.plan(request, faults);
+    let mut running = lab.start(JobSpec::new(format!("echo ready; {WAIT_FOR_GO}; echo done")));
+    timeout(SOON, running.until_output("ready\n")).await.expect("it starts soon");
+    assert!(proxy.is_through(), "the fault happened");
+    assert_eq!(lab.containers().await.len(), 1, "there is one container of it and no more");
+    lab.go();
+    assert_eq!(end(running).await.success(), "ready\ndone\n");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_created_after_all_is_swept() {
+    let Some((lab, proxy)) = troubled().await else { return };
+    let late = Fault::Late(Duration::from_secs(1));
+    proxy.plan("/containers/create", &[Fault::Hang, Fault::Hang, late]);
+    match end(lab.start(JobSpec::new("touch started"))).await.outcome {
+        Outcome::CouldNotStart { reason } => assert!(reason.contains("engine"), "{reason}"),
+        outcome => panic!("{outcome:?}"),
+    }
+    let appears = async {
+        while lab.containers().await.is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, appears).await.expect("the late request makes it");
+    lab.executor.keeper.sweep().await.unwrap();
+    assert!(!lab.files().join("started").exists());
+    lab.close().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_that_breaks_anywhere_loses_no_byte(
+    #[values(150, 1_000, 20_000, 60_000)] bytes: usize,
+) {
+    let Some((lab, proxy)) = troubled().await else { return };
+    proxy.plan("/attach", &[Fault::CutAfter(bytes)]);
+    // What is read again breaks as well.
+    proxy.plan("/logs", &[Fault::CutAfter(bytes + 7_000), Fault::CutAfter(bytes / 2 + 300)]);
+    let command = format!("seq 1 12000; {WAIT_FOR_GO}; seq 12001 15000; exit 5");
+    let mut running = lab.start(JobSpec::new(command));
+    timeout(SOON, running.until_output("\n12000\n")).await.expect("it goes on soon");
+    lab.go();
+    let seen = end(running).await;
+    assert_eq!(seen.outcome, Outcome::Exited { code: 5 });
+    assert!(seen.stdout() == lines(15_000), "{} bytes", seen.stdout().len());
+    assert!(proxy.is_through(), "it was cut three times");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_gone_for_a_while_costs_nothing() {
+    let Some((lab, mut proxy)) = troubled().await else { return };
+    for socket in [true, false] {
+        let _ = fs::remove_file(lab.files().join("go"));
+        let command = format!("seq 1 100; {WAIT_FOR_GO}; seq 101 200");
+        let mut running = lab.start(JobSpec::new(command));
+        running.until_output("\n100\n").await;
+        proxy.go_away(socket).await;
+        lab.until_unwell().await;
+        lab.go();
+        proxy.come_back();
+        assert_eq!(end(running).await.success(), lines(200));
+        lab.until_well().await;
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_for_a_while_costs_nothing() {
+    let Some((lab, proxy)) = troubled().await else { return };
+    let mut running = lab.start(JobSpec::new(format!("seq 1 100; {WAIT_FOR_GO}; seq 101 200")));
+    running.until_output("\n100\n").await;
+    proxy.hang();
+    lab.until_unwell().await;
+    lab.go();
+    assert!(timeout(Duration::from_secs(1), lab.executor.ready()).await.is_err());
+    proxy.go_on();
+    assert_eq!(end(running).await.success(), lines(200));
+    lab.until_well().await;
+    lab.close().await;
+}
+
+#[rstest]
+#[case::it_hangs(true)]
+#[case::it_is_gone(false)]
+#[tokio::test]
+async fn an_engine_that_stays_dead_is_given_up_when_the_fence_has_ended_the_job(
+    #[case] hangs: bool,
+) {
+    let Some((lab, mut proxy)) = troubled().await else { return };
+    let lease = Duration::from_secs(8);
+    let control = Control::new(Instant::now() + lease);
+    let mut running =
+        lab.start_with(JobSpec::new("echo ready; sleep 15; touch late; sleep 1000"), control);
+    running.until_output("ready\n").await;
+    if hangs {
+        proxy.hang()
+    } else {
+        proxy.go_away(false).await
+    }
+    // The worker's master is well: it renews.
+    let control = running.control.clone();
+    let renewing = async {
+        loop {
+            control.renew(Instant::now() + LEASE);
+            sleep(Duration::from_secs(2)).await;
+        }
+    };
+    lab.until_unwell().await;
+    let seen = tokio::select! {
+        seen = end(running) => seen,
+        () = renewing => unreachable!(),
+    };
+    match seen.outcome {
+        Outcome::CouldNotStart { reason } => {
+            assert!(reason.contains("engine did not answer"), "{reason}");
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+    if hangs {
+        proxy.go_on()
+    } else {
+        proxy.come_back()
+    }
+    lab.until_well().await;
+    timeout(SOON, lab.executor_is_quiet()).await.expect("what it left is removed");
+    assert!(!lab.files().join("late").exists(), "its own fence ended it");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_was_claimed_as_the_engine_went_away_is_handed_back() {
+    let Some((lab, mut proxy)) = troubled().await else { return };
+    proxy.go_away(true).await;
+    lab.until_unwell().await;
+    assert_eq!(end(lab.start(JobSpec::new("true"))).await.outcome, Outcome::HandedBack);
+    proxy.come_back();
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_after_the_end_holds_nobody_up() {
+    let Some((lab, proxy)) = troubled().await else { return };
+    proxy.plan("/attach", &[Fault::KeepOpen]);
+    let mut running = lab.start(JobSpec::new("echo ready; sleep 1000"));
+    running.until_output("ready\n").await;
+    lab.kill_container().await;
+    match end(running).await.outcome {
+        Outcome::CouldNotStart { reason } => assert!(reason.contains("killed"), "{reason}"),
+        outcome => panic!("{outcome:?}"),
+    }
+    lab.close().await;
+}
