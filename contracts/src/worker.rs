@@ -62,6 +62,9 @@ pub struct Worker {
     pub registration: Registration,
     /// The jobs it holds now.
     pub running: Vec<JobId>,
+    /// Why it starts no jobs at the moment, by its last heartbeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwell: Option<String>,
     pub registered_at: Timestamp,
     pub seen_at: Timestamp,
 }
@@ -158,6 +161,10 @@ pub struct LeaseRef {
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
     pub leases: Vec<LeaseRef>,
+    /// Why this worker starts no jobs at the moment, in a sentence; it renews what
+    /// it holds all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwell: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,10 @@ use std::fmt::Debug;
 use orchestra_contracts::{
     Job, JobId, JobSpec, Outcome, Problem,
     event::LogEvent,
-    worker::{ClaimRequest, Claimed, HeartbeatReply, JobUpdate, LogHead, Orders, Welcome, Worker},
+    worker::{
+        ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Orders, Welcome,
+        Worker,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -124,10 +127,18 @@ fn what_the_master_tells_workers() {
     }));
     assert_eq!([7, 8].map(|id| reply.lease_of(JobId(id)).0.as_secs()), [600, 60]);
     frozen::<Orders>(&json!({"count": 7}));
+    let beat: Heartbeat = frozen(&json!({"leases": [{"job": 1, "attempt": 2, "token": "t"}]}));
+    assert_eq!(beat.unwell, None);
+    frozen::<Heartbeat>(&json!({"leases": [], "unwell": "the engine does not answer"}));
     frozen::<LogHead>(&json!({"offset": 13, "output": 1, "gap": 0, "crc32": 4_294_967_295_u32}));
     frozen::<Worker>(&json!({
         "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",
         "engine": "Docker 20.10", "labels": {}, "running": [1, 2],
+        "registeredAt": "2026-01-02T03:04:05Z", "seenAt": "2026-01-02T03:04:05Z"
+    }));
+    frozen::<Worker>(&json!({
+        "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",
+        "engine": "Docker 20.10", "labels": {}, "running": [], "unwell": "the engine does not answer",
         "registeredAt": "2026-01-02T03:04:05Z", "seenAt": "2026-01-02T03:04:05Z"
     }));
 }

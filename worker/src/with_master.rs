@@ -228,3 +228,32 @@ async fn the_log_is_exact_however_often_the_connection_breaks() {
     assert!(cutter.cuts() >= 10, "only {} connections were cut", cutter.cuts());
     house.close().await;
 }
+
+#[tokio::test]
+async fn the_list_of_workers_tells_who_is_unwell_and_why() {
+    let mut house = House::open().await;
+    let executor = house.worker("one", 1);
+    let told = async |wanted: Option<&str>| {
+        let look = async {
+            loop {
+                let workers = house.client.workers().await.unwrap();
+                if workers.len() == 1 && workers[0].unwell.as_deref() == wanted {
+                    return workers[0].online;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(timeout(SOON, look).await.expect("it is told soon"), "it is online all the same");
+    };
+    told(None).await;
+    executor.ail(Some("no container engine"));
+    told(Some("no container engine")).await;
+    let job = house.submit("say hi").await;
+    // Longer than a claim takes; a worker that is well would have it by then.
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!(house.client.job(job.id).await.unwrap().status, JobStatus::Pending);
+    executor.ail(None);
+    assert_eq!(house.ended(&job).await.status, JobStatus::Completed);
+    told(None).await;
+    house.close().await;
+}

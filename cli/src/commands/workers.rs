@@ -24,7 +24,14 @@ pub(crate) async fn workers(args: Workers) -> Result<Exit, Failure> {
     match args.output.format {
         Format::Json => print_json(&workers)?,
         Format::Name => workers.iter().try_for_each(|worker| print_line(&worker.name))?,
-        Format::Table => print(&table(&workers).text())?,
+        Format::Table => {
+            print(&table(&workers).text())?;
+            for worker in &workers {
+                if let Some(reason) = &worker.unwell {
+                    print_line(format!("{} starts no jobs: {reason}", worker.name))?;
+                }
+            }
+        }
     }
     Ok(Exit::SUCCESS)
 }
@@ -37,7 +44,7 @@ fn table(workers: &[Worker]) -> Table {
         let about = &worker.registration;
         table.row([
             worker.name.to_string(),
-            if worker.online { "online" } else { "away" }.to_owned(),
+            state(worker).to_owned(),
             worker.running.len().to_string(),
             about.slots.to_string(),
             about.queues.join(","),
@@ -47,4 +54,12 @@ fn table(workers: &[Worker]) -> Table {
         ]);
     }
     table
+}
+
+fn state(worker: &Worker) -> &'static str {
+    match worker {
+        Worker { online: false, .. } => "away",
+        Worker { unwell: Some(_), .. } => "unwell",
+        Worker { unwell: None, .. } => "online",
+    }
 }

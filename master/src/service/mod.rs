@@ -97,6 +97,7 @@ pub struct Service {
     readers: Arc<Semaphore>,
     bells: Bells,
     stale: stale::Stale,
+    unwell: workers::Unwell,
     desk: dispatch::Desk,
     keyring: keyring::Keyring,
     /// Held while a token is issued or revoked, so that the keyring is never behind.
@@ -116,7 +117,7 @@ impl Service {
     ) -> (Arc<Self>, ClaimQueue) {
         let (desk, queue) = dispatch::open();
         let renewals = expiry::Renewals::possible_since(clock.now());
-        let (hub, bells) = (Hub::default(), Bells::default());
+        let (hub, bells, unwell) = Default::default();
         let service = Self {
             store,
             clock,
@@ -124,6 +125,7 @@ impl Service {
             readers: Arc::new(Semaphore::new(settings.max_streams.min(Semaphore::MAX_PERMITS))),
             bells,
             stale: stale::Stale::default(),
+            unwell,
             desk,
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),

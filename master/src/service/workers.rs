@@ -1,5 +1,10 @@
 //! Workers say who they are and that they are alive.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use orchestra_contracts::{
     JobStatus, Span, WorkerName,
     worker::{Claimed, Heartbeat, HeartbeatReply, Registration, Welcome, Worker},
@@ -15,6 +20,28 @@ const MAX_LEASES: u32 = 4096;
 const MAX_SLOTS: u32 = 4096;
 /// For each text of a registration.
 const MAX_TEXT: usize = 256;
+
+/// What ails workers, by their last heartbeats. It is not stored: a master that was
+/// started again hears it with the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Unwell(Mutex<HashMap<WorkerName, String>>);
+
+impl Unwell {
+    fn note(&self, worker: &WorkerName, reason: Option<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(mut reason) => {
+                reason.truncate(reason.floor_char_boundary(MAX_TEXT));
+                all.insert(worker.clone(), reason);
+            }
+            None => drop(all.remove(worker)),
+        }
+    }
+
+    fn of(&self, worker: &WorkerName) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(worker).cloned()
+    }
+}
 
 impl Service {
     /// Welcomes a worker. One that was started again is told what it held.
@@ -55,6 +82,10 @@ impl Service {
         let renewed = self.store.renew(&worker, heartbeat.leases, leases, now).await;
         let renewal = renewed.inspect_err(|_| self.renewals_fail())?;
         self.stale.heartbeat(renewal.lost.len());
+        // Of those that are in the list: strangers take no room.
+        if !renewal.unknown {
+            self.unwell.note(&worker, heartbeat.unwell);
+        }
         Ok(HeartbeatReply {
             lease: leases.base,
             longer: renewal.longer.into_iter().collect(),
@@ -81,8 +112,9 @@ impl Service {
     pub async fn workers(&self) -> Result<Vec<Worker>, ServiceError> {
         let online_since = self.clock.now() - signed(self.settings.lease);
         let show = |record: WorkerRecord| Worker {
-            name: record.name,
             online: record.seen_at >= online_since,
+            unwell: self.unwell.of(&record.name).filter(|_| record.seen_at >= online_since),
+            name: record.name,
             registration: record.registration,
             running: record.running,
             registered_at: record.registered_at,

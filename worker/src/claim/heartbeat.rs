@@ -27,10 +27,13 @@ impl Worker {
         // Leases must not end while a long pause goes by after a short outage.
         let mut backoff = Backoff::new(every.min(AGAIN), every / 4);
         let mut wait = every;
+        let mut health = self.executor.health();
         loop {
             tokio::select! {
                 () = sleep(wait) => (),
                 () = orders.notified() => (),
+                // People should see at once where it ails.
+                Ok(()) = health.changed() => (),
             }
             // No answer for that long is as good as none.
             wait = match timeout(every, self.beat()).await {
@@ -67,7 +70,9 @@ impl Worker {
     }
 
     async fn beat(&self) -> Result<(), ClientError> {
-        let heartbeat = Heartbeat { leases: self.held.leases() };
+        let trouble = self.executor.health().borrow().clone();
+        let unwell = trouble.map(|trouble| trouble.reason);
+        let heartbeat = Heartbeat { leases: self.held.leases(), unwell };
         let sent = Instant::now();
         let answer = self.master.heartbeat(&self.terms.name, &heartbeat).await;
         self.link.note(&answer);

@@ -133,8 +133,8 @@ impl Worker {
     }
 
     /// Asks with one request id until there is an answer. When the worker is to
-    /// stop, it asks once more without waiting, so that no job is left behind in
-    /// an answer that nobody read.
+    /// stop, or could start nothing any more, it asks once more without waiting, so
+    /// that no job is left behind in an answer that nobody read.
     async fn claim(&self, terms: &ClaimTerms, soft: &CancellationToken) -> (Instant, Vec<Claimed>) {
         let mut backoff = Backoff::default();
         let asking = async {
@@ -150,13 +150,24 @@ impl Worker {
                 sleep(backoff.next()).await;
             }
         };
-        if let Some(answer) = soft.run_until_cancelled(asking).await {
-            return answer;
+        tokio::select! {
+            biased;
+            () = soft.cancelled() => (),
+            () = self.unwell() => (),
+            answer = asking => return answer,
         }
         let again = ClaimTerms { wait: Duration::ZERO.into(), ..terms.clone() };
         let sent = Instant::now();
         let answer = timeout(Duration::from_secs(1), self.master.claim(&again)).await;
         (sent, answer.ok().and_then(Result::ok).unwrap_or_default())
+    }
+
+    /// Returns when no attempt could be started any more.
+    async fn unwell(&self) {
+        if self.executor.health().wait_for(Option::is_some).await.is_err() {
+            // It is an executor that always can.
+            std::future::pending::<()>().await;
+        }
     }
 
     fn spawn(

@@ -11,6 +11,7 @@ use super::*;
 use crate::testing::{Append, FakeMaster, ScriptedExecutor, worker};
 
 mod take_back;
+mod unwell;
 
 struct Scene {
     master: Arc<FakeMaster>,

@@ -52,6 +52,8 @@ struct State {
     held: Vec<Claimed>,
     /// The leases of each heartbeat, as they came.
     beats: Vec<Vec<LeaseRef>>,
+    /// What the last of them said of the worker.
+    unwell: Option<String>,
     /// Request ids of claims, as they came.
     claims: Vec<(String, u32)>,
     lost_claims: u32,
@@ -111,6 +113,11 @@ impl FakeMaster {
     /// The leases of each heartbeat so far.
     pub(crate) fn beats(&self) -> Vec<Vec<LeaseRef>> {
         self.state.lock().unwrap().beats.clone()
+    }
+
+    /// What ails the worker, by its last heartbeat.
+    pub(crate) fn unwell(&self) -> Option<String> {
+        self.state.lock().unwrap().unwell.clone()
     }
 
     pub(crate) fn offer(&self, job: Claimed) {
@@ -231,6 +238,7 @@ impl Master for FakeMaster {
         self.check_silence()?;
         let mut state = self.state.lock().unwrap();
         state.beats.push(beat.leases.clone());
+        state.unwell.clone_from(&beat.unwell);
         Ok(state.reply.clone())
     }
 

@@ -70,6 +70,18 @@ impl Times {
             .min()
             .expect("one is set")
     }
+
+    /// What it comes to when the time is over.
+    fn outcome(&self, cancelled: bool) -> Outcome {
+        let now = Instant::now();
+        if now >= self.overdue {
+            return if cancelled { Outcome::Cancelled } else { Outcome::TimedOut };
+        }
+        match &self.trouble {
+            Some((trouble, given_up)) if now >= *given_up => ending::of_trouble(&trouble.reason),
+            _ => never_told(),
+        }
+    }
 }
 
 impl Sandbox {
@@ -139,7 +151,7 @@ impl Sandbox {
                 }
                 Turn::Failed(reason) => return Outcome::Refused { reason }.into(),
                 Turn::Overdue => {
-                    let outcome = self.overdue(&times, cancelled);
+                    let outcome = times.outcome(cancelled);
                     return self.kill(outcome).await;
                 }
                 Turn::Quiet => {
@@ -174,18 +186,6 @@ impl Sandbox {
         // Heard or not: it may have been.
         self.fence = self.fence.max(until);
         heard
-    }
-
-    /// What it comes to when the time is over.
-    fn overdue(&self, times: &Times, cancelled: bool) -> Outcome {
-        let now = Instant::now();
-        if now >= times.overdue {
-            return if cancelled { Outcome::Cancelled } else { Outcome::TimedOut };
-        }
-        match &times.trouble {
-            Some((trouble, given_up)) if now >= *given_up => ending::of_trouble(&trouble.reason),
-            _ => never_told(),
-        }
     }
 
     /// Waits for whatever comes first. Output is only read when there is room to

@@ -114,7 +114,8 @@ impl DockerExecutor {
     ) -> Result<Sandbox, StartError> {
         self.volume.ensure(&self.keeper, &image.id).await?;
         let container = self.new_container(plan);
-        self.keeper.engine.create_surely(container.name(), plan.request(&image.id)).await?;
+        let request = plan.request(&image.id);
+        Box::pin(self.keeper.engine.create_surely(container.name(), request)).await?;
         Sandbox::start(container).await
     }
 

@@ -45,7 +45,7 @@ impl Health {
         let asked = Instant::now();
         let answer = timeout(PATIENCE, engine.ping())
             .await
-            .unwrap_or_else(|_| Err(EngineError::TimedOut { what: "answer", limit: PATIENCE }));
+            .unwrap_or(Err(EngineError::TimedOut { what: "answer", limit: PATIENCE }));
         self.note(answer.as_ref().err().map(ToString::to_string), asked);
         answer.is_ok()
     }
@@ -91,9 +91,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn trouble() -> Option<String> {
-        Some("the engine did not answer".to_owned())
-    }
+    const TROUBLE: &str = "the engine did not answer";
 
     #[tokio::test(start_paused = true)]
     async fn only_what_changes_is_told() {
@@ -101,9 +99,9 @@ mod tests {
         let mut seen = health.subscribe();
         health.note(None, Instant::now());
         assert!(!seen.has_changed().unwrap());
-        health.note(trouble(), Instant::now());
+        health.note(Some(TROUBLE.to_owned()), Instant::now());
         assert!(seen.borrow_and_update().is_some());
-        health.note(trouble(), Instant::now());
+        health.note(Some(TROUBLE.to_owned()), Instant::now());
         assert!(!seen.has_changed().unwrap(), "it is the same trouble");
         health.note(None, Instant::now());
         assert!(seen.borrow_and_update().is_none());
@@ -113,11 +111,11 @@ mod tests {
     async fn an_engine_that_comes_back_in_time_was_not_dead() {
         let (health, start) = (Health::new(), Instant::now());
         let comes_and_goes = async {
-            health.note(trouble(), Instant::now());
+            health.note(Some(TROUBLE.to_owned()), Instant::now());
             sleep(Duration::from_secs(9)).await;
             health.note(None, Instant::now());
             sleep(Duration::from_secs(1)).await;
-            health.note(trouble(), Instant::now());
+            health.note(Some(TROUBLE.to_owned()), Instant::now());
             std::future::pending::<()>().await;
         };
         tokio::select! {

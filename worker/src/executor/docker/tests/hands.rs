@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::lab::Lab;
 
 /// Generous: the machine may be busy. What must not happen takes minutes.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 impl Lab {
     async fn pause_container(&self) {

@@ -29,7 +29,7 @@ impl Lab {
         name
     }
 
-    async fn image(&self) -> String {
+    pub(super) async fn image(&self) -> String {
         let (progress, _) = tokio::sync::mpsc::channel(1);
         self.executor.images.ensure("plain", progress).await.unwrap().id
     }

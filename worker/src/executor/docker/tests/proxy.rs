@@ -198,9 +198,15 @@ async fn whole_request(beginning: &[u8], rest: &mut UnixStream) -> Vec<u8> {
     }
 }
 
-/// Where the engine of this machine listens, unless it is reached otherwise.
+/// Where the engine of this machine listens.
+pub(super) fn engine_address() -> String {
+    let address = std::env::var_os("DOCKER_HOST").and_then(|address| address.into_string().ok());
+    address.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+}
+
+/// The same, when it is a socket that is there.
 pub(super) fn engine_socket() -> Option<String> {
-    let address = std::env::var("DOCKER_HOST");
-    let address = address.unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    Path::new(address.strip_prefix("unix://")?).exists().then_some(address)
+    let address = engine_address();
+    let there = Path::new(address.strip_prefix("unix://")?).exists();
+    there.then_some(address)
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{control::Control, executor::Executor};
 
 /// Generous: the machine may be busy. What must not happen takes minutes.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A lab whose engine stands behind a proxy, and is given little time for its answers.
 async fn troubled() -> Option<(Lab, Proxy)> {
@@ -163,9 +163,9 @@ async fn an_engine_that_stays_dead_is_given_up_when_the_fence_has_ended_the_job(
         lab.start_with(JobSpec::new("echo ready; sleep 15; touch late; sleep 1000"), control);
     running.until_output("ready\n").await;
     if hangs {
-        proxy.hang()
+        proxy.hang();
     } else {
-        proxy.go_away(false).await
+        proxy.go_away(false).await;
     }
     // The worker's master is well: it renews.
     let control = running.control.clone();
@@ -187,9 +187,9 @@ async fn an_engine_that_stays_dead_is_given_up_when_the_fence_has_ended_the_job(
         outcome => panic!("{outcome:?}"),
     }
     if hangs {
-        proxy.go_on()
+        proxy.go_on();
     } else {
-        proxy.come_back()
+        proxy.come_back();
     }
     lab.until_well().await;
     timeout(SOON, lab.executor_is_quiet()).await.expect("what it left is removed");
