@@ -145,6 +145,11 @@ impl<'a> Running<'a> {
         self.until(|output| output.ends_with(text.as_bytes())).await;
     }
 
+    /// Waits until the job has written at least so many lines.
+    pub(super) async fn until_lines(&mut self, count: usize) {
+        self.until(|output| output.split(|byte| *byte == b'\n').count() > count).await;
+    }
+
     async fn until(&mut self, written: impl Fn(&[u8]) -> bool) {
         while !written(&output(&frames(&self.seen), Stream::Stdout)) {
             tokio::select! {

@@ -2,6 +2,7 @@
 //! label that nothing of it is left.
 
 mod confinement;
+mod daemon;
 mod endings;
 mod hands;
 mod lab;
@@ -9,4 +10,5 @@ mod leftovers;
 mod output;
 mod proxy;
 mod remains;
+mod restarts;
 mod trouble;
