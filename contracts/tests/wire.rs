@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use orchestra_contracts::{
-    Job, JobId, JobSpec, Outcome, Problem,
+    Job, JobId, JobSpec, NewToken, Outcome, Problem, Role, TokenInfo,
     event::LogEvent,
     worker::{
         ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Orders, Welcome,
@@ -156,4 +156,16 @@ fn a_problem() {
         "type": "urn:orchestra:problem:invalid", "title": "t", "status": 422, "detail": "d",
         "errors": [{"pointer": "/command", "detail": "is empty"}], "hint": "h"
     }));
+}
+
+#[test]
+fn tokens() {
+    let wanted: NewToken = frozen(&json!({"role": "worker", "name": "box", "worker": "w1"}));
+    assert_eq!(wanted.role, Role::Worker);
+    let _: NewToken = frozen(&json!({"role": "admin"}));
+    let info: TokenInfo = frozen(&json!({
+        "id": 3, "role": "client", "name": null, "worker": null,
+        "createdAt": "2026-01-02T03:04:05Z", "revokedAt": "2026-01-02T03:04:06Z"
+    }));
+    assert!(info.revoked_at.is_some());
 }
