@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use orchestra_client::{Client, ClientError};
+use orchestra_contracts::ProblemKind;
 use orchestra_worker::checks;
 use serde::Serialize;
 
@@ -65,7 +67,7 @@ async fn master(server: &Server) -> Result<Finding, Failure> {
     let client = server.client()?;
     let url = client.url();
     let (ok, detail, fix) = match ask(&client).await {
-        Answer::Master => (true, format!("answers at {url}"), None),
+        Answer::Master => lets_us_in(&client).await,
         Answer::Nobody(_) if server.is_unspoken() => {
             (true, format!("none at {url}; run brings its own, or start one: orchestra up"), None)
         }
@@ -76,6 +78,18 @@ async fn master(server: &Server) -> Result<Finding, Failure> {
         }
     };
     Ok(Finding { name: "master", ok, detail, fix })
+}
+
+/// Health is told to anybody; this asks whether the token, or having none, will do.
+async fn lets_us_in(client: &Client) -> (bool, String, Option<String>) {
+    match client.workers().await {
+        Err(ClientError::Refused(problem)) if problem.kind == ProblemKind::Unauthenticated => {
+            let fix =
+                "set ORCHESTRA_TOKEN_FILE to the file of a valid token, or ask an admin for one";
+            (false, format!("{}: {}", client.url(), problem.detail), Some(fix.to_owned()))
+        }
+        _ => (true, format!("answers at {}", client.url()), None),
+    }
 }
 
 fn sheet(findings: &[Finding]) -> String {

@@ -186,6 +186,41 @@ async fn doctor_names_each_fault_with_its_cure() {
 }
 
 #[tokio::test]
+async fn doctor_notices_that_a_token_is_needed() {
+    let problem = json!({
+        "type": "urn:orchestra:problem:unauthenticated", "title": "t", "status": 401,
+        "detail": "the token is not valid",
+    });
+    let refuse = async move || (StatusCode::UNAUTHORIZED, Json(problem));
+    let router = Router::new()
+        .route(paths::HEALTHZ, get(async || Json(json!({"status": "alive"}))))
+        .route(paths::WORKERS, get(refuse));
+    let server = Server::start(router).await;
+    let output = orchestra(&["doctor", "-o", "json", "--url", &server.url()], &[]).await;
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let finding = findings.iter().find(|finding| finding["name"] == "master").unwrap();
+    assert_eq!(finding["ok"], false, "{finding}");
+    assert!(finding["fix"].as_str().unwrap().contains("ORCHESTRA_TOKEN_FILE"), "{finding}");
+}
+
+#[tokio::test]
+async fn a_token_is_never_repeated_by_those_who_cannot_use_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let file = path.to_str().unwrap();
+    for variables in [[("ORCHESTRA_TOKEN", "hunter2")], [("ORCHESTRA_TOKEN_FILE", file)]] {
+        for verb in ["ls", "worker", "doctor"] {
+            let output = orchestra(&[verb], &variables).await;
+            let said = sentence(&output);
+            assert!(said.contains("token") && !said.contains("hunter2"), "{verb}: {said}");
+        }
+    }
+    let help = orchestra(&["token", "ls", "--help"], &[("ORCHESTRA_TOKEN", "hunter2")]).await;
+    assert!(!text(&help.stdout).contains("hunter2"), "{help:?}");
+}
+
+#[tokio::test]
 async fn a_job_is_submitted_from_a_file() {
     let (sender, mut bodies) = tokio::sync::mpsc::channel(1);
     let handler = async move |Json(body): Json<serde_json::Value>| {
