@@ -5,9 +5,12 @@
 //! transaction.
 
 mod errors;
+#[cfg(any(test, feature = "memory-store"))]
+mod memory;
 mod open;
 mod placement;
 mod rows;
+mod spread;
 mod sql;
 mod sqlite;
 
@@ -23,6 +26,8 @@ use orchestra_contracts::{
 
 use crate::domain::{Effects, Job, JobEvent, LeasePolicy, Proof, Refusal, Rules};
 
+#[cfg(any(test, feature = "memory-store"))]
+pub use memory::MemoryStore;
 pub use open::{open, open_with};
 pub use sqlite::SqliteStore;
 

@@ -24,7 +24,7 @@ use orchestra_contracts::{
 };
 use tempfile::TempDir;
 
-use super::{Applied, Claim, LeaseTerms, LogAppend, Store};
+use super::{Applied, Claim, LeaseTerms, LogAppend, MemoryStore, Store};
 use crate::domain::{Job, JobEvent, LeasePolicy, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
@@ -42,6 +42,7 @@ macro_rules! run_on {
 macro_rules! every_adapter {
     ($($case:ident),+ $(,)?) => {
         crate::store::conformance::run_on!(sqlite: $($case)+);
+        crate::store::conformance::run_on!(memory: $($case)+);
     };
 }
 
@@ -51,21 +52,36 @@ use run_on;
 /// A new, empty database, gone with the end of the test.
 struct TestStore {
     store: Arc<dyn Store>,
-    url: String,
-    _folder: TempDir,
+    kept: Kept,
+}
+
+/// Where what was stored outlives the store that is open.
+enum Kept {
+    File { url: String, _folder: TempDir },
+    Memory(MemoryStore),
 }
 
 impl TestStore {
     async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
-        Self { store: super::open(&url).await.unwrap(), url, _folder: folder }
+        let store = super::open(&url).await.unwrap();
+        Self { store, kept: Kept::File { url, _folder: folder } }
+    }
+
+    #[expect(clippy::unused_async, reason = "as every other adapter's")]
+    async fn memory() -> Self {
+        let store = MemoryStore::default();
+        Self { store: Arc::new(store.reopened()), kept: Kept::Memory(store) }
     }
 
     /// As after a restart of the master.
     async fn reopen(&mut self) {
         self.store.close().await;
-        self.store = super::open(&self.url).await.unwrap();
+        self.store = match &self.kept {
+            Kept::File { url, .. } => super::open(url).await.unwrap(),
+            Kept::Memory(store) => Arc::new(store.reopened()),
+        };
     }
 
     /// A handle for a task.

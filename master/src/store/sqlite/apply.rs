@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::{batch::Verb, ledger::Ledger};
 use crate::{
     domain::{JobEvent, Rules},
-    store::{Applied, StoreError},
+    store::{Applied, StoreError, spread::spread},
 };
 
 pub(super) const EXPIRED: &str =
@@ -84,13 +84,4 @@ impl Expire {
         ledger.save(connection).await?;
         Ok(expired)
     }
-}
-
-/// The jobs of a lost worker must not all come back at one moment: multiples of
-/// the golden ratio fall evenly between 0 and 1.
-fn spread(jitter: f64, id: i64) -> f64 {
-    const GOLDEN: f64 = 0.618_033_988_749_895;
-    // Few bits suffice, and they survive the multiplication.
-    let step = f64::from(id as u16);
-    (jitter + step * GOLDEN).fract()
 }

@@ -1,0 +1,165 @@
+//! Jobs in memory: the same promises as the databases', except that they end with
+//! the process. For the simulation, where virtual time stands still while a real
+//! database would work. Nothing here waits.
+//!
+//! `tables` holds what is kept and changes jobs, through the machine alone;
+//! `claim` hands them out; `list` finds them.
+
+mod claim;
+mod list;
+mod tables;
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use orchestra_contracts::{
+    Attempt, AttemptNo, JobId, JobSpec, TokenId, WorkerName,
+    worker::{LeaseRef, LogHead, Registration},
+};
+
+use self::tables::Tables;
+use super::{
+    Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store, StoreError,
+    TokenGrant, TokenRecord, WorkerRecord,
+};
+use crate::domain::{Job, JobEvent, LeasePolicy, Rules};
+
+/// A store that lasts as long as one of its handles.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+    closed: AtomicBool,
+}
+
+impl MemoryStore {
+    /// Another handle on what is stored, as a master has it after its restart.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        Self { tables: self.tables.clone(), closed: AtomicBool::new(false) }
+    }
+
+    fn tables(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable {
+                reason: "it is closed".to_owned(),
+                hint: "the master is shutting down; try again when it is back",
+            });
+        }
+        Ok(self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
+        Ok(self.tables()?.insert(specs, now))
+    }
+
+    async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
+        let mut tables = self.tables()?;
+        Ok(claims.iter().map(|claim| tables.claim(claim, &rules)).collect())
+    }
+
+    async fn apply(
+        &self,
+        id: JobId,
+        event: JobEvent,
+        rules: Rules,
+    ) -> Result<Option<Applied>, StoreError> {
+        Ok(self.tables()?.apply(id, event, &rules))
+    }
+
+    async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError> {
+        Ok(self.tables()?.expire(&rules, limit as usize))
+    }
+
+    async fn renew(
+        &self,
+        worker: &WorkerName,
+        leases: Vec<LeaseRef>,
+        policy: LeasePolicy,
+        now: Timestamp,
+    ) -> Result<Renewal, StoreError> {
+        Ok(self.tables()?.renew(worker, &leases, policy, now))
+    }
+
+    async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError> {
+        Ok(self.tables()?.append(&append))
+    }
+
+    async fn register(
+        &self,
+        worker: &WorkerName,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.tables()?.register(worker, registration, now);
+        Ok(())
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        Ok(self.tables()?.job(id).cloned())
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+        Ok(self.tables()?.list(filter))
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError> {
+        Ok(self.tables()?.attempts(id))
+    }
+
+    async fn log_head(&self, id: JobId, attempt: AttemptNo) -> Result<Option<LogHead>, StoreError> {
+        Ok(self.tables()?.log_head(id, attempt))
+    }
+
+    async fn log_chunks(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        range: Range<u64>,
+        order: Order,
+        limit: u32,
+    ) -> Result<Vec<LogChunk>, StoreError> {
+        Ok(self.tables()?.log_chunks(id, attempt, &range, order, limit as usize))
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {
+        Ok(self.tables()?.workers())
+    }
+
+    async fn add_token(
+        &self,
+        grant: TokenGrant,
+        now: Timestamp,
+    ) -> Result<TokenRecord, StoreError> {
+        Ok(self.tables()?.add_token(grant, now))
+    }
+
+    async fn revoke_token(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        Ok(self.tables()?.revoke_token(id, now))
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        Ok(self.tables()?.tokens.clone())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.tables().map(drop)
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
