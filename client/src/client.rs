@@ -1,10 +1,11 @@
 //! The connection to one master: sending, timeouts, and the reading of answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use orchestra_contracts::{DEFAULT_PORT, Problem, Token};
 use reqwest::{
-    Method, RequestBuilder, Response, Url,
+    Method, Request, RequestBuilder, Response, Url,
     header::{AUTHORIZATION, HeaderValue},
     redirect,
 };
@@ -23,10 +24,20 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a call that the master holds open may take beyond the agreed wait.
 const WAIT_MARGIN: Duration = Duration::from_secs(15);
 
+/// What carries a request to a master and its answer back, when it is not the
+/// network: the simulation has one that loses and repeats what it likes.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// The answer from its head on, or why there is none. A request may say after
+    /// which time it is given up, its answer's body included.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, String>>;
+}
+
 /// A client of one master. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// Carries the requests instead of the network.
+    transport: Option<Arc<dyn Transport>>,
     /// Without a slash at its end.
     url: Arc<str>,
     /// Does not print.
@@ -53,7 +64,7 @@ impl Client {
         }
         let http = builder.build().map_err(|error| refuse(error.to_string()))?;
         let url = parsed.as_str().trim_end_matches('/').into();
-        Ok(Self { http, url, authorization: None })
+        Ok(Self { http, transport: None, url, authorization: None })
     }
 
     /// The same client, which shows this token with every request.
@@ -62,6 +73,12 @@ impl Client {
     /// [`ClientError::Token`].
     pub fn with_token(self, token: &Token) -> Result<Self, ClientError> {
         Ok(Self { authorization: Some(token::header_of(token)?), ..self })
+    }
+
+    /// The same client, whose requests another transport carries.
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport: Some(transport), ..self }
     }
 
     /// The master's address.
@@ -95,7 +112,7 @@ impl Client {
 
     /// Sends; any status but 2xx is an error.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|e| ClientError::transport(&self.url, &e))?;
+        let response = self.carry(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -109,6 +126,17 @@ impl Client {
                 format!("status {status} with {} bytes that are no problem report", body.len()),
             ),
         })
+    }
+
+    /// The only place where a request leaves.
+    async fn carry(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let broken = |error: reqwest::Error| ClientError::transport(&self.url, &error);
+        let Some(transport) = &self.transport else {
+            return request.send().await.map_err(broken);
+        };
+        let request = request.build().map_err(broken)?;
+        let unreachable = |reason| ClientError::Unreachable { url: self.url.to_string(), reason };
+        transport.send(request).await.map_err(unreachable)
     }
 
     /// Sends, and waits for the answer to begin at most as long as a call may take.

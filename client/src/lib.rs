@@ -19,7 +19,7 @@ mod token;
 mod tokens;
 mod workers;
 
-pub use client::Client;
+pub use client::{Client, Transport};
 pub use error::ClientError;
 pub use follow::FollowEvent;
 pub use people::Deleted;
