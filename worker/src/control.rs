@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 /// Why an attempt is ended from outside, the stricter the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
+pub enum Stop {
     /// Somebody asked for it: SIGTERM, grace, SIGKILL, and a report.
     Cancel,
     /// The worker shuts down: kill, and give the job back.
@@ -17,10 +17,10 @@ pub(crate) enum Stop {
 
 /// What holds for an attempt right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Orders {
+pub struct Orders {
     /// The container must be gone by then.
-    pub(crate) until: Instant,
-    pub(crate) stop: Option<Stop>,
+    pub until: Instant,
+    pub stop: Option<Stop>,
 }
 
 /// Gives orders to one attempt. Clones speak to the same one.

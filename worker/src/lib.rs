@@ -39,6 +39,16 @@ use crate::{
         docker::{DockerExecutor, Engine, images_of},
     },
 };
+/// What a worker is made of, for a program that brings an [`Executor`](parts::Executor)
+/// of its own: the simulation runs the real worker around a simulated engine.
+pub mod parts {
+    pub use crate::{
+        claim::{Terms, Worker},
+        control::{Orders, Stop},
+        executor::{End, Executor, Left, Remains, RunEvent, RunSpec, Trouble},
+    };
+}
+
 pub use crate::{
     config::{Config, JobUser, Limits, SandboxConfig},
     credentials::Credentials,
@@ -81,7 +91,7 @@ pub async fn run_until(
         labels: [("arch".to_owned(), std::env::consts::ARCH.to_owned())].into(),
     };
     let terms = Terms { name: config.name.clone(), registration, grace: config.grace.0 };
-    Worker::new(Arc::new(client), executor.clone(), terms).serve(shutdown, hard).await;
+    Worker::of(client, executor.clone(), terms).serve(shutdown, hard).await;
     executor.close().await;
     Ok(())
 }

@@ -12,9 +12,9 @@ mod take_back;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use orchestra_client::{Backoff, ClientError};
+use orchestra_client::{Backoff, Client, ClientError};
 use orchestra_contracts::{
     WorkerName,
     worker::{ClaimTerms, Claimed, LeaseRef, Registration, Welcome},
@@ -41,13 +41,15 @@ const RELEASE: Duration = Duration::from_secs(10);
 
 /// What a worker says of itself, and how it ends.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    pub(crate) name: WorkerName,
-    pub(crate) registration: Registration,
-    pub(crate) grace: Duration,
+pub struct Terms {
+    pub name: WorkerName,
+    pub registration: Registration,
+    /// At shutdown, so long may jobs go on before they are handed back.
+    pub grace: Duration,
 }
 
-pub(crate) struct Worker {
+/// One worker, from its registration to its end.
+pub struct Worker {
     pub(crate) master: Arc<dyn Master>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) terms: Terms,
@@ -56,12 +58,23 @@ pub(crate) struct Worker {
     slots: Arc<Semaphore>,
 }
 
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
 /// When an attempt has to be gone whose lease was asked for at `sent`.
 fn deadline(sent: Instant, lease: Duration) -> Instant {
     sent + lease - lease / 8
 }
 
 impl Worker {
+    /// A worker of the master that this client speaks to.
+    pub fn of(master: Client, executor: Arc<dyn Executor>, terms: Terms) -> Self {
+        Self::new(Arc::new(master), executor, terms)
+    }
+
     pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
         Self { master, executor, terms, link: Arc::default(), held: Arc::default(), slots }
@@ -69,7 +82,7 @@ impl Worker {
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace
     /// time has passed, or `hard` is cancelled.
-    pub(crate) async fn serve(self, soft: CancellationToken, hard: CancellationToken) {
+    pub async fn serve(self, soft: CancellationToken, hard: CancellationToken) {
         let Some(welcome) = soft.run_until_cancelled(self.register()).await else { return };
         tracing::info!(
             worker = %self.terms.name, slots = self.terms.registration.slots,

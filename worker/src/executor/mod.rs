@@ -20,7 +20,7 @@ use crate::{clock, control::Orders};
 
 /// Runs attempts, each in a sandbox of its own.
 #[async_trait]
-pub(crate) trait Executor: Send + Sync + 'static {
+pub trait Executor: Send + Sync + 'static {
     /// Carries out one attempt. Nothing of it runs any more when this returns,
     /// however it ended. Follows the orders: renews the sandbox's lease, and
     /// stops as strictly as it is told.
@@ -53,14 +53,14 @@ pub(crate) trait Executor: Send + Sync + 'static {
 
 /// What keeps a worker from starting attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
-    pub(crate) since: Instant,
+pub struct Trouble {
+    pub since: Instant,
     /// A sentence for people.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// What is left of an attempt whose worker went away.
-pub(crate) enum Left {
+pub enum Left {
     /// Its process is dead, so it is ours to carry on.
     Ours(Box<dyn Remains>),
     /// Another process of this worker's name has it, or nobody can tell.
@@ -68,9 +68,19 @@ pub(crate) enum Left {
     Nothing,
 }
 
+impl fmt::Debug for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ours(_) => "Ours",
+            Self::NotOurs => "NotOurs",
+            Self::Nothing => "Nothing",
+        })
+    }
+}
+
 /// An attempt that an earlier process of this worker began. Dropped, it is removed.
 #[async_trait]
-pub(crate) trait Remains: Send {
+pub trait Remains: Send {
     /// Like [`Executor::run`] from the middle on: what is `stored` of its log is
     /// not said again.
     async fn resume(
@@ -84,10 +94,10 @@ pub(crate) trait Remains: Send {
 
 /// One attempt to carry out.
 #[derive(Clone)]
-pub(crate) struct RunSpec {
-    pub(crate) job: JobId,
-    pub(crate) attempt: AttemptNo,
-    pub(crate) spec: JobSpec,
+pub struct RunSpec {
+    pub job: JobId,
+    pub attempt: AttemptNo,
+    pub spec: JobSpec,
 }
 
 impl fmt::Debug for RunSpec {
@@ -99,7 +109,7 @@ impl fmt::Debug for RunSpec {
 
 /// What happens while an attempt runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RunEvent {
+pub enum RunEvent {
     /// The command runs.
     Started,
     Frame(Frame),
@@ -120,9 +130,9 @@ impl RunEvent {
 
 /// How an attempt ended. [`Outcome::Lost`] is not reported: its lease ran out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) outcome: Outcome,
-    pub(crate) usage: Option<Usage>,
+pub struct End {
+    pub outcome: Outcome,
+    pub usage: Option<Usage>,
 }
 
 impl From<Outcome> for End {
