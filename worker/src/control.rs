@@ -68,8 +68,9 @@ impl Control {
         loop {
             let until = orders.borrow_and_update().until;
             tokio::select! {
-                () = tokio::time::sleep_until(until) => return,
+                biased;
                 changed = orders.changed() => changed.expect("self holds the sender"),
+                () = tokio::time::sleep_until(until) => return,
             }
         }
     }

@@ -86,6 +86,7 @@ impl Attempt {
             }
         };
         tokio::select! {
+            biased;
             head = asking => head,
             () = self.control.expired() => None,
             () = self.control.stopped(Stop::HandBack) => None,
@@ -132,6 +133,7 @@ impl Attempt {
     async fn work(&self, working: impl Future<Output = End>) -> End {
         let mut working = pin!(AssertUnwindSafe(working).catch_unwind());
         let end = tokio::select! {
+            biased;
             end = &mut working => end,
             () = self.control.expired() => {
                 tracing::warn!(job = %self.lease.job, "the lease could not be renewed in time");
@@ -153,6 +155,7 @@ impl Attempt {
 
     async fn upload(&self, upload: Upload) -> Result<LogEnd, UploadError> {
         let result = tokio::select! {
+            biased;
             result = upload.run() => result,
             () = self.control.stopped(Stop::Lost) => Err(UploadError::LeaseLost),
         };
@@ -228,6 +231,7 @@ impl Attempt {
             }
         };
         tokio::select! {
+            biased;
             delivered = delivering => delivered,
             () = self.control.stopped(Stop::Lost) => false,
         }

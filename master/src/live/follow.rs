@@ -153,6 +153,7 @@ impl Follow {
 
     async fn wait(&mut self) {
         tokio::select! {
+            biased;
             () = self.watch.changed() => {}
             () = tokio::time::sleep(POLL) => {}
             () = self.shutdown.cancelled() => {}

@@ -115,6 +115,7 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
         let poll = Instant::now() + POLL;
         let next = waiting.iter().map(|one: &Waiting| one.until).min();
         tokio::select! {
+            biased;
             () = service.shutdown.cancelled() => break,
             Some(claim) = queue.inbox.recv() => waiting.push_back(claim),
             () = queue.look.notified() => {}

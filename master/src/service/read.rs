@@ -34,6 +34,7 @@ impl Service {
                 return self.show(job).await;
             }
             tokio::select! {
+                biased;
                 () = watch.changed() => {}
                 () = tokio::time::sleep_until(over.min(Instant::now() + POLL)) => {}
                 () = self.shutdown.cancelled() => {}

@@ -100,6 +100,7 @@ impl Service {
     pub async fn orders(&self, worker: &WorkerName, known: Option<u64>, wait: Span) -> u64 {
         if let Some(known) = known {
             tokio::select! {
+                biased;
                 count = self.bells.other_than(worker, known) => return count,
                 () = tokio::time::sleep(wait.min(MAX_WAIT).0) => {}
                 () = self.shutdown.cancelled() => {}

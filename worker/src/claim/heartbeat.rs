@@ -30,10 +30,11 @@ impl Worker {
         let mut health = self.executor.health();
         loop {
             tokio::select! {
-                () = sleep(wait) => (),
+                biased;
                 () = orders.notified() => (),
                 // People should see at once where it ails.
                 Ok(()) = health.changed() => (),
+                () = sleep(wait) => (),
             }
             // No answer for that long is as good as none.
             wait = match timeout(every, self.beat()).await {

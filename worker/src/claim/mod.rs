@@ -90,6 +90,7 @@ impl Worker {
         );
         let every = welcome.heartbeat.0;
         tokio::select! {
+            biased;
             () = self.heartbeats(every) => unreachable!("they never end by themselves"),
             () = self.work(welcome, &soft, &hard) => (),
         }
@@ -223,6 +224,7 @@ impl Worker {
         }
         let all_ended = async { while runs.join_next().await.is_some() {} };
         tokio::select! {
+            biased;
             () = all_ended => return,
             () = sleep(self.terms.grace) => (),
             () = hard.cancelled() => (),
