@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestra_contracts::{Blame, JobStatus, Outcome};
+use orchestra_contracts::{Attempt, Blame, JobStatus, Outcome};
 
 use super::{End, History, Invariant, JobEnd, Judgement, Limits, Wish};
 
@@ -26,7 +26,8 @@ fn budgets(end: &JobEnd, infra_budget: u32, stopped: bool) -> Vec<String> {
     let job = &end.job;
     let is_final = job.status.is_final();
     // The last end of a job is paid by nobody: there is no further try.
-    let tries = end.attempts.len() - usize::from(is_final && !end.attempts.is_empty());
+    let unpaid = is_final && !end.attempts.is_empty() && !was_cancelled_before_its_retry(end);
+    let tries = end.attempts.len() - usize::from(unpaid);
     let paid = |blame| {
         let ended = end.attempts[..tries].iter().filter_map(|attempt| attempt.outcome.as_ref());
         ended.filter(|outcome| budget(outcome) == Some(blame)).count() as u32
@@ -46,18 +47,31 @@ fn budgets(end: &JobEnd, infra_budget: u32, stopped: bool) -> Vec<String> {
     if infra > infra_budget {
         wrong.push(format!("we failed it {infra} times before, and may {infra_budget} times"));
     }
+    let is_lost = |attempt: &&Attempt| attempt.outcome == Some(Outcome::Lost);
+    let losses = end.attempts.iter().filter(is_lost).count();
+    if let Some(Outcome::Poison { lost }) = job.outcome
+        && losses != lost as usize
+    {
+        wrong.push(format!("is poison after {lost} losses, and had {losses}"));
+    }
     if job.status == JobStatus::Failed && !stopped {
         match job.outcome.as_ref().and_then(budget) {
             Some(Blame::Command) if command < allowed => {
                 wrong.push(format!("failed after {command} of {allowed} retries"));
             }
-            Some(Blame::Infrastructure) if infra < infra_budget => {
+            Some(Blame::Infrastructure) if infra < infra_budget && job.spec.retry.on_lost => {
                 wrong.push(format!("was given up after {infra} of {infra_budget} faults of ours"));
             }
             _ => {}
         }
     }
     wrong
+}
+
+/// Then its last attempt failed by itself, and the retry that never came was paid.
+fn was_cancelled_before_its_retry(end: &JobEnd) -> bool {
+    let newest = end.attempts.last().and_then(|attempt| attempt.outcome.as_ref());
+    end.job.status == JobStatus::Cancelled && newest.and_then(budget) == Some(Blame::Command)
 }
 
 /// Who pays for the try after this end; a hand-back is free.
@@ -73,7 +87,7 @@ fn budget(outcome: &Outcome) -> Option<Blame> {
 mod tests {
     use orchestra_contracts::{AttemptNo, JobStatus, Outcome};
 
-    use super::super::{Invariant::I11, testing::Scene};
+    use super::super::{Invariant::I11, Wish, testing::Scene};
 
     const FAILS: Outcome = Outcome::Exited { code: 1 };
 
@@ -105,6 +119,38 @@ mod tests {
     fn a_retry_too_many_and_one_too_few_are_seen() {
         ended(JobStatus::Failed, &[FAILS, FAILS, FAILS, FAILS], 3).breaks(I11);
         ended(JobStatus::Failed, &[FAILS, FAILS], 1).breaks(I11);
+    }
+
+    #[test]
+    fn poison_is_as_many_losses_as_it_says() {
+        let scene = |lost| {
+            let mut scene = ended(JobStatus::Failed, &[Outcome::Lost, Outcome::Lost], 0);
+            scene.job().outcome = Some(Outcome::Poison { lost });
+            scene
+        };
+        assert!(!is_broken(&scene(2)));
+        scene(3).breaks(I11);
+    }
+
+    #[test]
+    fn a_job_that_must_not_run_twice_is_given_up_at_once() {
+        let mut scene = ended(JobStatus::Failed, &[Outcome::Lost], 0);
+        scene.breaks(I11);
+        scene.job().spec.retry.on_lost = false;
+        assert!(!is_broken(&scene));
+    }
+
+    #[test]
+    fn a_retry_that_was_paid_and_then_cancelled_counts() {
+        let mut scene = ended(JobStatus::Cancelled, &[FAILS], 1);
+        scene.answered(Wish::Cancel, 200, Some(AttemptNo(1)));
+        assert!(!is_broken(&scene));
+        scene.job().retry_count = 0;
+        scene.breaks(I11);
+    }
+
+    fn is_broken(scene: &Scene) -> bool {
+        scene.check().violations.iter().any(|violation| violation.invariant == I11)
     }
 
     #[test]

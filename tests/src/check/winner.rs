@@ -39,8 +39,13 @@ fn attempts(end: &JobEnd, retried: bool, found: &mut Judgement) {
         broken(format!("attempt {} succeeded and has a successor", attempt.number));
     }
     let of_job = &end.job.outcome;
-    if end.job.status.is_final() && *of_job != newest.outcome && *of_job != Some(Outcome::Cancelled)
-    {
+    // These two are said of a job, whatever its last attempt met with.
+    let of_job_alone = match of_job {
+        Some(Outcome::Cancelled) => true,
+        Some(Outcome::Poison { .. }) => newest.outcome == Some(Outcome::Lost),
+        _ => false,
+    };
+    if end.job.status.is_final() && *of_job != newest.outcome && !of_job_alone {
         broken(format!("ended with {of_job:?}, its attempt with {:?}", newest.outcome));
     }
 }
