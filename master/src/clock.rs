@@ -1,13 +1,22 @@
-//! The one place in the master that asks the system for the time.
+//! The one place in the master that asks the system for the time, and what keeps
+//! that time from running backwards.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 /// Where `now` comes from. Everything below the service takes it as an argument.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time, in whole milliseconds, which is what the database keeps.
     fn now(&self) -> Timestamp;
+
+    /// How much time has passed since some moment that stays the same. It never
+    /// leaps, whatever becomes of [`Clock::now`].
+    fn passed(&self) -> Duration;
 }
 
 /// The system's clock.
@@ -19,5 +28,137 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let now = Timestamp::now();
         now - now.subsec_nanosecond().rem_euclid(1_000_000).nanoseconds()
+    }
+
+    fn passed(&self) -> Duration {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGAN.elapsed()
+    }
+}
+
+/// Another clock's time that never goes back. When the other one does, this one
+/// goes on, a little slower, until the other has caught up: a lease that was given
+/// before ends when it should, and not an hour later.
+#[derive(Debug)]
+pub struct SteadyClock {
+    wall: Arc<dyn Clock>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    time: Timestamp,
+    at: Duration,
+}
+
+/// While it waits for the wall clock it loses one part of so many: little enough for
+/// leases, of which workers keep back an eighth.
+const SLOWER: i32 = 20;
+
+impl SteadyClock {
+    /// `latest`: the latest time that was ever shown before a restart, if that is known.
+    pub fn new(wall: Arc<dyn Clock>, latest: Option<Timestamp>) -> Self {
+        let now = wall.now();
+        if let Some(latest) = latest.filter(|latest| *latest > now) {
+            let ahead = latest.duration_since(now);
+            tracing::warn!(
+                "the clock went back: the database knows a time that is {ahead:#} ahead; going on from there, slowly"
+            );
+        }
+        let time = latest.map_or(now, |latest| latest.max(now));
+        let shown = Shown { time, at: wall.passed() };
+        Self { wall, shown: Mutex::new(shown) }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Timestamp {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = self.wall.passed();
+        let elapsed =
+            SignedDuration::try_from(at.saturating_sub(shown.at)).unwrap_or(SignedDuration::ZERO);
+        let least = shown.time + (elapsed - elapsed / SLOWER);
+        *shown = Shown { time: self.wall.now().max(least), at };
+        let time = shown.time;
+        time - time.subsec_nanosecond().rem_euclid(1_000_000).nanoseconds()
+    }
+
+    fn passed(&self) -> Duration {
+        self.wall.passed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wall clock that is set by hand, and the time that has passed.
+    #[derive(Debug, Default)]
+    struct Set(Mutex<(Timestamp, Duration)>);
+
+    impl Set {
+        fn to(&self, second: i64) {
+            self.0.lock().unwrap().0 = Timestamp::from_second(second).unwrap();
+        }
+
+        fn pass(&self, millis: u64) {
+            self.0.lock().unwrap().1 += Duration::from_millis(millis);
+        }
+    }
+
+    impl Clock for Set {
+        fn now(&self) -> Timestamp {
+            self.0.lock().unwrap().0
+        }
+
+        fn passed(&self) -> Duration {
+            self.0.lock().unwrap().1
+        }
+    }
+
+    fn clocks(latest: Option<i64>) -> (Arc<Set>, SteadyClock) {
+        let wall = Arc::new(Set::default());
+        wall.to(1_000);
+        let latest = latest.map(|second| Timestamp::from_second(second).unwrap());
+        (wall.clone(), SteadyClock::new(wall, latest))
+    }
+
+    #[test]
+    fn a_clock_that_goes_right_is_shown_as_it_is() {
+        let (wall, clock) = clocks(None);
+        for second in [1_000, 1_010, 1_020, 90_000] {
+            wall.to(second);
+            assert_eq!(clock.now().as_second(), second);
+            wall.pass(10_000);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_is_waited_for_slowly() {
+        let (wall, clock) = clocks(None);
+        wall.to(500);
+        assert_eq!(clock.now().as_second(), 1_000);
+        wall.pass(100_000);
+        wall.to(600);
+        assert_eq!(clock.now().as_second(), 1_095);
+        wall.to(1_096);
+        assert_eq!(clock.now().as_second(), 1_096);
+    }
+
+    #[test]
+    fn many_looks_do_not_make_it_faster_or_stop_it() {
+        let (wall, clock) = clocks(None);
+        wall.to(500);
+        for _ in 0..10_000 {
+            wall.pass(10);
+            clock.now();
+        }
+        assert_eq!(clock.now().as_second(), 1_095);
+    }
+
+    #[test]
+    fn after_a_restart_it_goes_on_from_what_was_written_down() {
+        assert_eq!(clocks(Some(900)).1.now().as_second(), 1_000);
+        assert_eq!(clocks(Some(4_600)).1.now().as_second(), 4_600);
     }
 }

@@ -8,6 +8,7 @@
 
 use std::{fs::DirBuilder, io, net::SocketAddr, os::unix::fs::DirBuilderExt, sync::Arc};
 
+use orchestra_contracts::JobStatus;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,9 @@ pub mod upkeep;
 mod admission;
 mod descriptors;
 mod error;
+
+use clock::Clock;
+use store::{JobFilter, ListOrder, Store};
 
 pub use config::Config;
 pub use error::MasterError;
@@ -56,7 +60,13 @@ pub async fn run(
         make_data_folder(&config)?;
     }
     let store = store::open_with(&config.database(), config.min_free).await?;
-    let clock = Arc::new(clock::SystemClock);
+    let clock = match steady_clock(&*store, Arc::new(clock::SystemClock)).await {
+        Ok(clock) => clock,
+        Err(error) => {
+            store.close().await;
+            return Err(error.into());
+        }
+    };
     let (service, claims) = service::Service::new(store.clone(), clock, settings, shutdown.clone());
     let access = match admission::prepare(&config, address, &service).await {
         Ok(access) => access,
@@ -80,6 +90,33 @@ pub async fn run(
 fn local_address(listener: &TcpListener, config: &Config) -> Result<SocketAddr, MasterError> {
     let address = config.listen;
     listener.local_addr().map_err(|reason| MasterError::Listen { address, reason })
+}
+
+/// The clock of a master on this database: the wall's, but never behind what an
+/// earlier master wrote down. A clock that was put back meanwhile would keep the
+/// leases of dead workers alive for as long as it was put back.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn steady_clock(
+    store: &dyn Store,
+    wall: Arc<dyn Clock>,
+) -> Result<Arc<dyn Clock>, store::StoreError> {
+    /// Workers are heard of all the time; leases cover those made of curl.
+    const HELD: u32 = 10_000;
+    let newest = JobFilter { order: ListOrder::Newest, limit: 1, ..JobFilter::default() };
+    let held = JobFilter {
+        statuses: vec![JobStatus::Assigned, JobStatus::Running],
+        order: ListOrder::Newest,
+        limit: HELD,
+        ..JobFilter::default()
+    };
+    let created = store.jobs(&newest).await?.into_iter().map(|job| job.created_at);
+    let held = store.jobs(&held).await?;
+    let claimed = held.iter().filter_map(|job| Some(job.lease()?.claimed_at));
+    let seen = store.workers().await?.into_iter().map(|worker| worker.seen_at);
+    let latest = created.chain(claimed).chain(seen).max();
+    Ok(Arc::new(clock::SteadyClock::new(wall, latest)))
 }
 
 /// For the owner alone: commands and their output can be anything.

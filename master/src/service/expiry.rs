@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Service, ServiceError, signed};
+use super::{Service, ServiceError};
+use crate::{clock::Clock, domain::Rules};
 
 /// So many in one transaction.
 const BATCH: u32 = 100;
@@ -19,19 +20,53 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// after a longer one several may be missing.
 const HEARTBEATS: u32 = 4;
 
-/// From when on leases can be expected to be renewed.
+/// The part of a lease by which the clock may run ahead unnoticed. Workers keep
+/// back twice as much of each.
+const UNNOTICED: u32 = 16;
+
+/// From when on leases can be expected to be renewed, by the monotonic clock: a leap
+/// of the other one, which would end all leases at once, is counted as a pause.
 #[derive(Debug)]
 pub(super) struct Renewals(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    possible_since: Timestamp,
+    possible_since: Duration,
     last_look: Option<Instant>,
+    /// What the wall clock showed at some moment.
+    shown: (Duration, Timestamp),
 }
 
 impl Renewals {
-    pub(super) fn possible_since(start: Timestamp) -> Self {
-        Self(Mutex::new(State { possible_since: start, last_look: None }))
+    pub(super) fn possible_from_now(clock: &dyn Clock) -> Self {
+        let shown = (clock.passed(), clock.now());
+        Self(Mutex::new(State { possible_since: shown.0, last_look: None, shown }))
+    }
+
+    fn fail(&self, passed: Duration) {
+        self.state().possible_since = passed;
+    }
+
+    /// Notices when the clock ran ahead of the time that has passed. One that stands
+    /// back is waited for, and ends nothing early.
+    fn notice_a_leap(&self, (passed, now): (Duration, Timestamp), lease: Duration) {
+        let mut state = self.state();
+        let (at, shown) = state.shown;
+        let elapsed =
+            SignedDuration::try_from(passed.saturating_sub(at)).unwrap_or(SignedDuration::MAX);
+        let ahead = now.duration_since(shown).saturating_sub(elapsed);
+        let unnoticed = SignedDuration::try_from(lease / UNNOTICED).unwrap_or_default();
+        if ahead.abs() > unnoticed {
+            state.shown = (passed, now);
+        }
+        if ahead > unnoticed {
+            state.possible_since = passed;
+            tracing::warn!("the clock leapt by {ahead:#}: leases are given time for renewal");
+        }
+    }
+
+    fn were_possible_for(&self, lease: Duration, passed: Duration) -> bool {
+        passed.saturating_sub(self.state().possible_since) >= lease
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -42,25 +77,25 @@ impl Renewals {
 impl Service {
     /// A renewal was not possible just now.
     pub(super) fn renewals_fail(&self) {
-        let now = self.clock.now();
-        let mut state = self.renewals.state();
-        state.possible_since = state.possible_since.max(now);
+        self.renewals.fail(self.clock.passed());
     }
 
     /// Ends the attempts whose lease ran out; answers how many there were.
     ///
     /// Not before one whole lease after the start, after the database could not
     /// be written, and after a look that is long overdue, because a commit
-    /// stalled or the master itself stood still: workers could not renew.
+    /// stalled or the master itself stood still: workers could not renew. A leap
+    /// of the clock is such a pause as well.
     pub async fn expire_leases(&self) -> Result<usize, ServiceError> {
         self.notice_a_stall();
-        let since = self.renewals.state().possible_since;
-        if self.clock.now().duration_since(since) < signed(self.settings.lease) {
+        let (now, passed, lease) = (self.clock.now(), self.clock.passed(), self.settings.lease.0);
+        self.renewals.notice_a_leap((passed, now), lease);
+        if !self.renewals.were_possible_for(lease, passed) {
             return Ok(0);
         }
         let mut expired = 0;
         loop {
-            let batch = match self.store.expire(self.rules(), BATCH).await {
+            let batch = match self.store.expire(Rules { now, ..self.rules() }, BATCH).await {
                 Ok(batch) => batch,
                 Err(error) => {
                     self.renewals_fail();
@@ -86,5 +121,47 @@ impl Service {
             tracing::warn!(?pause, "nothing could be written: leases are given time for renewal");
             self.renewals_fail();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_mins(1);
+
+    fn begun() -> Renewals {
+        let shown = (Duration::ZERO, Timestamp::UNIX_EPOCH);
+        Renewals(Mutex::new(State { possible_since: shown.0, last_look: None, shown }))
+    }
+
+    /// So many seconds later, when the clock shows this second.
+    fn is_over(renewals: &Renewals, passed: u64, second: i64) -> bool {
+        let (passed, now) = (Duration::from_secs(passed), Timestamp::from_second(second).unwrap());
+        renewals.notice_a_leap((passed, now), LEASE);
+        renewals.were_possible_for(LEASE, passed)
+    }
+
+    #[test]
+    fn one_lease_after_the_start_nothing_is_waited_for() {
+        let renewals = begun();
+        assert!(!is_over(&renewals, 59, 59));
+        assert!(is_over(&renewals, 60, 60));
+    }
+
+    #[test]
+    fn a_leap_is_waited_out_by_time_that_passes() {
+        let renewals = begun();
+        assert!(is_over(&renewals, 100, 100));
+        assert!(!is_over(&renewals, 100, 3_700));
+        assert!(!is_over(&renewals, 159, 3_759));
+        assert!(is_over(&renewals, 160, 3_760));
+    }
+
+    #[test]
+    fn a_clock_that_runs_slower_neither_begins_nor_ends_a_wait() {
+        let renewals = begun();
+        assert!(is_over(&renewals, 60, 30));
+        assert!(is_over(&renewals, 120, 90));
     }
 }

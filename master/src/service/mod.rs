@@ -116,7 +116,7 @@ impl Service {
         shutdown: CancellationToken,
     ) -> (Arc<Self>, ClaimQueue) {
         let (desk, queue) = dispatch::open();
-        let renewals = expiry::Renewals::possible_since(clock.now());
+        let renewals = expiry::Renewals::possible_from_now(&*clock);
         let (hub, bells, unwell) = Default::default();
         let service = Self {
             store,

@@ -52,6 +52,12 @@ impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
     }
+
+    /// It goes on by as much as time passes.
+    fn passed(&self) -> Duration {
+        let since = self.now().duration_since(Timestamp::UNIX_EPOCH);
+        Duration::try_from(since).unwrap()
+    }
 }
 
 fn settings() -> Settings {
