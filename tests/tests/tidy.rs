@@ -114,6 +114,7 @@ fn every_module_says_what_it_is() {
         "sandbox/src",
         "cli/src",
         "tests/src",
+        "simulation/src",
     ];
     let mut files = Vec::new();
     for folder in folders {

@@ -1,0 +1,87 @@
+//! What happened, for the checker, and in what order, for the proof that the same
+//! seed does the same.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use orchestra_tests::check::{History, What};
+use tokio::time::Instant;
+
+/// Keeps the history of one run.
+#[derive(Debug)]
+pub struct Record {
+    start: Instant,
+    state: Mutex<State>,
+    /// Whether each line is kept, to be shown.
+    keeps_lines: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    history: History,
+    trace: DefaultHasher,
+    lines: Vec<String>,
+    answers: u64,
+    faults: u64,
+}
+
+impl Record {
+    pub fn new(start: Instant, keeps_lines: bool) -> Self {
+        Self { start, state: Mutex::default(), keeps_lines }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The virtual time of another instant of this run.
+    pub fn time_of(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start)
+    }
+
+    /// Something that the checker judges by.
+    pub fn note(&self, what: What) {
+        self.line(format_args!("{what:?}"));
+        let mut state = self.state();
+        state.faults += u64::from(matches!(what, What::Fault { .. }));
+        let now = self.now();
+        state.history.record(now, what);
+    }
+
+    /// Something that only the trace shows.
+    pub fn line(&self, line: fmt::Arguments<'_>) {
+        let line = format!("{:>11.6} {line}", self.now().as_secs_f64());
+        let mut state = self.state();
+        line.hash(&mut state.trace);
+        if self.keeps_lines {
+            state.lines.push(line);
+        }
+    }
+
+    /// An answer of the master was looked at.
+    pub fn answered(&self) {
+        self.state().answers += 1;
+    }
+
+    /// How many faults there were so far.
+    pub fn faults(&self) -> u64 {
+        self.state().faults
+    }
+
+    /// Everything, at the end.
+    pub fn finish(&self) -> (History, u64, Vec<String>) {
+        let mut state = self.state();
+        let count = state.answers;
+        let now = self.now();
+        state.history.record(now, What::Answers { count });
+        (std::mem::take(&mut state.history), state.trace.finish(), std::mem::take(&mut state.lines))
+    }
+}
