@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use orchestra_contracts::{Job, JobStatus, Outcome};
+use orchestra_program::OWN_FAILURE;
 
-/// Orchestra itself failed, as opposed to the command; the code that `docker run`
-/// and `env` use for the same.
-pub(crate) const OWN_FAILURE: u8 = 125;
 /// The code of timeout(1).
 const TIMED_OUT: u8 = 124;
 /// What a shell shows for SIGKILL, which is how the kernel ends what is too large.

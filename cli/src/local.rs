@@ -11,11 +11,12 @@ use clap::Parser;
 use orchestra_client::Client;
 use orchestra_contracts::WorkerName;
 use orchestra_master::MasterError;
+use orchestra_program::Signals;
 use orchestra_worker::{Credentials, WorkerError};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::url_of, clock, failure::Failure, signals::Signals};
+use crate::{args::url_of, clock, failure::Failure};
 
 /// Between two looks for the worker's registration.
 const LOOK: Duration = Duration::from_millis(20);

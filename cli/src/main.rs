@@ -18,7 +18,6 @@ mod jobref;
 mod local;
 mod output;
 mod place;
-mod signals;
 
 use std::process::ExitCode;
 
@@ -27,7 +26,7 @@ use crate::args::Cli;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::read();
-    output::log_to_stderr(cli.log_filter());
+    orchestra_program::log_to_stderr(cli.log_filter());
     match commands::run(cli.command).await {
         Ok(code) => code.into(),
         Err(failure) => failure.report(),

@@ -16,7 +16,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
-pub mod lifecycle;
 pub mod live;
 pub mod service;
 pub mod store;
@@ -25,6 +24,7 @@ pub mod upkeep;
 mod admission;
 mod descriptors;
 mod error;
+mod tasks;
 
 use clock::Clock;
 use store::{JobFilter, ListOrder, Store};
@@ -76,7 +76,7 @@ pub async fn run(
         }
     };
     tracing::info!(%address, "listening");
-    let mut tasks = lifecycle::Tasks::new(shutdown.clone());
+    let mut tasks = tasks::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
     let router = http::router(service, access);

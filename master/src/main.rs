@@ -1,14 +1,11 @@
 //! `orchestra-master`: the master by itself. `orchestra master` is the same.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
-use orchestra_master::{Config, MasterError, bind, lifecycle, run};
+use orchestra_master::{Config, MasterError, bind, run};
+use orchestra_program::{OWN_FAILURE, log_to_stderr, soft_then_hard};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-
-/// Own failures, as with `docker run`.
-const FAILURE: u8 = 125;
 
 /// Keeps jobs, hands them out to workers, serves the REST API
 #[derive(Parser)]
@@ -16,25 +13,26 @@ const FAILURE: u8 = 125;
 struct Arguments {
     #[command(flatten)]
     config: Config,
+
+    /// What to log, for example `info` or `orchestra_master=debug,warn`
+    #[arg(long, env = "ORCHESTRA_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    log.with_writer(std::io::stderr).init();
+    log_to_stderr(&arguments.log);
     let shutdown = CancellationToken::new();
     let ended = tokio::select! {
         ended = serve(arguments.config, shutdown.clone()) => ended,
-        _ = lifecycle::until_second_signal(shutdown) => return ExitCode::from(FAILURE),
+        () = soft_then_hard(&shutdown) => return ExitCode::from(OWN_FAILURE),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("orchestra-master: {error}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(OWN_FAILURE)
         }
     }
 }

@@ -1,16 +1,12 @@
 //! The `orchestra-worker` program: reads its settings, runs a worker until it is
 //! told to stop. A second signal makes it hurry.
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Parser;
+use orchestra_program::{OWN_FAILURE, log_to_stderr, soft_then_hard};
 use orchestra_worker::{Config, run_until};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Claims jobs from a master and runs each in a sandboxed container.
 #[derive(Parser)]
@@ -18,27 +14,21 @@ use tracing_subscriber::EnvFilter;
 struct Arguments {
     #[command(flatten)]
     config: Config,
-}
 
-/// Our own failures, as opposed to a job's.
-const FAILED: u8 = 125;
+    /// What to log, for example `info` or `orchestra_worker=debug,warn`
+    #[arg(long, env = "ORCHESTRA_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    log_to_stderr(&arguments.log);
 
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
     let worker = run_until(arguments.config, soft.clone(), hard.clone());
     let signals = async {
-        wait_for_signal().await;
-        soft.cancel();
-        wait_for_signal().await;
+        soft_then_hard(&soft).await;
         hard.cancel();
         std::future::pending::<()>().await;
     };
@@ -50,17 +40,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("orchestra-worker: {error}");
-            ExitCode::from(FAILED)
+            ExitCode::from(OWN_FAILURE)
         }
-    }
-}
-
-async fn wait_for_signal() {
-    let listen = |kind| signal(kind).expect("the runtime was built with its signal driver");
-    let (mut interrupt, mut terminate) =
-        (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
-    tokio::select! {
-        _ = interrupt.recv() => (),
-        _ = terminate.recv() => (),
     }
 }

@@ -1,6 +1,7 @@
 //! `orchestra master`.
 
-use orchestra_master::{Config, MasterError, lifecycle};
+use orchestra_master::{Config, MasterError};
+use orchestra_program::soft_then_hard;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,10 +19,7 @@ pub(crate) async fn master(args: Master) -> Result<Exit, Failure> {
     let shutdown = CancellationToken::new();
     tokio::select! {
         ended = serve(args.config, shutdown.clone()) => ended?,
-        ended = lifecycle::until_second_signal(shutdown) => {
-            ended.map_err(|error| Failure::said(format!("signals cannot be awaited: {error}")))?;
-            return Ok(Exit(INTERRUPTED));
-        }
+        () = soft_then_hard(&shutdown) => return Ok(Exit(INTERRUPTED)),
     }
     Ok(Exit::SUCCESS)
 }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use orchestra_client::{Client, ClientError, FollowEvent, JobQuery, ListOrder};
 use orchestra_contracts::{Job, JobId, JobSpec, JobStatus};
+use orchestra_program::Signals;
 
 use crate::{
     args::{JobOptions, Server},
@@ -18,7 +19,6 @@ use crate::{
     local::Local,
     output::log::{LogPrinter, View},
     place::Place,
-    signals::Signals,
 };
 
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,12 @@
 //! `orchestra up`.
 
+use orchestra_program::Signals;
+
 use crate::{
     exit::Exit,
     failure::Failure,
     local::{Local, Settings},
     output::{print, say},
-    signals::Signals,
 };
 
 #[derive(Debug, clap::Args)]

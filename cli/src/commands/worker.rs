@@ -2,10 +2,11 @@
 
 use std::{convert::Infallible, future::pending};
 
+use orchestra_program::soft_then_hard;
 use orchestra_worker::{Config, run_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{exit::Exit, failure::Failure, signals::Signals};
+use crate::{exit::Exit, failure::Failure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Worker {
@@ -16,11 +17,8 @@ pub(crate) struct Worker {
 /// The first signal lets jobs go on for the grace time, the second ends them.
 pub(crate) async fn worker(args: Worker) -> Result<Exit, Failure> {
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
-    let mut signals = Signals::listen();
     let tell = async {
-        signals.next().await;
-        soft.cancel();
-        signals.next().await;
+        soft_then_hard(&soft).await;
         hard.cancel();
         pending::<Infallible>().await
     };

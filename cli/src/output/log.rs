@@ -13,9 +13,10 @@ use orchestra_contracts::{
     Size,
     frame::{Body, Frame, Stream},
 };
+use orchestra_program::colours;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 
-use super::{colours, escape, spinner::Spinner};
+use super::{escape, spinner::Spinner};
 
 /// Enough to hold the end of a failed image build.
 const KEPT_LINES: usize = 20;

@@ -11,10 +11,9 @@ pub(crate) mod table;
 pub(crate) mod tail;
 pub(crate) mod when;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
 
 /// How a result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,20 +49,4 @@ pub(crate) fn say(text: &str) {
     for line in text.lines() {
         let _ = writeln!(io::stderr(), "orchestra: {}", escape::line(line));
     }
-}
-
-/// Whether standard error may carry colours (<https://no-color.org>).
-pub(crate) fn colours() -> bool {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !no_color
-}
-
-/// Logs of the programs in this process.
-pub(crate) fn log_to_stderr(filter: &str) {
-    let filter = EnvFilter::builder().parse_lossy(filter);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours())
-        .with_writer(io::stderr)
-        .init();
 }

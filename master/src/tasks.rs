@@ -1,39 +1,9 @@
-//! Beginning and end: what a program does about signals, and how background
-//! tasks are watched.
-//!
-//! The first signal is soft: the token is cancelled and everything gets time to
-//! end. The second is hard: whoever awaits [`until_second_signal`] drops the
-//! rest. Nothing is lost by that, since every answer was durable.
+//! Background tasks of a master, and what happens when one of them crashes.
 
-use std::io;
-
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MasterError;
-
-/// Cancels the token at the first SIGINT or SIGTERM and returns at the second.
-///
-/// # Errors
-/// When the system lets nobody listen for signals.
-pub async fn until_second_signal(shutdown: CancellationToken) -> io::Result<()> {
-    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    next(&mut signals).await;
-    tracing::info!("shutting down; a second signal ends it at once");
-    shutdown.cancel();
-    next(&mut signals).await;
-    Ok(())
-}
-
-async fn next((interrupt, terminate): &mut (Signal, Signal)) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
 
 /// Background tasks with names. They run until `shutdown`; one that ends before
 /// it has crashed, and takes the program down with an error.

@@ -1,0 +1,41 @@
+//! Ctrl-C and SIGTERM. Once listened to, neither ends the program by itself: the
+//! first asks it to end well, the second to hurry.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Both signals, from now on.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// # Panics
+    /// Outside of a runtime with a signal driver.
+    pub fn listen() -> Self {
+        let listen = |kind| signal(kind).expect("the runtime was built with its signal driver");
+        Self {
+            interrupt: listen(SignalKind::interrupt()),
+            terminate: listen(SignalKind::terminate()),
+        }
+    }
+
+    /// The next of either. One that came since the last call is not missed.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+        }
+    }
+}
+
+/// Cancels `soft` at the first signal, and returns at the second.
+pub async fn soft_then_hard(soft: &CancellationToken) {
+    let mut signals = Signals::listen();
+    signals.next().await;
+    tracing::info!("shutting down; a second signal ends it at once");
+    soft.cancel();
+    signals.next().await;
+}
