@@ -6,10 +6,12 @@ use bollard::{
     Docker,
     models::ContainerSummary,
     query_parameters::{
-        ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
-        RemoveContainerOptions, RemoveImageOptions,
+        EventsOptions, ListContainersOptions, ListImagesOptions, ListNetworksOptions,
+        ListVolumesOptions, RemoveContainerOptions, RemoveImageOptions,
     },
 };
+
+use futures::StreamExt;
 
 use crate::{settings, tools, wait};
 
@@ -59,6 +61,44 @@ async fn containers_of(engine: &Docker, worker: &str, all: bool) -> Vec<String> 
 fn belongs(container: &ContainerSummary, worker: &str) -> bool {
     let labels = container.labels.iter().flatten();
     labels.into_iter().any(|(key, value)| key.starts_with(LABELS) && value == worker)
+}
+
+/// Something that happened to a container.
+#[derive(Clone, Debug)]
+pub struct ContainerEvent {
+    pub action: String,
+    /// Nanoseconds since 1970, by the engine's clock.
+    pub nanos: u64,
+    pub labels: HashMap<String, String>,
+}
+
+/// Starts and ends of all containers from now on, until it is dropped.
+///
+/// # Panics
+/// When the engine breaks the stream off.
+pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
+    let engine = connect().await.expect("the engine is still there");
+    let wanted = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
+    let filters = HashMap::from([
+        ("type".to_owned(), wanted(&["container"])),
+        ("event".to_owned(), wanted(&["start", "die"])),
+    ]);
+    let options = EventsOptions { filters: Some(filters), ..Default::default() };
+    let mut events = std::pin::pin!(engine.events(Some(options)));
+    while let Some(event) = events.next().await {
+        let event = event.expect("the engine tells what happens");
+        let (Some(action), Some(nanos)) = (event.action, event.time_nano) else { continue };
+        let labels = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+        tell(ContainerEvent { action, nanos: nanos as u64, labels });
+    }
+    panic!("the engine tells nothing any more");
+}
+
+/// Removes one container as somebody with a shell would; whether it was there.
+pub async fn remove(id: &str) -> bool {
+    let engine = connect().await.expect("the engine is still there");
+    let options = RemoveContainerOptions { force: true, ..Default::default() };
+    engine.remove_container(id, Some(options)).await.is_ok()
 }
 
 /// Waits until this worker has no container any more.

@@ -7,15 +7,19 @@
 //!
 //! * [`Stack`] is a master and its workers; [`Plan`] says what they are like.
 //! * [`Api`] is the REST API, typed where that helps and raw where it matters.
+//! * [`chaos`] breaks things by a seed and records what happens.
+//! * [`proxy`] stands between two programs and does what networks do.
 //! * [`program`] builds, starts, signals and runs `orchestra`.
 //! * [`check`] judges what was recorded by the invariants I1 to I12.
 //! * [`engine`] looks at the containers that the workers left.
 //! * [`SmallDisk`] is a disk that can be filled.
 //! * [`wait`] waits for a condition, never for a while.
 
+pub mod chaos;
 pub mod check;
 pub mod engine;
 pub mod program;
+pub mod proxy;
 pub mod wait;
 
 mod api;
@@ -30,7 +34,8 @@ pub use api::Api;
 pub use disk::SmallDisk;
 pub use ports::free_port;
 pub use program::Memory;
+pub use proxy::{Proxy, Toxic};
 pub use reply::Reply;
-pub use settings::{flood, rounds};
-pub use stack::{Plan, Stack, Turn, Worker, turn, unique_name};
+pub use settings::{flood, rounds, soak};
+pub use stack::{Plan, Stack, Turn, Way, Worker, turn, unique_name};
 pub use tools::{curl, is_root, repository, say, shell, skip};

@@ -1,6 +1,8 @@
 //! What the environment tells the tests. Nothing else here reads it.
 
-use orchestra_contracts::Size;
+use std::time::Duration;
+
+use orchestra_contracts::{Size, Span};
 
 /// Whether a lane that cannot run is a failure.
 pub(crate) fn in_ci() -> bool {
@@ -19,6 +21,16 @@ pub fn rounds() -> u32 {
 pub fn flood() -> u64 {
     let Some(text) = variable("ORCHESTRA_FLOOD") else { return 1 << 30 };
     text.parse::<Size>().expect("ORCHESTRA_FLOOD is a size like 512m").0
+}
+
+/// How long the soak breaks things (`ORCHESTRA_SOAK`, a minute unless told
+/// otherwise), and by which seed (`ORCHESTRA_SEED`).
+pub fn soak() -> (Duration, Option<u64>) {
+    let time = variable("ORCHESTRA_SOAK").map_or(Duration::from_mins(1), |text| {
+        text.parse::<Span>().expect("ORCHESTRA_SOAK is a time like 30m").0
+    });
+    let seed = variable("ORCHESTRA_SEED");
+    (time, seed.map(|text| text.parse().expect("ORCHESTRA_SEED is a whole number")))
 }
 
 /// The cargo that runs the tests, else the first one on the path.

@@ -1,132 +1,25 @@
 //! A master and its workers, as processes of their own.
 
+mod plan;
+mod worker;
+
 use std::{
-    os::unix::fs::chown,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    Api, SmallDisk, engine, free_port, is_root,
+    Api, SmallDisk, engine, free_port,
     program::{self, Memory, Program, Ran},
-    repository, wait,
+    proxy::Proxy,
+    wait,
 };
 
-/// How many tests run at once: all share one engine, and often two cores.
-static TURNS: Semaphore = Semaphore::const_new(2);
-
-/// The owner of worker-files when the tests run as root: anybody but root.
-const ORDINARY_USER: u32 = 1000;
-
-/// What a [`Stack`] is to be like.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    workers: usize,
-    slots: u32,
-    shared_files: bool,
-    owner: u32,
-    disk: Option<&'static str>,
-    tokens: bool,
-    settings: Vec<(&'static str, String)>,
-}
-
-impl Default for Plan {
-    /// One worker with two slots.
-    fn default() -> Self {
-        Self {
-            workers: 1,
-            slots: 2,
-            shared_files: false,
-            owner: ORDINARY_USER,
-            disk: None,
-            tokens: false,
-            settings: Vec::new(),
-        }
-    }
-}
-
-impl Plan {
-    /// With none, the stack needs no engine.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// Jobs that each worker runs at once.
-    #[must_use]
-    pub fn slots(mut self, slots: u32) -> Self {
-        self.slots = slots;
-        self
-    }
-
-    /// One worker-files folder for all workers instead of one each.
-    #[must_use]
-    pub fn shared_files(mut self) -> Self {
-        self.shared_files = true;
-        self
-    }
-
-    /// Who owns worker-files. Only root can choose.
-    #[must_use]
-    pub fn owner(mut self, uid: u32) -> Self {
-        self.owner = uid;
-        self
-    }
-
-    /// A disk of this size for the master's data.
-    #[must_use]
-    pub fn disk(mut self, size: &'static str) -> Self {
-        self.disk = Some(size);
-        self
-    }
-
-    /// The master asks everybody for a token. The workers and [`Stack::api`] have
-    /// one each, see [`Stack::token_file`].
-    #[must_use]
-    pub fn with_tokens(mut self) -> Self {
-        self.tokens = true;
-        self
-    }
-
-    /// An environment variable for master and workers.
-    #[must_use]
-    pub fn setting(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.settings.push((name, value.into()));
-        self
-    }
-
-    /// Starts it all; `None`, and one line that says why, when there is no engine
-    /// for the workers or no disk for the data.
-    pub async fn start(self) -> Option<Stack> {
-        if self.workers > 0 && !engine::is_there().await {
-            return None;
-        }
-        let turn = turn().await;
-        if self.workers > 0 {
-            program::job_image().await;
-        }
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let disk = match self.disk {
-            Some(size) => Some(SmallDisk::mount(folder.path().join("data"), size)?),
-            None => None,
-        };
-        Some(Stack::start(self, turn, folder, disk).await)
-    }
-}
-
-/// A worker of a [`Stack`].
-#[derive(Debug)]
-pub struct Worker {
-    pub name: String,
-    /// Its worker-files, as the host sees it.
-    pub files: PathBuf,
-    pub program: Program,
-}
+pub use plan::{Plan, Turn, turn, unique_name};
+pub use worker::{Way, Worker};
 
 /// A running master with its workers. Dropping it kills them and removes their containers.
 #[derive(Debug)]
@@ -141,20 +34,6 @@ pub struct Stack {
     disk: Option<SmallDisk>,
     folder: TempDir,
     _turn: Turn,
-}
-
-/// The right to use the engine, and a good part of the machine, until it is dropped.
-pub type Turn = SemaphorePermit<'static>;
-
-/// Waits for a turn. A [`Stack`] takes one by itself.
-pub async fn turn() -> Turn {
-    TURNS.acquire().await.expect("the semaphore is never closed")
-}
-
-/// A name that no other worker of this engine has.
-pub fn unique_name(what: &str) -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Stack {
@@ -177,7 +56,7 @@ impl Stack {
             stack.api = stack.api.clone().with_token(&admin.expect("the master has made it"));
         }
         for _ in 0..stack.plan.workers {
-            stack.start_worker();
+            stack.start_worker(Way::default()).await;
         }
         stack.workers_are_online().await;
         stack
@@ -185,7 +64,12 @@ impl Stack {
 
     /// One more worker, online on return.
     pub async fn add_worker(&mut self) {
-        self.start_worker();
+        self.add_worker_by(Way::default()).await;
+    }
+
+    /// One more worker that takes a way of its own, online on return.
+    pub async fn add_worker_by(&mut self, way: Way) {
+        self.start_worker(way).await;
         self.workers_are_online().await;
     }
 
@@ -202,35 +86,43 @@ impl Stack {
     /// # Panics
     /// When the stack has no workers.
     pub async fn restart_worker(&mut self) {
-        let name = self.workers.remove(0).name;
-        let (program, files) = self.start_program(&name);
-        self.workers.insert(0, Worker { name, files, program });
+        self.start_worker_again(0);
         self.workers_are_online().await;
     }
 
-    fn start_worker(&mut self) {
-        let name = unique_name("system-test");
-        let (program, files) = self.start_program(&name);
-        self.names.push(name.clone());
-        self.workers.push(Worker { name, files, program });
+    /// The same for any worker; does not wait until it is online.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn start_worker_again(&mut self, index: usize) {
+        self.workers[index].start_again(&self.plan, self.folder.path());
     }
 
-    fn start_program(&self, name: &str) -> (Program, PathBuf) {
-        let folder = if self.plan.shared_files { "shared-files" } else { name };
-        let files = worker_files(self.folder.path().join(folder), self.plan.owner);
-        let mut command = program::command(["worker"]);
-        command
-            .env("ORCHESTRA_URL", self.api.url(""))
-            .env("ORCHESTRA_WORKER_NAME", name)
-            .env("ORCHESTRA_WORKER_FILES", &files)
-            .env("ORCHESTRA_SLOTS", self.plan.slots.to_string())
-            .env("ORCHESTRA_LOG", "info")
-            .envs(self.plan.settings.iter().map(|(name, value)| (name, value)));
-        if self.plan.tokens {
-            command.env("ORCHESTRA_TOKEN_FILE", self.token_file("worker"));
+    async fn start_worker(&mut self, way: Way) {
+        let (mut url, mut link) = (self.api.url(""), None);
+        if self.plan.proxied {
+            let proxy = Proxy::before(self.address()).await;
+            url = format!("http://{}", proxy.address);
+            link = Some(proxy);
         }
-        let log = self.folder.path().join(format!("{name}.log"));
-        (Program::start(name, command, log), files)
+        let worker = Worker::start(&self.plan, self.folder.path(), url, link, way);
+        self.names.push(worker.name.clone());
+        self.workers.push(worker);
+    }
+
+    /// Where the master listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// The master's process.
+    pub fn master(&mut self) -> &mut Program {
+        &mut self.master
+    }
+
+    /// The names of all workers that there ever were.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     async fn master_is_ready(&mut self) {
@@ -244,7 +136,8 @@ impl Stack {
         .await;
     }
 
-    async fn workers_are_online(&mut self) {
+    /// Waits until all workers are registered and heard of.
+    pub async fn workers_are_online(&mut self) {
         let (api, workers) = (&self.api, &mut self.workers);
         wait::until("the workers to be online", wait::START, async || {
             for worker in workers.iter_mut() {
@@ -292,7 +185,7 @@ impl Stack {
 
     /// The file with the token of a role, in a stack [`Plan::with_tokens`].
     pub fn token_file(&self, role: &str) -> PathBuf {
-        self.folder.path().join("tokens").join(role).join("token")
+        token_file(self.folder.path(), role)
     }
 
     /// What the master has printed so far.
@@ -307,8 +200,13 @@ impl Stack {
 
     /// A new master on the port and the data of the killed one.
     pub async fn restart_master(&mut self) {
-        self.master = start_master(&self.plan, self.port, self.folder.path());
+        self.start_master_again();
         self.master_is_ready().await;
+    }
+
+    /// The same, and does not wait until it is ready.
+    pub fn start_master_again(&mut self) {
+        self.master = start_master(&self.plan, self.port, self.folder.path());
     }
 
     /// `orchestra` with these arguments, told where this master is.
@@ -348,6 +246,10 @@ impl Drop for Stack {
     }
 }
 
+fn token_file(folder: &Path, role: &str) -> PathBuf {
+    folder.join("tokens").join(role).join("token")
+}
+
 fn start_master(plan: &Plan, port: u16, folder: &Path) -> Program {
     let mut command: Command = program::command(["master"]);
     command
@@ -359,21 +261,4 @@ fn start_master(plan: &Plan, port: u16, folder: &Path) -> Program {
         command.env("ORCHESTRA_TOKENS", folder.join("tokens"));
     }
     Program::start("master", command, folder.join("master.log"))
-}
-
-/// A worker-files folder with Hello.cpp in it, all of it this owner's.
-fn worker_files(folder: PathBuf, owner: u32) -> PathBuf {
-    if folder.exists() {
-        return folder;
-    }
-    let hello = folder.join("Hello.cpp");
-    std::fs::create_dir(&folder).expect("a new folder");
-    std::fs::copy(repository().join("worker-files/Hello.cpp"), &hello)
-        .expect("the repository has worker-files/Hello.cpp");
-    if is_root() {
-        for path in [&folder, &hello] {
-            chown(path, Some(owner), Some(owner)).expect("root may give files away");
-        }
-    }
-    folder
 }

@@ -1,0 +1,112 @@
+//! What a worker would still say of an attempt that it has lost. The leases are
+//! read from the answers to claims, on their way through a proxy.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use orchestra_contracts::{
+    AttemptNo, JobId, LeaseToken, Outcome, WorkerName, paths,
+    worker::{Claimed, LEASE_HEADER},
+};
+use reqwest::{Client, header};
+use serde_json::json;
+
+use super::Recorder;
+use crate::{check::What, proxy::Tap};
+
+/// Longer answers than that are no answers to claims.
+const LONGEST: usize = 256 * 1024;
+
+/// One lease that somebody once had.
+#[derive(Clone, Debug)]
+struct Old {
+    worker: WorkerName,
+    job: JobId,
+    attempt: AttemptNo,
+    token: LeaseToken,
+}
+
+/// Remembers leases and speaks for those that are over.
+#[derive(Clone, Debug, Default)]
+pub struct Zombie {
+    leases: Arc<Mutex<Vec<Old>>>,
+}
+
+impl Zombie {
+    /// Listens to one worker's connections.
+    pub fn tap(&self, worker: &str) -> Tap {
+        let worker: WorkerName = worker.parse().expect("a worker has a worker's name");
+        let leases = self.leases.clone();
+        let answers: Mutex<BTreeMap<u64, Vec<u8>>> = Mutex::default();
+        Arc::new(move |connection, bytes| {
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            let answer = answers.entry(connection).or_default();
+            if bytes.starts_with(b"HTTP/1.1 ") {
+                answer.clear();
+            }
+            if answer.len() < LONGEST {
+                answer.extend_from_slice(bytes);
+            }
+            let Some(body) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+            let Ok(claimed) = serde_json::from_slice::<Vec<Claimed>>(&answer[body + 4..]) else {
+                return;
+            };
+            let mut leases = leases.lock().unwrap_or_else(PoisonError::into_inner);
+            leases.extend(claimed.into_iter().map(|Claimed { job, lease }| Old {
+                worker: worker.clone(),
+                job: job.id,
+                attempt: lease.attempt,
+                token: lease.token,
+            }));
+            answer.clear();
+        })
+    }
+
+    /// Leases that were seen, and how many of them are over by a newer attempt.
+    pub fn seen(&self) -> (usize, usize) {
+        let (all, old) = (self.all(), self.superseded());
+        (all.len(), old.len())
+    }
+
+    /// Speaks for every attempt that has a successor: it ends, and it writes to its
+    /// log. Both must be refused. Once said, a lease is forgotten.
+    pub async fn speak(&self, base: &str, recorder: &Recorder) {
+        let http = Client::builder().no_proxy().build().expect("a plain client has all it needs");
+        for old in self.superseded() {
+            let end = json!({
+                "id": old.job, "status": "Completed", "assignedWorker": old.worker,
+                "attempt": old.attempt, "leaseToken": old.token, "exitCode": 0,
+                "outcome": Outcome::Exited { code: 0 },
+            });
+            let end = http.post(format!("{base}{}", paths::UPDATE)).json(&end);
+            let path = paths::attempt_log(old.job, old.attempt);
+            let log = http
+                .post(format!("{base}{path}?offset=0&worker={}", old.worker))
+                .header(LEASE_HEADER, old.token.as_str())
+                .header(header::CONTENT_TYPE, "application/octet-stream")
+                .body(Vec::new());
+            for request in [end, log] {
+                // A deleted job is 404: nobody's write can change it either.
+                let Ok(answer) = request.send().await else { return };
+                let refused = matches!(answer.status().as_u16(), 404 | 409);
+                let (job, attempt) = (old.job, old.attempt);
+                recorder.record(What::StaleWrite { job, attempt, refused });
+            }
+            let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+            leases.retain(|lease| (lease.job, lease.attempt) != (old.job, old.attempt));
+        }
+    }
+
+    fn superseded(&self) -> Vec<Old> {
+        let all = self.all();
+        let newer =
+            |old: &Old| all.iter().any(|other| other.job == old.job && other.attempt > old.attempt);
+        all.iter().filter(|old| newer(old)).cloned().collect()
+    }
+
+    fn all(&self) -> Vec<Old> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

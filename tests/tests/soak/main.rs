@@ -1,0 +1,101 @@
+//! The soak: mixed jobs on two workers, while everything around them is broken
+//! and healed by a seed; then what happened is judged by I1 to I12.
+//!
+//! ```sh
+//! ORCHESTRA_SOAK=30m cargo test --release -p orchestra-tests --test soak -- --nocapture
+//! ```
+//! A minute unless told otherwise; `ORCHESTRA_SEED` repeats a run's jobs and faults.
+
+mod ending;
+mod figures;
+mod load;
+
+use std::time::Duration;
+
+use orchestra_tests::{
+    Plan, Proxy,
+    chaos::{Nemesis, Recorder, Zombie, containers},
+    check::{Invariant, Limits, Phase, What, check},
+    say, soak,
+};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::load::Load;
+
+const LEASE: Duration = Duration::from_secs(8);
+/// After the faults, so many jobs in peace: nothing may grow by them.
+const CALM: usize = 40;
+
+fn limits() -> Limits {
+    Limits {
+        // A container's end is seen when the engine has cleaned up after it; its
+        // worker knows before, and the next attempt may begin meanwhile.
+        overlap: Duration::from_secs(2),
+        outlive: Duration::from_secs(3),
+        settle: Duration::from_mins(4),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_whatever_breaks() {
+    let (time, seed) = soak();
+    let seed = seed.unwrap_or_else(rand::random);
+    let plan = Plan::default()
+        .workers(2)
+        .slots(3)
+        .proxied()
+        .setting("ORCHESTRA_LEASE", "8s")
+        .setting("ORCHESTRA_GRACE", "2s")
+        .setting("ORCHESTRA_RETRY_BACKOFF", "200ms")
+        .setting("ORCHESTRA_MAX_RETRY_BACKOFF", "2s");
+    let Some(mut stack) = plan.start().await else { return };
+    say(&format!("soak of {time:?}: ORCHESTRA_SEED={seed}"));
+
+    let recorder = Recorder::default();
+    let mut watching = JoinSet::new();
+    watching.spawn(containers::watch(recorder.clone(), stack.names().to_vec()));
+    let zombie = Zombie::default();
+    for worker in &stack.workers {
+        worker.link.as_ref().expect("it is proxied").tap(zombie.tap(&worker.name));
+    }
+    let clients = Proxy::before(stack.address()).await;
+    let mut nemesis = Nemesis::new(seed, LEASE, recorder.clone());
+    let mut load = Load::new(seed, &clients, recorder.clone());
+
+    let end = Instant::now() + time;
+    let submitting = tokio::spawn(load.run_until(end));
+    while Instant::now() < end {
+        nemesis.strike(&mut stack, &clients).await;
+        zombie.speak(&stack.api.url(""), &recorder).await;
+    }
+    stack.workers_are_online().await;
+    recorder.record(What::Healed);
+    load = submitting.await.expect("the load does not panic");
+    let unfinished = load.finish(Instant::now() + limits().settle).await;
+    if unfinished > 0 {
+        say(&format!("{unfinished} jobs have not ended"));
+    }
+
+    ending::at_rest(&stack).await;
+    nemesis.measure_in(&mut stack, Phase::Before);
+    load.calm(CALM).await;
+    ending::at_rest(&stack).await;
+    nemesis.measure_in(&mut stack, Phase::After);
+    zombie.speak(&stack.api.url(""), &recorder).await;
+    watching.shutdown().await;
+
+    let end = ending::collect(&mut stack, &load, &recorder).await;
+    let history = recorder.history();
+    let judgement = check(&history, &end, &limits());
+    figures::say_all(&history, &end, &load, &zombie);
+    say(&judgement.to_string());
+    if !judgement.violations.is_empty() {
+        let path = std::env::temp_dir().join(format!("orchestra-soak-{seed}.jsonl"));
+        history.save(&path).expect("the history can be kept");
+        say(&format!("the history is in {}", path.display()));
+        ending::keep_logs(&mut stack, &path);
+    }
+    judgement.assert_good(&Invariant::ALL);
+    stack.stop().await;
+}
