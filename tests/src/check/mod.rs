@@ -111,6 +111,8 @@ pub struct Limits {
     pub growth_handles: u64,
     /// I11: how often what we broke is paid for.
     pub infra_budget: u32,
+    /// I11: after so many lost attempts a job is poison.
+    pub poison_after: u32,
 }
 
 impl Default for Limits {
@@ -124,6 +126,7 @@ impl Default for Limits {
             growth_bytes: 8 * 1024 * 1024,
             growth_handles: 8,
             infra_budget: 5,
+            poison_after: 3,
         }
     }
 }

@@ -16,13 +16,13 @@ pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut J
         let stopped = [Wish::Cancel, Wish::Delete]
             .into_iter()
             .any(|wish| history.was_asked(end.job.id, wish, Duration::MAX));
-        for sentence in budgets(end, limits.infra_budget, stopped) {
+        for sentence in budgets(end, limits, stopped) {
             found.broken(Invariant::I11, end.job.id, sentence);
         }
     }
 }
 
-fn budgets(end: &JobEnd, infra_budget: u32, stopped: bool) -> Vec<String> {
+fn budgets(end: &JobEnd, limits: &Limits, stopped: bool) -> Vec<String> {
     let job = &end.job;
     let is_final = job.status.is_final();
     // The last end of a job is paid by nobody: there is no further try.
@@ -33,7 +33,8 @@ fn budgets(end: &JobEnd, infra_budget: u32, stopped: bool) -> Vec<String> {
         ended.filter(|outcome| budget(outcome) == Some(blame)).count() as u32
     };
     let (command, infra) = (paid(Blame::Command), paid(Blame::Infrastructure));
-    let allowed = job.spec.max_retries;
+    let (allowed, infra_budget) = (job.spec.max_retries, limits.infra_budget);
+    let lost = end.attempts.iter().filter(|it| it.outcome == Some(Outcome::Lost)).count() as u32;
     let mut wrong = Vec::new();
     if command > allowed {
         wrong.push(format!("its command failed {command} times before, and may {allowed} times"));
@@ -47,12 +48,13 @@ fn budgets(end: &JobEnd, infra_budget: u32, stopped: bool) -> Vec<String> {
     if infra > infra_budget {
         wrong.push(format!("we failed it {infra} times before, and may {infra_budget} times"));
     }
-    let is_lost = |attempt: &&Attempt| attempt.outcome == Some(Outcome::Lost);
-    let losses = end.attempts.iter().filter(is_lost).count();
-    if let Some(Outcome::Poison { lost }) = job.outcome
-        && losses != lost as usize
+    if let Some(Outcome::Poison { lost: said }) = job.outcome
+        && (said != lost || lost != limits.poison_after)
     {
-        wrong.push(format!("is poison after {lost} losses, and had {losses}"));
+        wrong.push(format!("is poison after {said} lost attempts, and lost {lost}"));
+    }
+    if lost > limits.poison_after || (lost == limits.poison_after && !is_final) {
+        wrong.push(format!("lost {lost} workers and was given to a further one"));
     }
     if job.status == JobStatus::Failed && !stopped {
         match job.outcome.as_ref().and_then(budget) {
@@ -160,9 +162,24 @@ mod tests {
 
     #[test]
     fn we_fail_a_job_as_often_as_our_budget_says() {
-        let lost = |times: usize| vec![Outcome::Lost; times];
-        assert_eq!(ended(JobStatus::Failed, &lost(6), 0).check().violations, []);
-        ended(JobStatus::Failed, &lost(7), 0).breaks(I11);
-        ended(JobStatus::Failed, &lost(2), 0).breaks(I11);
+        let broken = Outcome::CouldNotStart { reason: "no engine".to_owned() };
+        let broken = |times: usize| vec![broken.clone(); times];
+        assert_eq!(ended(JobStatus::Failed, &broken(6), 0).check().violations, []);
+        ended(JobStatus::Failed, &broken(7), 0).breaks(I11);
+        ended(JobStatus::Failed, &broken(2), 0).breaks(I11);
+    }
+
+    #[test]
+    fn a_job_that_loses_its_workers_is_poison_after_three() {
+        let poison = |lost: usize, said: u32| {
+            let mut scene = ended(JobStatus::Failed, &vec![Outcome::Lost; lost], 0);
+            scene.job().outcome = Some(Outcome::Poison { lost: said });
+            scene.ended_as(JobStatus::Failed, Some(Outcome::Poison { lost: said }));
+            scene
+        };
+        assert_eq!(poison(3, 3).check().violations, []);
+        poison(2, 2).breaks(I11);
+        poison(3, 2).breaks(I11);
+        poison(4, 4).breaks(I11);
     }
 }

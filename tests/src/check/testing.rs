@@ -117,6 +117,15 @@ impl Scene {
         self.history.events.iter_mut().find(seen).expect("it was seen").at = at;
     }
 
+    /// What was read of the job's end.
+    pub(super) fn ended_as(&mut self, as_status: JobStatus, as_outcome: Option<Outcome>) {
+        for event in &mut self.history.events {
+            if let What::Seen { status, outcome, .. } = &mut event.what {
+                (*status, *outcome) = (as_status, as_outcome.clone());
+            }
+        }
+    }
+
     pub(super) fn answered(&mut self, wish: Wish, status: u16, attempt: Option<AttemptNo>) {
         let job = JobId(1);
         self.then(What::Asked { job, wish });

@@ -64,14 +64,15 @@ async fn nothing_is_lost_whatever_breaks() {
     let mut load = Load::new(seed, &clients, recorder.clone());
 
     let end = Instant::now() + time;
-    let submitting = tokio::spawn(load.run_until(end));
+    let mut submitting = JoinSet::new();
+    submitting.spawn(load.run_until(end));
     while Instant::now() < end {
         nemesis.strike(&mut stack, &clients).await;
         zombie.speak(&stack.api.url(""), &recorder).await;
     }
     stack.workers_are_online().await;
     recorder.record(What::Healed);
-    load = submitting.await.expect("the load does not panic");
+    load = submitting.join_next().await.expect("there is one").expect("it does not panic");
     let unfinished = load.finish(Instant::now() + limits().settle).await;
     if unfinished > 0 {
         say(&format!("{unfinished} jobs have not ended"));
