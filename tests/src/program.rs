@@ -23,6 +23,20 @@ fn profile_folder() -> PathBuf {
     deps.expect("a test stands in target/<profile>/deps").to_owned()
 }
 
+/// Where cargo builds: the folder of the profiles' folders.
+///
+/// # Panics
+/// When the test stands nowhere.
+pub fn target_folder() -> PathBuf {
+    let folder = profile_folder();
+    folder.parent().expect("a profile's folder stands in the target folder").to_owned()
+}
+
+/// The cargo that runs the tests.
+pub fn cargo() -> String {
+    settings::cargo()
+}
+
 /// The program, built with the profile of the tests; usually there is nothing left to build.
 ///
 /// # Panics
@@ -40,7 +54,7 @@ pub fn path() -> &'static Path {
         let status = Command::new(settings::cargo())
             .args(["test", "--no-run", "--quiet", "--workspace", "--profile", profile])
             .arg("--target-dir")
-            .arg(folder.parent().expect("a profile's folder stands in the target folder"))
+            .arg(target_folder())
             .current_dir(repository())
             .status()
             .expect("cargo can be started");

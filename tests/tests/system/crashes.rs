@@ -9,12 +9,12 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::sleep;
 
-fn numbered(count: usize) -> String {
+pub(crate) fn numbered(count: usize) -> String {
     let lines: Vec<_> = (1..=count).map(|n| format!("line {n}\n")).collect();
     lines.concat()
 }
 
-async fn until_log_has(stack: &Stack, job: JobId, bytes: usize) {
+pub(crate) async fn until_log_has(stack: &Stack, job: JobId, bytes: usize) {
     wait::until("the log to grow", wait::SOON, async || {
         (stack.api.log(job, "").await.len() >= bytes).then_some(())
     })

@@ -12,6 +12,8 @@ mod floods;
 mod images;
 mod logs;
 mod many;
+mod nemesis;
+mod network;
 mod sandbox;
 mod seed;
 mod storage;

@@ -1,0 +1,188 @@
+//! Networks that cut, swallow, slow down and part: no byte is lost, no job is
+//! doubled, and a worker that cannot be reached ends what it may not keep.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use orchestra_contracts::{JobStatus, Outcome};
+use orchestra_tests::{Plan, Proxy, Stack, Toxic, Way, engine, is_root, skip, wait};
+use serde_json::json;
+use tokio::{process::Command, time::sleep};
+
+use crate::crashes::{numbered, until_log_has};
+
+fn link(stack: &Stack) -> &Proxy {
+    stack.workers[0].link.as_ref().expect("the plan is proxied")
+}
+
+#[tokio::test]
+async fn a_log_is_exact_whatever_the_network_does() {
+    const LINES: usize = 600;
+    let Some(stack) = Plan::default().proxied().start().await else { return };
+    let command =
+        format!("for ((i = 1; i <= {LINES}; i++)); do echo \"line $i\"; sleep 0.04; done");
+    let job = stack.api.command(&command).await;
+    until_log_has(&stack, job.id, 1).await;
+    let toxics = [
+        Toxic::CutAfter(100),
+        Toxic::Latency(Duration::from_millis(300)),
+        Toxic::CutAfter(700),
+        Toxic::DropAnswers,
+        Toxic::BlackHole,
+        Toxic::Trickle(100),
+        Toxic::HalfOpen,
+        Toxic::CutAfter(3_000),
+    ];
+    for toxic in toxics {
+        link(&stack).set(toxic);
+        sleep(Duration::from_millis(1_500)).await;
+        link(&stack).heal();
+        sleep(Duration::from_millis(300)).await;
+        link(&stack).cut();
+    }
+    let job = stack.api.finished(job.id).await;
+    assert_eq!((job.status, job.retry_count), (JobStatus::Completed, 0), "{job:?}");
+    assert_eq!(job.attempt.map(|attempt| attempt.0), Some(1), "no break costs an attempt");
+    assert_eq!(stack.api.log(job.id, "").await, numbered(LINES));
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_a_claim_that_is_lost_costs_no_attempt() {
+    let Some(stack) = Plan::default().proxied().start().await else { return };
+    link(&stack).set(Toxic::DropAnswers);
+    let job = stack.api.command("echo once").await;
+    stack.api.reaches(job.id, JobStatus::Assigned).await;
+    sleep(Duration::from_secs(1)).await;
+    link(&stack).heal();
+    let job = stack.api.finished(job.id).await;
+    assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "once\n"), "{job:?}");
+    assert_eq!(stack.api.attempts(job.id).await.len(), 1, "it waited for no lease to run out");
+    stack.stop().await;
+}
+
+/// A network namespace with one way out of it, gone when it is dropped.
+struct Namespace {
+    name: String,
+    host: [u8; 4],
+}
+
+impl Namespace {
+    /// `None`, and one line that says why, where there can be none.
+    async fn new() -> Option<Self> {
+        if !is_root() {
+            skip("network namespaces", "only root can make them");
+            return None;
+        }
+        let number = std::process::id() % 60_000;
+        let (high, low) = ((number / 256) as u8, (number % 256) as u8);
+        let (host, guest) = ([10, 231, high, low & !3 | 1], [10, 231, high, low & !3 | 2]);
+        let name = format!("orch{number}");
+        let (outer, inner) = (format!("oo{number}"), format!("oi{number}"));
+        let dotted = |[a, b, c, d]: [u8; 4]| format!("{a}.{b}.{c}.{d}/30");
+        let (host_net, guest_net) = (dotted(host), dotted(guest));
+        let namespace = Self { name: name.clone(), host };
+        let steps: [&[&str]; 7] = [
+            &["netns", "add", &name],
+            &["link", "add", &outer, "type", "veth", "peer", "name", &inner, "netns", &name],
+            &["addr", "add", &host_net, "dev", &outer],
+            &["link", "set", &outer, "up"],
+            &["-n", &name, "addr", "add", &guest_net, "dev", &inner],
+            &["-n", &name, "link", "set", &inner, "up"],
+            &["-n", &name, "link", "set", "lo", "up"],
+        ];
+        for step in steps {
+            if let Err(why) = run("ip", step).await {
+                skip("network namespaces", &why);
+                return None;
+            }
+        }
+        Some(namespace)
+    }
+
+    /// Nothing goes in or out any more, and nobody is told.
+    async fn part(&self) -> Result<(), String> {
+        for chain in ["INPUT", "OUTPUT"] {
+            let rule = ["netns", "exec", &self.name, "iptables", "-A", chain, "-j", "DROP"];
+            run("ip", &rule).await?;
+        }
+        Ok(())
+    }
+
+    async fn join(&self) {
+        let rule = ["netns", "exec", &self.name, "iptables", "-F"];
+        run("ip", &rule).await.expect("what was parted can be joined");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Its end of the link goes with it, and the other end with that.
+        let _ = std::process::Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+async fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let output = command.output().await.map_err(|error| format!("{program}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{program} {arguments:?}: {said}")) }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_parted_from_its_master_ends_its_job_before_the_next_attempt() {
+    let plan = Plan::default().workers(0).shared_files().setting("ORCHESTRA_LEASE", "5s");
+    if !engine::is_there().await {
+        return;
+    }
+    let Some(namespace) = Namespace::new().await else { return };
+    let mut stack = plan.start().await.expect("a master alone needs no engine");
+    orchestra_tests::program::job_image().await;
+    let door = Proxy::at(SocketAddr::from((namespace.host, 0)), stack.address()).await;
+    let before = ["ip", "netns", "exec", &namespace.name].map(str::to_owned).to_vec();
+    let url = Some(format!("http://{}", door.address));
+    stack.add_worker_by(Way { url, before, ..Way::default() }).await;
+
+    let command = "[ -e begun ] && echo again && exit; touch begun; \
+                   i=0; while true; do i=$((i + 1)); echo \"line $i\"; sleep 0.05; done";
+    let job = stack.api.submit(&json!({"command": command, "maxRetries": 1})).await;
+    until_log_has(&stack, job.id, 100).await;
+    let mut first = stack.take_worker();
+    stack.add_worker().await;
+    if let Err(why) = namespace.part().await {
+        skip("partitions", &why);
+        first.program.terminate().await;
+        return stack.stop().await;
+    }
+    let next = async {
+        wait::until("the next attempt", wait::SOON, async || {
+            (stack.api.attempts(job.id).await.len() > 1).then_some(())
+        })
+        .await;
+        engine::running(&first.name).await
+    };
+    assert_eq!(next.await, Vec::<String>::new(), "the first container runs beside the second");
+    let job = stack.api.finished(job.id).await;
+    assert_eq!((job.status, job.retry_count), (JobStatus::Completed, 0), "{job:?}");
+    let stored = stack.api.log(job.id, "?attempt=1").await;
+
+    namespace.join().await;
+    engine::all_gone(&first.name).await;
+    wait::until("the worker to be heard of again", wait::SOON, async || {
+        let workers = stack.api.workers().await;
+        workers
+            .iter()
+            .any(|worker| worker.online && worker.name.as_str() == first.name)
+            .then_some(())
+    })
+    .await;
+    let attempts = stack.api.attempts(job.id).await;
+    let outcomes: Vec<_> = attempts.into_iter().map(|attempt| attempt.outcome).collect();
+    assert_eq!(outcomes, [Some(Outcome::Lost), Some(Outcome::Exited { code: 0 })]);
+    let log = stack.api.log(job.id, "?attempt=1").await;
+    assert_eq!(log, stored, "nothing was added late");
+    let log = String::from_utf8(log.to_vec()).expect("it is text");
+    assert_eq!(log, numbered(log.lines().count()), "a prefix of what it wrote");
+    first.program.terminate().await;
+    stack.stop().await;
+}
