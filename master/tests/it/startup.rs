@@ -27,7 +27,7 @@ async fn running(address: &str, config: Config, work: impl AsyncFnOnce(String)) 
         work(url).await;
         shutdown.cancel();
     };
-    let run = orchestra_master::run(listener, config, shutdown.clone());
+    let run = Box::pin(orchestra_master::run(listener, config, shutdown.clone()));
     let (ended, ()) = soon(async { tokio::join!(run, work) }).await;
     ended.unwrap();
 }
@@ -46,7 +46,8 @@ fn token(folder: &Path, role: &str) -> String {
 
 async fn refusal(address: &str, config: Config) -> MasterError {
     let listener = TcpListener::bind(address).await.unwrap();
-    soon(orchestra_master::run(listener, config, CancellationToken::new())).await.unwrap_err()
+    let run = orchestra_master::run(listener, config, CancellationToken::new());
+    soon(Box::pin(run)).await.unwrap_err()
 }
 
 #[tokio::test]
