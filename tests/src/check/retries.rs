@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestra_contracts::{Attempt, Blame, JobStatus, Outcome};
+use orchestra_contracts::{Blame, JobStatus, Outcome};
 
 use super::{End, History, Invariant, JobEnd, Judgement, Limits, Wish};
 
@@ -174,7 +174,7 @@ mod tests {
         let poison = |lost: usize, said: u32| {
             let mut scene = ended(JobStatus::Failed, &vec![Outcome::Lost; lost], 0);
             scene.job().outcome = Some(Outcome::Poison { lost: said });
-            scene.ended_as(JobStatus::Failed, Some(Outcome::Poison { lost: said }));
+            scene.ended_as(JobStatus::Failed, &Outcome::Poison { lost: said });
             scene
         };
         assert_eq!(poison(3, 3).check().violations, []);

@@ -118,10 +118,10 @@ impl Scene {
     }
 
     /// What was read of the job's end.
-    pub(super) fn ended_as(&mut self, as_status: JobStatus, as_outcome: Option<Outcome>) {
+    pub(super) fn ended_as(&mut self, as_status: JobStatus, as_outcome: &Outcome) {
         for event in &mut self.history.events {
             if let What::Seen { status, outcome, .. } = &mut event.what {
-                (*status, *outcome) = (as_status, as_outcome.clone());
+                (*status, *outcome) = (as_status, Some(as_outcome.clone()));
             }
         }
     }
