@@ -124,17 +124,6 @@ mod tests {
     }
 
     #[test]
-    fn poison_is_as_many_losses_as_it_says() {
-        let scene = |lost| {
-            let mut scene = ended(JobStatus::Failed, &[Outcome::Lost, Outcome::Lost], 0);
-            scene.job().outcome = Some(Outcome::Poison { lost });
-            scene
-        };
-        assert!(!is_broken(&scene(2)));
-        scene(3).breaks(I11);
-    }
-
-    #[test]
     fn a_job_that_must_not_run_twice_is_given_up_at_once() {
         let mut scene = ended(JobStatus::Failed, &[Outcome::Lost], 0);
         scene.breaks(I11);

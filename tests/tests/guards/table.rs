@@ -150,9 +150,9 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "expiry-waits",
         sentence: "a master that just started expires no lease",
-        file: "master/src/service/mod.rs",
-        with: "if self.clock.now().duration_since(self.started_at) < signed(self.settings.lease) {",
-        without: "if self.clock.now() < self.started_at {",
+        file: "master/src/service/expiry.rs",
+        with: "if !self.renewals.were_possible_for(lease, passed) {",
+        without: "if lease.is_zero() {",
         target: MASTER_API,
         test: "a_master_that_just_started_expires_nothing",
     },
