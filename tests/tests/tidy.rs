@@ -1,10 +1,12 @@
-//! Holds the edges between modules to what ARCHITECTURE.md says. Cargo already
-//! holds those between crates.
+//! Holds the edges between modules to what ARCHITECTURE.md says (Cargo already
+//! holds those between crates), and the names in docs/testing.md to the sources.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+use orchestra_tests::check::Invariant;
 
 /// Files below the first may not mention any of the words.
 const FORBIDDEN: &[(&str, &[&str])] = &[
@@ -123,4 +125,97 @@ fn every_module_says_what_it_is() {
     let silent: Vec<_> =
         files.iter().filter(|file| !fs::read_to_string(file).unwrap().starts_with("//!")).collect();
     assert!(silent.is_empty(), "these begin without a module comment: {silent:#?}");
+}
+
+/// Where tests stand, and no copies of them.
+const WITH_TESTS: &[&str] = &[
+    "contracts",
+    "client",
+    "master",
+    "worker",
+    "sandbox",
+    "program",
+    "cli",
+    "tests",
+    "simulation",
+];
+
+const PAGE: &str = include_str!("../../docs/testing.md");
+
+/// Everything between backticks, outside of blocks of code.
+fn quoted(page: &str) -> Vec<&str> {
+    let prose = page.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '/'))
+}
+
+/// `file::test`.
+fn test_name(quoted: &str) -> Option<(&str, &str)> {
+    quoted.rsplit_once("::").filter(|(file, test)| is_name(file) && is_name(test))
+}
+
+/// Cases of rstest and of the store's conformance are functions as well.
+fn declares(source: &str, test: &str) -> bool {
+    source.contains(&format!("fn {test}("))
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let mut files = Vec::new();
+    for folder in WITH_TESTS {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let sources: Vec<_> = files
+        .into_iter()
+        .map(|file| (fs::read_to_string(&file).expect("sources are UTF-8"), file))
+        .collect();
+    let names: Vec<_> = quoted(PAGE).into_iter().filter_map(test_name).collect();
+    assert!(names.len() > 100, "only {} names were recognised", names.len());
+    let mut wrong = Vec::new();
+    for (file, test) in names {
+        let end = format!("{file}.rs");
+        let places = sources
+            .iter()
+            .filter(|(source, path)| path.ends_with(&end) && declares(source, test))
+            .count();
+        if places != 1 {
+            wrong.push(format!("{file}::{test} is in {places} files"));
+        }
+    }
+    // The table of the guards has names without their files.
+    let alone = |name: &&str| is_name(name) && name.matches('_').count() > 2;
+    for test in quoted(PAGE).into_iter().filter(alone) {
+        if !sources.iter().any(|(source, _)| declares(source, test)) {
+            wrong.push(format!("there is no {test}"));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/testing.md is out of date:\n{}", wrong.join("\n"));
+}
+
+/// The cells of the one row that begins with this name.
+fn row(name: &str) -> Vec<&'static str> {
+    let begin = format!("| {name} |");
+    let mut rows = PAGE.lines().filter(|line| line.starts_with(&begin));
+    let (row, other) = (rows.next(), rows.next());
+    assert!(other.is_none(), "{name} has several rows in docs/testing.md");
+    let row = row.unwrap_or_else(|| panic!("{name} has no row in docs/testing.md"));
+    row.trim_matches('|').split('|').map(str::trim).collect()
+}
+
+#[test]
+fn every_invariant_and_every_fault_has_its_row() {
+    for invariant in Invariant::ALL {
+        assert_eq!(row(&invariant.to_string())[1], invariant.sentence(), "{invariant}");
+    }
+    for number in 1..=70 {
+        let name = format!("F{number:02}");
+        let cells = row(&name);
+        let [_, fault, tests, missing] = cells[..] else { panic!("{name}: {cells:?}") };
+        assert!(!fault.is_empty(), "{name} says no fault");
+        let covered = quoted(tests).into_iter().any(|name| test_name(name).is_some());
+        assert!(covered || !missing.is_empty(), "{name} names no test and does not say why");
+    }
 }
