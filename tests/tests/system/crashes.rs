@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use orchestra_contracts::{JobId, JobStatus, Outcome};
+use orchestra_contracts::{AttemptNo, JobId, JobStatus, Outcome};
 use orchestra_tests::{Plan, Stack, engine, say, wait};
 use rustix::process::Signal;
 use serde_json::json;
@@ -146,5 +146,35 @@ async fn a_frozen_worker_loses_its_job_and_cannot_disturb_the_next_attempt() {
     let log = String::from_utf8(log.to_vec()).expect("it is text");
     assert_eq!(log, numbered(log.lines().count()), "a prefix of what it wrote");
     first.program.terminate().await;
+    stack.stop().await;
+}
+
+/// As a job does that takes its host down: each worker that gets it dies.
+#[tokio::test]
+async fn a_job_whose_workers_all_die_is_poison_in_the_end() {
+    let plan = Plan::default().setting("ORCHESTRA_LEASE", "2s");
+    let plan = plan.setting("ORCHESTRA_POISON_AFTER", "2");
+    let plan = plan.setting("ORCHESTRA_RETRY_BACKOFF", "10ms");
+    let Some(mut stack) = plan.start().await else { return };
+    let job = stack.api.submit(&json!({"command": "sleep 600", "maxRetries": 5})).await;
+    let mut dead = Vec::new();
+    for attempt in 1..=2 {
+        wait::until("the attempt to run", wait::SOON, async || {
+            let now = stack.api.job(job.id).await;
+            let runs = now.status == JobStatus::Running && now.attempt == Some(AttemptNo(attempt));
+            runs.then_some(())
+        })
+        .await;
+        let mut worker = stack.take_worker();
+        worker.program.kill();
+        stack.add_worker().await;
+        dead.push(worker.name);
+    }
+    let job = stack.api.finished(job.id).await;
+    assert_eq!(job.outcome, Some(Outcome::Poison { lost: 2 }), "{job:?}");
+    assert_eq!((job.status, job.retry_count), (JobStatus::Failed, 0));
+    let next = stack.api.command("echo the others go on").await;
+    assert_eq!(stack.api.finished(next.id).await.output, "the others go on\n");
+    engine::remove_containers(dead);
     stack.stop().await;
 }

@@ -1,7 +1,11 @@
 //! Networks that cut, swallow, slow down and part: no byte is lost, no job is
 //! doubled, and a worker that cannot be reached ends what it may not keep.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Stdio,
+    time::Duration,
+};
 
 use orchestra_contracts::{JobStatus, Outcome};
 use orchestra_tests::{Plan, Proxy, Stack, Toxic, Way, engine, is_root, skip, wait};
@@ -131,11 +135,12 @@ async fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 
 #[tokio::test]
 async fn a_worker_that_is_parted_from_its_master_ends_its_job_before_the_next_attempt() {
-    let plan = Plan::default().workers(0).shared_files().setting("ORCHESTRA_LEASE", "5s");
     if !engine::is_there().await {
         return;
     }
     let Some(namespace) = Namespace::new().await else { return };
+    let plan = Plan::default().workers(0).shared_files().setting("ORCHESTRA_LEASE", "5s");
+    let plan = plan.setting("ORCHESTRA_HOSTS", Ipv4Addr::from(namespace.host).to_string());
     let mut stack = plan.start().await.expect("a master alone needs no engine");
     orchestra_tests::program::job_image().await;
     let door = Proxy::at(SocketAddr::from((namespace.host, 0)), stack.address()).await;
