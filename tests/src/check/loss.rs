@@ -77,10 +77,11 @@ fn late(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
     let healed = history.all().filter(|(_, what)| matches!(what, What::Healed)).last();
     let Some((healed, _)) = healed else { return };
     for (accepted, id) in owed(history) {
-        let begin = accepted.max(healed).max(last_retry(history, id));
+        let retried = last_retry(history, id);
+        let begin = accepted.max(healed).max(retried);
         let limit = begin + limits.settle;
         let ended = history.all().find(|(at, what)| {
-            *at >= last_retry(history, id)
+            *at >= retried
                 && matches!(what, What::Seen { job, status, .. } if *job == id && status.is_final())
         });
         match ended {
