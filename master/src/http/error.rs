@@ -37,6 +37,12 @@ impl ApiError {
         Self::new(ProblemKind::BadParameter, detail)
     }
 
+    /// The body is none that is read here.
+    pub(super) fn not_json(detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::UnsupportedMediaType, detail)
+            .hint("send JSON in UTF-8, with the header content-type: application/json")
+    }
+
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.problem.hint = Some(hint.into());
         self

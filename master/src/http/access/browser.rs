@@ -92,9 +92,7 @@ fn no_form(request: &Request) -> Result<(), ApiError> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
     if FORMS.iter().any(|form| form.eq_ignore_ascii_case(kind)) {
-        let detail = format!("the body is {kind:?}, not JSON");
-        return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail)
-            .hint("send JSON in UTF-8, with the header content-type: application/json"));
+        return Err(ApiError::not_json(format!("the body is {kind:?}, not JSON")));
     }
     Ok(())
 }

@@ -44,10 +44,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let refuse = |detail: &str| {
-        Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail)
-            .hint("send JSON in UTF-8, with the header content-type: application/json"))
-    };
+    let refuse = |detail: &str| Err(ApiError::not_json(detail));
     match body::media_type(headers) {
         Some(kind) if kind == "application/json" => {}
         Some(kind) => return refuse(&format!("the body is {kind:?}, not JSON")),
