@@ -60,6 +60,12 @@ impl Local {
     /// Starts both, and returns when the worker has registered with the master.
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
         let Settings { mut master, mut worker } = settings;
+        if master.tls_cert.is_some() {
+            return Err(Failure::said(
+                "a master and a worker in one program speak no TLS; run `orchestra master` and \
+                 `orchestra worker`, or take ORCHESTRA_TLS_CERT away",
+            ));
+        }
         let listener = orchestra_master::bind(&master).await?;
         let address = listener.local_addr()?;
         worker.url = url_of(address);

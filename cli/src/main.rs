@@ -3,6 +3,7 @@
 //!
 //! * `args.rs` is the command line; `commands/` holds one file a verb.
 //! * `place.rs` finds the master, `local.rs` brings up one, with a worker, in this process.
+//! * `waiting.rs` says why a job does not begin.
 //! * `output/` is the only place that writes to the terminal; what jobs are
 //!   called and what they print is data there, never part of a format.
 //! * `exit.rs` says which code to end with.
@@ -18,6 +19,7 @@ mod jobref;
 mod local;
 mod output;
 mod place;
+mod waiting;
 
 use std::process::ExitCode;
 

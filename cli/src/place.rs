@@ -76,6 +76,7 @@ pub(crate) async fn ask(client: &Client) -> Answer {
     let silence = || ClientError::Unreachable {
         url: client.url().to_owned(),
         reason: "it took too long".to_owned(),
+        sent: true,
     };
     match timeout(PROBE, client.healthy()).await.unwrap_or_else(|_| Err(silence())) {
         // A master that refuses is a master; whatever is asked of it next says why.

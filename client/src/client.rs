@@ -1,6 +1,6 @@
 //! The connection to one master: sending, timeouts, and the reading of answers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use orchestra_contracts::{DEFAULT_PORT, Problem, Token};
@@ -11,7 +11,7 @@ use reqwest::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{ClientError, token};
+use crate::{ClientError, tls, token};
 
 /// A master is near or it is down; a name that resolves to a black hole should
 /// not hold anybody up for long.
@@ -45,15 +45,27 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the master at `url`: `http://127.0.0.1:5216`, `host:port`
-    /// or a bare host. Nothing is sent yet.
+    /// A client for the master at `url`: `http://127.0.0.1:5216`, `https://master`,
+    /// `host:port` or a bare host. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ClientError::Address`].
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::trusting(url, None)
+    }
+
+    /// The same; over https it believes only those for whom the authority in this
+    /// file (PEM) vouches, instead of the system's.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`].
+    pub fn trusting(url: &str, authority: Option<&Path>) -> Result<Self, ClientError> {
         let refuse = |reason: String| ClientError::Address { url: url.to_owned(), reason };
         let parsed = parse(url).map_err(refuse)?;
+        let is_secure = parsed.scheme() == "https";
+        let tls = if is_secure { tls::config(authority) } else { tls::unused() };
         let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.map_err(refuse)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(redirect::Policy::none())
@@ -79,6 +91,11 @@ impl Client {
     #[must_use]
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport: Some(transport), ..self }
+    }
+
+    /// Whether what it sends could be read on a network.
+    pub fn is_in_clear(&self) -> bool {
+        parse(&self.url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
     }
 
     /// The master's address.
@@ -135,7 +152,8 @@ impl Client {
             return request.send().await.map_err(broken);
         };
         let request = request.build().map_err(broken)?;
-        let unreachable = |reason| ClientError::Unreachable { url: self.url.to_string(), reason };
+        let unreachable =
+            |reason| ClientError::Unreachable { url: self.url.to_string(), reason, sent: true };
         transport.send(request).await.map_err(unreachable)
     }
 
@@ -146,6 +164,7 @@ impl Client {
             Err(_) => Err(ClientError::Unreachable {
                 url: self.url.to_string(),
                 reason: "it took too long".to_owned(),
+                sent: true,
             }),
         }
     }
@@ -176,8 +195,8 @@ impl Client {
 fn parse(text: &str) -> Result<Url, String> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let mut url = Url::parse(&with_scheme).map_err(|error| error.to_string())?;
-    if url.scheme() != "http" {
-        return Err("only http:// is spoken here; reach a master over TLS through a tunnel".into());
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("only http:// and https:// are spoken here".into());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("it ends in a query or a fragment".into());
@@ -214,6 +233,8 @@ mod tests {
             ("master", "http://master:5216"),
             ("master:80", "http://master"),
             ("[::1]:9", "http://[::1]:9"),
+            ("https://master", "https://master"),
+            ("https://10.0.0.1:5216/", "https://10.0.0.1:5216"),
             ("http://master/behind/", "http://master/behind"),
         ] {
             assert_eq!(Client::new(text).expect(text).url(), url, "{text}");
@@ -222,11 +243,20 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_for_good() {
-        for text in ["", "https://master", "ftp://x", "http://", "a b", "http://x?y"] {
+        for text in ["", "ftp://x", "http://", "a b", "http://x?y"] {
             let error = Client::new(text).expect_err(text);
             assert!(matches!(error, ClientError::Address { .. }), "{text}: {error}");
             assert!(!error.is_temporary());
         }
+    }
+
+    #[test]
+    fn only_tls_and_loopback_keep_a_secret() {
+        let is_in_clear = |url: &str| Client::new(url).expect(url).is_in_clear();
+        assert!(is_in_clear("http://master:5216") && is_in_clear("10.0.0.1"));
+        assert!(!is_in_clear("https://master") && !is_in_clear("http://[::1]:80"));
+        let missing = Client::trusting("https://master", Some(Path::new("/no/such.pem")));
+        assert!(missing.unwrap_err().to_string().contains("/no/such.pem"));
     }
 
     #[test]

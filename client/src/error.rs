@@ -20,7 +20,12 @@ pub enum ClientError {
     Refused(Box<Problem>),
     /// Nobody answered, or the connection broke before the answer was complete.
     #[error("no answer from {url}: {reason}")]
-    Unreachable { url: String, reason: String },
+    Unreachable {
+        url: String,
+        reason: String,
+        /// Whether the call may have arrived, and have been carried out.
+        sent: bool,
+    },
     /// Somebody answered, in words that no master of this version uses.
     #[error("what answers at {url} is not an Orchestra that this program understands: {reason}")]
     Unreadable { url: String, status: u16, reason: String },
@@ -59,9 +64,14 @@ impl ClientError {
             while let Some(source) = cause.source() {
                 cause = source;
             }
-            cause.to_string()
+            let cause = cause.to_string();
+            if cause.contains("certificate") {
+                format!("{cause}; ORCHESTRA_CA_FILE can name the authority that vouches for it")
+            } else {
+                cause
+            }
         };
-        Self::Unreachable { url: url.to_owned(), reason }
+        Self::Unreachable { url: url.to_owned(), reason, sent: !error.is_connect() }
     }
 
     pub(crate) fn unreadable(url: &str, status: u16, reason: impl Into<String>) -> Self {

@@ -175,6 +175,7 @@ impl Connection {
         let broken = |reason: &str| ClientError::Unreachable {
             url: url.to_owned(),
             reason: reason.to_owned(),
+            sent: true,
         };
         loop {
             let event = self.decoder.next();

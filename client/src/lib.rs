@@ -15,6 +15,7 @@ mod people;
 mod query;
 mod retry;
 mod sse;
+mod tls;
 mod token;
 mod tokens;
 mod workers;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
-use orchestra_contracts::{Attempt, Job, JobId, JobSpec, paths, worker::Worker};
+use orchestra_contracts::{
+    Attempt, IdempotencyKey, Job, JobId, JobSpec, Queue, QueueChange, QueueName, Repro, WorkerName,
+    explain::Explanation, paths, worker::Worker,
+};
 use reqwest::{
     Method, StatusCode,
     header::{ACCEPT, LINK},
@@ -39,9 +42,22 @@ struct Health {
 }
 
 impl Client {
-    /// Submits a job. When this returns, the job is stored durably.
+    /// Submits a job. When this returns, the job is stored durably, and once: where the
+    /// answer is lost, the same is sent again under the same [`IdempotencyKey`]. A master
+    /// that goes away meanwhile is waited for as long as by [`Client::wait`]; one that is
+    /// not there to begin with is not.
     pub async fn submit(&self, spec: &JobSpec) -> Result<Job, ClientError> {
-        self.fetch(self.call(Method::POST, paths::JOBS).json(spec)).await
+        let key = format!("{:032x}", rand::random::<u128>());
+        let send = || {
+            let request = self.call(Method::POST, paths::JOBS);
+            self.fetch(request.header(IdempotencyKey::HEADER, &key).json(spec))
+        };
+        match send().await {
+            Err(ClientError::Unreachable { sent: true, .. }) => {
+                retry(Backoff::default(), Instant::now() + PATIENCE, send).await
+            }
+            answer => answer,
+        }
     }
 
     pub async fn job(&self, id: JobId) -> Result<Job, ClientError> {
@@ -75,6 +91,11 @@ impl Client {
     /// A job's attempts, oldest first.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ClientError> {
         self.fetch(self.call(Method::GET, &paths::attempts(id))).await
+    }
+
+    /// How to run by hand what its newest attempt ran.
+    pub async fn repro(&self, id: JobId) -> Result<Repro, ClientError> {
+        self.fetch(self.call(Method::GET, &paths::repro(id))).await
     }
 
     /// Asks for the job's end; the answer is the job as it then is, which for a
@@ -117,6 +138,31 @@ impl Client {
         // Many a server answers 200 to everything, but not with this.
         let _: Health = self.fetch(self.call(Method::GET, paths::HEALTHZ)).await?;
         Ok(())
+    }
+
+    /// Why a job waits, who holds it, or how it ended.
+    pub async fn explain(&self, id: JobId) -> Result<Explanation, ClientError> {
+        self.fetch(self.call(Method::GET, &paths::explain(id))).await
+    }
+
+    /// The queues that there are, by name.
+    pub async fn queues(&self) -> Result<Vec<Queue>, ClientError> {
+        self.fetch(self.call(Method::GET, paths::QUEUES)).await
+    }
+
+    /// Pauses, resumes or bounds a queue. Repeating it is safe.
+    pub async fn change_queue(
+        &self,
+        name: &QueueName,
+        change: QueueChange,
+    ) -> Result<Queue, ClientError> {
+        self.fetch(self.call(Method::PATCH, &paths::queue(name)).json(&change)).await
+    }
+
+    /// Has a worker be handed nothing new, or lifts that. Repeating it is safe.
+    pub async fn drain(&self, worker: &WorkerName, draining: bool) -> Result<Worker, ClientError> {
+        let method = if draining { Method::POST } else { Method::DELETE };
+        self.fetch(self.call(method, &paths::drain(worker))).await
     }
 
     /// Every worker that the master knows, by name.

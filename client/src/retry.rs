@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn unreachable() -> ClientError {
-        ClientError::Unreachable { url: "u".into(), reason: "r".into() }
+        ClientError::Unreachable { url: "u".into(), reason: "r".into(), sent: true }
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Frames {
         let body = match (kind, Stream::from_kind(kind)) {
             (_, Some(stream)) => Body::Bytes(stream, payload),
             (GAP, None) => {
-                Body::Gap(payload.as_ref().try_get_u64_le().map_err(|_| FrameError::BadGap)?)
+                let number = payload.as_ref().try_into().map_err(|_| FrameError::BadGap)?;
+                Body::Gap(u64::from_le_bytes(number))
             }
             _ => return Err(FrameError::UnknownKind(kind)),
         };
@@ -201,6 +202,18 @@ mod tests {
         #[test]
         fn any_bytes_end_in_frames_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Frames::new(bytes.into()).count();
+        }
+    }
+
+    /// Offsets count encoded bytes: what is read must be written in as many.
+    #[test]
+    fn a_gap_holds_a_number_and_nothing_more() {
+        for (payload, is_gap) in [(&[0; 7][..], false), (&[0; 8], true), (&[0; 9], false)] {
+            let mut buffer = BytesMut::new();
+            put_header(&mut buffer, GAP, 1, payload.len());
+            buffer.put_slice(payload);
+            let first = Frames::new(buffer.freeze()).next().unwrap();
+            assert_eq!(first.is_ok(), is_gap, "{first:?}");
         }
     }
 

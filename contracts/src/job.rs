@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{AttemptNo, JobId, JobSpec, Outcome, Usage, WorkerName};
+use crate::{AttemptNo, JobId, JobSpec, Outcome, Ran, Usage, WorkerName};
 
 /// Where a job stands.
 ///
@@ -136,7 +136,8 @@ pub struct Job {
     /// When the newest attempt's command began to run.
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
-    /// A retry waits until then.
+    /// It is not claimed before then: until when a retry waits, else what was submitted. (The
+    /// spec's own field stays empty here.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
 }
@@ -156,6 +157,12 @@ pub struct Attempt {
     pub usage: Option<Usage>,
     /// Bytes of standard output and standard error stored so far.
     pub log_bytes: u64,
+    /// From the submission, or the end of the attempt before, to the claim, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_ms: Option<u64>,
+    /// What its container was made of, once there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<Ran>,
 }
 
 #[cfg(test)]

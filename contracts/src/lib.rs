@@ -11,26 +11,37 @@
 //! * [`Problem`] is every refusal; [`paths`] is every address.
 
 pub mod event;
+pub mod explain;
 pub mod frame;
 pub mod paths;
 pub mod worker;
 
+mod idempotency;
 mod ids;
+mod image;
 mod job;
 mod outcome;
 mod problem;
+mod queue;
+mod ran;
+mod secret;
 mod size;
 mod span;
 mod spec;
 mod token;
 
-pub use ids::{AttemptNo, JobId, LeaseToken, WorkerName};
+pub use idempotency::IdempotencyKey;
+pub use ids::{AttemptNo, JobId, LeaseToken, QueueName, WorkerName};
+pub use image::{ImagePattern, ImageReference};
 pub use job::{Attempt, Job, JobStatus};
 pub use outcome::{Blame, Outcome, Usage};
 pub use problem::{CONTENT_TYPE as PROBLEM_JSON, FieldError, Problem, ProblemKind};
+pub use queue::{Queue, QueueChange};
+pub use ran::{Ran, Repro};
+pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
-pub use spec::{JobSpec, Network, Resources, Retry, limits};
+pub use spec::{Demand, JobSpec, Network, Resources, Retry, Workspace, check_labels, limits};
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
 
 /// The port that everything speaks on unless told otherwise.

@@ -117,6 +117,22 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// The most memory the container held at once, in bytes; 0 where the kernel does not tell.
     pub peak_memory: u64,
-    /// From the start of the shell to its end, in milliseconds.
+    /// From the start of the shell to its end, in milliseconds: the time of the run.
     pub wall_ms: u64,
+    /// How often it was held back because it had used up its share of the processor, and for
+    /// how long in all; absent where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttles: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_ms: Option<u64>,
+    /// From the claim to the image, builds and pulls included; like the next two, absent where
+    /// the worker that began it was not the one that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_ms: Option<u64>,
+    /// From the image to a container that is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// From the end of the command to a log that is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_ms: Option<u64>,
 }

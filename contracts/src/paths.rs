@@ -1,7 +1,7 @@
 //! Every address, once. The constants are axum's route patterns; the functions
 //! fill them in.
 
-use crate::{AttemptNo, JobId, TokenId, WorkerName};
+use crate::{AttemptNo, JobId, QueueName, TokenId, WorkerName};
 
 pub const JOBS: &str = "/api/job";
 pub const PENDING: &str = "/api/job/pending";
@@ -10,7 +10,9 @@ pub const UPDATE: &str = "/api/job/update";
 pub const JOB: &str = "/api/job/{id}";
 pub const CANCEL: &str = "/api/job/{id}/cancel";
 pub const RETRY: &str = "/api/job/{id}/retry";
+pub const EXPLAIN: &str = "/api/job/{id}/explain";
 pub const LOG: &str = "/api/job/{id}/log";
+pub const REPRO: &str = "/api/job/{id}/repro";
 pub const ATTEMPTS: &str = "/api/job/{id}/attempts";
 /// GET answers the `LogHead`, POST appends frames.
 pub const ATTEMPT_LOG: &str = "/api/job/{id}/attempts/{attempt}/log";
@@ -18,6 +20,9 @@ pub const WORKERS: &str = "/api/worker";
 pub const WORKER: &str = "/api/worker/{name}";
 pub const HEARTBEAT: &str = "/api/worker/{name}/heartbeat";
 pub const ORDERS: &str = "/api/worker/{name}/orders";
+pub const DRAIN: &str = "/api/worker/{name}/drain";
+pub const QUEUES: &str = "/api/queue";
+pub const QUEUE: &str = "/api/queue/{name}";
 pub const TOKENS: &str = "/api/token";
 pub const TOKEN: &str = "/api/token/{id}";
 pub const HEALTHZ: &str = "/healthz";
@@ -35,8 +40,16 @@ pub fn retry(id: JobId) -> String {
     format!("/api/job/{id}/retry")
 }
 
+pub fn explain(id: JobId) -> String {
+    format!("/api/job/{id}/explain")
+}
+
 pub fn log(id: JobId) -> String {
     format!("/api/job/{id}/log")
+}
+
+pub fn repro(id: JobId) -> String {
+    format!("/api/job/{id}/repro")
 }
 
 pub fn attempts(id: JobId) -> String {
@@ -57,6 +70,14 @@ pub fn orders(name: &WorkerName) -> String {
 
 pub fn heartbeat(name: &WorkerName) -> String {
     format!("/api/worker/{name}/heartbeat")
+}
+
+pub fn drain(name: &WorkerName) -> String {
+    format!("/api/worker/{name}/drain")
+}
+
+pub fn queue(name: &QueueName) -> String {
+    format!("/api/queue/{name}")
 }
 
 pub fn token(id: TokenId) -> String {

@@ -48,6 +48,8 @@ pub enum ProblemKind {
     LogIncomplete,
     #[serde(rename = "urn:orchestra:problem:too-large")]
     TooLarge,
+    #[serde(rename = "urn:orchestra:problem:uri-too-long")]
+    UriTooLong,
     #[serde(rename = "urn:orchestra:problem:unsupported-media-type")]
     UnsupportedMediaType,
     #[serde(rename = "urn:orchestra:problem:range-not-satisfiable")]
@@ -55,6 +57,9 @@ pub enum ProblemKind {
     /// Readable, but refused; `errors` says which fields and why.
     #[serde(rename = "urn:orchestra:problem:invalid")]
     Invalid,
+    /// The idempotency key was used for something else.
+    #[serde(rename = "urn:orchestra:problem:idempotency-mismatch")]
+    IdempotencyMismatch,
     /// The database cannot be used right now; try again.
     #[serde(rename = "urn:orchestra:problem:unavailable")]
     Unavailable,

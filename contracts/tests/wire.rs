@@ -7,8 +7,8 @@ use orchestra_contracts::{
     Job, JobId, JobSpec, NewToken, Outcome, Problem, Role, TokenInfo,
     event::LogEvent,
     worker::{
-        ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Orders, Welcome,
-        Worker,
+        ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Offer, Orders,
+        Registration, Welcome, Worker,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -141,6 +141,28 @@ fn what_the_master_tells_workers() {
         "engine": "Docker 20.10", "labels": {}, "running": [], "unwell": "the engine does not answer",
         "registeredAt": "2026-01-02T03:04:05Z", "seenAt": "2026-01-02T03:04:05Z"
     }));
+}
+
+#[test]
+fn what_a_worker_offers() {
+    let offer = json!({
+        "cpus": 1.5, "memory": "4g", "pids": 4096, "tmp": "1g", "network": "bridge",
+        "images": ["gcc", "python"], "runtime": "runsc", "user": "1000:1000"
+    });
+    let registration: Registration = frozen(&json!({
+        "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h", "engine": "e",
+        "labels": {}, "offer": offer
+    }));
+    assert_eq!(registration.offer.unwrap().images.len(), 2);
+    let worker: Worker = frozen(&json!({
+        "name": "w1", "online": true, "slots": 2, "queues": ["default"], "version": "0.1.0", "host": "h",
+        "engine": "e", "labels": {}, "offer": offer, "running": [],
+        "registeredAt": "2026-01-02T03:04:05Z", "seenAt": "2026-01-02T03:04:05Z"
+    }));
+    assert!(worker.registration.offer.is_some());
+    let short = json!({"cpus": 1, "memory": 1024, "pids": 10, "tmp": "1m"});
+    let short: Offer = serde_json::from_value(short).unwrap();
+    assert!(short.images.is_empty());
 }
 
 #[test]

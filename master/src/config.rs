@@ -5,7 +5,12 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use orchestra_contracts::{Size, Span, Token};
 
-use crate::{domain::RetryPolicy, error::MasterError, http::Hosts, service::Settings};
+use crate::{
+    domain::RetryPolicy,
+    error::MasterError,
+    http::{Hosts, Tls},
+    service::Settings,
+};
 
 /// Settings of a master.
 #[derive(Args, Clone)]
@@ -33,9 +38,23 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_TOKENS", value_name = "FOLDER")]
     pub tokens: Option<PathBuf>,
 
+    /// The key that secrets are sealed with: 64 hexadecimal digits; it is made where there is
+    /// none yet [default: secret.key in the data folder]
+    #[arg(long, env = "ORCHESTRA_SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+
     /// Let everybody in who reaches the address, whatever the address is, to run what they like
     #[arg(long, env = "ORCHESTRA_ALLOW_ANYONE", conflicts_with = "tokens")]
     pub allow_anyone: bool,
+
+    /// Speak TLS, with the certificate (PEM, with what leads to its authority) in this file; a
+    /// renewed one is taken up without a restart
+    #[arg(long, env = "ORCHESTRA_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, env = "ORCHESTRA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 
     /// Further names under which the master is reached, separated by commas
     #[arg(long, env = "ORCHESTRA_HOSTS", value_name = "NAMES", value_delimiter = ',')]
@@ -88,6 +107,20 @@ impl Config {
     pub fn database(&self) -> String {
         let file = || format!("sqlite:{}", self.data.join("orchestra.db").display());
         self.database_url.clone().unwrap_or_else(file)
+    }
+
+    /// Where the key is that secrets are sealed with.
+    pub fn secret_key(&self) -> PathBuf {
+        self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key"))
+    }
+
+    /// How to speak TLS, where that is wanted.
+    ///
+    /// # Errors
+    /// When the certificate or the key cannot be used.
+    pub fn tls(&self) -> Result<Option<Tls>, MasterError> {
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        Tls::load(cert, key).map(Some).map_err(MasterError::Tls)
     }
 
     /// The names that were added.
@@ -145,7 +178,10 @@ impl fmt::Debug for Config {
             .field("data", &self.data)
             .field("database_url", &self.database_url.as_ref().map(|_| ".."))
             .field("tokens", &self.tokens)
+            .field("secret_key_file", &self.secret_key_file)
             .field("allow_anyone", &self.allow_anyone)
+            .field("tls_cert", &self.tls_cert)
+            .field("tls_key", &self.tls_key)
             .field("hosts", &self.hosts)
             .field("lent", &self.lent)
             .field("min_free", &self.min_free)
@@ -174,8 +210,8 @@ mod tests {
 
     #[test]
     fn passwords_do_not_print() {
-        let config = config(&["--database-url", "postgres://user:secret@host/db"]);
-        assert!(!format!("{config:?}").contains("secret"));
+        let config = config(&["--database-url", "postgres://user:hunter2@host/db"]);
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 
     #[test]

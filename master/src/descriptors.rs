@@ -5,6 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// For the database, the log, and what the rest of the program opens.
 const OTHERS: usize = 128;
+/// More than anybody needs. Each takes some kilobytes, also when it says nothing.
+const ENOUGH: usize = 1 << 15;
 /// Of the connections, readers may hold this part: the first of the second.
 const READERS: (usize, usize) = (3, 4);
 
@@ -25,7 +27,8 @@ impl Descriptors {
     }
 
     fn of(limit: usize, max_streams: usize) -> Self {
-        let connections = limit.saturating_sub(OTHERS).max(1);
+        let enough = max_streams.saturating_mul(2).max(ENOUGH);
+        let connections = limit.saturating_sub(OTHERS).clamp(1, enough);
         let streams = max_streams.min(connections / READERS.1 * READERS.0).max(1);
         if streams < max_streams {
             tracing::warn!(streams, limit, "fewer readers than set: raise the limit of open files");
@@ -41,7 +44,8 @@ mod tests {
     #[test]
     fn readers_never_get_all_connections() {
         for (limit, wanted, connections, streams) in [
-            (1 << 20, 8192, (1 << 20) - 128, 8192),
+            (1 << 20, 8192, 1 << 15, 8192),
+            (1 << 20, 1 << 16, 1 << 17, 1 << 16),
             (1024, 8192, 896, 672),
             (1024, 100, 896, 100),
             (64, 8192, 1, 1),

@@ -25,6 +25,10 @@ pub enum MasterError {
     NoTokens(SocketAddr),
     #[error("the token file {path} cannot be used: {reason}", path = .path.display())]
     TokenFile { path: PathBuf, reason: String },
+    #[error("the key for secrets in {path} cannot be used: {reason}", path = .path.display())]
+    SecretKey { path: PathBuf, reason: String },
+    #[error("{0}; --tls-cert and --tls-key name files in PEM that belong together")]
+    Tls(String),
     #[error("the tokens cannot be read: {0}")]
     Tokens(#[from] ServiceError),
     #[error("the database cannot be used: {0}")]

@@ -24,6 +24,7 @@ pub mod upkeep;
 mod admission;
 mod descriptors;
 mod error;
+mod secret_key;
 mod tasks;
 
 use clock::Clock;
@@ -56,10 +57,19 @@ pub async fn run(
     let descriptors = descriptors::Descriptors::claim(config.max_streams);
     let settings = service::Settings { max_streams: descriptors.streams, ..config.settings()? };
     let address = local_address(&listener, &config)?;
-    if config.database_url.is_none() {
+    let tls = config.tls()?;
+    if config.database_url.is_none() || config.secret_key_file.is_none() {
         make_data_folder(&config)?;
     }
+    // First: it says best what a full disk needs.
     let store = store::open_with(&config.database(), config.min_free).await?;
+    let vault = match secret_key::load_or_make(&config.secret_key()) {
+        Ok(key) => service::Vault::new(&key),
+        Err(error) => {
+            store.close().await;
+            return Err(error);
+        }
+    };
     let clock = match steady_clock(&*store, Arc::new(clock::SystemClock)).await {
         Ok(clock) => clock,
         Err(error) => {
@@ -67,7 +77,8 @@ pub async fn run(
             return Err(error.into());
         }
     };
-    let (service, claims) = service::Service::new(store.clone(), clock, settings, shutdown.clone());
+    let (service, claims) =
+        service::Service::new(store.clone(), clock, settings, vault, shutdown.clone());
     let access = match admission::prepare(&config, address, &service).await {
         Ok(access) => access,
         Err(error) => {
@@ -75,12 +86,12 @@ pub async fn run(
             return Err(error);
         }
     };
-    tracing::info!(%address, "listening");
+    tracing::info!(%address, tls = tls.is_some(), "listening");
     let mut tasks = tasks::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
     let router = http::router(service, access);
-    let serving = http::serve_at_most(listener, router, descriptors.connections, shutdown);
+    let serving = http::serve_over(tls, listener, router, descriptors.connections, shutdown);
     tasks.spawn("the server", serving);
     let ended = tasks.all_ended().await;
     store.close().await;

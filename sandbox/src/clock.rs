@@ -6,6 +6,8 @@
 
 use std::{io, time::Duration};
 
+use orchestra_sandbox::protocol::Lease;
+
 use crate::sys;
 
 /// No wait is longer: `poll` counts its timeout by a clock that stands still
@@ -26,6 +28,17 @@ impl Clock {
     pub(crate) fn now(&self) -> Duration {
         // It was read once before; the kernel does not take it away.
         sys::time_since_boot().unwrap_or(Duration::MAX).saturating_sub(self.start)
+    }
+
+    /// When a lease ends that was read just now.
+    pub(crate) fn end_of(&self, lease: Lease) -> Duration {
+        let end = self.now().saturating_add(lease.ttl);
+        lease.until.map_or(end, |until| end.min(until.saturating_sub(self.start)))
+    }
+
+    /// Since the machine's boot.
+    pub(crate) fn since_boot(&self) -> Duration {
+        self.start.saturating_add(self.now())
     }
 
     /// How long `poll` may wait for a deadline.

@@ -1,6 +1,6 @@
 //! The job while it runs: its processes, its output, its deadlines.
 
-use std::{fs::File, io, iter, os::fd::AsFd, time::Duration};
+use std::{fs::File, io, iter, mem, os::fd::AsFd, time::Duration};
 
 use orchestra_sandbox::protocol::{Command, Event, Exit, MAX_OUTPUT, Run, Status, Stream};
 
@@ -10,6 +10,7 @@ use crate::{
     farewell,
     ladder::{Ladder, Step},
     line::Line,
+    mask::{Mask, Patterns},
     output::Limiter,
     pipe::Pipe,
     shell,
@@ -34,6 +35,8 @@ pub(crate) struct Job<'a> {
     tree: Tree,
     pipes: [Pipe; 2],
     chunk: Vec<u8>,
+    /// One a stream, where the job has secrets.
+    masks: Option<[Mask; 2]>,
     limiter: Limiter,
     ladder: Ladder,
     started: Duration,
@@ -48,22 +51,24 @@ pub(crate) struct Job<'a> {
 impl<'a> Job<'a> {
     /// The error is a sentence for the user.
     pub(crate) fn start(
-        run: Box<Run>,
+        mut run: Box<Run>,
         line: &'a mut Line,
         clock: &'a Clock,
     ) -> Result<Self, String> {
-        let received = clock.now();
+        let lease = clock.end_of(run.lease);
         let watching = |error| format!("cannot watch the job: {error}");
         let children = sys::watch_children().map_err(watching)?;
         let mut shell = shell::start(&run)?;
         let started = clock.now();
-        let ladder = Ladder::new(&run, received, started);
+        let ladder = Ladder::new(&run, lease, started);
         let pipes = [
             Pipe::new(Stream::Stdout, shell.stdout.take()).map_err(watching)?,
             Pipe::new(Stream::Stderr, shell.stderr.take()).map_err(watching)?,
         ];
         line.send(&Event::Started);
         let limiter = Limiter::new(run.log_head, run.log_tail);
+        let patterns = Patterns::of(mem::take(&mut run.masks));
+        let masks = patterns.map(|patterns| [(); 2].map(|()| Mask::new(patterns.clone())));
         // It may hold megabytes and secrets, and is of no use any more.
         drop(run);
         Ok(Self {
@@ -73,6 +78,7 @@ impl<'a> Job<'a> {
             tree: Tree::new(shell.id()),
             pipes,
             chunk: vec![0; MAX_OUTPUT],
+            masks,
             limiter,
             ladder,
             started,
@@ -90,6 +96,7 @@ impl<'a> Job<'a> {
         }
         attended?;
         self.sweep()?;
+        self.unmask();
         let (code, last) = self.last_frame();
         let frames = self.limiter.finish().chain(iter::once(last));
         farewell(self.line, self.clock, frames, self.ladder.lease())?;
@@ -151,8 +158,8 @@ impl<'a> Job<'a> {
         loop {
             let step = match self.line.command() {
                 Ok(None) => return,
-                Ok(Some(Command::Renew(ttl))) => {
-                    self.ladder.renew(self.clock.now(), ttl);
+                Ok(Some(Command::Renew(lease))) => {
+                    self.ladder.renew(self.clock.end_of(lease), lease.until.is_some());
                     None
                 }
                 Ok(Some(Command::Terminate { grace })) => {
@@ -194,14 +201,35 @@ impl<'a> Job<'a> {
 
     /// Passes on one chunk of a pipe; gives back how much that was.
     fn pump(&mut self, index: usize) -> io::Result<usize> {
-        let pipe = &mut self.pipes[index];
-        let count = pipe.read(&mut self.chunk)?;
-        let at = self.clock.now();
-        let through = self.limiter.pass(pipe.stream(), at, &self.chunk[..count]);
-        if !through.is_empty() {
-            self.line.send_output(pipe.stream(), at, through);
+        let count = self.pipes[index].read(&mut self.chunk)?;
+        let bytes = &self.chunk[..count];
+        match &mut self.masks {
+            None => {
+                pass(self.line, &mut self.limiter, self.pipes[index].stream(), self.clock, bytes);
+            }
+            Some(masks) => {
+                let shown = masks[index].push(bytes);
+                self.pass(index, &shown);
+            }
         }
         Ok(count)
+    }
+
+    /// Masked, and so of any length.
+    fn pass(&mut self, index: usize, shown: &[u8]) {
+        for piece in shown.chunks(MAX_OUTPUT) {
+            pass(self.line, &mut self.limiter, self.pipes[index].stream(), self.clock, piece);
+        }
+    }
+
+    /// What was held because it could have been the beginning of a secret.
+    fn unmask(&mut self) {
+        for index in 0..self.pipes.len() {
+            if let Some(masks) = &mut self.masks {
+                let shown = masks[index].finish();
+                self.pass(index, &shown);
+            }
+        }
     }
 
     /// Takes what is left in the pipes, though the worker may not have room for it:
@@ -237,9 +265,18 @@ impl<'a> Job<'a> {
             cpu: sys::cpu_of_children(),
             wall: self.ended.unwrap_or(self.started).saturating_sub(self.started),
             peak_memory: usage.peak_memory,
+            throttled: usage.throttled,
             // The line knows.
             said: 0,
         };
         (code, Event::Exited(exit))
+    }
+}
+
+fn pass(line: &mut Line, limiter: &mut Limiter, stream: Stream, clock: &Clock, bytes: &[u8]) {
+    let at = clock.now();
+    let through = limiter.pass(stream, at, bytes);
+    if !through.is_empty() {
+        line.send_output(stream, at, through);
     }
 }

@@ -40,20 +40,22 @@ pub(crate) enum Step {
 }
 
 impl Ladder {
-    /// The lease was given with the job, the timeout counts from the start of the shell.
-    pub(crate) fn new(run: &Run, received: Duration, started: Duration) -> Self {
+    /// The job's lease ends at `lease`, its timeout counts from the start of the shell.
+    pub(crate) fn new(run: &Run, lease: Duration, started: Duration) -> Self {
         Self {
             rung: Rung::Free,
             reason: None,
-            lease: received.saturating_add(run.ttl),
+            lease,
             ends: started.saturating_add(run.timeout),
             timeout: run.timeout,
             grace: run.grace,
         }
     }
 
-    pub(crate) fn renew(&mut self, now: Duration, ttl: Duration) {
-        self.lease = now.saturating_add(ttl);
+    /// The lease ends then. `bound`: so its worker said, not how long it goes on from now, and
+    /// what was overtaken on its way shortens nothing.
+    pub(crate) fn renew(&mut self, end: Duration, bound: bool) {
+        self.lease = if bound { self.lease.max(end) } else { end };
     }
 
     pub(crate) fn lease(&self) -> Duration {
@@ -145,6 +147,8 @@ impl Ladder {
 
 #[cfg(test)]
 mod tests {
+    use orchestra_sandbox::protocol::Lease;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -158,12 +162,13 @@ mod tests {
             stdin: vec![],
             timeout: 10 * SECOND,
             grace: 5 * SECOND,
-            ttl: 30 * SECOND,
+            lease: Lease::of(30 * SECOND),
             log_head: 0,
             log_tail: 0,
             umask: 0,
+            masks: vec![],
         };
-        Ladder::new(&run, 10 * SECOND, 10 * SECOND)
+        Ladder::new(&run, 40 * SECOND, 10 * SECOND)
     }
 
     fn terminate(text: &str) -> Step {
@@ -193,9 +198,11 @@ mod tests {
     #[test]
     fn the_end_of_the_lease_kills_at_once_and_renewing_puts_it_off() {
         let mut ladder = ladder();
-        ladder.renew(12 * SECOND, 2 * SECOND);
+        ladder.renew(14 * SECOND, false);
         assert_eq!(ladder.next(), 14 * SECOND);
-        ladder.renew(13 * SECOND, 2 * SECOND);
+        ladder.renew(15 * SECOND, true);
+        // One that was overtaken.
+        ladder.renew(13 * SECOND, true);
         assert_eq!(ladder.due(14 * SECOND), None);
         let step = ladder.due(15 * SECOND);
         assert_eq!(step, Some(kill("no word from the worker, the lease is over: sent SIGKILL")));
@@ -242,7 +249,7 @@ mod tests {
     #[test]
     fn times_without_end_do_not_overflow() {
         let mut ladder = ladder();
-        ladder.renew(SECOND, Duration::MAX);
+        ladder.renew(Duration::MAX, false);
         ladder.terminate(SECOND, Duration::MAX);
         assert_eq!(ladder.next(), Duration::MAX);
     }

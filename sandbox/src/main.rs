@@ -13,10 +13,14 @@
 //! It must never install a signal handler. The kernel drops signals for a PID 1
 //! that has none, so the job cannot stop or kill it, though both have one uid.
 
+#[expect(unsafe_code, reason = "what must be refused is asked of the kernel itself")]
+mod attempt;
 mod clock;
+mod filter;
 mod job;
 mod ladder;
 mod line;
+mod mask;
 mod output;
 mod pipe;
 mod shell;
@@ -24,10 +28,11 @@ mod shell;
 mod sys;
 mod tree;
 mod usage;
+mod wall;
 
-use std::{ffi::OsString, io, process::ExitCode, time::Duration};
+use std::{ffi::OsString, fs, io, process::ExitCode, time::Duration};
 
-use orchestra_sandbox::protocol::{self, Command, Event, Run};
+use orchestra_sandbox::protocol::{self, Command, Event, Ready, Run};
 
 use crate::{clock::Clock, job::Job, line::Line};
 
@@ -41,6 +46,18 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const OWN_FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("--attempt") => attempt::all(),
+        Some("--connect") => attempt::connect(arguments),
+        Some("--addresses") => return wall::addresses(),
+        Some("--wall") => return wall::build(arguments),
+        _ => return be_init(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn be_init() -> ExitCode {
     let outcome =
         sys::become_init().and_then(|()| idle_limit(std::env::args_os().skip(1))).and_then(serve);
     ExitCode::from(outcome.unwrap_or_else(|error| {
@@ -69,7 +86,12 @@ fn usage(text: &'static str) -> io::Error {
 fn serve(idle: Duration) -> io::Result<u8> {
     let clock = Clock::start()?;
     let mut line = Line::open()?;
-    line.send(&Event::Ready { version: protocol::VERSION });
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    line.send(&Event::Ready(Ready {
+        version: protocol::VERSION,
+        boot: boot.trim().to_owned(),
+        since_boot: clock.since_boot(),
+    }));
     line.flush()?;
     let run = match wait_for_job(&mut line, &clock, idle)? {
         Idle::Job(run) => run,
@@ -96,7 +118,7 @@ fn wait_for_job(line: &mut Line, clock: &Clock, idle: Duration) -> io::Result<Id
         line.talk(clock, until)?;
         match line.command() {
             Ok(Some(Command::Run(run))) => return Ok(Idle::Job(run)),
-            Ok(Some(Command::Renew(ttl))) => until = clock.now().saturating_add(ttl),
+            Ok(Some(Command::Renew(lease))) => until = clock.end_of(lease),
             Ok(Some(Command::Terminate { .. } | Command::Kill)) => return Ok(Idle::Over),
             Ok(None) if line.is_closed() || clock.now() >= until => return Ok(Idle::Over),
             Ok(None) => {}
@@ -133,8 +155,8 @@ fn farewell(
         line.talk(clock, until)?;
         // Nothing else can be asked of a job that is over, and a fault changes nothing.
         while let Ok(Some(command)) = line.command() {
-            if let Command::Renew(ttl) = command {
-                until = clock.now().saturating_add(ttl);
+            if let Command::Renew(lease) = command {
+                until = clock.end_of(lease);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io::{self, ErrorKind, Seek, Write},
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::Path,
@@ -28,7 +28,10 @@ pub(crate) fn start(run: &Run) -> Result<Child, String> {
     sys::set_umask(run.umask);
     for (path, name) in SHELLS {
         match command(path, name, run).and_then(|mut command| command.spawn()) {
-            Ok(shell) => return Ok(shell),
+            Ok(shell) => {
+                come_first(&shell);
+                return Ok(shell);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::ArgumentListTooLong => {
                 return Err("the command or its environment is too long: \
@@ -52,8 +55,14 @@ fn command(path: &str, name: &str, run: &Run) -> io::Result<Command> {
         .stdin(stdin(&run.stdin)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    sys::start_in_own_session(&mut command);
+    sys::start_shut_in(&mut command);
     Ok(command)
+}
+
+/// When memory is short the kernel takes the shell and what it starts before this program,
+/// which then can still tell. (Best effort: a job may take that back for itself.)
+fn come_first(shell: &Child) {
+    let _ = fs::write(format!("/proc/{}/oom_score_adj", shell.id()), "1000");
 }
 
 /// A file in memory: it needs nobody who feeds it, as a pipe would.

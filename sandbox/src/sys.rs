@@ -17,6 +17,8 @@ use std::{
 
 use libc::c_int;
 
+use crate::filter;
+
 /// Signals have numbers up to here.
 const LAST_SIGNAL: c_int = 64;
 
@@ -104,17 +106,37 @@ pub(crate) fn acknowledge(mut children: &File) -> io::Result<()> {
     }
 }
 
-/// The shell gets a session, default signals and an empty mask: nothing of this program's.
-pub(crate) fn start_in_own_session(command: &mut Command) {
-    let prepare = || {
+/// The shell gets a session, default signals and an empty mask, nothing of this program's,
+/// and the [`filter`] that keeps it and all its children in.
+pub(crate) fn start_shut_in(command: &mut Command) {
+    // SAFETY: takes nothing and cannot fail.
+    let group = unsafe { libc::getpgrp() };
+    let filter = filter::program(std::process::id(), group as u32);
+    let prepare = move || {
         // SAFETY: takes nothing.
         check(unsafe { libc::setsid() })?;
         default_signals();
-        set_signal_mask(&signals(&[]))
+        set_signal_mask(&signals(&[]))?;
+        shut_in(&filter)
     };
     // SAFETY: `prepare` runs between fork and exec. It only makes system calls
     // that are async-signal-safe, and this program has one thread.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// From now on, and for all children: no privileges through set-uid programs, and no
+/// system calls that the filter refuses.
+fn shut_in(filter: &[libc::sock_filter]) -> io::Result<()> {
+    // SAFETY: takes plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // Without the flag older kernels slow the job down, for a guess that it is a browser's.
+    let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    // SAFETY: the kernel copies the program, which outlives the call, and does not write to it.
+    let done = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    };
+    check(done as c_int).map(|_| ())
 }
 
 pub(crate) fn set_umask(mask: u32) {
@@ -209,6 +231,15 @@ pub(crate) fn poll<const N: usize>(
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(fds.map(|fd| fd.revents != 0)),
     }
+}
+
+/// A conversation with the kernel about its routes, rtnetlink(7).
+pub(crate) fn netlink() -> io::Result<File> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: takes plain numbers.
+    let fd = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    // SAFETY: the call has just made this descriptor, and nobody else has it.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 fn check(result: c_int) -> io::Result<c_int> {

@@ -1,6 +1,8 @@
 //! What the job used, by the container's cgroup (version 2 or 1).
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
+
+use orchestra_sandbox::protocol::Throttled;
 
 /// Where an engine shows a container its own cgroup.
 const CGROUP: &str = "/sys/fs/cgroup";
@@ -11,6 +13,7 @@ pub(crate) struct Usage {
     pub(crate) peak_memory: u64,
     /// `None` where the kernel does not tell.
     pub(crate) oom_kills: Option<u32>,
+    pub(crate) throttled: Option<Throttled>,
 }
 
 impl Usage {
@@ -27,6 +30,7 @@ impl Usage {
         Self {
             peak_memory: peak.and_then(|peak| peak.trim().parse().ok()).unwrap_or(0),
             oom_kills: events.as_deref().and_then(oom_kills),
+            throttled: first(["cpu.stat", "cpu/cpu.stat"]).as_deref().and_then(throttled),
         }
     }
 }
@@ -35,13 +39,26 @@ fn oom_kills(events: &str) -> Option<u32> {
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
 }
 
+/// Version 2 counts in microseconds, version 1 in nanoseconds.
+fn throttled(stat: &str) -> Option<Throttled> {
+    let number = |name: &str| {
+        let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok();
+        stat.lines().find_map(of)
+    };
+    let micros = || number("throttled_usec").map(Duration::from_micros);
+    let time = micros().or_else(|| number("throttled_time").map(Duration::from_nanos))?;
+    Some(Throttled { times: number("nr_throttled")?, time })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(files: &[(&str, &str)]) -> Usage {
         let cgroup = tempfile::tempdir().unwrap();
-        fs::create_dir(cgroup.path().join("memory")).unwrap();
+        for controller in ["memory", "cpu"] {
+            fs::create_dir(cgroup.path().join(controller)).unwrap();
+        }
         for (name, text) in files {
             fs::write(cgroup.path().join(name), text).unwrap();
         }
@@ -51,8 +68,11 @@ mod tests {
     #[test]
     fn version_2() {
         let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 9\n";
-        let usage = read(&[("memory.peak", "7340032\n"), ("memory.events", events)]);
-        assert_eq!(usage, Usage { peak_memory: 7_340_032, oom_kills: Some(2) });
+        let stat = "usage_usec 9\nnr_periods 8\nnr_throttled 3\nthrottled_usec 250\n";
+        let usage =
+            read(&[("memory.peak", "7340032\n"), ("memory.events", events), ("cpu.stat", stat)]);
+        let throttled = Some(Throttled { times: 3, time: Duration::from_micros(250) });
+        assert_eq!(usage, Usage { peak_memory: 7_340_032, oom_kills: Some(2), throttled });
     }
 
     #[test]
@@ -60,14 +80,21 @@ mod tests {
         let usage = read(&[
             ("memory/memory.max_usage_in_bytes", "4096\n"),
             ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 1\noom_kill 1\n"),
+            ("cpu/cpu.stat", "nr_periods 8\nnr_throttled 4\nthrottled_time 250000\n"),
         ]);
-        assert_eq!(usage, Usage { peak_memory: 4096, oom_kills: Some(1) });
+        let throttled = Some(Throttled { times: 4, time: Duration::from_micros(250) });
+        assert_eq!(usage, Usage { peak_memory: 4096, oom_kills: Some(1), throttled });
     }
 
     #[test]
     fn nothing_to_read_and_nothing_that_makes_sense() {
         assert_eq!(read(&[]), Usage::default());
-        let usage = read(&[("memory.peak", "max\n"), ("memory.events", "oom_kill many\n")]);
+        // Without a quota the kernel keeps no such count.
+        let usage = read(&[
+            ("memory.peak", "max\n"),
+            ("memory.events", "oom_kill many\n"),
+            ("cpu.stat", "usage_usec 9\n"),
+        ]);
         assert_eq!(usage, Usage::default());
     }
 }

@@ -15,14 +15,15 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, QueueChange, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
-    domain::{Job, JobEvent, LeasePolicy, Proof, Refusal, Rules},
+    domain::{Job, JobEvent, LeasePolicy, Proof, QueueRules, Refusal, Rules},
     store::{
-        Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, MemoryStore, Order, Renewal,
-        Store, StoreError, TokenGrant, TokenRecord, WorkerRecord,
+        Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, MemoryStore, Once,
+        Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
+        WorkerRecord,
     },
 };
 use orchestra_tests::check::What;
@@ -179,9 +180,14 @@ fn away() -> StoreError {
 
 #[async_trait]
 impl Store for OpenDisk {
-    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
+    async fn submit(
+        &self,
+        specs: Vec<JobSpec>,
+        once: Option<Once>,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
         let store = self.store.clone();
-        self.write("insert", async move { store.insert(specs, now).await }).await
+        self.write("submit", async move { store.submit(specs, once, now).await }).await
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
@@ -212,7 +218,7 @@ impl Store for OpenDisk {
                 JobEvent::Ended { proof, outcome, .. } => {
                     Some((proof.clone(), Some(outcome.clone())))
                 }
-                JobEvent::Started { proof } => Some((proof.clone(), None)),
+                JobEvent::Started { proof, .. } => Some((proof.clone(), None)),
                 _ => None,
             };
             let stale = said.as_ref().is_some_and(|(proof, _)| disk.is_stale(id, proof));
@@ -279,6 +285,36 @@ impl Store for OpenDisk {
         let (store, worker) = (self.store.clone(), worker.clone());
         let write = async move { store.register(&worker, registration, now).await };
         self.write("register", write).await
+    }
+
+    async fn drain(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        now: Timestamp,
+    ) -> Result<Option<Drained>, StoreError> {
+        let (store, worker) = (self.store.clone(), worker.clone());
+        self.write("drain", async move { store.drain(&worker, draining, now).await }).await
+    }
+
+    async fn change_queue(
+        &self,
+        name: &QueueName,
+        change: QueueChange,
+        now: Timestamp,
+    ) -> Result<QueueRules, StoreError> {
+        let (store, name) = (self.store.clone(), name.clone());
+        self.write("queue", async move { store.change_queue(&name, change, now).await }).await
+    }
+
+    async fn ahead(&self, job: &Job) -> Result<u64, StoreError> {
+        self.read().await;
+        self.store.ahead(job).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
+        self.read().await;
+        self.store.queues().await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

@@ -8,7 +8,7 @@ use orchestra_contracts::{WorkerName, worker::Registration};
 use orchestra_master::{
     clock::Clock,
     http::{self, Access, Hosts},
-    service::{self, Service, Settings},
+    service::{self, Service, Settings, Vault},
     steady_clock, upkeep,
 };
 use orchestra_worker::parts::{Terms, Worker};
@@ -78,7 +78,13 @@ impl MasterHost {
         let (disk, shutdown) = (self.disk.open(), CancellationToken::new());
         let clock = steady_clock(&*disk, self.clock.clone()).await;
         let clock = clock.expect("reading never fails here");
-        let (service, claims) = Service::new(disk.clone(), clock, self.settings, shutdown.clone());
+        let (service, claims) = Service::new(
+            disk.clone(),
+            clock,
+            self.settings,
+            Vault::new(&[0; 32]),
+            shutdown.clone(),
+        );
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         tasks.spawn(upkeep::run(service.clone(), shutdown.clone()));

@@ -23,7 +23,7 @@ pub struct Api {
 impl Api {
     /// `base` is like `http://127.0.0.1:5216`.
     pub fn new(base: String) -> Self {
-        let http = Client::builder().no_proxy().build().expect("a plain client has all it needs");
+        let http = crate::http::client();
         Self { http, base, token: None }
     }
 

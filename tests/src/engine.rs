@@ -1,6 +1,6 @@
 //! What the engine holds of ours. Looks and removes, never starts anything.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::HashMap, path::PathBuf, sync::OnceLock};
 
 use bollard::{
     Docker,
@@ -32,6 +32,11 @@ pub async fn is_there() -> bool {
             false
         }
     }
+}
+
+/// The engine's socket, where it is reached by one.
+pub fn socket() -> Option<PathBuf> {
+    Some(settings::engine().strip_prefix("unix://")?.into())
 }
 
 async fn connect() -> Result<Docker, bollard::errors::Error> {

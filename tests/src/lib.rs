@@ -7,17 +7,24 @@
 //!
 //! * [`Stack`] is a master and its workers; [`Plan`] says what they are like.
 //! * [`Api`] is the REST API, typed where that helps and raw where it matters.
+//! * [`breakpoint`] kills a program at a named step.
 //! * [`chaos`] breaks things by a seed and records what happens.
 //! * [`proxy`] stands between two programs and does what networks do.
+//! * [`Namespace`] is another machine, as far as a network can tell.
 //! * [`program`] builds, starts, signals and runs `orchestra`.
 //! * [`check`] judges what was recorded by the invariants I1 to I12.
+//! * [`daemon`] is an engine of a test's own, to be restarted and frozen.
 //! * [`engine`] looks at the containers that the workers left.
 //! * [`SmallDisk`] is a disk that can be filled.
 //! * [`wait`] waits for a condition, never for a while.
 
+pub mod breakpoint;
 pub mod chaos;
 pub mod check;
+pub mod daemon;
 pub mod engine;
+mod http;
+mod namespace;
 pub mod program;
 pub mod proxy;
 pub mod wait;
@@ -32,10 +39,11 @@ mod tools;
 
 pub use api::Api;
 pub use disk::SmallDisk;
+pub use namespace::Namespace;
 pub use ports::free_port;
 pub use program::Memory;
 pub use proxy::{Proxy, Toxic};
 pub use reply::Reply;
-pub use settings::{flood, rounds, soak};
+pub use settings::{flood, guards, rounds, soak};
 pub use stack::{Plan, Stack, Turn, Way, Worker, turn, unique_name};
 pub use tools::{curl, is_root, repository, say, shell, skip};

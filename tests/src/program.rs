@@ -32,9 +32,17 @@ pub fn target_folder() -> PathBuf {
     folder.parent().expect("a profile's folder stands in the target folder").to_owned()
 }
 
-/// The cargo that runs the tests.
-pub fn cargo() -> String {
-    settings::cargo()
+/// The cargo that runs the tests, without what it told this test of its package: there are
+/// build scripts that run anew when it differs (that of `ring`), and all is built again then.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(settings::cargo());
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of_us| name.starts_with(of_us)) {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo
 }
 
 /// The program, built with the profile of the tests; usually there is nothing left to build.
@@ -51,7 +59,7 @@ pub fn path() -> &'static Path {
         };
         // Not `cargo build --package orchestra-cli`: without the other members'
         // test dependencies cargo chooses other features, and builds it all again.
-        let status = Command::new(settings::cargo())
+        let status = cargo()
             .args(["test", "--no-run", "--quiet", "--workspace", "--profile", profile])
             .arg("--target-dir")
             .arg(target_folder())

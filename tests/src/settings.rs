@@ -33,9 +33,20 @@ pub fn soak() -> (Duration, Option<u64>) {
     (time, seed.map(|text| text.parse().expect("ORCHESTRA_SEED is a whole number")))
 }
 
+/// The guards that are to be taken out: `ORCHESTRA_GUARDS`, all unless told otherwise.
+pub fn guards() -> Option<Vec<String>> {
+    let names = variable("ORCHESTRA_GUARDS")?;
+    Some(names.split(',').map(str::to_owned).collect())
+}
+
 /// The cargo that runs the tests, else the first one on the path.
 pub(crate) fn cargo() -> String {
     variable("CARGO").unwrap_or_else(|| "cargo".to_owned())
+}
+
+/// Where this machine's engine listens.
+pub(crate) fn engine() -> String {
+    variable("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
 }
 
 fn variable(name: &str) -> Option<String> {

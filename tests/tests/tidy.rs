@@ -31,9 +31,9 @@ const KEPT_TO: &[(&str, &str, &[&str])] = &[
     ("routing::", "master/src/http/access/routes.rs", &["master/src"]),
     (".route(", "master/src/http/access/routes.rs", &["master/src"]),
     (
-        "unsafe {",
+        "unsafe ",
         "sandbox/src",
-        &["contracts/src", "client/src", "master/src", "worker/src", "cli/src"],
+        &["contracts", "client", "master", "worker", "cli", "program", "tests/src"],
     ),
     ("Timestamp::now", "clock.rs", &["contracts/src", "client/src", "master/src", "worker/src"]),
 ];

@@ -1,7 +1,15 @@
-//! The wall clock. It only stamps log lines: everything that is timed here runs
-//! on tokio's monotonic clock, which tests can hold.
+//! The wall clock. It stamps log lines and is compared with the engine's: everything that
+//! is timed here runs on tokio's monotonic clock, which tests can hold.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+/// As the engine tells times of its own.
+pub(crate) fn now() -> Timestamp {
+    let micros = i64::try_from(wall_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
 
 /// Microseconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that the rule speaks of")]
@@ -28,6 +36,11 @@ impl SandboxClock {
     /// Of a sandbox from which something was heard just now.
     pub(crate) fn heard_at(now: u64) -> Self {
         Self { zero: now }
+    }
+
+    /// The wall time of the sandbox's beginning.
+    pub(crate) fn zero(self) -> u64 {
+        self.zero
     }
 
     /// The wall time of what happened `at`, heard of `now`.

@@ -1,11 +1,15 @@
 //! The worker's settings: flags, each with an environment variable.
 
-use std::{fmt, num::NonZero, path::PathBuf, str::FromStr};
+mod images;
+
+use std::{collections::BTreeSet, fmt, net::IpAddr, num::NonZero, path::PathBuf, str::FromStr};
 
 use clap::builder::RangedU64ValueParser;
-use orchestra_contracts::{Resources, Size, Span, WorkerName};
+use ipnet::Ipv4Net;
+use orchestra_contracts::{Demand, Network, Resources, Size, Span, WorkerName, worker::Offer};
 
-use crate::credentials::Credentials;
+pub use self::images::ImagesConfig;
+use crate::{credentials::Credentials, labels};
 
 /// How a worker is to be run. `Config` is flattened into the commands that run one.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,13 +34,26 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_QUEUES", default_value = "default", value_delimiter = ',')]
     pub queues: Vec<String>,
 
+    /// Labels that jobs may require of it, separated by commas: gpu=yes,zone=a. Its processor's
+    /// `arch` is one by itself
+    #[arg(long, env = "ORCHESTRA_LABELS", value_name = "KEY=VALUE", value_delimiter = ',',
+          value_parser = labels::read)]
+    pub labels: Vec<(String, String)>,
+
     /// The folder that jobs share and run in; created when missing
     #[arg(long, env = "ORCHESTRA_WORKER_FILES", default_value = "./worker-files")]
     pub worker_files: PathBuf,
 
+    /// Room on the disk of worker-files below which no jobs are claimed; 0 for none
+    #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
+    pub min_free_files: Size,
+
     /// The folder of job images, one Dockerfile in each folder below it
     #[arg(long, env = "ORCHESTRA_IMAGES", default_value = "./images")]
     pub images: PathBuf,
+
+    #[command(flatten)]
+    pub image_rules: ImagesConfig,
 
     /// The image of jobs that name none
     #[arg(long, env = "ORCHESTRA_DEFAULT_IMAGE", default_value = "gcc")]
@@ -58,9 +75,18 @@ pub struct Config {
 /// What every job of this worker is held to.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SandboxConfig {
-    /// Let jobs that ask for it use the engine's bridge network
+    /// Let jobs that ask for it have a network that leads out; this machine, the master and the
+    /// engine's other networks stay out of reach
     #[arg(long, env = "ORCHESTRA_ALLOW_NETWORK")]
     pub allow_network: bool,
+
+    /// Networks that no job may reach, besides those, like 10.0.0.0/8,192.168.0.0/16
+    #[arg(long, env = "ORCHESTRA_DENY_NETWORKS", value_name = "NETWORKS", value_delimiter = ',')]
+    pub deny_networks: Vec<Ipv4Net>,
+
+    /// Name servers of jobs that have a network, instead of those that the engine gives
+    #[arg(long, env = "ORCHESTRA_JOB_DNS", value_name = "ADDRESSES", value_delimiter = ',')]
+    pub job_dns: Vec<IpAddr>,
 
     /// Run jobs as this user, uid or uid:gid; the owner of worker-files unless told otherwise
     #[arg(long, env = "ORCHESTRA_JOB_USER", value_name = "UID[:GID]")]
@@ -79,11 +105,12 @@ pub struct SandboxConfig {
     pub max_memory: Size,
 
     /// Processor cores of a job that asks for none in particular
-    #[arg(long, env = "ORCHESTRA_CPUS", default_value_t = 1.0)]
+    #[arg(long, env = "ORCHESTRA_CPUS", default_value_t = 1.0, value_parser = some_cores)]
     pub cpus: f64,
 
     /// The most cores that a job may ask for
-    #[arg(long, env = "ORCHESTRA_MAX_CPUS", default_value_t = f64::from(cores()))]
+    #[arg(long, env = "ORCHESTRA_MAX_CPUS", default_value_t = f64::from(cores()),
+          value_parser = some_cores)]
     pub max_cpus: f64,
 
     /// Processes and threads of a job that asks for none in particular
@@ -101,6 +128,10 @@ pub struct SandboxConfig {
     /// The largest /tmp that a job may ask for
     #[arg(long, env = "ORCHESTRA_MAX_TMP", default_value_t = Size::mib(1024))]
     pub max_tmp: Size,
+
+    /// The largest file that a job may write, in worker-files or elsewhere
+    #[arg(long, env = "ORCHESTRA_FILE_SIZE", default_value_t = Size::mib(4096))]
+    pub file_size: Size,
 
     /// How much of a job's output is kept from its beginning
     #[arg(long, env = "ORCHESTRA_LOG_HEAD", default_value_t = Size::mib(16))]
@@ -123,27 +154,38 @@ pub struct Limits {
 impl SandboxConfig {
     /// What a job gets that asks for `wanted`, or the sentence that refuses it.
     pub fn limits(&self, wanted: &Resources) -> Result<Limits, String> {
+        let demand = Demand { resources: *wanted, ..Demand::default() };
+        if let Some(excess) = self.offer().excesses(&demand).first() {
+            return Err(excess.to_string());
+        }
         Ok(Limits {
-            cpus: within("cpus", wanted.cpus, self.cpus, self.max_cpus)?,
-            memory: within("memory", wanted.memory, self.memory, self.max_memory)?,
-            pids: within("pids", wanted.pids, self.pids, self.max_pids)?,
-            tmp: within("tmp", wanted.tmp, self.tmp, self.max_tmp)?,
+            cpus: wanted.cpus.unwrap_or(self.cpus),
+            memory: wanted.memory.unwrap_or(self.memory),
+            pids: wanted.pids.unwrap_or(self.pids),
+            tmp: wanted.tmp.unwrap_or(self.tmp),
         })
+    }
+
+    /// The most that a job may ask for. Which images there are, the images folder says.
+    pub fn offer(&self) -> Offer {
+        Offer {
+            cpus: self.max_cpus,
+            memory: self.max_memory,
+            pids: self.max_pids,
+            tmp: self.max_tmp,
+            network: if self.allow_network { Network::Bridge } else { Network::None },
+            images: BTreeSet::new(),
+            references: [].into(),
+            runtime: self.runtime.clone(),
+            user: self.job_user.map(|user| user.to_string()),
+        }
     }
 }
 
-fn within<T: PartialOrd + fmt::Display + Copy>(
-    field: &str,
-    wanted: Option<T>,
-    default: T,
-    most: T,
-) -> Result<T, String> {
-    match wanted {
-        None => Ok(default),
-        Some(wanted) if wanted <= most => Ok(wanted),
-        Some(wanted) => Err(format!(
-            "it asks for resources.{field} = {wanted}, and this worker allows at most {most}"
-        )),
+fn some_cores(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(cores) if f64::is_finite(cores) && cores > 0.0 => Ok(cores),
+        _ => Err("a number of cores is above 0, like 2 or 0.5"),
     }
 }
 
@@ -218,10 +260,25 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_parted_by_commas() {
+        let config = config(&["--labels", "gpu=yes,zone=a"]).unwrap();
+        let labels = [("gpu", "yes"), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(config.labels, labels);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for wrong in
-            [["--slots", "0"], ["--name", "a b"], ["--memory", "much"], ["--job-user", "me"]]
-        {
+        for wrong in [
+            ["--slots", "0"],
+            ["--name", "a b"],
+            ["--memory", "much"],
+            ["--job-user", "me"],
+            ["--cpus", "0"],
+            ["--max-cpus", "NaN"],
+            ["--max-cpus", "inf"],
+            ["--labels", "gpu"],
+            ["--labels", "gpu=yes,"],
+        ] {
             assert!(config(&wrong).is_err(), "{wrong:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! What lets a program in at a master that asks for a token: settings that the
-//! worker and the command line share.
+//! What lets a program in at a master that asks for a token, and how it knows that
+//! master: settings that the worker and the command line share.
 
 use std::{convert::Infallible, path::PathBuf};
 
@@ -17,21 +17,37 @@ pub struct Credentials {
     /// can hold the token itself
     #[arg(long, env = "ORCHESTRA_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+
+    /// The file with the certificate (PEM) of the authority that vouches for the master's, instead
+    /// of those that this system trusts
+    #[arg(long, env = "ORCHESTRA_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    /// Show the token also where others on the network could read it: over http:// to another
+    /// machine
+    #[arg(long, env = "ORCHESTRA_INSECURE")]
+    insecure: bool,
 }
 
 impl Credentials {
-    /// Those of a program that was handed its token.
+    /// Those of a program that was handed its token by a master in its own process.
     pub fn with(token: Token) -> Self {
-        Self { token: Some(token), token_file: None }
+        Self { token: Some(token), insecure: true, ..Self::default() }
     }
 
     /// A client of the master at `url` that shows the token, where there is one.
     ///
     /// # Errors
-    /// When the address or the token cannot be used.
+    /// When the address or the token cannot be used, or the latter would be shown to
+    /// whoever listens.
     pub fn client(&self, url: &str) -> Result<Client, ClientError> {
-        let client = Client::new(url)?;
+        let client = Client::trusting(url, self.ca_file.as_deref())?;
         match token_from(self.token.as_ref(), self.token_file.as_deref())? {
+            Some(_) if client.is_in_clear() && !self.insecure => Err(ClientError::Token(format!(
+                "{} is reached without TLS, so that others could read it on the way; use https://, \
+                 a tunnel, or ORCHESTRA_INSECURE=true where nobody can",
+                client.url()
+            ))),
             Some(token) => client.with_token(&token),
             None => Ok(client),
         }
@@ -62,6 +78,20 @@ mod tests {
         assert!(!format!("{program:?}").contains("hunter2"));
         let error = program.credentials.client("localhost").unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_token_is_not_shown_to_the_network_unless_told() {
+        let token = format!("{}{}", Token::PREFIX, "0f".repeat(32));
+        let client = |url: &str, more: &[&str]| {
+            let arguments = [&["program", "--token", &token], more].concat();
+            Program::try_parse_from(arguments).unwrap().credentials.client(url)
+        };
+        let refused = client("http://10.0.0.1:5216", &[]).unwrap_err().to_string();
+        assert!(refused.contains("ORCHESTRA_INSECURE") && !refused.contains(&token), "{refused}");
+        assert!(client("master", &[]).is_err());
+        assert!(client("https://10.0.0.1", &[]).is_ok() && client("http://127.0.0.1", &[]).is_ok());
+        assert!(client("http://10.0.0.1:5216", &["--insecure"]).is_ok());
     }
 
     #[test]

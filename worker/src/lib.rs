@@ -19,8 +19,10 @@ mod control;
 mod credentials;
 mod doctor;
 mod executor;
+mod labels;
 mod master;
 mod outbox;
+mod probe;
 mod run;
 #[cfg(test)]
 mod testing;
@@ -45,15 +47,16 @@ pub mod parts {
     pub use crate::{
         claim::{Terms, Worker},
         control::{Orders, Stop},
-        executor::{End, Executor, Left, Remains, RunEvent, RunSpec, Trouble},
+        executor::{End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble},
     };
 }
 
 pub use crate::{
-    config::{Config, JobUser, Limits, SandboxConfig},
+    config::{Config, ImagesConfig, JobUser, Limits, SandboxConfig},
     credentials::Credentials,
     doctor::{Check, checks},
-    executor::docker::images::{ImageError, ImageStatus, Images, ReadyImage},
+    executor::docker::images::{ImageError, ImageStatus, Images, ReadyImage, StaleImage, step_of},
+    probe::sandbox_checks,
 };
 
 /// Why a worker cannot start. Each is a sentence that says what to do.
@@ -88,7 +91,9 @@ pub async fn run_until(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: config::host_name().to_string(),
         engine: executor.describe(),
-        labels: [("arch".to_owned(), std::env::consts::ARCH.to_owned())].into(),
+        labels: labels::all(&config.labels),
+        // The executor knows it, and whenever it changes.
+        offer: None,
     };
     let terms = Terms { name: config.name.clone(), registration, grace: config.grace.0 };
     Worker::of(client, executor.clone(), terms).serve(shutdown, hard).await;

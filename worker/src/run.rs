@@ -5,18 +5,18 @@
 //! the outbox, the log is uploaded, the start is announced) are one task, so
 //! that nothing of an attempt outlives it.
 
-use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use orchestra_client::Backoff;
 use orchestra_contracts::{
-    Job, JobStatus, Outcome, WorkerName,
+    Job, JobStatus, Outcome, Ran, WorkerName,
     worker::{JobUpdate, LeaseRef, LogEnd, LogHead},
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -93,8 +93,10 @@ impl Attempt {
         }
     }
 
-    async fn conclude(&self, (end, log): (End, Result<LogEnd, UploadError>)) {
+    async fn conclude(&self, (mut end, log): (End, Result<LogEnd, UploadError>)) {
         let (id, number) = (self.lease.job, self.lease.attempt);
+        // Until the report is delivered, or nobody waits for it any more.
+        let _kept = std::mem::take(&mut end.kept);
         let Some(update) = self.report(end, log) else {
             tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
             return;
@@ -120,12 +122,16 @@ impl Attempt {
             self.lease.clone(),
             stored,
         );
-        let (end, (), (), log) = tokio::join!(
-            self.work(working),
+        let work = async { (self.work(working).await, Instant::now()) };
+        let ((mut end, ended), (), (), log) = tokio::join!(
+            work,
             forward(arriving, started, outbox),
             self.announce(start, announce),
             self.upload(upload),
         );
+        if let Some(usage) = &mut end.usage {
+            usage.drain_ms = Some(millis(ended.elapsed()));
+        }
         (end, log)
     }
 
@@ -147,9 +153,11 @@ impl Attempt {
         })
     }
 
-    async fn announce(&self, start: oneshot::Receiver<()>, needed: bool) {
-        if start.await.is_ok() && needed {
-            self.deliver(&self.update(JobStatus::Running)).await;
+    async fn announce(&self, start: oneshot::Receiver<Option<Box<Ran>>>, needed: bool) {
+        if let Ok(ran) = start.await
+            && needed
+        {
+            self.deliver(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
         }
     }
 
@@ -206,6 +214,7 @@ impl Attempt {
             error: None,
             outcome: None,
             usage: None,
+            ran: None,
             log: None,
         }
     }
@@ -241,21 +250,26 @@ impl Attempt {
 /// Hands frames on until the executor has no more.
 async fn forward(
     mut events: mpsc::Receiver<RunEvent>,
-    started: oneshot::Sender<()>,
+    started: oneshot::Sender<Option<Box<Ran>>>,
     outbox: Outbox,
 ) {
-    let mut started = Some(started);
+    let (mut started, mut made) = (Some(started), None);
     while let Some(event) = events.recv().await {
         match event {
             RunEvent::Frame(frame) => outbox.push(frame).await,
+            RunEvent::Made(ran) => made = Some(ran),
             RunEvent::Started => {
                 if let Some(started) = started.take() {
                     // Nobody listens any more when the lease is lost.
-                    let _ = started.send(());
+                    let _ = started.send(made.take());
                 }
             }
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> &str {

@@ -7,8 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_contracts::{JobSpec, Network, Resources, Retry, Size, Span, limits};
+use jiff::Timestamp;
+use orchestra_contracts::{JobSpec, Network, Resources, Retry, Size, Span, Workspace, limits};
 
+use super::secret;
 use crate::failure::Failure;
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -21,6 +23,11 @@ pub(crate) struct JobOptions {
     /// A variable for the command; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
+
+    /// A variable that nobody sees but the command, from this environment or from a file; may be
+    /// repeated
+    #[arg(long, value_name = "NAME[=@FILE]")]
+    secret: Vec<String>,
 
     /// How long one try may take, for example 90s or 10m
     #[arg(long)]
@@ -50,6 +57,10 @@ pub(crate) struct JobOptions {
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
 
+    /// A label that its worker must have; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    require: Vec<(String, String)>,
+
     /// The most memory, for example 512m or 1g
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
@@ -70,9 +81,21 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "none|bridge", value_parser = network)]
     network: Option<Network>,
 
+    /// Run in an empty folder of its own, which goes when the job ends, instead of worker-files
+    #[arg(long)]
+    private: bool,
+
     /// A file for the command's standard input; - for that of this command
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
+
+    /// Start it after this time at the earliest, for example 10m
+    #[arg(long, value_name = "TIME", conflicts_with = "not_before")]
+    delay: Option<Span>,
+
+    /// Start it then at the earliest, for example 2026-01-31T18:00:00+01:00
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    not_before: Option<Timestamp>,
 
     /// The queue to wait in [default: default]
     #[arg(long)]
@@ -90,13 +113,18 @@ impl JobOptions {
         spec.stdin = self.stdin.map(|path| read(&path, limits::STDIN_BYTES)).transpose()?;
         spec.image = self.image;
         spec.env = BTreeMap::from_iter(self.env);
+        spec.secrets = secret::all(&self.secret)?;
         spec.timeout = self.timeout;
         spec.max_retries = self.retries.unwrap_or(spec.max_retries);
         spec.retry = Retry { backoff: self.retry_backoff, on_lost: !self.at_most_once };
         spec.lease = self.lease;
         spec.name = self.name;
         spec.labels = BTreeMap::from_iter(self.label);
+        spec.requires = BTreeMap::from_iter(self.require);
         spec.network = self.network.unwrap_or(spec.network);
+        spec.workspace = if self.private { Workspace::Private } else { Workspace::Shared };
+        spec.delay = self.delay;
+        spec.not_before = self.not_before;
         spec.queue = self.queue.unwrap_or(spec.queue);
         spec.priority = self.priority.unwrap_or(spec.priority);
         spec.resources =
@@ -131,6 +159,11 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let refuse = |_| "write it as 2026-01-31T18:00:00Z, or with an offset like +01:00".to_owned();
+    text.parse().map_err(refuse)
+}
+
 fn network(text: &str) -> Result<Network, String> {
     match text {
         "none" => Ok(Network::None),
@@ -142,6 +175,7 @@ fn network(text: &str) -> Result<Network, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use orchestra_contracts::Secret;
 
     use super::*;
 
@@ -168,13 +202,18 @@ mod tests {
         let mut expected = JobSpec::new("true");
         expected.image = Some("python".into());
         expected.env = [("A".into(), "b=c".into()), ("E".into(), String::new())].into();
+        let path = Secret::new(secret::variable("PATH").unwrap());
+        expected.secrets = [("PATH".into(), path)].into();
         expected.timeout = Some(Span::from_secs(90));
         expected.max_retries = 3;
         expected.retry = Retry { backoff: Some(Span::from_secs(5)), on_lost: false };
         expected.lease = Some(Span::from_secs(600));
         expected.name = Some("nightly".into());
         expected.labels = [("team".into(), "core".into())].into();
+        expected.requires = [("gpu".into(), "yes".into()), ("zone".into(), "a".into())].into();
         expected.network = Network::Bridge;
+        expected.workspace = Workspace::Private;
+        expected.not_before = Some("2026-01-31T17:00:00Z".parse().unwrap());
         expected.queue = "slow".into();
         expected.priority = -5;
         expected.resources = Resources {
@@ -183,11 +222,12 @@ mod tests {
             pids: Some(9),
             tmp: Some(Size::mib(8)),
         };
-        let words = "--image python -e A=b=c --env E= --timeout 90s --retries 3 --name nightly \
+        let words = "--image python -e A=b=c --env E= --secret PATH --timeout 90s --retries 3 --name nightly \
                      --retry-backoff 5s --at-most-once --lease 10m \
-                     -l team=core --network bridge --queue slow --priority -5 --cpus 0.5 \
+                     -l team=core --require gpu=yes --require zone=a --network bridge --private --not-before 2026-01-31T18:00:00+01:00 --queue slow --priority -5 --cpus 0.5 \
                      --memory 1g --pids 9 --tmp 8m true";
         assert_eq!(spec(&words.split_whitespace().collect::<Vec<_>>()), expected);
+        assert_eq!(spec(&["--delay", "10m", "true"]).delay, Some(Span::from_secs(600)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod engine;
 mod job;
+mod secret;
 mod server;
 
 pub(crate) use engine::Engine;
@@ -11,8 +12,8 @@ pub(crate) use server::{Server, url_of};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    cancel, completion, doctor, get, images, logs, ls, master, retry, rm, run, submit, token, up,
-    wait, worker, workers,
+    cancel, completion, doctor, drain, explain, get, images, logs, ls, master, queues, repro,
+    retry, rm, run, submit, token, up, wait, worker, workers,
 };
 use crate::output::Format;
 
@@ -91,6 +92,10 @@ pub(crate) enum Command {
     Ls(ls::Ls),
     /// Show one job
     Get(get::Get),
+    /// Print the command that runs a job by hand, as its newest attempt ran
+    Repro(repro::Repro),
+    /// Say why a job waits, who holds it, or how it ended
+    Explain(explain::Explain),
     /// Print a job's output
     Logs(logs::Logs),
     /// Wait for jobs to end, exit with their code
@@ -105,6 +110,12 @@ pub(crate) enum Command {
     Rm(rm::Rm),
     /// List workers
     Workers(workers::Workers),
+    /// List queues, pause and resume them, bound how many of their jobs run at once
+    Queues(queues::Queues),
+    /// Have workers finish what they run and take nothing more
+    ///
+    /// It holds over restarts of worker and master, until `--undo`.
+    Drain(drain::Drain),
     /// Run a master and a worker together until Ctrl-C
     ///
     /// The first Ctrl-C lets jobs go on for the grace time, the second ends them at once.
@@ -113,7 +124,7 @@ pub(crate) enum Command {
     Master(master::Master),
     /// Run a worker: it claims jobs from a master and runs them
     Worker(Box<worker::Worker>),
-    /// List or build the images that jobs run in
+    /// List, build or remove the images that jobs run in
     ///
     /// Each is a folder with a Dockerfile under images/.
     Images(images::Images),
@@ -160,6 +171,9 @@ mod tests {
     #[case(&["run", "--timeout", "soon", "true"], false)]
     #[case(&["run", "--memory", "much", "true"], false)]
     #[case(&["run", "--network", "host", "true"], false)]
+    #[case(&["run", "--delay", "10m", "true"], true)]
+    #[case(&["run", "--not-before", "tomorrow", "true"], false)]
+    #[case(&["run", "--not-before", "2026-01-31T18:00:00Z", "--delay", "1s", "true"], false)]
     #[case(&["submit", "true"], true)]
     #[case(&["submit", "-"], true)]
     #[case(&["submit", "--file", "job.json"], true)]
@@ -172,6 +186,8 @@ mod tests {
     #[case(&["ls", "-o", "xml"], false)]
     #[case(&["get", "@latest"], true)]
     #[case(&["get"], false)]
+    #[case(&["repro", "7"], true)]
+    #[case(&["repro"], false)]
     #[case(&["logs", "-f", "--tail", "10", "--timestamps", "--stream", "stderr", "1"], true)]
     #[case(&["logs", "--attempt", "0", "1"], false)]
     #[case(&["wait", "1", "2"], true)]
@@ -185,10 +201,24 @@ mod tests {
     #[case(&["token", "revoke", "1", "2"], true)]
     #[case(&["token", "revoke", "x"], false)]
     #[case(&["token"], false)]
+    #[case(&["explain", "@latest", "-o", "json"], true)]
+    #[case(&["explain"], false)]
+    #[case(&["queues", "ls"], true)]
+    #[case(&["queues", "pause", "default"], true)]
+    #[case(&["queues", "limit", "default", "3"], true)]
+    #[case(&["queues", "limit", "default", "0"], false)]
+    #[case(&["queues", "resume", "a b"], false)]
+    #[case(&["drain", "box", "--undo"], true)]
+    #[case(&["drain"], false)]
     #[case(&["images"], true)]
     #[case(&["images", "build", "gcc"], true)]
     #[case(&["doctor", "-o", "json"], true)]
     #[case(&["completion", "bash"], true)]
+    #[case(&["images", "build", "gcc", "--fresh"], true)]
+    #[case(&["images", "rm"], false)]
+    #[case(&["images", "rm", "gcc", "orchestra/gcc:0123456789ab"], true)]
+    #[case(&["images", "prune", "--unused", "3d", "--dry-run"], true)]
+    #[case(&["images", "prune", "--unused", "soon"], false)]
     #[case(&["completion", "cmd"], false)]
     #[case(&["dance"], false)]
     fn words_are_taken_or_refused(#[case] words: &[&str], #[case] taken: bool) {

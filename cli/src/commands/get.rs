@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use orchestra_contracts::{Job, Resources, Size};
+use orchestra_contracts::{Attempt, Job, Resources, Size};
 
 use crate::{
     args::{Output, Server},
@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     jobref::JobRef,
-    output::{Format, escape, print, print_json, print_line, when},
+    output::{Format, advice, escape, print, print_json, print_line, when},
 };
 
 #[derive(Debug, clap::Args)]
@@ -32,13 +32,19 @@ pub(crate) async fn get(args: Get) -> Result<Exit, Failure> {
     match args.output.format {
         Format::Json => print_json(&job)?,
         Format::Name => print_line(job.id)?,
-        Format::Table => print(&sheet(&job))?,
+        Format::Table => {
+            let newest = match job.usage {
+                Some(_) => client.attempts(job.id).await?.pop(),
+                None => None,
+            };
+            print(&sheet(&job, newest.as_ref()))?;
+        }
     }
     Ok(Exit::SUCCESS)
 }
 
 /// One fact a line, those that are there.
-fn sheet(job: &Job) -> String {
+fn sheet(job: &Job, newest: Option<&Attempt>) -> String {
     let mut sheet = Sheet::default();
     let spec = &job.spec;
     sheet.fact("id", Some(job.id));
@@ -56,15 +62,25 @@ fn sheet(job: &Job) -> String {
     for (key, value) in &spec.labels {
         sheet.fact("label", Some(format!("{key}={value}")));
     }
+    for (key, value) in &spec.requires {
+        sheet.fact("requires", Some(format!("{key}={value}")));
+    }
     sheet.fact("created", Some(job.created_at));
     sheet.fact("started", job.started_at);
     sheet.fact("finished", job.finished_at);
-    sheet.fact("tried again", job.not_before.map(|at| format!("not before {at}")));
+    let begins =
+        if job.attempt.is_some() && !job.status.is_final() { "tried again" } else { "begins" };
+    sheet.fact(begins, job.not_before.map(|at| format!("not before {at}")));
     sheet.fact("took", Some(when::took(job, clock::now())).filter(|took| !took.is_empty()));
-    if let Some(usage) = job.usage {
-        sheet.fact("cpu time", Some(when::millis(usage.cpu_ms.into())));
-        let peak = Some(usage.peak_memory).filter(|bytes| *bytes > 0);
-        sheet.fact("memory", peak.map(|bytes| format!("{} MiB at most", bytes.div_ceil(1 << 20))));
+    let ran = newest.and_then(|attempt| attempt.ran.as_ref());
+    sheet.fact("ran on", ran.map(|ran| ran.digest.as_ref().unwrap_or(&ran.image_id)));
+    if let Some(usage) = &job.usage {
+        for (name, fact) in advice::facts(usage, newest) {
+            sheet.fact(name, Some(fact));
+        }
+        for sentence in advice::advice(spec, usage, ran) {
+            sheet.fact("advice", Some(sentence));
+        }
     }
     sheet.text("command", &spec.command);
     let tail = if job.output_truncated { " (the end of it)" } else { "" };
@@ -119,7 +135,7 @@ mod tests {
         let mut job = job(JobStatus::Failed, Some(Outcome::Exited { code: 3 }));
         job.spec.name = Some("x\nstatus      Completed".into());
         job.output = "status      Completed\n\x1b[2J\n".into();
-        let sheet = sheet(&job);
+        let sheet = sheet(&job, None);
         assert_eq!(sheet.lines().filter(|line| line.starts_with("status")).count(), 1, "{sheet}");
         assert!(sheet.contains("why         exited with code 3\n"), "{sheet}");
         assert!(sheet.ends_with("output\n    status      Completed\n    \\u{1b}[2J\n"), "{sheet}");

@@ -23,6 +23,7 @@ use crate::{
         say,
         tail::tail,
     },
+    waiting::Waiting,
 };
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,10 @@ pub(crate) struct Logs {
     #[arg(long, value_name = "N", value_parser = attempt)]
     attempt: Option<AttemptNo>,
 
+    /// Also to a terminal: every byte as it is. The job can make it do what it likes
+    #[arg(long)]
+    raw: bool,
+
     #[command(flatten)]
     server: Server,
 }
@@ -76,6 +81,7 @@ pub(crate) async fn logs(args: Logs) -> Result<Exit, Failure> {
             timestamps: args.timestamps,
             quiet: false,
             watched: stderr().is_terminal(),
+            raw: args.raw,
         }),
         now: Cursor { attempt: first.0, offset: stored },
         tail: args.tail,
@@ -86,13 +92,25 @@ pub(crate) async fn logs(args: Logs) -> Result<Exit, Failure> {
         return Ok(Exit::SUCCESS);
     }
     let mut events = client.follow(id, Some(Cursor::start_of(first))).boxed();
-    while let Some(event) = events.next().await {
-        let goes_on = match event? {
+    let mut waiting = Waiting::of(job.status);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = waiting.is_long(), if follow => {
+                waiting.tell(&client, id, &mut reading.printer).await?;
+                continue;
+            }
+        };
+        let Some(event) = event.transpose()? else { break };
+        let goes_on = match event {
             FollowEvent::Log { attempt, .. } if args.attempt.is_some_and(|only| attempt > only) => {
                 false
             }
             FollowEvent::Log { frame, after, .. } => reading.take(frame, after, follow).await?,
-            FollowEvent::State(_) => true,
+            FollowEvent::State(job) => {
+                waiting.note(job.status);
+                true
+            }
             FollowEvent::End(_) => false,
         };
         if !goes_on || reading.printer.is_unread() {
@@ -100,6 +118,7 @@ pub(crate) async fn logs(args: Logs) -> Result<Exit, Failure> {
         }
     }
     reading.release().await?;
+    reading.printer.end().await?;
     Ok(Exit::SUCCESS)
 }
 

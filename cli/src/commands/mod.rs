@@ -3,11 +3,15 @@
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod doctor;
+pub(crate) mod drain;
+pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod master;
+pub(crate) mod queues;
+pub(crate) mod repro;
 pub(crate) mod retry;
 pub(crate) mod rm;
 pub(crate) mod run;
@@ -32,9 +36,13 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Logs(logs) => logs::logs(logs).await,
         Command::Wait(wait) => wait::wait(wait).await,
         Command::Cancel(cancel) => cancel::cancel(cancel).await,
+        Command::Repro(repro) => repro::repro(repro).await,
         Command::Retry(retry) => retry::retry(retry).await,
         Command::Rm(rm) => rm::rm(rm).await,
         Command::Workers(workers) => workers::workers(workers).await,
+        Command::Explain(explain) => explain::explain(explain).await,
+        Command::Queues(queues) => queues::queues(queues).await,
+        Command::Drain(drain) => drain::drain(drain).await,
         Command::Up(up) => up::up(*up).await,
         Command::Master(master) => master::master(master).await,
         Command::Worker(worker) => worker::worker(*worker).await,

@@ -19,6 +19,7 @@ use crate::{
     local::Local,
     output::log::{LogPrinter, View},
     place::Place,
+    waiting::Waiting,
 };
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,10 @@ pub(crate) struct Run {
     /// Show nothing but the command's own output
     #[arg(short, long)]
     quiet: bool,
+
+    /// Also to a terminal: every byte as it is. The job can make it do what it likes
+    #[arg(long)]
+    raw: bool,
 
     #[command(flatten)]
     server: Server,
@@ -45,6 +50,7 @@ pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
     let mut printer = LogPrinter::new(View {
         quiet: args.quiet,
         watched: stderr().is_terminal(),
+        raw: args.raw,
         ..View::default()
     });
     let start = clock::now();
@@ -91,7 +97,8 @@ async fn watch(
     printer: &mut LogPrinter,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
-    let id = client.submit(spec).await?.id;
+    let job = client.submit(spec).await?;
+    let (id, mut waiting) = (job.id, Waiting::of(job.status));
     printer.progress(&format!("job {id} waits for a worker"));
     let mut events = pin!(client.follow(id, None));
     let mut is_cancelled = false;
@@ -99,10 +106,14 @@ async fn watch(
         tokio::select! {
             event = events.next() => match event.transpose()? {
                 Some(FollowEvent::Log { frame, .. }) => printer.frame(&frame).await?,
-                Some(FollowEvent::State(job)) => show_state(&job, printer).await?,
+                Some(FollowEvent::State(job)) => {
+                    waiting.note(job.status);
+                    show_state(&job, printer).await?;
+                }
                 Some(FollowEvent::End(job)) => return Ok(End::Job(show_end(&job, printer).await?)),
                 None => return Err(Failure::said(format!("the log of job {id} has no end"))),
             },
+            () = waiting.is_long() => waiting.tell(client, id, printer).await?,
             () = signals.next() => {
                 if is_cancelled {
                     return Ok(End::GivenUp);
@@ -144,6 +155,7 @@ async fn show_state(job: &Job, printer: &mut LogPrinter) -> Result<(), Failure> 
 
 /// Says why the job ended where its own output does not, and gives the code.
 async fn show_end(job: &Job, printer: &mut LogPrinter) -> Result<Exit, Failure> {
+    printer.end().await?;
     let exit = Exit::of(job);
     let Some(reason) = reason(job) else { return Ok(exit) };
     if exit == Exit::FAILURE {

@@ -8,7 +8,7 @@ use crate::{
     clock,
     exit::Exit,
     failure::Failure,
-    output::{Format, print, print_json, print_line, say, table::Table, when},
+    output::{Format, escape, print, print_json, print_line, say, table::Table, when},
 };
 
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ async fn create(args: Create) -> Result<Exit, Failure> {
         Format::Json => print_json(&issued)?,
         Format::Name => print_line(issued.info.id)?,
         Format::Table => {
-            print_line(issued.token.as_str())?;
+            print_line(escape::line(issued.token.as_str()))?;
             let (id, role) = (issued.info.id, issued.info.role);
             say(&format!("token {id} for a {role}; keep it now, it is not shown again"));
         }

@@ -35,7 +35,7 @@ fn escape(text: &str, keep: fn(char) -> bool) -> String {
 
 /// Control characters, line and paragraph separators, and the marks that turn
 /// the direction of writing (Unicode technical report 36, section 2.5).
-fn is_harmful(c: char) -> bool {
+pub(crate) fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,12 +1,15 @@
-//! A job's log on the terminal: its bytes as they are, and around them what
-//! Orchestra has to say.
+//! A job's log: its bytes, and around them what Orchestra has to say.
 //!
-//! Standard output goes to standard output and standard error to standard error,
-//! unchanged: it is the caller's own command. System lines move by as a spinner
+//! Standard output goes to standard output and standard error to standard error:
+//! unchanged to a file or a pipe, to a terminal with nothing in it that a terminal
+//! would obey but colours, unless the caller wants it raw. System lines move by as a spinner
 //! until the first output comes, and are dim lines afterwards; where nobody
 //! watches they are only kept, to be told when the job could not be run.
 
-use std::{collections::VecDeque, io};
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal},
+};
 
 use jiff::Timestamp;
 use orchestra_contracts::{
@@ -16,13 +19,14 @@ use orchestra_contracts::{
 use orchestra_program::colours;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 
-use super::{escape, spinner::Spinner};
+use super::{escape, inert::Inert, spinner::Spinner};
 
 /// Enough to hold the end of a failed image build.
 const KEPT_LINES: usize = 20;
 
 /// What of a log is shown, and how.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct View {
     /// Only this stream, and that to standard output.
     pub(crate) only: Option<Stream>,
@@ -31,6 +35,8 @@ pub(crate) struct View {
     pub(crate) quiet: bool,
     /// Somebody sits at standard error.
     pub(crate) watched: bool,
+    /// The command's bytes as they are, whoever reads them.
+    pub(crate) raw: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +49,8 @@ pub(crate) struct LogPrinter {
     /// The last system lines that were not printed.
     kept: VecDeque<String>,
     stamps: [Stamps; 2],
+    /// For those of the two streams that go to a terminal.
+    inert: [Option<Inert>; 2],
     stdout_closed: bool,
 }
 
@@ -56,6 +64,8 @@ impl LogPrinter {
             spinner: spinning.then(Spinner::new).flatten(),
             kept: VecDeque::new(),
             stamps: [Stamps::default(); 2],
+            inert: [io::stdout().is_terminal(), io::stderr().is_terminal()]
+                .map(|terminal| (terminal && !view.raw).then(Inert::default)),
             stdout_closed: false,
         }
     }
@@ -117,6 +127,14 @@ impl LogPrinter {
         Ok(())
     }
 
+    /// There is nothing more: shows what was held back because it was not whole.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        let [stdout, stderr] =
+            self.inert.each_mut().map(|inert| inert.as_mut().map(Inert::end).unwrap_or_default());
+        self.out(&stdout).await?;
+        write(&mut self.stderr, &stderr).await
+    }
+
     async fn system(&mut self, text: &str) -> io::Result<()> {
         for line in text.lines() {
             if self.view.watched && !self.view.quiet && self.spinner.is_none() {
@@ -144,6 +162,8 @@ impl LogPrinter {
         } else {
             bytes
         };
+        let inert = self.inert[to].as_mut().map(|inert| inert.take(bytes));
+        let bytes = inert.as_deref().unwrap_or(bytes);
         if to == 1 { write(&mut self.stderr, bytes).await } else { self.out(bytes).await }
     }
 

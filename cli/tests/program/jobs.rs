@@ -110,6 +110,7 @@ impl Master {
             error: None,
             outcome: Some(Outcome::Exited { code }),
             usage: None,
+            ran: None,
             log: Some(end),
         };
         self.client.update(&update).await.unwrap();
@@ -151,6 +152,31 @@ async fn logs_show_the_part_that_is_asked_for() {
     }
     let missing = master.cli(&["logs", "--attempt", "3", "1"]).await;
     assert_eq!(sentence(&missing), "job 1 has no attempt 3");
+    master.stop().await;
+}
+
+/// What a terminal would obey reaches one only on request, and colours always.
+#[tokio::test]
+async fn a_terminal_is_told_nothing_but_colours() {
+    const HOSTILE: &str = "\u{1b}[31mred\u{1b}[0m \u{1b}]52;c;cm0K\u{7} \u{9b}2J\n";
+    let master = Master::start().await;
+    master.submit(|_| ()).await;
+    master.work(&[(Stream::Stdout, HOSTILE), (Stream::Stderr, HOSTILE)], 0).await;
+    let on_a_terminal = async |more: &str| {
+        let program = env!("CARGO_BIN_EXE_orchestra");
+        let line = format!("{program} logs 1 {more}");
+        let mut script = tokio::process::Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env("ORCHESTRA_URL", master.client.url());
+        let output = script.stdin(std::process::Stdio::null()).output().await.unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = on_a_terminal("").await;
+    let inert = "\u{1b}[31mred\u{1b}[0m \\u{1b}]52;c;cm0K\\u{7} \\u{9b}2J\r\n";
+    assert_eq!(shown.matches(inert).count(), 2, "{shown:?}");
+    let raw = on_a_terminal("--raw").await;
+    assert_eq!(raw.matches(&HOSTILE.replace('\n', "\r\n")).count(), 2, "{raw:?}");
+    let piped = master.cli(&["logs", "1"]).await;
+    assert_eq!((text(&piped.stdout), text(&piped.stderr)), (HOSTILE, HOSTILE));
     master.stop().await;
 }
 

@@ -5,3 +5,4 @@
 mod jobs;
 mod own;
 mod support;
+mod tls;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use axum::{
     Json, Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{Path, Query, RawQuery},
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse},
@@ -15,8 +15,8 @@ use axum::{
 };
 use orchestra_client::{Client, ClientError, Deleted, JobQuery, ListOrder};
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, PROBLEM_JSON, Problem, ProblemKind, Span,
-    Token, paths,
+    AttemptNo, IdempotencyKey, JobId, JobSpec, JobStatus, LeaseToken, PROBLEM_JSON, Problem,
+    ProblemKind, Span, Token, paths,
     worker::{ClaimTerms, LEASE_HEADER, LeaseRef, LogHead},
 };
 
@@ -43,6 +43,36 @@ async fn a_refusal_is_read_with_its_fields() {
     assert_eq!(error.kind(), Some(ProblemKind::Invalid));
     assert!(!error.is_temporary());
     assert_eq!(error.to_string(), "one field is not acceptable; /maxRetries is more than 100");
+}
+
+/// The connection breaks after the master has heard it; the second time it is heard again.
+#[tokio::test]
+async fn a_submission_whose_answer_is_lost_is_sent_again_under_its_key() {
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let seen = keys.clone();
+    let handler = move |headers: HeaderMap| async move {
+        let key = headers[IdempotencyKey::HEADER].to_str().unwrap().to_owned();
+        let times = {
+            let mut seen = seen.lock().unwrap();
+            seen.push(key);
+            seen.len()
+        };
+        if times < 3 {
+            let broken =
+                futures::stream::once(async { Err::<Bytes, _>(std::io::Error::other("")) });
+            return Body::from_stream(broken).into_response();
+        }
+        (StatusCode::CREATED, Json(job(JobId(4), JobStatus::Pending))).into_response()
+    };
+    let server = serve(Router::new().route(paths::JOBS, post(handler))).await;
+    let spec = JobSpec::new("true");
+    assert_eq!(server.client.submit(&spec).await.unwrap().id, JobId(4));
+    server.client.submit(&spec).await.unwrap();
+    let keys = keys.lock().unwrap();
+    assert_eq!(keys.len(), 4);
+    assert!(keys[0] == keys[1] && keys[1] == keys[2], "{keys:?}");
+    assert_ne!(keys[2], keys[3], "another wish has another key");
+    assert!(keys[0].parse::<IdempotencyKey>().is_ok());
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! What a spec must keep to, and the words in which it is refused.
 
+use std::collections::BTreeMap;
+
 use super::JobSpec;
-use crate::{FieldError, Size, Span};
+use crate::{FieldError, ImageReference, Size, Span};
 
 /// The bounds of a spec. Each is checked by [`JobSpec::validate`].
 pub mod limits {
+    use crate::Span;
+
     /// One argument of `execve` holds 131,071 bytes (`MAX_ARG_STRLEN`, execve(2));
     /// half of it leaves room and is a long script already.
     pub const COMMAND_BYTES: usize = 64 * 1024;
@@ -13,8 +17,16 @@ pub mod limits {
     pub const ENV_ENTRIES: usize = 256;
     pub const ENV_VALUE_BYTES: usize = 32 * 1024;
     pub const ENV_BYTES: usize = 128 * 1024;
+    pub const SECRETS: usize = 64;
+    /// Less cannot be told from ordinary words of a log. Blanks around a value do not count.
+    pub const SECRET_BYTES_MIN: usize = 8;
+    pub const SECRET_BYTES: usize = 32 * 1024;
+    /// Every value is looked for in the output in some twenty forms.
+    pub const SECRETS_BYTES: usize = 64 * 1024;
     pub const LABELS: usize = 32;
     pub const NAME_CHARS: usize = 128;
+    /// So far ahead a job may be put off: a year, of 365.25 days.
+    pub const DELAY: Span = Span::from_secs(31_557_600);
     pub const PRIORITY: std::ops::RangeInclusive<i32> = -1000..=1000;
     pub const PIDS: std::ops::RangeInclusive<u32> = 4..=65_536;
     /// The engine refuses less than 6 MiB; a shell that compiles wants more.
@@ -22,6 +34,10 @@ pub mod limits {
     pub const TMP_MIN: u64 = 1 << 20;
     pub const CPUS_MIN: f64 = 0.01;
     pub const CPUS_MAX: f64 = 1024.0;
+    /// A worker may name so many images; those beyond it are as if it had none of them.
+    pub const OFFER_IMAGES: usize = 1024;
+    /// For each text of an offer.
+    pub const OFFER_TEXT_BYTES: usize = 256;
 }
 
 impl JobSpec {
@@ -31,9 +47,11 @@ impl JobSpec {
         let mut checks = Checks::default();
         self.check_command(&mut checks);
         self.check_env(&mut checks);
+        self.check_secrets(&mut checks);
         self.check_names(&mut checks);
+        self.check_start(&mut checks);
         self.check_limits(&mut checks);
-        checks.0
+        checks.into_errors()
     }
 
     fn check_command(&self, checks: &mut Checks) {
@@ -68,39 +86,6 @@ impl JobSpec {
         );
     }
 
-    fn check_env(&self, checks: &mut Checks) {
-        checks.refuse_if(
-            self.env.len() > limits::ENV_ENTRIES,
-            "/env",
-            format!("has more than {} entries", limits::ENV_ENTRIES),
-        );
-        let total: usize = self.env.iter().map(|(key, value)| key.len() + value.len()).sum();
-        checks.refuse_if(
-            total > limits::ENV_BYTES,
-            "/env",
-            format!("has more than {} bytes altogether", limits::ENV_BYTES),
-        );
-        for (key, value) in &self.env {
-            let pointer = format!("/env/{}", escape_pointer(key));
-            checks.refuse_if(
-                !is_env_name(key),
-                &pointer,
-                "is not a variable name: letters, digits and '_', not beginning with a digit",
-            );
-            checks.refuse_if(
-                key.starts_with("ORCHESTRA_"),
-                &pointer,
-                "begins with ORCHESTRA_, which is kept for Orchestra itself",
-            );
-            checks.refuse_if(value.contains('\0'), &pointer, "contains a NUL character");
-            checks.refuse_if(
-                value.len() > limits::ENV_VALUE_BYTES,
-                &pointer,
-                format!("has more than {} bytes", limits::ENV_VALUE_BYTES),
-            );
-        }
-    }
-
     fn check_names(&self, checks: &mut Checks) {
         if let Some(name) = &self.name {
             checks.refuse_if(
@@ -113,9 +98,9 @@ impl JobSpec {
         }
         if let Some(image) = &self.image {
             checks.refuse_if(
-                !is_image_name(image),
+                !is_image_name(image) && image.parse::<ImageReference>().is_err(),
                 "/image",
-                "is not the name of a folder under images/: lower-case letters, digits, '-' and '_', at most 64",
+                "is neither the name of a folder under images/ (lower-case letters, digits, '-' and '_', at most 64) nor a reference like docker.io/library/python:3.12",
             );
         }
         checks.refuse_if(
@@ -123,18 +108,22 @@ impl JobSpec {
             "/queue",
             "is not a queue name: 1 to 63 letters, digits, '.', '_' or '-'",
         );
+        checks.labels(&self.labels, "/labels");
+        checks.labels(&self.requires, "/requires");
+    }
+
+    /// Whether `notBefore` is too far away only the master's clock can tell.
+    fn check_start(&self, checks: &mut Checks) {
         checks.refuse_if(
-            self.labels.len() > limits::LABELS,
-            "/labels",
-            format!("has more than {} entries", limits::LABELS),
+            self.delay.is_some() && self.not_before.is_some(),
+            "/delay",
+            "stands beside notBefore, which says the same; leave one of them out",
         );
-        for (key, value) in &self.labels {
-            checks.refuse_if(
-                !is_label_word(key) || !(value.is_empty() || is_label_word(value)),
-                &format!("/labels/{}", escape_pointer(key)),
-                "is not a label: key and value are up to 63 letters, digits, '.', '_' or '-'",
-            );
-        }
+        checks.refuse_if(
+            self.delay.is_some_and(|delay| delay > limits::DELAY),
+            "/delay",
+            format!("is longer than {}", limits::DELAY),
+        );
     }
 
     fn check_limits(&self, checks: &mut Checks) {
@@ -173,29 +162,48 @@ impl JobSpec {
 }
 
 #[derive(Default)]
-struct Checks(Vec<FieldError>);
+pub(crate) struct Checks(Vec<FieldError>);
 
 impl Checks {
-    fn refuse_if(&mut self, wrong: bool, pointer: &str, detail: impl Into<String>) {
+    pub(crate) fn into_errors(self) -> Vec<FieldError> {
+        self.0
+    }
+
+    pub(crate) fn refuse_if(&mut self, wrong: bool, pointer: &str, detail: impl Into<String>) {
         if wrong {
             self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
         }
     }
+
+    fn labels(&mut self, labels: &BTreeMap<String, String>, pointer: &str) {
+        self.refuse_if(
+            labels.len() > limits::LABELS,
+            pointer,
+            format!("has more than {} entries", limits::LABELS),
+        );
+        for (key, value) in labels {
+            self.refuse_if(
+                !is_label_word(key) || !(value.is_empty() || is_label_word(value)),
+                &format!("{pointer}/{}", escape_pointer(key)),
+                "is not a label: key and value are up to 63 letters, digits, '.', '_' or '-'",
+            );
+        }
+    }
+}
+
+/// What is wrong with labels that stand at `pointer`, whoever has them.
+pub fn check_labels(labels: &BTreeMap<String, String>, pointer: &str) -> Vec<FieldError> {
+    let mut checks = Checks::default();
+    checks.labels(labels, pointer);
+    checks.into_errors()
 }
 
 /// RFC 6901, section 3: `~` and `/` are escaped within a reference token.
-fn escape_pointer(token: &str) -> String {
+pub(super) fn escape_pointer(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 
-fn is_env_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 256
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn is_image_name(name: &str) -> bool {
+pub(crate) fn is_image_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && name
@@ -203,7 +211,7 @@ fn is_image_name(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
-fn is_label_word(word: &str) -> bool {
+pub(crate) fn is_label_word(word: &str) -> bool {
     (1..=63).contains(&word.len())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
@@ -229,15 +237,23 @@ mod tests {
         assert_eq!(pointers(|s| s.image = Some("../etc".into())), ["/image"]);
         assert_eq!(pointers(|s| s.queue = String::new()), ["/queue"]);
         assert_eq!(pointers(|s| s.priority = 1001), ["/priority"]);
+        let longest = limits::DELAY.0;
+        assert_eq!(pointers(|s| s.delay = Some(Span(longest))), [""; 0]);
+        let longer = longest + std::time::Duration::from_millis(1);
+        assert_eq!(pointers(|s| s.delay = Some(Span(longer))), ["/delay"]);
+        let both = |s: &mut JobSpec| {
+            (s.delay, s.not_before) = (Some(Span::from_secs(1)), Some(jiff::Timestamp::UNIX_EPOCH));
+        };
+        assert_eq!(pointers(both), ["/delay"]);
         assert_eq!(pointers(|s| s.resources.cpus = Some(f64::NAN)), ["/resources/cpus"]);
         assert_eq!(pointers(|s| s.resources.memory = Some(Size(1))), ["/resources/memory"]);
         assert_eq!(pointers(|s| s.resources.pids = Some(1)), ["/resources/pids"]);
         assert_eq!(pointers(|s| s.resources.tmp = Some(Size(1))), ["/resources/tmp"]);
-        assert_eq!(pointers(|s| s.env = [("A/B".into(), "x".into())].into()), ["/env/A~1B"]);
-        assert_eq!(
-            pointers(|s| s.env = [("ORCHESTRA_X".into(), "x".into())].into()),
-            ["/env/ORCHESTRA_X"]
-        );
-        assert_eq!(pointers(|s| s.labels = [("a b".into(), "x".into())].into()), ["/labels/a b"]);
+        let wrong = || [("a b".into(), "x".into())].into();
+        assert_eq!(pointers(|s| s.labels = wrong()), ["/labels/a b"]);
+        assert_eq!(pointers(|s| s.requires = wrong()), ["/requires/a b"]);
+        let many = |count: usize| (0..count).map(|n| (format!("l{n}"), String::new())).collect();
+        assert_eq!(pointers(|s| s.requires = many(33)), ["/requires"]);
+        assert_eq!(pointers(|s| s.requires = many(32)), [""; 0]);
     }
 }

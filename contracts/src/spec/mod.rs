@@ -1,14 +1,19 @@
 //! What people submit.
 
-mod check;
+pub(crate) mod check;
+mod demand;
+mod object;
+mod variables;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Size, Span};
+use crate::{Secret, Size, Span, secret};
 
-pub use check::limits;
+pub use check::{check_labels, limits};
+pub use demand::Demand;
 
 /// A job as it is submitted: `{"command": "echo hi"}` is enough.
 ///
@@ -28,6 +33,10 @@ pub struct JobSpec {
     pub image: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Variables whose values reach the command and are shown nowhere else: in answers `***`
+    /// stands for them, and in logs for them and their common encodings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "secret::all")]
+    pub secrets: BTreeMap<String, Secret>,
     /// How long one attempt may run. The master fills in its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
@@ -35,19 +44,30 @@ pub struct JobSpec {
     /// is too short for it. A longer one survives longer outages, and finds a dead worker later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Span>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, deserialize_with = "object::only", skip_serializing_if = "is_default")]
     pub retry: Retry,
     /// Higher goes first; equal ones in order of arrival.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
     #[serde(default = "default_queue")]
     pub queue: String,
+    /// The first attempt is not claimed before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The same, counted from the submission. The master makes a `notBefore` of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// Labels that its worker must have, each with this value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub requires: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "object::only", skip_serializing_if = "is_default")]
     pub resources: Resources,
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub workspace: Workspace,
     /// Text for the command's standard input; without it, standard input is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
@@ -109,6 +129,18 @@ pub enum Network {
     Bridge,
 }
 
+/// The folder in which the command starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workspace {
+    /// worker-files, which all jobs of a worker share.
+    #[default]
+    Shared,
+    /// An empty folder that nobody else sees; every attempt gets a new one, and it goes with
+    /// its container.
+    Private,
+}
+
 fn default_queue() -> String {
     "default".to_owned()
 }
@@ -126,14 +158,19 @@ impl JobSpec {
             name: None,
             image: None,
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             timeout: None,
             lease: None,
             retry: Retry::default(),
             priority: 0,
             queue: default_queue(),
+            not_before: None,
+            delay: None,
             labels: BTreeMap::new(),
+            requires: BTreeMap::new(),
             resources: Resources::default(),
             network: Network::None,
+            workspace: Workspace::Shared,
             stdin: None,
         }
     }
@@ -148,6 +185,17 @@ mod tests {
         let spec: JobSpec = serde_json::from_str(r#"{"command": "true"}"#).unwrap();
         assert_eq!(spec, JobSpec::new("true"));
         assert_eq!(spec.validate(), []);
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for field in ["retry", "resources"] {
+            for list in ["[]", "[1.5]", "[null, true]"] {
+                let json = format!("{{\"command\": \"x\", \"{field}\": {list}}}");
+                let error = serde_json::from_str::<JobSpec>(&json).unwrap_err();
+                assert!(error.to_string().contains("expected an object"), "{json}: {error}");
+            }
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Span, Usage, WorkerName,
+    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Ran, Span, Usage, WorkerName,
     worker::{LogEnd, LogHead},
 };
 use serde::{Deserialize, Serialize};
@@ -58,8 +58,8 @@ impl Job {
     pub fn new(id: JobId, spec: JobSpec, now: Timestamp) -> Self {
         Self {
             id,
+            state: JobState::Pending { not_before: spec.not_before, after: None },
             spec,
-            state: JobState::Pending { not_before: None, after: None },
             attempts: 0,
             retries: 0,
             infra_retries: 0,
@@ -182,14 +182,17 @@ pub struct Proof {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one lives for as long as a call takes")]
 pub enum JobEvent {
     Claimed {
         worker: WorkerName,
         token: LeaseToken,
         ttl: Span,
     },
+    /// `ran` is kept with the attempt and decides nothing.
     Started {
         proof: Proof,
+        ran: Option<Box<Ran>>,
     },
     /// `HandedBack` as outcome gives the job back unfinished. `log` must agree with what is stored.
     Ended {
@@ -217,6 +220,7 @@ pub struct Rules {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one lives for as long as a call takes")]
 pub enum Verdict {
     /// The job is now this; the effects are the caller's to perform.
     Moved(Box<Job>, Effects),

@@ -14,7 +14,7 @@ use super::{
 pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
     match event {
         JobEvent::Claimed { worker, token, ttl } => claim(job, worker, token, ttl, rules.now),
-        JobEvent::Started { proof } => start(job, &proof, rules.now),
+        JobEvent::Started { proof, ran: _ } => start(job, &proof, rules.now),
         JobEvent::Ended { proof, outcome, usage, log, tail } => {
             end(job, &proof, Report { outcome, usage, log, tail }, rules)
         }

@@ -1,16 +1,22 @@
 //! What a job is and what may happen to it. Pure: no IO, no async, no clock
 //! (`now` is an argument), no randomness (the jitter is one too).
 
+mod explain;
 mod job;
 mod lease;
 mod machine;
+mod offers;
+mod queues;
 mod retry;
 
+pub use explain::{Scene, Standing, explain};
 pub use job::{
     Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
 };
 pub use lease::LeasePolicy;
 pub use machine::apply;
+pub use offers::{Beyond, Offers};
+pub use queues::QueueRules;
 pub use retry::RetryPolicy;
 
 #[cfg(test)]

@@ -78,9 +78,10 @@ fn status(kind: ProblemKind) -> StatusCode {
         | ProblemKind::LogOffset
         | ProblemKind::LogIncomplete => StatusCode::CONFLICT,
         ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ProblemKind::UriTooLong => StatusCode::URI_TOO_LONG,
         ProblemKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ProblemKind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
-        ProblemKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ProblemKind::Invalid | ProblemKind::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ProblemKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -102,9 +103,11 @@ fn title(kind: ProblemKind) -> &'static str {
         ProblemKind::LogOffset => "The upload does not begin where the stored log ends",
         ProblemKind::LogIncomplete => "The stored log is not complete",
         ProblemKind::TooLarge => "The body is too large",
+        ProblemKind::UriTooLong => "The address is too long",
         ProblemKind::UnsupportedMediaType => "The body is not of the expected type",
         ProblemKind::RangeNotSatisfiable => "The log is shorter than this range",
         ProblemKind::Invalid => "The request was understood and refused",
+        ProblemKind::IdempotencyMismatch => "The idempotency key stands for something else",
         ProblemKind::Unavailable => "The master cannot do this right now",
         ProblemKind::Internal => "Something went wrong here",
     }
@@ -117,14 +120,16 @@ impl From<ServiceError> for ApiError {
         match error {
             ServiceError::NoSuchJob(_)
             | ServiceError::NoSuchAttempt(..)
+            | ServiceError::NoSuchWorker(_)
             | ServiceError::NoSuchToken(_) => Self::new(ProblemKind::NotFound, detail),
             ServiceError::NotItsWorker(_) => Self::new(ProblemKind::Forbidden, detail)
                 .hint("use the name that the token was made for, or a token that names none"),
             ServiceError::Refused(Refusal::LeaseLost) => Self::new(ProblemKind::LeaseLost, detail)
                 .hint("end this attempt and say nothing more of it"),
-            ServiceError::Refused(Refusal::IllegalStep(_)) => {
-                Self::new(ProblemKind::IllegalStep, detail)
-            }
+            ServiceError::Refused(Refusal::IllegalStep(_))
+            | ServiceError::SubmittedAndDeleted(_) => Self::new(ProblemKind::IllegalStep, detail),
+            ServiceError::KeyOfAnother => Self::new(ProblemKind::IdempotencyMismatch, detail)
+                .hint("take a new key for each job, and the same one only to send it again"),
             ServiceError::Refused(Refusal::LogIncomplete(head)) => {
                 Self::new(ProblemKind::LogIncomplete, detail)
                     .hint("go on uploading from log.offset, then report the end again")
@@ -134,6 +139,9 @@ impl From<ServiceError> for ApiError {
                 "workers report Running, Completed or Failed, or hand a job back with Pending",
             ),
             ServiceError::Invalid(errors) => Self::new(ProblemKind::Invalid, detail).errors(errors),
+            ServiceError::Beyond { errors, best } => Self::new(ProblemKind::Invalid, detail)
+                .errors(errors)
+                .hint(format!("{best}; who runs workers: see their ORCHESTRA_MAX_* settings")),
             ServiceError::Frames(_) => Self::new(ProblemKind::Unreadable, detail),
             ServiceError::LogOffset(head) => Self::new(ProblemKind::LogOffset, detail)
                 .hint("go on uploading from log.offset")
@@ -178,14 +186,22 @@ pub(super) fn internal() -> ApiError {
         .hint("the master's log says more under the x-request-id of this answer")
 }
 
+/// What is left is kept for workers.
+pub(super) fn busy() -> ApiError {
+    let detail = "the master has as many requests under way as it can serve";
+    ApiError::new(ProblemKind::Unavailable, detail)
+        .hint("try again later; who runs the master: raise its limit of open files")
+        .header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
 /// For a connection that is one too many: written before anything is read.
 pub(super) fn no_connection_left() -> Vec<u8> {
-    let detail = "the master has as many connections as it can serve";
-    let ApiError(parts) = ApiError::new(ProblemKind::Unavailable, detail).hint("try again later");
+    let ApiError(parts) = busy();
     let body = serde_json::to_string(&parts.problem).unwrap_or_default();
     let length = body.len();
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\nretry-after: 5\r\n\
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\n\
          connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
@@ -197,6 +213,7 @@ impl IntoResponse for ApiError {
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response =
             (status(problem.kind), [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        response.extensions_mut().insert(problem.kind);
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, value);
         }

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -15,7 +15,6 @@ use orchestra_contracts::ProblemKind;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    set_header::SetResponseHeaderLayer,
     trace::TraceLayer,
 };
 
@@ -23,24 +22,41 @@ use super::{
     access::{Access, check_browser},
     error::{ApiError, internal},
     extract::Draining,
+    refusals,
+    serve::Lane,
 };
+
+/// Longer addresses than this lead nowhere; servers in front of us often take no more.
+const ADDRESS: usize = 8 << 10;
+/// What every answer says to browsers, so that nothing that a job wrote is more
+/// than data there: no guessing of types, no scripts, no frames, no copies.
+const FOR_BROWSERS: [(HeaderName, HeaderValue); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
 
 /// Puts the routes into what surrounds them all. The layer that is added last
 /// sees a request first: it gets its id, then the span that carries the id to
-/// every line logged, then the net under panics, then its body is kept whole, then
-/// browsers are looked at.
+/// every line logged, then refusals are noted, then the net under panics, then its
+/// body is kept whole, then its head and browsers are looked at.
 pub(super) fn around<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     access: Access,
 ) -> Router<S> {
-    let nosniff = HeaderValue::from_static("nosniff");
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(access, check_browser))
+        .layer(middleware::from_fn(check_head))
         .layer(middleware::from_fn(read_to_the_end))
         .layer(CatchPanicLayer::custom(after_a_panic))
-        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, nosniff))
+        .layer(middleware::map_response(for_browsers))
+        .layer(middleware::from_fn(refusals::noted))
         // Failures are logged where they are handled, with what was wrong.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
@@ -74,6 +90,31 @@ fn after_a_panic(payload: Box<dyn Any + Send>) -> Response {
     internal().into_response()
 }
 
+/// What a route sets itself stays.
+async fn for_browsers(mut response: Response) -> Response {
+    for (name, value) in FOR_BROWSERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}
+
+/// What HTTP itself asks of a request, and the library does not look at.
+async fn check_head(request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    if uri.path().len() + uri.query().map_or(0, str::len) > ADDRESS {
+        let detail = format!("the address has more than {ADDRESS} bytes");
+        return ApiError::new(ProblemKind::UriTooLong, detail).into_response();
+    }
+    // RFC 9112, section 3.2. Within this process nobody needs a name for us.
+    let came_by_wire = request.extensions().get::<Lane>().is_some();
+    let headers = request.headers();
+    if came_by_wire && request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST)
+    {
+        return ApiError::parameter("the header host is missing").into_response();
+    }
+    next.run(request).await
+}
+
 /// Lets a client that is still sending finish before it gets its answer, for
 /// instance a 404 for ten megabytes: otherwise it would see a reset connection.
 async fn read_to_the_end(request: Request, next: Next) -> Response {
@@ -83,8 +124,11 @@ async fn read_to_the_end(request: Request, next: Next) -> Response {
     }
     let (parts, body) = request.into_parts();
     let body = Draining::new(body);
+    let lane = parts.extensions.get::<Lane>().cloned();
     let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
-    if response.status() != StatusCode::REQUEST_TIMEOUT {
+    // There is time for that only where nobody else waits for the room.
+    let is_crowded = lane.is_some_and(|lane| lane.is_crowded());
+    if response.status() != StatusCode::REQUEST_TIMEOUT && !is_crowded {
         body.discard().await;
     }
     response

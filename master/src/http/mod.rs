@@ -13,12 +13,14 @@ mod extract;
 mod health;
 mod jobs;
 mod layers;
+mod queues;
+mod refusals;
 mod serve;
 mod tokens;
 mod worker;
 
 pub use access::{Access, Hosts, Rule};
-pub use serve::{serve, serve_at_most};
+pub use serve::{Tls, serve, serve_at_most, serve_over};
 
 /// Everything that the API answers.
 pub fn router(service: Arc<Service>, access: Access) -> Router {
@@ -31,5 +33,9 @@ pub fn routes() -> Vec<(Method, &'static str, Rule)> {
 }
 
 fn all() -> access::Routes {
-    jobs::routes().merge(worker::routes()).merge(tokens::routes()).merge(health::routes())
+    jobs::routes()
+        .merge(queues::routes())
+        .merge(worker::routes())
+        .merge(tokens::routes())
+        .merge(health::routes())
 }

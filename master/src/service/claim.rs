@@ -1,6 +1,6 @@
 //! A worker asks for jobs, in a few words or in many.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use orchestra_contracts::{
     FieldError, Job, LeaseToken, Span, WorkerName,
@@ -28,11 +28,12 @@ impl Service {
             queues: vec!["default".to_owned()],
             tokens: vec![LeaseToken::of_name(&worker)],
             terms: LeaseTerms::JobTimeout { extra: UNRENEWED_EXTRA },
+            offers: Arc::default(),
             request_id: None,
             worker,
         };
         let jobs = self.desk.claim(claim, Duration::ZERO).await?;
-        Ok(jobs.first().map(view::job))
+        Ok(jobs.first().map(with_secrets))
     }
 
     /// Up to as many jobs as the worker has slots, as soon as there is one, or
@@ -47,16 +48,20 @@ impl Service {
             queues: terms.queues,
             tokens: (0..terms.slots).map(|_| new_token()).collect(),
             terms: LeaseTerms::Renewed(self.settings.leases()),
+            offers: Arc::default(),
             request_id: terms.request_id,
         };
         let jobs = self.desk.claim(claim, terms.wait.min(MAX_WAIT).0).await?;
         // No waiting from here on: what is accepted must be answered.
-        Ok(jobs.iter().filter_map(|job| self.claimed(job)).collect())
+        let claimed = jobs
+            .iter()
+            .filter_map(|job| Some(Claimed { job: with_secrets(job), ..self.claimed(job)? }));
+        Ok(claimed.collect())
     }
 
     /// A repeated claim finds leases that have been running for a while, and so
     /// does a worker that registers again: what is left of one is told, not what
-    /// it began with.
+    /// it began with. The secrets are not in it: what is held was told them at its claim.
     pub(super) fn claimed(&self, job: &domain::Job) -> Option<Claimed> {
         let lease = job.lease()?;
         let left = lease.expires_at.duration_since(self.clock.now());
@@ -64,6 +69,13 @@ impl Service {
         let (attempt, token) = (newest_attempt(job)?, lease.token.clone());
         Some(Claimed { job: view::job(job), lease: Lease { attempt, token, ttl: ttl.into() } })
     }
+}
+
+/// For whoever has just got the lease, and nobody else: the dispatcher has opened them.
+fn with_secrets(job: &domain::Job) -> Job {
+    let mut shown = view::job(job);
+    shown.spec.secrets.clone_from(&job.spec.secrets);
+    shown
 }
 
 fn refusals(terms: &ClaimTerms) -> Vec<FieldError> {

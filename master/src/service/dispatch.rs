@@ -2,7 +2,7 @@
 //! and asks the store once for all of them, whenever something became claimable.
 //!
 //! A lease that cannot be delivered, because its claimer has gone, is handed
-//! back at once: see [`Handout`].
+//! back at once: see [`Handout`]. On its way the job's secrets are opened.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Service;
+use super::{Service, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Proof},
     store::{Claim, StoreError},
@@ -141,8 +141,7 @@ async fn answer(
     if waiting.is_empty() {
         return waiting;
     }
-    let claims = waiting.iter().map(|one| one.claim.clone()).collect();
-    let found = match service.store.claim(claims, service.rules()).await {
+    let found = match claim(service, &waiting).await {
         Ok(found) => found,
         Err(error) => {
             refuse_all(waiting, &error);
@@ -152,6 +151,7 @@ async fn answer(
     let now = Instant::now();
     let mut still_waiting = VecDeque::new();
     for (one, jobs) in waiting.into_iter().zip(found) {
+        let jobs = unlocked(service, jobs).await;
         if jobs.is_empty() && now < one.until {
             still_waiting.push_back(one);
             continue;
@@ -164,6 +164,33 @@ async fn answer(
         drop(one.answer.send(Ok(Handout { jobs, undelivered, look })));
     }
     still_waiting
+}
+
+/// For each of those who wait, by what its worker offers now: while it waited, that and what
+/// others offer may have changed.
+async fn claim(
+    service: &Service,
+    waiting: &VecDeque<Waiting>,
+) -> Result<Vec<Vec<Job>>, StoreError> {
+    let offers = service.offers().await?;
+    let claims =
+        waiting.iter().map(|one| Claim { offers: offers.clone(), ..one.claim.clone() }).collect();
+    service.store.claim(claims, service.rules()).await
+}
+
+/// Opens the jobs' secrets. A job of which that is not possible has ended: no worker can help.
+async fn unlocked(service: &Service, jobs: Vec<Job>) -> Vec<Job> {
+    let mut opened = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
+        if service.vault.open(&mut job.spec).is_ok() {
+            opened.push(job);
+            continue;
+        }
+        let outcome = Outcome::Refused { reason: CannotOpen::REASON.to_owned() };
+        tracing::warn!(job = %job.id, "{}", CannotOpen::REASON);
+        end(service, &job, outcome).await;
+    }
+    opened
 }
 
 fn refuse_all(waiting: VecDeque<Waiting>, error: &StoreError) {
@@ -183,14 +210,21 @@ fn refuse_all(waiting: VecDeque<Waiting>, error: &StoreError) {
 async fn give_back(service: &Service, undelivered: &Undelivered) {
     let jobs = mem::take(&mut *lock(undelivered));
     for job in jobs {
-        let Some((id, proof)) = proof_of(&job) else { continue };
-        let outcome = Outcome::HandedBack;
-        let event = JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None };
-        match service.apply(id, event).await {
-            Ok(_) => tracing::info!(job = %id, "took a job back from a claimer who has gone"),
-            Err(error) => tracing::warn!(job = %id, %error, "a lost claimer's job stays leased"),
+        if end(service, &job, Outcome::HandedBack).await {
+            tracing::info!(job = %job.id, "took a job back from a claimer who has gone");
         }
     }
+}
+
+/// Ends an attempt that nobody begins.
+async fn end(service: &Service, job: &Job, outcome: Outcome) -> bool {
+    let Some((id, proof)) = proof_of(job) else { return false };
+    let event = JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None };
+    let ended = service.apply(id, event).await;
+    if let Err(error) = &ended {
+        tracing::warn!(job = %id, %error, "nobody begins it, and it stays leased");
+    }
+    ended.is_ok()
 }
 
 fn proof_of(job: &Job) -> Option<(JobId, Proof)> {

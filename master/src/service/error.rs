@@ -14,6 +14,8 @@ pub enum ServiceError {
     NoSuchJob(JobId),
     #[error("job {0} has no attempt {1}")]
     NoSuchAttempt(JobId, AttemptNo),
+    #[error("there is no worker {0}")]
+    NoSuchWorker(WorkerName),
     #[error("there is no token {0}")]
     NoSuchToken(TokenId),
     /// The caller's token is for another worker, or another token is for this one.
@@ -28,6 +30,17 @@ pub enum ServiceError {
     /// Fields that are not acceptable; never empty.
     #[error("{}", count(.0))]
     Invalid(Vec<FieldError>),
+    #[error("this idempotency key was used for another submission within the last day")]
+    KeyOfAnother,
+    #[error("job {0}, which was submitted with this idempotency key, has been deleted")]
+    SubmittedAndDeleted(JobId),
+    /// Fields that ask for more than any worker allows; never empty.
+    #[error("{}", count(.errors))]
+    Beyond {
+        errors: Vec<FieldError>,
+        /// The best that is offered, in a sentence.
+        best: String,
+    },
     #[error("these are not whole log frames: {0}")]
     Frames(#[from] FrameError),
     /// An upload does not begin at the end of what is stored.

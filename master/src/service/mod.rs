@@ -26,16 +26,21 @@ mod delete;
 mod dispatch;
 mod error;
 mod expiry;
+mod explain;
 mod keyring;
 mod list;
 mod log;
+mod offers;
+mod queues;
 mod read;
+mod repro;
 mod retry;
 mod stale;
 mod submit;
 mod tail;
 mod tokens;
 mod update;
+mod vault;
 mod view;
 mod workers;
 
@@ -46,7 +51,9 @@ pub use error::ServiceError;
 pub use list::Page;
 pub use log::Upload;
 pub use stale::StaleCounts;
+pub use submit::Submission;
 pub use tokens::{Adopted, new_token};
+pub use vault::Vault;
 pub use view::job as view_job;
 
 /// No long poll is held open for longer than this: proxies and clients on the
@@ -98,11 +105,13 @@ pub struct Service {
     bells: Bells,
     stale: stale::Stale,
     unwell: workers::Unwell,
+    offers: offers::KnownOffers,
     desk: dispatch::Desk,
     keyring: keyring::Keyring,
     /// Held while a token is issued or revoked, so that the keyring is never behind.
     changing_tokens: tokio::sync::Mutex<()>,
     settings: Settings,
+    vault: Vault,
     renewals: expiry::Renewals,
     shutdown: CancellationToken,
 }
@@ -113,11 +122,12 @@ impl Service {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         settings: Settings,
+        vault: Vault,
         shutdown: CancellationToken,
     ) -> (Arc<Self>, ClaimQueue) {
         let (desk, queue) = dispatch::open();
         let renewals = expiry::Renewals::possible_from_now(&*clock);
-        let (hub, bells, unwell) = Default::default();
+        let (hub, bells, unwell, offers) = Default::default();
         let service = Self {
             store,
             clock,
@@ -126,10 +136,12 @@ impl Service {
             bells,
             stale: stale::Stale::default(),
             unwell,
+            offers,
             desk,
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),
             settings,
+            vault,
             renewals,
             shutdown,
         };

@@ -44,9 +44,13 @@ impl Service {
 
     /// Oldest first; empty before the first claim.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ServiceError> {
-        let attempts = self.store.attempts(id).await?;
-        if attempts.is_empty() {
-            self.find(id).await?;
+        let job = self.find(id).await?;
+        let mut attempts = self.store.attempts(id).await?;
+        let mut since = job.created_at;
+        for attempt in &mut attempts {
+            let queued = attempt.claimed_at.duration_since(since).as_millis();
+            attempt.queued_ms = Some(u64::try_from(queued).unwrap_or_default());
+            since = attempt.finished_at.unwrap_or(since);
         }
         Ok(attempts)
     }

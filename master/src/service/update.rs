@@ -29,7 +29,9 @@ impl Service {
     async fn carry_out(&self, update: JobUpdate) -> Result<Job, ServiceError> {
         let proof = proof_of(&update);
         let (job, _) = match update.status {
-            JobStatus::Running => self.apply(update.id, JobEvent::Started { proof }).await?,
+            JobStatus::Running => {
+                self.apply(update.id, JobEvent::Started { proof, ran: update.ran }).await?
+            }
             JobStatus::Pending => self.end(update, proof, Outcome::HandedBack).await?,
             JobStatus::Completed | JobStatus::Failed => {
                 let outcome = outcome_of(&update)?;

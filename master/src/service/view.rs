@@ -2,7 +2,7 @@
 
 use orchestra_contracts as contracts;
 
-use super::newest_attempt;
+use super::{newest_attempt, vault};
 use crate::domain::{Finish, Job, JobState, Stop, Tail};
 
 /// The job with what is kept in its row. The output of an attempt that still
@@ -12,8 +12,8 @@ pub fn job(job: &Job) -> contracts::Job {
     let finish = job.finish();
     let (not_before, finished_at) = match &job.state {
         JobState::Pending { not_before, .. } => (*not_before, None),
-        JobState::Assigned { .. } | JobState::Running { .. } => (None, None),
-        JobState::Finished { finish } => (None, Some(finish.finished_at)),
+        JobState::Assigned { .. } | JobState::Running { .. } => (job.spec.not_before, None),
+        JobState::Finished { finish } => (job.spec.not_before, Some(finish.finished_at)),
     };
     let worker = lease.map(|lease| &lease.worker).or_else(|| finish?.worker.as_ref());
     let mut shown = contracts::Job {
@@ -36,6 +36,9 @@ pub fn job(job: &Job) -> contracts::Job {
         finished_at,
         not_before,
     };
+    // It stands beside the spec, with the wait for a retry.
+    shown.spec.not_before = None;
+    vault::hide(&mut shown.spec);
     if let Some(Finish { tail: Some(tail), .. }) = finish {
         set_tail(&mut shown, tail.clone());
     }

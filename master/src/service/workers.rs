@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestra_contracts::{
-    JobStatus, Span, WorkerName,
+    JobStatus, Span, WorkerName, check_labels,
     worker::{Claimed, Heartbeat, HeartbeatReply, Registration, Welcome, Worker},
 };
 
@@ -51,8 +51,14 @@ impl Service {
         registration: Registration,
     ) -> Result<Welcome, ServiceError> {
         check(&registration)?;
-        self.store.register(&worker, registration, self.clock.now()).await?;
-        tracing::info!(%worker, "a worker registered");
+        let now = self.clock.now();
+        self.store.register(&worker, registration.clone(), now).await?;
+        if self.offers.note(&worker, registration, now) {
+            tracing::info!(%worker, "a worker registered");
+            self.desk.look_again();
+        } else {
+            tracing::debug!(%worker, "a worker registered as before");
+        }
         let (lease, held) = (self.settings.lease, self.held_by(worker).await?);
         Ok(Welcome { lease, heartbeat: Span(lease.0 / HEARTBEATS), held })
     }
@@ -118,6 +124,7 @@ impl Service {
             name: record.name,
             registration: record.registration,
             running: record.running,
+            draining_since: record.draining_since,
             registered_at: record.registered_at,
             seen_at: record.seen_at,
         };
@@ -131,6 +138,19 @@ fn check(registration: &Registration) -> Result<(), ServiceError> {
     }
     if registration.queues.is_empty() {
         return Err(ServiceError::field("/queues", "is empty; name the queues to take jobs from"));
+    }
+    let errors = check_labels(&registration.labels, "/labels");
+    if !errors.is_empty() {
+        return Err(ServiceError::Invalid(errors));
+    }
+    if let Some(offer) = &registration.offer {
+        let mut errors = offer.validate();
+        if !errors.is_empty() {
+            for error in &mut errors {
+                error.pointer.insert_str(0, "/offer");
+            }
+            return Err(ServiceError::Invalid(errors));
+        }
     }
     let Registration { version, host, engine, .. } = registration;
     for (pointer, text) in [("/version", version), ("/host", host), ("/engine", engine)] {

@@ -13,31 +13,53 @@ mod rows;
 mod spread;
 mod sql;
 mod sqlite;
+mod submission;
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Role, Span, TokenId, WorkerName,
+    Attempt, AttemptNo, Demand, JobId, JobSpec, JobStatus, LeaseToken, QueueChange, QueueName,
+    Role, Span, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use crate::domain::{Effects, Job, JobEvent, LeasePolicy, Proof, Refusal, Rules};
+use crate::domain::{
+    Effects, Job, JobEvent, LeasePolicy, Offers, Proof, QueueRules, Refusal, Rules,
+};
 
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
 pub use open::{open, open_with};
 pub use sqlite::SqliteStore;
+pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
 
 /// The database behind a master. Lookups answer `None` for what does not exist.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Adds jobs, all or none, and gives them ids in the order of the specs.
-    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError>;
+    /// Adds jobs, all or none, and gives them ids in the order of the specs; adds none when
+    /// there was a submission with the same key within [`KEYS_KEPT`]. With no specs it only asks
+    /// for that one: the key is not kept.
+    async fn submit(
+        &self,
+        specs: Vec<JobSpec>,
+        once: Option<Once>,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError>;
 
-    /// Hands out the oldest claimable jobs: for each claim in turn up to as many as it has tokens.
+    /// The same without a key, with which all that is submitted is new.
+    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
+        match self.submit(specs, None, now).await? {
+            Submitted::New(jobs) => Ok(jobs),
+            Submitted::Before(_) | Submitted::Differs => Ok(Vec::new()),
+        }
+    }
+
+    /// Hands out the oldest claimable jobs that each claim's worker takes: for each claim in
+    /// turn up to as many as it has tokens, as far as the rules of their queues allow, and none
+    /// to a worker that is being drained.
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError>;
 
     /// Applies one event to one job through the machine, `None` when there is no such job.
@@ -73,6 +95,29 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// Has a worker be handed nothing new, or lifts that; answers since when it is so, and
+    /// `None` when there is no such worker. It holds until it is lifted.
+    async fn drain(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        now: Timestamp,
+    ) -> Result<Option<Drained>, StoreError>;
+
+    /// Changes the rules of a queue, which need not have jobs.
+    async fn change_queue(
+        &self,
+        name: &QueueName,
+        change: QueueChange,
+        now: Timestamp,
+    ) -> Result<QueueRules, StoreError>;
+
+    /// How many jobs of its queue wait for a worker and go before this one.
+    async fn ahead(&self, job: &Job) -> Result<u64, StoreError>;
+
+    /// The queues that have rules, or jobs that have not ended, by name.
+    async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError>;
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
@@ -129,8 +174,16 @@ pub struct Claim {
     /// One for each job that it would take.
     pub tokens: Vec<LeaseToken>,
     pub terms: LeaseTerms,
+    /// By which it is known what the worker takes.
+    pub offers: Arc<Offers>,
     /// A claim that was answered before gets the same jobs again while their leases are live.
     pub request_id: Option<String>,
+}
+
+impl Claim {
+    fn takes(&self, queue: &str, demand: &Demand, now: Timestamp) -> bool {
+        self.offers.takes(&self.worker, queue, demand, now)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -239,6 +292,20 @@ pub struct WorkerRecord {
     pub seen_at: Timestamp,
     /// The jobs it holds.
     pub running: Vec<JobId>,
+    pub draining_since: Option<Timestamp>,
+}
+
+/// Since when a worker is handed nothing new, if it is so.
+pub type Drained = Option<Timestamp>;
+
+/// A queue with what has not ended in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueRecord {
+    pub name: QueueName,
+    pub rules: QueueRules,
+    pub pending: u64,
+    /// Assigned or Running.
+    pub held: u64,
 }
 
 /// What a token allows, and how it is recognised.

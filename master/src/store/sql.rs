@@ -1,11 +1,18 @@
 //! Statements that every adapter shares, word for word.
 
 /// Selects jobs with what their newest attempt knows, as
-/// [`JobRow`](super::rows::JobRow)s. `$from` brings in `job AS j`.
+/// [`JobRow`](super::rows::JobRow)s. `$from` brings in `job AS j`; before it may stand what
+/// comes before the SELECT, and more columns.
 macro_rules! select_jobs {
     ($from:literal, $rest:literal) => {
+        select_jobs!("", "", $from, $rest)
+    };
+    ($with:literal, $columns:literal, $from:literal, $rest:literal) => {
         concat!(
-            "SELECT j.id, j.spec, j.status, j.created_at, j.not_before, j.attempts, j.retries,
+            $with,
+            "SELECT ",
+            $columns,
+            "j.id, j.spec, j.status, j.created_at, j.not_before, j.attempts, j.retries,
                     j.infra_retries, j.lost, j.worker, j.token, j.expires_at, j.stop, j.outcome,
                     j.finished_at, a.claim_request, a.claimed_at, a.started_at, a.usage, a.tail,
                     coalesce(a.log_offset, 0) AS log_offset,
@@ -26,7 +33,7 @@ pub(super) const JOB: &str = select_jobs!("FROM job AS j", "WHERE j.id = $1");
 pub(super) const JOBS: &str = select_jobs!("FROM job AS j", "WHERE true");
 
 pub(super) const ATTEMPTS: &str = "
-    SELECT number, worker, claimed_at, started_at, ended_at, outcome, usage, log_output
+    SELECT number, worker, claimed_at, started_at, ended_at, outcome, usage, log_output, ran
     FROM attempt WHERE job_id = $1 ORDER BY number";
 
 pub(super) const LOG_HEAD: &str = "
@@ -53,7 +60,7 @@ pub(super) const LOG_CHUNKS: &str = log_chunks!("ASC");
 pub(super) const LOG_CHUNKS_BACKWARDS: &str = log_chunks!("DESC");
 
 pub(super) const WORKERS: &str =
-    "SELECT name, registration, registered_at, seen_at FROM worker ORDER BY name";
+    "SELECT name, registration, registered_at, seen_at, draining_at FROM worker ORDER BY name";
 
 pub(super) const TOKENS: &str =
     "SELECT id, role, name, worker, hash, created_at, revoked_at FROM token ORDER BY id";

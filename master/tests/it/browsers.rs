@@ -159,3 +159,36 @@ async fn where_tokens_are_needed_any_name_will_do_and_other_sites_still_will_not
         refused(&ask(&master, &method, &path, &foreign).await, 403, "cross-site", &path);
     }
 }
+
+/// What a job wrote is data, also for a browser that is pointed at it: on every
+/// answer of every route, refused or not.
+#[tokio::test]
+async fn every_answer_tells_browsers_to_do_nothing_with_it() {
+    let master = Master::start().await;
+    master.submit(json!({"command": "true"})).await;
+    let events = ("GET".to_owned(), "/api/job/1/log".to_owned());
+    for (method, path) in addresses().into_iter().chain([events.clone()]) {
+        let accept: &[_] = if path == events.1 { &[("accept", "text/event-stream")] } else { &[] };
+        for headers in [accept, &[("host", "evil.example")], &[("host", "")]] {
+            let response = {
+                let mut request = request(&method, &path);
+                for (name, value) in headers {
+                    request = request.header(*name, *value);
+                }
+                master.open(request.body(Body::empty()).unwrap()).await
+            };
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+                ("cache-control", "no-store"),
+                ("referrer-policy", "no-referrer"),
+            ] {
+                let is = response.headers().get(name).map(|value| value.to_str().unwrap());
+                assert_eq!(is, Some(value), "{method} {path} {headers:?} {}", response.status());
+            }
+            let kind = response.headers().get("content-type");
+            let kind = kind.map(|kind| kind.to_str().unwrap()).unwrap_or_default();
+            assert!(!kind.contains("html") && !kind.contains("script"), "{method} {path}: {kind}");
+        }
+    }
+}

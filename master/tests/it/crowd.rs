@@ -228,12 +228,17 @@ async fn five_hundred_workers_come_back_at_once_and_lose_nothing() {
     served.master.faults.plan(Plan::Nothing);
     assert_eq!(served.master.service.expire_leases().await.unwrap(), 0);
 
+    // A client each, so a connection each; to make one takes longer than its answer.
+    let requests: Vec<_> = beats
+        .into_iter()
+        .map(|(name, beat)| {
+            let url = format!("http://{}/api/worker/{name}/heartbeat", served.address);
+            crate::server::client().post(url).json(&beat)
+        })
+        .collect();
     let begun = Instant::now();
     let mut all = JoinSet::new();
-    for (name, beat) in beats {
-        let url = format!("http://{}/api/worker/{name}/heartbeat", served.address);
-        // A client each, so a connection each.
-        let request = crate::server::client().post(url).json(&beat);
+    for request in requests {
         all.spawn(async move {
             let reply: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
             assert_eq!(reply["lost"], json!([]), "{reply}");
@@ -255,9 +260,19 @@ async fn one_too_many_is_told_so() {
     let address = listener.local_addr().unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve_at_most(listener, master.router(), 2, master.shutdown.clone()));
-    let mut idle = Vec::new();
-    for _ in 0..2 {
-        idle.push(TcpStream::connect(address).await.unwrap());
+    master.submit(json!({"command": "true"})).await;
+    let mut busy = Vec::new();
+    for held in 1..=2 {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /api/job/1?wait=2m HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        connection.write_all(request).await.unwrap();
+        busy.push(connection);
+        soon(async {
+            while master.service.reading() < held {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
     let mut third = TcpStream::connect(address).await.unwrap();
     let mut text = String::new();
@@ -267,7 +282,7 @@ async fn one_too_many_is_told_so() {
     assert!(text.contains(&format!("content-length: {}\r\n", body.len())), "{text}");
     let problem: orchestra_contracts::Problem = serde_json::from_str(body).unwrap();
     assert_eq!(problem.status, 503);
-    drop(idle);
+    drop(busy);
     let url = format!("http://{address}/healthz");
     let again = async {
         let client = crate::server::client();

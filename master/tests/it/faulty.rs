@@ -13,14 +13,14 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
-    domain::{Job, JobEvent, LeasePolicy, Rules},
+    domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules},
     store::{
-        Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store,
-        StoreError, TokenGrant, TokenRecord, WorkerRecord,
+        Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order,
+        QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -120,8 +120,13 @@ fn failure() -> StoreError {
 
 #[async_trait]
 impl Store for FaultyStore {
-    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
-        self.write(self.store.insert(specs, now)).await
+    async fn submit(
+        &self,
+        specs: Vec<JobSpec>,
+        once: Option<Once>,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
+        self.write(self.store.submit(specs, once, now)).await
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
@@ -162,6 +167,32 @@ impl Store for FaultyStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.write(self.store.register(worker, registration, now)).await
+    }
+
+    async fn drain(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        now: Timestamp,
+    ) -> Result<Option<Drained>, StoreError> {
+        self.write(self.store.drain(worker, draining, now)).await
+    }
+
+    async fn change_queue(
+        &self,
+        name: &QueueName,
+        change: QueueChange,
+        now: Timestamp,
+    ) -> Result<QueueRules, StoreError> {
+        self.write(self.store.change_queue(name, change, now)).await
+    }
+
+    async fn ahead(&self, job: &Job) -> Result<u64, StoreError> {
+        self.read(self.store.ahead(job)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
+        self.read(self.store.queues()).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

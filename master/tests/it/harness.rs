@@ -23,7 +23,7 @@ use orchestra_contracts::{
 use orchestra_master::{
     clock::Clock,
     http::{self, Access, Hosts},
-    service::{self, Service, Settings},
+    service::{self, ClaimQueue, Service, Settings, Vault},
     store::{self, Store},
 };
 use serde_json::{Value, json};
@@ -37,6 +37,8 @@ use crate::faulty::FaultyStore;
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const LEASE: Span = Span::from_secs(60);
 pub(crate) const BACKOFF: Span = Span::from_secs(60);
+
+const KEY: [u8; 32] = [7; 32];
 
 /// A clock that stands still until it is told to go on.
 #[derive(Debug)]
@@ -104,8 +106,13 @@ impl Master {
         let store: Arc<dyn Store> = faults.clone();
         let clock = Arc::new(FakeClock(Mutex::new("2026-01-02T03:04:05Z".parse().unwrap())));
         let shutdown = CancellationToken::new();
-        let (service, claims) =
-            Service::new(store.clone(), clock.clone(), settings, shutdown.clone());
+        let (service, claims) = Service::new(
+            store.clone(),
+            clock.clone(),
+            settings,
+            Vault::new(&KEY),
+            shutdown.clone(),
+        );
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone(), access);
@@ -114,8 +121,19 @@ impl Master {
 
     /// The use cases of a master that has just come up on the same database.
     pub(crate) fn restarted(&self) -> Arc<Service> {
-        let shutdown = CancellationToken::new();
-        Service::new(self.store.clone(), self.clock.clone(), settings(), shutdown).0
+        self.restarted_with(&KEY).0
+    }
+
+    /// The same with this key for secrets, and its queue of claims.
+    pub(crate) fn restarted_with(&self, key: &[u8; 32]) -> (Arc<Service>, ClaimQueue) {
+        let (shutdown, vault) = (CancellationToken::new(), Vault::new(key));
+        Service::new(self.store.clone(), self.clock.clone(), settings(), vault, shutdown)
+    }
+
+    /// All that is on its disk.
+    pub(crate) fn on_disk(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
     pub(crate) fn lose_database(&self) {

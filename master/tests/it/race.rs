@@ -44,7 +44,7 @@ async fn no_job_is_handed_out_twice() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut tasks = JoinSet::new();
     tasks.spawn(http::serve(listener, master.router(), master.shutdown.clone()));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::server::client();
     let claimers = (0..CLAIMERS).map(|one| claim_all(url.clone(), client.clone(), one));
     let got = soon(futures::future::join_all(claimers)).await;
     let all: Vec<i64> = got.into_iter().flatten().collect();

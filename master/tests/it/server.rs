@@ -54,6 +54,8 @@ impl Running {
 }
 
 pub(crate) fn client() -> reqwest::Client {
+    // Whether it is the first to say so makes no difference.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
@@ -148,6 +150,28 @@ async fn half_a_request_is_cut_off() {
     tasks.join_all().await;
 }
 
+/// A byte now and then does not make a head longer than its time.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_drips_is_cut_off_as_early() {
+    let shutdown = CancellationToken::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/", get(async || "hello"));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(http::serve(listener, router, shutdown.clone()));
+    let begun = tokio::time::Instant::now();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ".iter().cycle() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if socket.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+    }
+    assert!(begun.elapsed() <= Duration::from_secs(12), "{:?}", begun.elapsed());
+    shutdown.cancel();
+    tasks.join_all().await;
+}
+
 #[tokio::test]
 async fn what_hinders_a_start_is_said_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,9 +182,11 @@ async fn what_hinders_a_start_is_said_in_a_sentence() {
     let sentence = error.to_string();
     assert!(sentence.contains(&address) && sentence.contains("--listen"), "{sentence}");
 
-    std::fs::write(folder.path().join("data"), "in the way").unwrap();
+    let data = folder.path().join("data");
+    std::fs::write(&data, "in the way").unwrap();
     let sentence = refused(config(&folder, &[])).await;
     assert!(sentence.contains("data folder") && sentence.contains("--data"), "{sentence}");
+    std::fs::remove_file(&data).unwrap();
 
     std::fs::write(folder.path().join("damaged.db"), "no database".repeat(1000)).unwrap();
     let url = format!("sqlite:{}", folder.path().join("damaged.db").display());

@@ -12,13 +12,31 @@ use super::{
 pub enum Command {
     /// The job. Sent once.
     Run(Box<Run>),
-    /// The lease lasts for so long from now.
-    Renew(Duration),
+    /// The lease goes on.
+    Renew(Lease),
     /// SIGTERM to the job, and SIGKILL when the grace time has passed.
     Terminate {
         grace: Duration,
     },
     Kill,
+}
+
+/// For how long a sandbox may go on without another word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// From the moment at which the sandbox reads it.
+    pub ttl: Duration,
+    /// And no longer than until then, by the clock that counts from the machine's boot:
+    /// what was held up on its way lengthens nothing. Only for a sandbox of the worker's own
+    /// machine, see [`Ready`](super::Ready).
+    pub until: Option<Duration>,
+}
+
+impl Lease {
+    /// Counted by the sandbox alone.
+    pub const fn of(ttl: Duration) -> Self {
+        Self { ttl, until: None }
+    }
 }
 
 /// A job, as far as PID 1 needs to know it.
@@ -32,13 +50,15 @@ pub struct Run {
     pub timeout: Duration,
     /// Between SIGTERM and SIGKILL when the timeout has passed.
     pub grace: Duration,
-    /// The lease: without a [`Command::Renew`] in time the job is killed.
-    pub ttl: Duration,
+    /// Without a [`Command::Renew`] in time the job is killed.
+    pub lease: Lease,
     /// So many bytes of output are passed on as they come.
     pub log_head: u64,
     /// Of what is more, so many of the last bytes are passed on at the end, after a [`Event::Gap`].
     pub log_tail: u64,
     pub umask: u32,
+    /// What no output may show: the job's secrets and their encodings, of eight bytes at least.
+    pub masks: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Run {
@@ -46,9 +66,22 @@ impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
             .field("timeout", &self.timeout)
-            .field("ttl", &self.ttl)
+            .field("lease", &self.lease)
             .finish_non_exhaustive()
     }
+}
+
+/// Stands for a lease without [`Lease::until`].
+const UNBOUND: u64 = u64::MAX;
+
+fn put_lease(out: &mut Vec<u8>, lease: Lease) {
+    put_u64(out, millis(lease.ttl));
+    put_u64(out, lease.until.map_or(UNBOUND, millis));
+}
+
+fn lease(input: &mut Input<'_>) -> Result<Lease, Malformed> {
+    let (ttl, until) = (input.millis()?, input.u64()?);
+    Ok(Lease { ttl, until: (until != UNBOUND).then(|| Duration::from_millis(until)) })
 }
 
 pub(super) const RUN: u8 = 1;
@@ -63,18 +96,21 @@ impl Message for Command {
                 put_bytes(out, &run.script);
                 put_bytes(out, &run.workdir);
                 put_bytes(out, &run.stdin);
-                for duration in [run.timeout, run.grace, run.ttl] {
+                for duration in [run.timeout, run.grace] {
                     put_u64(out, millis(duration));
                 }
+                put_lease(out, run.lease);
                 put_u64(out, run.log_head);
                 put_u64(out, run.log_tail);
                 put_u64(out, u64::from(run.umask));
+                put_u64(out, run.masks.len() as u64);
+                run.masks.iter().for_each(|mask| put_bytes(out, mask));
                 for (key, value) in &run.env {
                     put_bytes(out, key);
                     put_bytes(out, value);
                 }
             }),
-            Self::Renew(ttl) => frame(buffer, RENEW, |out| put_u64(out, millis(*ttl))),
+            Self::Renew(lease) => frame(buffer, RENEW, |out| put_lease(out, *lease)),
             Self::Terminate { grace } => {
                 frame(buffer, TERMINATE, |out| put_u64(out, millis(*grace)));
             }
@@ -87,9 +123,11 @@ impl Message for Command {
         let command = match kind {
             RUN => {
                 let (script, workdir, stdin) = (input.bytes()?, input.bytes()?, input.bytes()?);
-                let (timeout, grace, ttl) = (input.millis()?, input.millis()?, input.millis()?);
+                let (timeout, grace) = (input.millis()?, input.millis()?);
+                let lease = lease(&mut input)?;
                 let (log_head, log_tail) = (input.u64()?, input.u64()?);
                 let umask = u32::try_from(input.u64()?).map_err(|_| Malformed::BadPayload(kind))?;
+                let masks = (0..input.u64()?).map(|_| input.bytes()).collect::<Result<_, _>>()?;
                 let mut env = Vec::new();
                 while !input.rest.is_empty() {
                     env.push((input.bytes()?, input.bytes()?));
@@ -101,13 +139,14 @@ impl Message for Command {
                     stdin,
                     timeout,
                     grace,
-                    ttl,
+                    lease,
                     log_head,
                     log_tail,
                     umask,
+                    masks,
                 }))
             }
-            RENEW => Self::Renew(input.millis()?),
+            RENEW => Self::Renew(lease(&mut input)?),
             TERMINATE => Self::Terminate { grace: input.millis()? },
             KILL => Self::Kill,
             _ => return Err(Malformed::UnknownKind(kind)),

@@ -11,9 +11,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// It can take a job.
-    Ready {
-        version: u32,
-    },
+    Ready(Ready),
     /// The shell runs.
     Started,
     Output {
@@ -39,6 +37,17 @@ pub enum Event {
     Failed(String),
 }
 
+/// The first word. By `boot` and `since_boot` a worker can tell whether both count time from
+/// the boot of one machine; only then a [`Lease`](super::Lease) can have an end that both know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    pub version: u32,
+    /// `/proc/sys/kernel/random/boot_id`; empty where it cannot be read.
+    pub boot: String,
+    /// `CLOCK_BOOTTIME` when this was said. A time namespace shifts it.
+    pub since_boot: Duration,
+}
+
 /// `at` in an [`Event`] is counted from the moment at which the sandbox started (monotonic).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -59,8 +68,17 @@ pub struct Exit {
     pub wall: Duration,
     /// In bytes, by the container's cgroup; 0 where it does not tell.
     pub peak_memory: u64,
+    /// By the container's cgroup; `None` where it does not tell.
+    pub throttled: Option<Throttled>,
     /// Length of all frames before this one: who has heard less has missed something.
     pub said: u64,
+}
+
+/// How the job was held back when it had used up its share of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    pub times: u64,
+    pub time: Duration,
 }
 
 /// How the shell itself ended.
@@ -95,9 +113,12 @@ const UNTOLD: u64 = u64::MAX;
 impl Message for Event {
     fn encode(&self, buffer: &mut Vec<u8>) {
         match self {
-            Self::Ready { version } => {
-                frame(buffer, READY, |out| put_u64(out, u64::from(*version)));
-            }
+            Self::Ready(Ready { version, boot, since_boot }) => frame(buffer, READY, |out| {
+                // First for ever: who does not know the rest can still tell why.
+                put_u64(out, u64::from(*version));
+                put_u64(out, micros(*since_boot));
+                out.extend_from_slice(boot.as_bytes());
+            }),
             Self::Started => frame(buffer, STARTED, |_| ()),
             Self::Output { stream, at, bytes } => encode_output(buffer, *stream, *at, bytes),
             Self::Gap { at, bytes } => frame(buffer, GAP, |out| {
@@ -124,6 +145,8 @@ impl Message for Event {
                 put_u64(out, micros(exit.cpu));
                 put_u64(out, micros(exit.wall));
                 put_u64(out, exit.peak_memory);
+                put_u64(out, exit.throttled.map_or(UNTOLD, |it| it.times));
+                put_u64(out, exit.throttled.map_or(0, |it| micros(it.time)));
                 put_u64(out, exit.said);
             }),
             Self::Failed(reason) => {
@@ -136,7 +159,11 @@ impl Message for Event {
         let bad = Malformed::BadPayload(kind);
         let mut input = Input { kind, rest: payload };
         let event = match kind {
-            READY => Self::Ready { version: u32::try_from(input.u64()?).map_err(|_| bad)? },
+            READY => Self::Ready(Ready {
+                version: u32::try_from(input.u64()?).map_err(|_| bad)?,
+                since_boot: input.micros()?,
+                boot: String::from_utf8_lossy(input.take_rest()).into_owned(),
+            }),
             STARTED => Self::Started,
             STDOUT | STDERR => {
                 let stream = if kind == STDOUT { Stream::Stdout } else { Stream::Stderr };
@@ -169,6 +196,10 @@ impl Message for Event {
                     cpu: input.micros()?,
                     wall: input.micros()?,
                     peak_memory: input.u64()?,
+                    throttled: {
+                        let (times, time) = (input.u64()?, input.micros()?);
+                        (times != UNTOLD).then_some(Throttled { times, time })
+                    },
                     said: input.u64()?,
                 })
             }

@@ -20,12 +20,12 @@ mod payload;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Run};
+pub use command::{Command, Lease, Run};
 pub use decoder::{Decoder, Malformed, Message};
-pub use event::{Event, Exit, Killed, Status, Stream, encode_output};
+pub use event::{Event, Exit, Killed, Ready, Status, Stream, Throttled, encode_output};
 
 /// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 5;
 
 /// No frame's payload is longer. The longest is a [`Run`] with its script,
 /// environment and standard input.

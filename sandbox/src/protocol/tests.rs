@@ -21,22 +21,32 @@ fn micros() -> impl Strategy<Value = Duration> {
     any::<u64>().prop_map(Duration::from_micros)
 }
 
+fn lease() -> impl Strategy<Value = Lease> {
+    let until = any::<Option<u32>>().prop_map(|at| at.map(|at| Duration::from_millis(at.into())));
+    (millis(), until).prop_map(|(ttl, until)| Lease { ttl, until })
+}
+
 fn run() -> impl Strategy<Value = Run> {
-    let texts = (bytes(), vec((bytes(), bytes()), 0..4), bytes(), bytes());
-    let times = (millis(), millis(), millis());
+    let texts = (bytes(), vec((bytes(), bytes()), 0..4), bytes(), bytes(), vec(bytes(), 0..4));
+    let times = (millis(), millis(), lease());
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
     (texts, times, numbers).prop_map(
-        |((script, env, workdir, stdin), (timeout, grace, ttl), (log_head, log_tail, umask))| Run {
+        |(
+            (script, env, workdir, stdin, masks),
+            (timeout, grace, lease),
+            (log_head, log_tail, umask),
+        )| Run {
             script,
             env,
             workdir,
             stdin,
             timeout,
             grace,
-            ttl,
+            lease,
             log_head,
             log_tail,
             umask,
+            masks,
         },
     )
 }
@@ -44,7 +54,7 @@ fn run() -> impl Strategy<Value = Run> {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         run().prop_map(|run| Command::Run(Box::new(run))),
-        millis().prop_map(Command::Renew),
+        lease().prop_map(Command::Renew),
         millis().prop_map(|grace| Command::Terminate { grace }),
         Just(Command::Kill),
     ]
@@ -59,15 +69,17 @@ fn exit() -> impl Strategy<Value = Exit> {
         Some(Killed::Asked),
         Some(Killed::LeaseExpired),
     ]);
-    let numbers = (any::<u64>(), any::<u64>());
+    let throttled = (0..u64::MAX, micros()).prop_map(|(times, time)| Throttled { times, time });
+    let numbers = (any::<u64>(), prop::option::of(throttled), any::<u64>());
     (status, killed, any::<Option<u32>>(), micros(), micros(), numbers).prop_map(
-        |(status, killed, oom_kills, cpu, wall, (peak_memory, said))| Exit {
+        |(status, killed, oom_kills, cpu, wall, (peak_memory, throttled, said))| Exit {
             status,
             killed,
             oom_kills,
             cpu,
             wall,
             peak_memory,
+            throttled,
             said,
         },
     )
@@ -76,7 +88,9 @@ fn exit() -> impl Strategy<Value = Exit> {
 fn event() -> impl Strategy<Value = Event> {
     let stream = prop::sample::select(vec![Stream::Stdout, Stream::Stderr]);
     prop_oneof![
-        any::<u32>().prop_map(|version| Event::Ready { version }),
+        (any::<u32>(), any::<String>(), micros()).prop_map(|(version, boot, since_boot)| {
+            Event::Ready(Ready { version, boot, since_boot })
+        }),
         Just(Event::Started),
         (stream, micros(), bytes()).prop_map(|(stream, at, bytes)| Event::Output {
             stream,
@@ -168,8 +182,11 @@ fn output_is_encoded_alike_with_and_without_an_event() {
 /// without a new [`VERSION`].
 #[test]
 fn the_bytes_of_frames_are_fixed() {
-    let renew = encoded(&[Command::Renew(Duration::from_secs(1))]);
-    assert_eq!(renew, [2, 8, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0, b'\n']);
+    let renew = encoded(&[Command::Renew(Lease::of(Duration::from_secs(1)))]);
+    let mut expected = vec![2, 16, 0, 0, 0, 0xe8, 3, 0, 0, 0, 0, 0, 0];
+    expected.extend([0xff; 8]);
+    expected.push(b'\n');
+    assert_eq!(renew, expected);
     let output = Event::Output {
         stream: Stream::Stdout,
         at: Duration::from_micros(258),
@@ -183,10 +200,11 @@ fn the_bytes_of_frames_are_fixed() {
         cpu: Duration::from_micros(2),
         wall: Duration::from_micros(3),
         peak_memory: 4,
-        said: 5,
+        throttled: Some(Throttled { times: 5, time: Duration::from_micros(6) }),
+        said: 7,
     };
-    let mut expected = vec![23, 43, 0, 0, 0, 1, 9, 3];
-    for number in 1_u64..=5 {
+    let mut expected = vec![23, 59, 0, 0, 0, 1, 9, 3];
+    for number in 1_u64..=7 {
         expected.extend_from_slice(&number.to_le_bytes());
     }
     expected.push(b'\n');
@@ -221,11 +239,12 @@ fn a_run_does_not_show_what_may_be_secret() {
         stdin: secret,
         timeout: Duration::from_secs(7),
         grace: Duration::ZERO,
-        ttl: Duration::ZERO,
+        lease: Lease::of(Duration::ZERO),
         log_head: 0,
         log_tail: 0,
         umask: 0o022,
+        masks: vec![],
     };
     let text = format!("{:?}", Command::Run(Box::new(run)));
-    assert_eq!(text, "Run(Run { timeout: 7s, ttl: 0ns, .. })");
+    assert_eq!(text, "Run(Run { timeout: 7s, lease: Lease { ttl: 0ns, until: None }, .. })");
 }

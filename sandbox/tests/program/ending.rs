@@ -1,10 +1,10 @@
 //! A job that is made to end, and what it leaves behind.
 
-use std::{path::Path, time::Duration};
+use std::{fs, mem, path::Path, process::Command as Process, time::Duration};
 
 use orchestra_sandbox::protocol::{Command, Killed, Run, Status};
 
-use crate::harness::{HOUR, MILLISECOND, Sandbox, job, job_in, run};
+use crate::harness::{HOUR, MILLISECOND, PROGRAM, Sandbox, job, job_in, run};
 
 /// Nobody else is there to be asked, and a trap runs at once.
 const SPIN: &str = "while :; do :; done";
@@ -128,6 +128,33 @@ fn what_a_background_process_wrote_before_the_end_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
     let script = "{ echo late; touch written; sleep 1000; } & until [ -e written ]; do :; done";
     assert_eq!(run(job_in(dir.path(), script)).text(), "late\n");
+}
+
+/// While the worker takes nothing, the job fills its pipe until it can write no more.
+#[test]
+fn what_stands_in_a_full_pipe_at_the_end_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let number = |file: &str| -> Option<usize> {
+        fs::read_to_string(dir.path().join(file)).ok()?.trim().parse().ok()
+    };
+    let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
+    let line = "printf '%01023d\\n' $i";
+    let script = format!("echo $$ >pid; i=0; while {line}; do i=$((i+1)); echo $i >count; done");
+    sandbox.send(&Command::Run(Box::new(job_in(dir.path(), &script))));
+    let (mut before, mut written) = (None, None);
+    while written.is_none() || written != before {
+        assert!(!sandbox.ends_within(500 * MILLISECOND));
+        before = mem::replace(&mut written, number("count"));
+    }
+    sandbox.send(&Command::Kill);
+    let shell = format!("/proc/{}", number("pid").unwrap());
+    while Path::new(&shell).exists() {
+        assert!(!sandbox.ends_within(MILLISECOND), "nobody has heard its last words");
+    }
+    sandbox.read();
+    let report = sandbox.finish();
+    assert_eq!(report.status(), Status::Signal(9));
+    assert_eq!(Some(report.text().lines().count()), written);
 }
 
 #[test]

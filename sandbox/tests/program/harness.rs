@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use orchestra_sandbox::protocol::{Command, Decoder, Event, Exit, Message, Run, Status, Stream};
+use orchestra_sandbox::protocol::{
+    Command, Decoder, Event, Exit, Lease, Message, Run, Status, Stream,
+};
 
 /// No test waits longer for anything, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -32,10 +34,11 @@ pub(crate) fn job(script: &str) -> Run {
         stdin: vec![],
         timeout: HOUR,
         grace: HOUR,
-        ttl: HOUR,
+        lease: Lease::of(HOUR),
         log_head: 1 << 30,
         log_tail: 0,
         umask: 0o022,
+        masks: vec![],
     }
 }
 
@@ -204,7 +207,7 @@ impl Report {
     fn add(&mut self, event: Event) {
         assert!(self.exit.is_none() && self.failed.is_none(), "{event:?} follows the last frame");
         match event {
-            Event::Ready { .. } | Event::Started => {}
+            Event::Ready(_) | Event::Started => {}
             Event::Output { stream: Stream::Stdout, at, bytes } => {
                 self.pass(at);
                 self.stdout.extend(bytes);

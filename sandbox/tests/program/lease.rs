@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command as Process, time::Duration};
 
-use orchestra_sandbox::protocol::{Command, Event, Killed, Run, Status};
+use orchestra_sandbox::protocol::{Command, Event, Killed, Lease, Run, Status};
 
 use crate::harness::{HOUR, MILLISECOND, PROGRAM, Report, Sandbox, job, job_in, run};
 
@@ -15,7 +15,7 @@ fn assert_expired(report: &Report) {
 #[test]
 fn without_a_word_the_job_is_killed() {
     let ttl = Duration::from_millis(200);
-    let report = run(Run { ttl, ..job("trap '' TERM; sleep 60; sleep 60") });
+    let report = run(Run { lease: Lease::of(ttl), ..job("trap '' TERM; sleep 60; sleep 60") });
     assert_expired(&report);
     assert!(report.exit().wall >= ttl / 2, "{report:?}");
 }
@@ -25,10 +25,10 @@ fn renewing_puts_it_off() {
     let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
     sandbox.read();
     sandbox.send(&Command::Run(Box::new(Run {
-        ttl: Duration::from_secs(1),
+        lease: Lease::of(Duration::from_secs(1)),
         ..job("sleep 1.5; echo alive")
     })));
-    sandbox.send(&Command::Renew(HOUR));
+    sandbox.send(&Command::Renew(Lease::of(HOUR)));
     let report = sandbox.finish();
     assert_eq!((report.code, report.text().as_str()), (0, "alive\n"));
 }
@@ -37,8 +37,41 @@ fn renewing_puts_it_off() {
 fn renewing_counts_from_then_on() {
     let mut sandbox = Sandbox::start(job("echo up; sleep 60; sleep 60"));
     sandbox.wait_for("up");
-    sandbox.send(&Command::Renew(MILLISECOND));
+    sandbox.send(&Command::Renew(Lease::of(MILLISECOND)));
     assert_expired(&sandbox.finish());
+}
+
+/// Since the machine's boot, to 10 ms (`proc(5)`).
+fn since_boot() -> Duration {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    Duration::from_secs_f64(uptime.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn what_was_held_up_on_its_way_lengthens_nothing() {
+    let mut sandbox = Sandbox::start(job("echo up; sleep 60; sleep 60"));
+    sandbox.wait_for("up");
+    // The job has an hour, and what comes now is older than this second.
+    let lease = Lease { ttl: HOUR, until: Some(since_boot().saturating_sub(MILLISECOND * 1000)) };
+    sandbox.send(&Command::Renew(lease));
+    assert!(!sandbox.ends_within(Duration::from_millis(300)), "it was overtaken, no more");
+    sandbox.send(&Command::Renew(Lease::of(Duration::from_millis(1))));
+    assert_expired(&sandbox.finish());
+}
+
+#[test]
+fn a_lease_ends_when_it_was_said_to_however_late_that_was_heard() {
+    let time = Duration::from_secs(1);
+    let end = |after| Lease { ttl: HOUR, until: Some(since_boot() + after) };
+    // Both were on their way for an hour but for a second, or two.
+    let mut sandbox = Sandbox::start(Run { lease: end(time), ..job("sleep 60; sleep 60") });
+    sandbox.send(&Command::Renew(end(time * 2)));
+    let report = sandbox.finish();
+    assert_expired(&report);
+    assert!(report.exit().wall > time && report.exit().wall < time * 10, "{report:?}");
+    // One that is over when it is heard of is over.
+    let over = Lease { ttl: HOUR, until: Some(MILLISECOND) };
+    assert_expired(&run(Run { lease: over, ..job("sleep 60; sleep 60") }));
 }
 
 #[test]
@@ -53,7 +86,7 @@ fn a_job_goes_on_without_its_worker_and_no_longer_than_the_lease() {
     assert_eq!((report.code, report.text().as_str()), (0, "done\n"));
 
     let ttl = Duration::from_millis(500);
-    let mut sandbox = Sandbox::start(Run { ttl, ..job("sleep 60; sleep 60") });
+    let mut sandbox = Sandbox::start(Run { lease: Lease::of(ttl), ..job("sleep 60; sleep 60") });
     sandbox.hang_up();
     assert_expired(&sandbox.finish());
 }
@@ -63,7 +96,7 @@ fn a_reader_that_stands_still_does_not_put_it_off() {
     for script in ["yes; yes", "while :; do echo out; echo err >&2; done"] {
         let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
         let ttl = Duration::from_millis(500);
-        sandbox.send(&Command::Run(Box::new(Run { ttl, ..job(script) })));
+        sandbox.send(&Command::Run(Box::new(Run { lease: Lease::of(ttl), ..job(script) })));
         // Nobody reads, and the process ends all the same.
         assert_eq!(sandbox.exit_code(), 137);
     }
@@ -74,8 +107,8 @@ fn a_slow_reader_gets_everything_while_the_lease_lasts() {
     let mut sandbox = Sandbox::start(job("yes | head -c 3000000"));
     // The reader takes a few frames ahead and then stands still: the line is full
     // until the job is held up, and the rest comes when it goes on.
-    assert!(matches!(sandbox.event(), Some(Event::Ready { .. })));
-    sandbox.send(&Command::Renew(HOUR));
+    assert!(matches!(sandbox.event(), Some(Event::Ready(_))));
+    sandbox.send(&Command::Renew(Lease::of(HOUR)));
     let report = sandbox.finish();
     assert_eq!((report.code, report.stdout.len()), (0, 3_000_000));
 }
@@ -89,12 +122,12 @@ fn an_idle_one_ends_by_itself() {
 #[test]
 fn an_idle_one_waits_as_long_as_it_is_told() {
     let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).args(["--idle-ms", "3600000"]));
-    sandbox.send(&Command::Renew(MILLISECOND));
+    sandbox.send(&Command::Renew(Lease::of(MILLISECOND)));
     assert_eq!(sandbox.exit_code(), 0);
 
     // Its own limit is over when the job comes.
     let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).args(["--idle-ms", "1000"]));
-    sandbox.send(&Command::Renew(HOUR));
+    sandbox.send(&Command::Renew(Lease::of(HOUR)));
     sandbox.read();
     assert!(!sandbox.ends_within(Duration::from_millis(1500)));
     sandbox.send(&Command::Run(Box::new(job("echo hello"))));
@@ -118,7 +151,7 @@ fn an_idle_one_refuses_nonsense() {
     let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
     sandbox.read();
     sandbox.send_bytes(b"GET / HTTP/1.1\r\n\r\n");
-    assert!(matches!(sandbox.event(), Some(Event::Ready { .. })));
+    assert!(matches!(sandbox.event(), Some(Event::Ready(_))));
     let report = sandbox.finish();
     let reason = report.failed.as_deref().expect("it fails");
     assert!(reason.starts_with("the worker sent something that is no command: "), "{reason}");

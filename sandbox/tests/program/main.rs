@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attack;
 mod ending;
 mod flood;
 mod harness;
 mod lease;
 mod pid_one;
 mod running;
+mod secrets;
+mod wall;

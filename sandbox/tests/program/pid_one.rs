@@ -3,20 +3,23 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     process::{Command as Process, Stdio},
 };
 
 use orchestra_sandbox::protocol::{Command, Killed, Run, Status};
 
+use tempfile::TempDir;
+
 use crate::harness::{MILLISECOND, PROGRAM, Report, Sandbox, job};
 
-const UNSHARE: [&str; 4] = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+pub(crate) const UNSHARE: [&str; 4] = ["--pid", "--fork", "--kill-child", "--mount-proc"];
 
 /// Anybody but root, as in a container.
-const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+pub(crate) const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// Whether there can be namespaces here. Says so when not, and fails where every test must run.
-fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     let possible = Process::new("unshare")
         .args(UNSHARE)
         .args(["setpriv", NOBODY[0], NOBODY[1], NOBODY[2], "true"])
@@ -30,12 +33,18 @@ fn is_possible() -> bool {
     possible
 }
 
-/// As PID 1 of a namespace, for a user who may not reach the folder that it was built in.
-fn start(run: Run) -> Sandbox {
+/// The program, where a user can run it who may not reach the folder that it was built in.
+pub(crate) fn program_for_all() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("sandbox");
     fs::copy(PROGRAM, &program).unwrap();
+    (dir, program)
+}
+
+/// As PID 1 of a namespace.
+pub(crate) fn start(run: Run) -> Sandbox {
+    let (_dir, program) = program_for_all();
     let mut sandbox = Sandbox::spawn(
         Process::new("unshare").args(UNSHARE).arg("setpriv").args(NOBODY).arg(program),
     );
@@ -46,12 +55,12 @@ fn start(run: Run) -> Sandbox {
     sandbox
 }
 
-fn run(run: Run) -> Report {
+pub(crate) fn run(run: Run) -> Report {
     start(run).finish()
 }
 
 /// So that no mistake here can reach the machine's own processes.
-const GUARD: &str = "[ $PPID = 1 ] || exit 99; ";
+pub(crate) const GUARD: &str = "[ $PPID = 1 ] || exit 99; ";
 
 #[test]
 fn the_job_cannot_end_or_stop_it() {

@@ -10,7 +10,10 @@ use crate::harness::{HOUR, MILLISECOND, PROGRAM, Sandbox, assert_same_bytes, job
 fn hello() {
     let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
     sandbox.read();
-    assert_eq!(sandbox.event(), Some(Event::Ready { version: VERSION }));
+    let Some(Event::Ready(ready)) = sandbox.event() else {
+        panic!("it says that it is ready first")
+    };
+    assert_eq!((ready.version, ready.boot.len()), (VERSION, 36), "{ready:?}");
     sandbox.send(&Command::Run(Box::new(job("echo hello"))));
     assert_eq!(sandbox.event(), Some(Event::Started));
     let Some(Event::Output { stream, bytes, .. }) = sandbox.event() else { panic!("no output") };

@@ -9,7 +9,7 @@ use orchestra_contracts::{
     frame::{Body, Frame},
     worker::LogHead,
 };
-use orchestra_worker::parts::{End, Orders, Remains, RunEvent, RunSpec, Stop};
+use orchestra_worker::parts::{End, Kept, Orders, Remains, RunEvent, RunSpec, Stop};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep},
@@ -112,7 +112,8 @@ impl Conversation {
                     return self.kill(could_not_start("a part of what it said is missing")).await;
                 }
                 Turn::Exit(exit) => {
-                    return End { outcome: outcome_of(exit), usage: Some(Usage::default()) };
+                    let (outcome, usage) = (outcome_of(exit), Some(Usage::default()));
+                    return End { outcome, usage, kept: Kept::new(self.held) };
                 }
             }
         }

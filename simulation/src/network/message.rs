@@ -42,10 +42,9 @@ impl Message {
         request
     }
 
-    /// No client of ours repeats a submit or a retry, so nothing on the way may.
+    /// No client of ours repeats a retry, so nothing on the way may.
     pub(super) fn may_be_doubled(&self) -> bool {
-        self.method != reqwest::Method::POST
-            || !(self.target == orchestra_contracts::paths::JOBS || self.target.ends_with("/retry"))
+        self.method != reqwest::Method::POST || !self.target.ends_with("/retry")
     }
 
     pub(super) fn name(&self) -> String {

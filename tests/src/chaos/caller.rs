@@ -26,7 +26,7 @@ impl Caller {
     /// # Panics
     /// Never: a plain client has all it needs.
     pub fn new(base: String, recorder: Recorder) -> Self {
-        let http = Client::builder().no_proxy().build().expect("a plain client has all it needs");
+        let http = crate::http::client();
         Self { http, base, recorder }
     }
 

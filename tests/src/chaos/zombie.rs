@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use orchestra_contracts::{
@@ -11,7 +14,7 @@ use orchestra_contracts::{
     worker::{Claimed, LEASE_HEADER},
 };
 use reqwest::{Client, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Recorder;
 use crate::{check::What, proxy::Tap};
@@ -32,6 +35,7 @@ struct Old {
 #[derive(Clone, Debug, Default)]
 pub struct Zombie {
     leases: Arc<Mutex<Vec<Old>>>,
+    accounted: Arc<AtomicU64>,
 }
 
 impl Zombie {
@@ -70,10 +74,19 @@ impl Zombie {
         (all.len(), old.len())
     }
 
+    /// How many refusals the master's own counter of stale writes accounts for, or
+    /// the absence of their job. It is read around each call of [`Zombie::speak`],
+    /// for a master that starts again begins to count anew.
+    pub fn accounted(&self) -> u64 {
+        self.accounted.load(Ordering::Relaxed)
+    }
+
     /// Speaks for every attempt that has a successor: it ends, and it writes to its
     /// log. Both must be refused. Once said, a lease is forgotten.
     pub async fn speak(&self, base: &str, recorder: &Recorder) {
-        let http = Client::builder().no_proxy().build().expect("a plain client has all it needs");
+        let http = crate::http::client();
+        let Some(before) = stale_writes(&http, base).await else { return };
+        let mut absent = 0;
         for old in self.superseded() {
             let end = json!({
                 "id": old.job, "status": "Completed", "assignedWorker": old.worker,
@@ -91,12 +104,15 @@ impl Zombie {
                 // A deleted job is 404: nobody's write can change it either.
                 let Ok(answer) = request.send().await else { return };
                 let refused = matches!(answer.status().as_u16(), 404 | 409);
+                absent += u64::from(answer.status() == 404);
                 let (job, attempt) = (old.job, old.attempt);
                 recorder.record(What::StaleWrite { job, attempt, refused });
             }
             let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
             leases.retain(|lease| (lease.job, lease.attempt) != (old.job, old.attempt));
         }
+        let after = stale_writes(&http, base).await.unwrap_or(before);
+        self.accounted.fetch_add(after - before + absent, Ordering::Relaxed);
     }
 
     fn superseded(&self) -> Vec<Old> {
@@ -109,4 +125,13 @@ impl Zombie {
     fn all(&self) -> Vec<Old> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// What the master has counted since its start: ends and pieces of logs that came
+/// under an old lease.
+async fn stale_writes(http: &Client, base: &str) -> Option<u64> {
+    let answer = http.get(format!("{base}/readyz")).send().await.ok()?;
+    let ready: Value = answer.json().await.ok()?;
+    let count = |what: &str| ready["stale"][what].as_u64();
+    Some(count("updates")? + count("logs")?)
 }

@@ -13,8 +13,8 @@ pub struct End {
     pub at: Duration,
     /// Every job that the master lists.
     pub jobs: Vec<JobEnd>,
-    /// Writes that the master refused because their lease was over; `None` where
-    /// nobody counts.
+    /// Refused writes under an old lease that the master's own counter accounts for,
+    /// or the absence of their job; `None` where nobody counts.
     pub fenced: Option<u64>,
     /// Containers, networks, volumes, processes and files that nobody owns any
     /// more; `None` when nobody looked.

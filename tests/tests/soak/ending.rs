@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use orchestra_contracts::JobId;
 use orchestra_tests::{
     Stack,
-    chaos::{Caller, Recorder, follow},
+    chaos::{Caller, Recorder, Zombie, follow},
     check::{End, JobEnd, REQUEST_LABEL, What},
     engine, say, wait,
 };
@@ -30,7 +30,12 @@ pub(crate) async fn at_rest(stack: &Stack) {
     }
 }
 
-pub(crate) async fn collect(stack: &mut Stack, load: &Load, recorder: &Recorder) -> End {
+pub(crate) async fn collect(
+    stack: &mut Stack,
+    load: &Load,
+    zombie: &Zombie,
+    recorder: &Recorder,
+) -> End {
     let caller = Caller::new(stack.api.url(""), Recorder::default());
     let mut jobs = Vec::new();
     for listed in caller.jobs("").await.expect("the master lists its jobs") {
@@ -55,7 +60,7 @@ pub(crate) async fn collect(stack: &mut Stack, load: &Load, recorder: &Recorder)
         let panic = text.lines().find(|line| line.contains("panicked")).map(str::to_owned);
         recorder.record(What::Printed { program, panic });
     }
-    End { at: recorder.now(), jobs, fenced: None, left: Some(left) }
+    End { at: recorder.now(), jobs, fenced: Some(zombie.accounted()), left: Some(left) }
 }
 
 async fn read(caller: &Caller, id: JobId) -> JobEnd {
@@ -73,7 +78,7 @@ async fn read(caller: &Caller, id: JobId) -> JobEnd {
     JobEnd { job, attempts, logs: log }
 }
 
-/// Files beside the database that are none of its own.
+/// Files beside the database, its own and the key of secrets, that have no place there.
 fn stray_files(data: &Path, recorder: &Recorder) -> Vec<String> {
     let mut stray = Vec::new();
     let mut bytes = 0;
@@ -81,7 +86,7 @@ fn stray_files(data: &Path, recorder: &Recorder) -> Vec<String> {
         let entry = entry.expect("a folder can be read to its end");
         bytes += entry.metadata().map_or(0, |data| data.len());
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with("orchestra.db") {
+        if !name.starts_with("orchestra.db") && name != "secret.key" {
             stray.push(format!("file {name}"));
         }
     }

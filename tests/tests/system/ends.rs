@@ -4,10 +4,11 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
+    time::Duration,
 };
 
 use orchestra_contracts::{Job, JobStatus, Outcome, paths};
-use orchestra_tests::{Plan, Stack, engine, is_root, skip};
+use orchestra_tests::{Plan, Stack, Toxic, engine, is_root, skip, wait};
 use serde_json::{Value, json};
 
 /// A stack whose jobs get a second between SIGTERM and SIGKILL.
@@ -66,6 +67,32 @@ async fn a_running_job_and_a_waiting_one_can_be_cancelled() {
     assert_eq!((running.retry_count, running.outcome), (0, Some(Outcome::Cancelled)));
     engine::all_gone(&stack.workers[0].name).await;
     assert!(!stack.files().join("never").exists());
+    stack.stop().await;
+}
+
+/// The command has ended, and its log is on the way: there is nothing to cut short, so
+/// the job ends as it did.
+#[tokio::test]
+async fn a_cancel_after_the_commands_end_changes_nothing() {
+    let Some(stack) = Plan::default().proxied().start().await else { return };
+    let link = stack.workers[0].link.as_ref().expect("the plan is proxied");
+    let command = "until [ -e go ]; do sleep 0.02; done; seq 1 100000; exit 3";
+    let job = stack.api.submit(&json!({"command": command, "maxRetries": 2})).await;
+    stack.api.reaches(job.id, JobStatus::Running).await;
+    link.set(Toxic::Latency(Duration::from_millis(400)));
+    fs::write(stack.files().join("go"), "").expect("worker-files can be written to");
+    wait::until("the command to end", wait::SOON, async || {
+        engine::running(&stack.workers[0].name).await.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(stack.api.job(job.id).await.status, JobStatus::Running, "its log is on the way");
+    cancel(&stack, &job).await;
+    link.heal();
+    let job = stack.api.finished(job.id).await;
+    assert_eq!(job.outcome, Some(Outcome::Exited { code: 3 }), "{job:?}");
+    assert_eq!(stack.api.attempts(job.id).await.len(), 1, "no retry follows a cancel");
+    let lines: Vec<_> = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    assert!(stack.api.log(job.id, "").await == lines.concat());
     stack.stop().await;
 }
 

@@ -2,20 +2,30 @@
 //! the command line. One module a question.
 
 mod badinput;
+mod bombs;
+mod bridge;
 mod cli;
 mod compose;
 mod crashes;
 mod curl;
+mod daemon;
 mod ends;
 mod failures;
 mod floods;
+mod folders;
 mod images;
 mod logs;
 mod many;
 mod nemesis;
 mod network;
+mod offers;
+mod openapi;
+mod queues;
+mod repro;
 mod sandbox;
+mod secrets;
 mod seed;
+mod steps;
 mod storage;
 mod stubborn;
 mod tokens;

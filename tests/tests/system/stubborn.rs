@@ -109,3 +109,27 @@ async fn the_next_job_runs_whatever_this_one_did_to_their_folder() {
     assert_eq!(fs::read_to_string(files.join("made")).unwrap(), "y\n");
     stack.stop().await;
 }
+
+/// Pipes, links to everywhere, names that are hard to say, a folder of great depth, and no
+/// device: the worker that starts beside them and the next job do not mind.
+#[tokio::test]
+async fn odd_files_in_their_folder_mislead_nobody() {
+    let Some(mut stack) = stack().await else { return };
+    let odd = r"set -e; mkfifo pipe; ln -s / root; ln -s /etc/shadow shadow; ln -s nowhere dangling; ln -s loop loop
+        touch $(printf 'x%.0s' {1..255}) $'\xff\xfe' $'new\nline' -- -rf ' '
+        mknod device c 1 3 2> /dev/null && echo a device; mkdir -m 000 shut
+        mkdir -p $(printf 'd/%.0s' {1..1500})
+        ln $(which bash) hard 2> /dev/null && echo a link to the image; cat shadow 2> /dev/null || echo done";
+    let made = run(&stack, odd).await;
+    assert_eq!((made.exit_code, made.output.as_str()), (Some(0), "done\n"), "{made:?}");
+    stack.workers[0].program.kill();
+    stack.restart_worker().await;
+    let next = run(
+        &stack,
+        "echo y > made && cat made && chmod 700 shut && find . -mindepth 1 -delete; ls -A",
+    )
+    .await;
+    assert_eq!((next.exit_code, next.output.as_str()), (Some(0), "y\n"), "{next:?}");
+    assert!(!stack.files().join("d").exists() && !stack.files().join("pipe").exists());
+    stack.stop().await;
+}

@@ -1,7 +1,8 @@
 //! Workers that go away: what becomes of the jobs they held.
 
-use orchestra_contracts::{JobStatus, Outcome};
+use orchestra_contracts::{JobStatus, Outcome, paths};
 use orchestra_tests::{Plan, engine, wait};
+use rustix::process::Signal;
 use serde_json::json;
 
 /// Ends at once where it has begun before; the first time it stays.
@@ -24,6 +25,33 @@ async fn a_worker_that_is_told_to_end_gives_its_job_to_the_next() {
     assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "again\n"), "{job:?}");
     assert_eq!(job.retry_count, 0, "it was not the command that failed");
     assert_eq!(stack.api.attempts(job.id).await[0].outcome, Some(Outcome::HandedBack));
+    stack.stop().await;
+}
+
+/// It hears orders for as long as it waits for its jobs.
+#[tokio::test]
+async fn a_job_of_a_worker_that_drains_can_be_cancelled() {
+    let plan = Plan::default().shared_files().setting("ORCHESTRA_GRACE", "10m");
+    let Some(mut stack) = plan.start().await else { return };
+    let waits = "trap 'echo bye; exit 7' TERM; touch begun; while :; do sleep 0.1; done";
+    let job = stack.api.command(waits).await;
+    let begun = stack.files().join("begun");
+    wait::until("the job to begin", wait::JOB, async || begun.exists().then_some(())).await;
+
+    let mut first = stack.take_worker();
+    first.program.signal(Signal::TERM);
+    wait::until("the worker to drain", wait::SOON, async || {
+        first.program.printed().contains("shutting down").then_some(())
+    })
+    .await;
+    assert!(first.program.ended().is_none(), "it waits for its job");
+    let reply = stack.api.post(&paths::cancel(job.id), &json!({})).await;
+    assert_eq!(reply.status, 202, "{reply:?}");
+    let job = stack.api.finished(job.id).await;
+    assert_eq!((job.status, job.output.as_str()), (JobStatus::Cancelled, "bye\n"), "{job:?}");
+    let ended = wait::until("the worker to end", wait::SOON, async || first.program.ended()).await;
+    assert!(ended.success(), "{}", first.program.printed());
+    engine::all_gone(&first.name).await;
     stack.stop().await;
 }
 

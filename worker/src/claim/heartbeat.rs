@@ -20,7 +20,8 @@ impl Worker {
     /// Goes on until it is dropped.
     pub(super) async fn heartbeats(&self, every: Duration) {
         let orders = Notify::new();
-        tokio::join!(self.beat_often(every, &orders), self.listen(every, &orders));
+        let beats = self.beat_often(every, &orders);
+        tokio::join!(beats, self.listen(every, &orders), self.keep_told());
     }
 
     async fn beat_often(&self, every: Duration, orders: &Notify) {
@@ -81,7 +82,7 @@ impl Worker {
         self.held.apply(&heartbeat.leases, &reply, sent);
         if reply.register {
             tracing::info!("the master asks this worker to register again");
-            self.master.register(&self.terms.name, &self.terms.registration).await?;
+            self.tell().await?;
         }
         Ok(())
     }

@@ -8,16 +8,21 @@
 
 mod heartbeat;
 mod held;
+mod registering;
 mod take_back;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use orchestra_client::{Backoff, Client, ClientError};
+use orchestra_client::{Backoff, Client};
 use orchestra_contracts::{
     WorkerName,
-    worker::{ClaimTerms, Claimed, LeaseRef, Registration, Welcome},
+    worker::{ClaimTerms, Claimed, LeaseRef, Offer, Registration, Welcome},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -43,6 +48,7 @@ const RELEASE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Terms {
     pub name: WorkerName,
+    /// Without the offer, which is the executor's to make.
     pub registration: Registration,
     /// At shutdown, so long may jobs go on before they are handed back.
     pub grace: Duration,
@@ -56,6 +62,8 @@ pub struct Worker {
     link: Arc<Link>,
     held: Arc<Held>,
     slots: Arc<Semaphore>,
+    /// The offer that the master knows.
+    told: Mutex<Option<Offer>>,
 }
 
 impl fmt::Debug for Worker {
@@ -77,7 +85,8 @@ impl Worker {
 
     pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
-        Self { master, executor, terms, link: Arc::default(), held: Arc::default(), slots }
+        let (link, held, told) = Default::default();
+        Self { master, executor, terms, link, held, slots, told }
     }
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace
@@ -93,21 +102,6 @@ impl Worker {
             biased;
             () = self.heartbeats(every) => unreachable!("they never end by themselves"),
             () = self.work(welcome, &soft, &hard) => (),
-        }
-    }
-
-    /// Asks until the master has answered.
-    async fn register(&self) -> Welcome {
-        let mut backoff = Backoff::default();
-        loop {
-            let answer = self.master.register(&self.terms.name, &self.terms.registration).await;
-            self.link.note(&answer);
-            match answer {
-                Ok(welcome) => return welcome,
-                Err(ClientError::Unreachable { .. }) => (),
-                Err(error) => tracing::error!("this worker cannot register: {error}"),
-            }
-            sleep(backoff.next()).await;
         }
     }
 

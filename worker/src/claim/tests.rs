@@ -1,15 +1,16 @@
 //! A worker against a scripted master, with scripted jobs and a held clock.
 
 use orchestra_contracts::{
-    AttemptNo, Job, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Span,
-    worker::{HeartbeatReply, JobUpdate, Lease},
+    JobId, JobStatus, Outcome, Span,
+    worker::{HeartbeatReply, JobUpdate},
 };
 use rstest::rstest;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::testing::{Append, FakeMaster, ScriptedExecutor, worker};
+use crate::testing::{Append, FakeMaster, ScriptedExecutor, claimed, worker};
 
+mod offers;
 mod take_back;
 mod unwell;
 
@@ -58,19 +59,6 @@ fn spawn(serving: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(serving)
 }
 
-fn claimed(id: i64, script: &str) -> Claimed {
-    let job = serde_json::json!({
-        "id": id, "status": "Assigned", "assignedWorker": "w", "retryCount": 0, "attempt": 1,
-        "output": "", "error": "", "outputTruncated": false, "exitCode": null, "outcome": null,
-        "reason": null, "usage": null, "createdAt": "2026-01-01T00:00:00Z",
-        "startedAt": null, "finishedAt": null, "command": script,
-    });
-    let job: Job = serde_json::from_value(job).unwrap();
-    assert_eq!(job.spec, JobSpec::new(script));
-    let token = LeaseToken::new(format!("token-{id}"));
-    Claimed { job, lease: Lease { attempt: AttemptNo(1), token, ttl: Span::from_secs(60) } }
-}
-
 fn statuses(master: &FakeMaster, job: i64) -> Vec<JobStatus> {
     let of_job = |update: &JobUpdate| update.id == JobId(job);
     master.updates().into_iter().filter(of_job).map(|update| update.status).collect()
@@ -83,6 +71,9 @@ async fn a_job_is_run_and_reported_with_its_log() {
     let end = scene.finished(1).await;
     let (master, _) = scene.end().await;
     assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Completed]);
+    let ran = master.updates()[0].ran.clone().expect("the start says what it was made of");
+    assert_eq!((ran.image.as_str(), end.ran.is_none()), ("scripted", true));
+    assert!(end.usage.is_some_and(|usage| usage.drain_ms.is_some()), "{end:?}");
     assert_eq!(end.outcome, Some(Outcome::Exited { code: 0 }));
     assert_eq!(end.log.unwrap().offset, master.log().len() as u64);
     assert_eq!(end.log.unwrap().crc32, crc32fast::hash(b"hello\nworld\n"));
@@ -100,6 +91,21 @@ async fn a_failure_is_reported_as_what_it_is(#[case] script: &str, #[case] outco
     scene.offer(2, "exit 0");
     scene.finished(2).await;
     scene.end().await;
+}
+
+/// The next process of this worker finds it, should this one die before that.
+#[tokio::test(start_paused = true)]
+async fn an_end_is_kept_until_the_master_has_heard_of_it() {
+    let scene = Scene::new(1, &[]);
+    scene.master.be_deaf_to(Some(JobStatus::Completed));
+    scene.offer(1, "say hi");
+    scene.master.updated(1, JobStatus::Running).await;
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!((scene.executor.running(), scene.executor.kept()), (0, 1));
+    scene.master.be_deaf_to(None);
+    scene.finished(1).await;
+    let (_, executor) = scene.end().await;
+    assert_eq!(executor.kept(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,6 +172,18 @@ async fn heartbeats_go_at_every_quarter_of_a_lease() {
 async fn a_lost_lease_ends_the_job_without_a_word() {
     let scene = Scene::new(1, &[]);
     scene.offer(1, "hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.master.answer_heartbeats(|reply| reply.lost = vec![JobId(1)]);
+    scene.offer(2, "say hi");
+    scene.finished(2).await;
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Running]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_comes_after_the_loss_is_not_told() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "late");
     scene.master.updated(1, JobStatus::Running).await;
     scene.master.answer_heartbeats(|reply| reply.lost = vec![JobId(1)]);
     scene.offer(2, "say hi");

@@ -7,9 +7,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, Outcome, Usage,
+    AttemptNo, JobId, JobSpec, Outcome, Ran, Usage,
     frame::{Body, Frame, Stream},
-    worker::LogHead,
+    worker::{LogHead, Offer},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -22,7 +22,7 @@ use crate::{clock, control::Orders};
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
     /// Carries out one attempt. Nothing of it runs any more when this returns,
-    /// however it ended. Follows the orders: renews the sandbox's lease, and
+    /// however it ended; what is left of it stays as long as [`End::kept`]. Follows the orders: renews the sandbox's lease, and
     /// stops as strictly as it is told.
     async fn run(
         &self,
@@ -37,6 +37,11 @@ pub trait Executor: Send + Sync + 'static {
     /// Why no attempt can be started at the moment, as it changes. Never anything,
     /// unless an executor knows better.
     fn health(&self) -> watch::Receiver<Option<Trouble>> {
+        watch::channel(None).1
+    }
+
+    /// What jobs may have here, as it changes. Nothing, unless an executor knows better.
+    fn offer(&self) -> watch::Receiver<Option<Offer>> {
         watch::channel(None).1
     }
 
@@ -108,8 +113,10 @@ impl fmt::Debug for RunSpec {
 }
 
 /// What happens while an attempt runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RunEvent {
+    /// There is a container for the command; before [`RunEvent::Started`].
+    Made(Box<Ran>),
     /// The command runs.
     Started,
     Frame(Frame),
@@ -129,14 +136,32 @@ impl RunEvent {
 }
 
 /// How an attempt ended. [`Outcome::Lost`] is not reported: its lease ran out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct End {
     pub outcome: Outcome,
     pub usage: Option<Usage>,
+    pub kept: Kept,
+}
+
+/// What tells of an end that the master has not heard of: the next process of this
+/// worker finds it there. Dropped when the end is reported, it goes.
+#[derive(Default)]
+pub struct Kept(Option<Box<dyn Send>>);
+
+impl Kept {
+    pub fn new(remains: impl Send + 'static) -> Self {
+        Self(Some(Box::new(remains)))
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Kept" } else { "Nothing" })
+    }
 }
 
 impl From<Outcome> for End {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, usage: None }
+        Self { outcome, usage: None, kept: Kept::default() }
     }
 }

@@ -1,6 +1,6 @@
 //! An executor whose jobs are scripts of its own: words separated by `;`.
 //!
-//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `panic`
+//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `late` (the same, and then exits with 0) · `panic`
 //!
 //! What an earlier process left is run from its beginning, and says only what is
 //! not stored.
@@ -15,9 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use orchestra_contracts::{
-    AttemptNo, JobId, Outcome,
+    AttemptNo, JobId, Outcome, Ran, Size, Usage,
     frame::{Body, Frame, Stream},
-    worker::LogHead,
+    worker::{LogHead, Offer},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     control::{Orders, Stop, stopped},
-    executor::{End, Executor, Left, Remains, RunEvent, RunSpec, Trouble},
+    executor::{End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble},
 };
 
 #[derive(Debug, Default)]
@@ -36,6 +36,7 @@ pub(crate) struct ScriptedExecutor {
     left: Mutex<HashMap<JobId, bool>>,
     calls: Mutex<Vec<String>>,
     health: watch::Sender<Option<Trouble>>,
+    offer: watch::Sender<Option<Offer>>,
 }
 
 /// Where the scripts run.
@@ -43,9 +44,16 @@ pub(crate) struct ScriptedExecutor {
 struct Stage {
     running: AtomicUsize,
     most: AtomicUsize,
+    /// Ends that nobody has reported.
+    kept: Arc<AtomicUsize>,
 }
 
 impl ScriptedExecutor {
+    /// Ends that are kept because nobody has reported them.
+    pub(crate) fn kept(&self) -> usize {
+        self.stage.kept.load(Ordering::SeqCst)
+    }
+
     /// The most jobs that ran at once.
     pub(crate) fn most_at_once(&self) -> usize {
         self.stage.most.load(Ordering::SeqCst)
@@ -66,6 +74,11 @@ impl ScriptedExecutor {
         self.health.send_replace(reason.map(|it| Trouble { since, reason: it.to_owned() }));
     }
 
+    /// What jobs may have from now on.
+    pub(crate) fn offers(&self, offer: Offer) {
+        self.offer.send_replace(Some(offer));
+    }
+
     /// What was asked for besides runs.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
@@ -83,6 +96,7 @@ impl Stage {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(&self.running);
         self.most.fetch_max(now, Ordering::SeqCst);
+        events.send(RunEvent::Made(Box::new(scripted()))).await.unwrap();
         events.send(RunEvent::Started).await.unwrap();
         let mut mouth = Mouth { events, stored };
         for step in spec.spec.command.split(';').map(str::trim) {
@@ -90,7 +104,36 @@ impl Stage {
                 return outcome.into();
             }
         }
-        Outcome::Exited { code: 0 }.into()
+        self.kept.fetch_add(1, Ordering::SeqCst);
+        let kept = Kept::new(KeptEnd(self.kept.clone()));
+        let usage = Some(Usage::default());
+        End { usage, kept, ..Outcome::Exited { code: 0 }.into() }
+    }
+}
+
+/// What its containers would be made of.
+fn scripted() -> Ran {
+    Ran {
+        image: "scripted".to_owned(),
+        image_id: "sha256:0".to_owned(),
+        digest: None,
+        user: "1:1".to_owned(),
+        cpus: 1.0,
+        memory: Size::mib(1),
+        pids: 1,
+        tmp: Size::mib(1),
+        file_size: Size::mib(1),
+        files: None,
+        runtime: None,
+        env: [].into(),
+    }
+}
+
+struct KeptEnd(Arc<AtomicUsize>);
+
+impl Drop for KeptEnd {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -138,6 +181,10 @@ async fn step_of(
                 Stop::HandBack => Outcome::HandedBack,
                 Stop::Lost => Outcome::Lost,
             })
+        }
+        ("late", _) => {
+            stopped(orders, Stop::Cancel).await;
+            Some(Outcome::Exited { code: 0 })
         }
         ("panic", _) => panic!("as the script says"),
         (word, _) => panic!("{word} is no word of these scripts"),
@@ -190,6 +237,10 @@ impl Executor for ScriptedExecutor {
 
     fn health(&self) -> watch::Receiver<Option<Trouble>> {
         self.health.subscribe()
+    }
+
+    fn offer(&self) -> watch::Receiver<Option<Offer>> {
+        self.offer.subscribe()
     }
 
     async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left {

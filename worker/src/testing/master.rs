@@ -58,11 +58,14 @@ struct State {
     claims: Vec<(String, u32)>,
     lost_claims: u32,
     updates: Vec<JobUpdate>,
+    registrations: Vec<Registration>,
     reply: HeartbeatReply,
     /// How often the answer to heartbeats has changed.
     orders: u64,
     /// No answer to anything but claims.
     silent: bool,
+    /// Updates to this status are not heard.
+    deaf_to: Option<JobStatus>,
 }
 
 pub(crate) fn problem(kind: ProblemKind, status: u16) -> ClientError {
@@ -78,7 +81,11 @@ pub(crate) fn problem(kind: ProblemKind, status: u16) -> ClientError {
 }
 
 fn unanswered() -> ClientError {
-    ClientError::Unreachable { url: "master".into(), reason: "it does not listen".into() }
+    ClientError::Unreachable {
+        url: "master".into(),
+        reason: "it does not listen".into(),
+        sent: false,
+    }
 }
 
 impl FakeMaster {
@@ -130,12 +137,26 @@ impl FakeMaster {
         self.state.lock().unwrap().lost_claims = count;
     }
 
+    /// What the worker said of itself, as it came.
+    pub(crate) fn registrations(&self) -> Vec<Registration> {
+        self.state.lock().unwrap().registrations.clone()
+    }
+
     pub(crate) fn claims(&self) -> Vec<(String, u32)> {
         self.state.lock().unwrap().claims.clone()
     }
 
     pub(crate) fn fall_silent(&self) {
         self.state.lock().unwrap().silent = true;
+    }
+
+    pub(crate) fn speak_again(&self) {
+        self.state.lock().unwrap().silent = false;
+    }
+
+    /// Updates to this status are not heard; `None` ends that.
+    pub(crate) fn be_deaf_to(&self, status: Option<JobStatus>) {
+        self.state.lock().unwrap().deaf_to = status;
     }
 
     /// What the next heartbeats are answered with.
@@ -200,8 +221,15 @@ fn first_frame(frames: &Bytes) -> Bytes {
 
 #[async_trait]
 impl Master for FakeMaster {
-    async fn register(&self, _: &WorkerName, _: &Registration) -> Result<Welcome, ClientError> {
-        let held = self.state.lock().unwrap().held.clone();
+    async fn register(
+        &self,
+        _: &WorkerName,
+        registration: &Registration,
+    ) -> Result<Welcome, ClientError> {
+        self.check_silence()?;
+        let mut state = self.state.lock().unwrap();
+        state.registrations.push(registration.clone());
+        let held = state.held.clone();
         Ok(Welcome { lease: Span::from_secs(60), heartbeat: Span::from_secs(15), held })
     }
 
@@ -302,6 +330,9 @@ impl Master for FakeMaster {
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {
         self.check_silence()?;
+        if self.state.lock().unwrap().deaf_to == Some(update.status) {
+            return Err(unanswered());
+        }
         self.state.lock().unwrap().updates.push(update.clone());
         self.changed.notify_waiters();
         Ok(())

@@ -48,7 +48,7 @@ fn claimed(attempt: u32) -> JobEvent {
 }
 
 fn started(attempt: u32) -> JobEvent {
-    JobEvent::Started { proof: proof(attempt) }
+    JobEvent::Started { proof: proof(attempt), ran: None }
 }
 
 fn ended(attempt: u32, outcome: Outcome) -> JobEvent {

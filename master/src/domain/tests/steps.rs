@@ -12,7 +12,7 @@ use crate::domain::{JobState, LeasePolicy, Refusal, Tail};
 fn a_finish_holds_what_the_worker_said() {
     let job = moved(&new_job(0), claimed(1), &at(1));
     let job = moved(&job, started(1), &at(2));
-    let usage = Some(Usage { cpu_ms: 5, peak_memory: 6, wall_ms: 7 });
+    let usage = Some(Usage { cpu_ms: 5, peak_memory: 6, wall_ms: 7, ..Usage::default() });
     let tail = Some(Tail { output: "out".into(), error: "err".into(), truncated: true });
     let event = JobEvent::Ended {
         proof: proof(1),
@@ -67,7 +67,7 @@ fn a_worker_without_attempt_numbers_means_the_newest() {
         log: None,
         tail: None,
     };
-    let job = moved(&job, JobEvent::Started { proof: nameless }, &at(2));
+    let job = moved(&job, JobEvent::Started { proof: nameless, ran: None }, &at(2));
     let job = moved(&job, end.clone(), &at(3));
     assert_eq!(apply(&job, end, &at(4)), Verdict::AlreadyTrue);
 }
@@ -83,7 +83,7 @@ fn every_part_of_a_proof_must_fit() {
         Proof { attempt: Some(AttemptNo(0)), ..right },
     ] {
         let refused = Verdict::Refused(Refusal::LeaseLost);
-        assert_eq!(apply(&job, JobEvent::Started { proof }, &at(2)), refused);
+        assert_eq!(apply(&job, JobEvent::Started { proof, ran: None }, &at(2)), refused);
     }
 }
 

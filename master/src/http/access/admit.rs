@@ -12,7 +12,10 @@ use orchestra_contracts::{ProblemKind, Token};
 
 use super::{Rule, cut};
 use crate::{
-    http::error::{ApiError, internal},
+    http::{
+        error::{ApiError, busy, internal},
+        serve::Lane,
+    },
     service::{Caller, Service},
 };
 
@@ -32,6 +35,10 @@ pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
         Ok(caller) => caller,
         Err(refusal) => return refusal.into_response(),
     };
+    let lane = request.extensions().get::<Lane>();
+    if lane.is_some_and(|lane| !lane.enter(gate.rule)) {
+        return busy().into_response();
+    }
     let revoked = caller.revoked().clone();
     request.extensions_mut().insert(caller);
     tokio::select! {

@@ -39,7 +39,7 @@ macro_rules! methods {
 }
 
 impl Routes {
-    methods!(get: GET, post: POST, put: PUT, delete: DELETE);
+    methods!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
     fn add(
         mut self,

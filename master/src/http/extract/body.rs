@@ -25,6 +25,9 @@ use crate::http::error::ApiError;
 const PAUSE: Duration = Duration::from_secs(10);
 /// All of a body arrives in this time, however slowly.
 const WHOLE: Duration = Duration::from_mins(1);
+/// After the first pause it comes at least so fast, in bytes a second: whoever lets
+/// it drip is cut off as early as whoever sends nothing.
+const RATE: usize = 16 << 10;
 /// A log upload carries up to this much.
 const FRAMES: usize = 1 << 20;
 /// What is read and thrown away so that a client that still sends gets to read
@@ -34,14 +37,15 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// The whole body, or the refusal of one that is too long or too slow.
 pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    let whole = Instant::now() + WHOLE;
+    let begun = Instant::now();
     let mut read = BytesMut::new();
     // A length that was announced is refused before anything is read.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
     loop {
-        let until = whole.min(Instant::now() + PAUSE);
+        let earned = PAUSE + Duration::from_secs((read.len() / RATE) as u64);
+        let until = (begun + earned.min(WHOLE)).min(Instant::now() + PAUSE);
         let frame = timeout_at(until, body.frame()).await.map_err(|_| too_slow())?;
         let Some(frame) = frame else { return Ok(read.freeze()) };
         let frame =
@@ -158,6 +162,21 @@ mod tests {
         };
         let error = read(Body::from_stream(stream::unfold((), drop)), 100).await.unwrap_err();
         assert!(format!("{error:?}").contains("RequestTimeout"), "{error:?}");
+        assert_eq!(begun.elapsed(), PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_only_slow_is_read() {
+        let piece = async |left: usize| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let piece = || Ok::<_, Infallible>(Bytes::from(vec![b'x'; RATE]));
+            left.checked_sub(1).map(|left| (piece(), left))
+        };
+        let body = Body::from_stream(stream::unfold(40, piece));
+        assert_eq!(read(body, 1 << 20).await.unwrap().len(), 40 * RATE);
+        let begun = Instant::now();
+        let body = Body::from_stream(stream::unfold(100, piece));
+        assert!(read(body, 10 << 20).await.is_err());
         assert_eq!(begun.elapsed(), WHOLE);
     }
 

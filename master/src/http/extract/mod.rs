@@ -2,11 +2,13 @@
 
 mod body;
 mod json;
+mod key;
 mod path;
 mod query;
 mod readable;
 
 pub(super) use body::{Draining, Frames};
 pub(super) use json::Json;
-pub(super) use path::{AttemptPath, JobPath, TokenPath, WorkerPath};
+pub(super) use key::Key;
+pub(super) use path::{AttemptPath, JobPath, QueuePath, TokenPath, WorkerPath};
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};

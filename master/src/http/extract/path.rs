@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use orchestra_contracts::{AttemptNo, JobId, TokenId, WorkerName};
+use orchestra_contracts::{AttemptNo, JobId, QueueName, TokenId, WorkerName};
 
 use crate::http::error::ApiError;
 
@@ -16,6 +16,8 @@ pub(in crate::http) struct JobPath(pub(in crate::http) JobId);
 pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::http) AttemptNo);
 /// `{id}` of a token
 pub(in crate::http) struct TokenPath(pub(in crate::http) TokenId);
+/// `{name}` of a queue
+pub(in crate::http) struct QueuePath(pub(in crate::http) QueueName);
 /// `{name}`
 pub(in crate::http) struct WorkerPath(pub(in crate::http) WorkerName);
 
@@ -52,10 +54,21 @@ impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let params = params(parts, state).await?;
-        let name = part(&params, "name");
-        name.parse().map(Self).map_err(|reason| ApiError::parameter(format!("{name:?}: {reason}")))
+        name(&params(parts, state).await?).map(Self)
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for QueuePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        name(&params(parts, state).await?).map(Self)
+    }
+}
+
+fn name<T: FromStr<Err: std::fmt::Display>>(params: &RawPathParams) -> Result<T, ApiError> {
+    let name = part(params, "name");
+    name.parse().map_err(|reason| ApiError::parameter(format!("{name:?}: {reason}")))
 }
 
 async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, ApiError> {

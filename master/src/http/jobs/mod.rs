@@ -7,9 +7,11 @@ use super::access::{Routes, Rule};
 mod attempts;
 mod cancel;
 mod delete;
+mod explain;
 mod get;
 mod list;
 mod log;
+mod repro;
 mod retry;
 mod submit;
 
@@ -22,6 +24,8 @@ pub(super) fn routes() -> Routes {
         .delete(paths::JOB, Rule::Client, delete::handler)
         .post(paths::CANCEL, Rule::Client, cancel::handler)
         .post(paths::RETRY, Rule::Client, retry::handler)
+        .get(paths::EXPLAIN, Rule::Client, explain::handler)
         .get(paths::LOG, Rule::Client, log::handler)
+        .get(paths::REPRO, Rule::Client, repro::handler)
         .get(paths::ATTEMPTS, Rule::Client, attempts::handler)
 }

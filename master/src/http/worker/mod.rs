@@ -5,6 +5,7 @@ use orchestra_contracts::paths;
 use super::access::{Routes, Rule};
 
 mod claim;
+mod drain;
 mod heartbeat;
 mod list;
 mod log;
@@ -12,11 +13,13 @@ mod orders;
 mod register;
 mod update;
 
-/// People list workers and ask how much of a log there is; the rest is for workers,
+/// People list workers, operators drain them, people ask how much of a log there is; the rest is for workers,
 /// each under its own name.
 pub(super) fn routes() -> Routes {
     Routes::default()
         .get(paths::WORKERS, Rule::Client, list::handler)
+        .post(paths::DRAIN, Rule::Admin, drain::begin)
+        .delete(paths::DRAIN, Rule::Admin, drain::lift)
         .put(paths::WORKER, Rule::Worker, register::handler)
         .post(paths::HEARTBEAT, Rule::Worker, heartbeat::handler)
         .get(paths::ORDERS, Rule::Worker, orders::handler)

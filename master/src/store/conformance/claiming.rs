@@ -6,7 +6,10 @@ use orchestra_contracts::{JobSpec, Outcome, Span};
 use tokio::task::JoinSet;
 
 use super::{TTL, TestStore, at, claim, every_adapter, ids, spec};
-use crate::store::{Claim, LeaseTerms};
+use crate::{
+    domain::JobState,
+    store::{Claim, LeaseTerms},
+};
 
 every_adapter!(
     ids_follow_the_order_of_the_specs,
@@ -16,6 +19,8 @@ every_adapter!(
     a_claim_takes_from_its_queues_only,
     claims_are_served_in_turn,
     a_retry_is_not_claimed_before_its_time,
+    a_job_put_off_is_claimed_from_its_time_on,
+    what_is_put_off_keeps_its_place,
     a_retry_keeps_its_place,
     a_repeated_claim_gets_the_same_jobs,
     a_repeated_claim_gets_new_jobs_when_the_old_are_over,
@@ -101,6 +106,30 @@ async fn a_retry_is_not_claimed_before_its_time(store: TestStore) {
     assert_eq!(store.claim(claims(), at(10)).await.unwrap(), [vec![]]);
     let jobs = store.claim(claims(), at(11)).await.unwrap().remove(0);
     assert_eq!((jobs[0].id, jobs[0].attempts), (held.job.id, 2));
+}
+
+fn put_off(seconds: i64, priority: i32) -> JobSpec {
+    JobSpec { not_before: Some(at(seconds).now), priority, ..spec("true") }
+}
+
+async fn a_job_put_off_is_claimed_from_its_time_on(mut store: TestStore) {
+    let job = store.submit(put_off(10, 0)).await;
+    assert_eq!(job.state, JobState::Pending { not_before: Some(at(10).now), after: None });
+    assert_eq!(store.read(job.id).await, job);
+    let claims = || vec![claim("a", 1)];
+    assert_eq!(store.claim(claims(), at(9)).await.unwrap(), [vec![]]);
+    store.reopen().await;
+    assert_eq!(store.claim(claims(), at(9)).await.unwrap(), [vec![]]);
+    assert_eq!(ids(&store.claim(claims(), at(10)).await.unwrap()[0]), [1]);
+}
+
+async fn what_is_put_off_keeps_its_place(store: TestStore) {
+    let jobs = vec![put_off(30, 0), put_off(20, 0), spec("true"), put_off(20, 5), spec("true")];
+    store.insert(jobs, at(0).now).await.unwrap();
+    let early = store.claim(vec![claim("a", 1)], at(19)).await.unwrap().remove(0);
+    let later = store.claim(vec![claim("a", 2)], at(20)).await.unwrap().remove(0);
+    let late = store.claim(vec![claim("a", 9)], at(30)).await.unwrap().remove(0);
+    assert_eq!((ids(&early), ids(&later), ids(&late)), (vec![3], vec![4, 2], vec![1, 5]));
 }
 
 async fn a_retry_keeps_its_place(store: TestStore) {

@@ -1,7 +1,7 @@
 //! What the machine decides is what is kept, with every guard of a write.
 
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Usage,
+    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Ran, Size, Usage,
     worker::{LogEnd, LogHead},
 };
 use tokio::task::JoinSet;
@@ -18,6 +18,7 @@ every_adapter!(
     one_report_of_many_moves_the_job,
     an_end_waits_for_the_log,
     attempts_tell_the_whole_story,
+    what_an_attempt_was_made_of_stays_with_it,
     a_finished_job_can_be_run_again,
     a_cancelled_job_is_not_claimed,
     deleting_takes_everything_along,
@@ -32,7 +33,7 @@ async fn a_job_is_read_back_as_it_became(store: TestStore) {
     let end = JobEvent::Ended {
         proof: held.proof(),
         outcome: Outcome::Exited { code: 7 },
-        usage: Some(Usage { cpu_ms: 1, peak_memory: 2, wall_ms: 3 }),
+        usage: Some(Usage { cpu_ms: 1, peak_memory: 2, wall_ms: 3, ..Usage::default() }),
         log: None,
         tail: Some(Tail {
             output: "NUL \0, ü, \u{2028} \"\\".into(),
@@ -56,6 +57,31 @@ async fn a_job_is_read_back_as_it_became(store: TestStore) {
     assert_eq!(finish.tail.unwrap().output, "NUL \0, ü, \u{2028} \"\\");
 }
 
+async fn what_an_attempt_was_made_of_stays_with_it(store: TestStore) {
+    let held = store.submit_and_claim(spec("true")).await;
+    let ran = Ran {
+        image: "a:1".to_owned(),
+        image_id: "sha256:1".to_owned(),
+        digest: None,
+        user: "7:8".to_owned(),
+        cpus: 0.5,
+        memory: Size::mib(512),
+        pids: 9,
+        tmp: Size::mib(1),
+        file_size: Size::mib(1),
+        files: Some("/a 'b".to_owned()),
+        runtime: None,
+        env: [("HOME".to_owned(), "/tmp".to_owned())].into(),
+    };
+    let told = JobEvent::Started { proof: held.proof(), ran: Some(Box::new(ran.clone())) };
+    // The same again, without it, and the end: none of them takes it away.
+    for event in [told, held.started(), held.ended(Outcome::Exited { code: 0 })] {
+        store.event(held.job.id, event, at(2)).await.result.unwrap();
+        let attempts = store.attempts(held.job.id).await.unwrap();
+        assert_eq!(attempts[0].ran.as_ref(), Some(&ran));
+    }
+}
+
 async fn every_write_is_fenced(store: TestStore) {
     let held = store.submit_and_claim(spec("true")).await;
     let right = held.proof();
@@ -65,7 +91,7 @@ async fn every_write_is_fenced(store: TestStore) {
         Proof { attempt: Some(AttemptNo(2)), ..right.clone() },
     ];
     for proof in wrong {
-        let start = JobEvent::Started { proof: proof.clone() };
+        let start = JobEvent::Started { proof: proof.clone(), ran: None };
         let end = JobEvent::Ended {
             proof: proof.clone(),
             outcome: Outcome::Exited { code: 0 },

@@ -10,6 +10,9 @@ mod leases;
 mod listing;
 mod log_model;
 mod logs;
+mod offers;
+mod queues;
+mod submitting;
 mod tokens;
 mod workers;
 
@@ -146,7 +149,7 @@ impl Held {
     }
 
     fn started(&self) -> JobEvent {
-        JobEvent::Started { proof: self.proof() }
+        JobEvent::Started { proof: self.proof(), ran: None }
     }
 
     fn ended(&self, outcome: Outcome) -> JobEvent {
@@ -184,6 +187,7 @@ fn claim(name: &str, slots: usize) -> Claim {
             .map(|_| LeaseToken::new(format!("{:032x}", rand::random::<u128>())))
             .collect(),
         terms: LeaseTerms::Renewed(TTL),
+        offers: Arc::default(),
         request_id: None,
     }
 }

@@ -18,7 +18,21 @@ impl Tables {
             return before;
         }
         let mut jobs = Vec::new();
-        for (id, token) in self.claimable(claim, rules).into_iter().zip(&claim.tokens) {
+        let mut room = self.room();
+        let mut enter = |id: &JobId| {
+            let queue = self.job(*id).map(|job| job.spec.queue.as_str()).unwrap_or_default();
+            match room.get_mut(queue) {
+                None => true,
+                Some(room) => room.checked_sub(1).map(|less| *room = less).is_some(),
+            }
+        };
+        let share: Vec<JobId> = self
+            .claimable(claim, rules)
+            .into_iter()
+            .filter(&mut enter)
+            .take(claim.tokens.len())
+            .collect();
+        for (id, token) in share.into_iter().zip(&claim.tokens) {
             let ttl = match claim.terms {
                 LeaseTerms::Renewed(policy) => policy.of(self.lease_wish(id)),
                 LeaseTerms::JobTimeout { extra } => self.timeout_and(id, extra),
@@ -50,10 +64,14 @@ impl Tables {
     }
 
     fn claimable(&self, claim: &Claim, rules: &Rules) -> Vec<JobId> {
+        if self.is_drained(&claim.worker) {
+            return Vec::new();
+        }
         let waits = |job: &&Job| match &job.state {
             JobState::Pending { not_before, .. } => {
                 not_before.is_none_or(|time| time <= rules.now)
                     && claim.queues.contains(&job.spec.queue)
+                    && claim.takes(&job.spec.queue, &job.spec.demand(), rules.now)
             }
             _ => false,
         };

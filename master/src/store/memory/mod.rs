@@ -3,10 +3,13 @@
 //! database would work. Nothing here waits.
 //!
 //! `tables` holds what is kept and changes jobs, through the machine alone;
-//! `claim` hands them out; `list` finds them.
+//! `submit` adds them, `claim` hands them out, `list` finds them; `queues` is
+//! what operators decided.
 
 mod claim;
 mod list;
+mod queues;
+mod submit;
 mod tables;
 
 use std::{
@@ -20,16 +23,16 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
 use self::tables::Tables;
 use super::{
-    Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store, StoreError,
-    TokenGrant, TokenRecord, WorkerRecord,
+    Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order, QueueRecord,
+    Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
 };
-use crate::domain::{Job, JobEvent, LeasePolicy, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules};
 
 /// A store that lasts as long as one of its handles.
 #[derive(Debug, Default)]
@@ -58,8 +61,13 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
-        Ok(self.tables()?.insert(specs, now))
+    async fn submit(
+        &self,
+        specs: Vec<JobSpec>,
+        once: Option<Once>,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
+        Ok(self.tables()?.submit(specs, once, now))
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
@@ -102,6 +110,32 @@ impl Store for MemoryStore {
     ) -> Result<(), StoreError> {
         self.tables()?.register(worker, registration, now);
         Ok(())
+    }
+
+    async fn drain(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        now: Timestamp,
+    ) -> Result<Option<Drained>, StoreError> {
+        Ok(self.tables()?.drain(worker, draining, now))
+    }
+
+    async fn change_queue(
+        &self,
+        name: &QueueName,
+        change: QueueChange,
+        now: Timestamp,
+    ) -> Result<QueueRules, StoreError> {
+        Ok(self.tables()?.change_queue(name, change, now))
+    }
+
+    async fn ahead(&self, job: &Job) -> Result<u64, StoreError> {
+        Ok(self.tables()?.ahead(job))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
+        Ok(self.tables()?.queues())
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

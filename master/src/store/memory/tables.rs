@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, ops::Range};
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, Outcome, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, Outcome, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
+use super::submit::Submissions;
 use crate::{
     domain::{
-        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, Rules, Stop, Verdict,
+        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, QueueRules, Rules,
+        Stop, Verdict,
     },
     store::{
         Appended, Applied, LogAppend, LogChunk, Order, Renewal, TokenGrant, TokenRecord,
@@ -25,7 +27,9 @@ pub(super) struct Tables {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     /// Ids are never given twice, also when their jobs were deleted.
     last_id: i64,
-    workers: BTreeMap<WorkerName, WorkerRecord>,
+    pub(super) submissions: Submissions,
+    pub(super) workers: BTreeMap<WorkerName, WorkerRecord>,
+    pub(super) queues: BTreeMap<QueueName, QueueRules>,
     /// The first has the number 1.
     pub(super) tokens: Vec<TokenRecord>,
 }
@@ -47,19 +51,20 @@ pub(super) struct Kept {
 }
 
 impl Tables {
-    pub(super) fn insert(&mut self, specs: Vec<JobSpec>, now: Timestamp) -> Vec<Job> {
-        let insert = |spec| {
-            self.last_id += 1;
-            let job = Job::new(JobId(self.last_id), spec, now);
-            self.jobs.insert(job.id, Entry { job: job.clone(), attempts: Vec::new() });
-            job
-        };
-        specs.into_iter().map(insert).collect()
+    pub(super) fn insert(&mut self, spec: JobSpec, now: Timestamp) -> Job {
+        self.last_id += 1;
+        let job = Job::new(JobId(self.last_id), spec, now);
+        self.jobs.insert(job.id, Entry { job: job.clone(), attempts: Vec::new() });
+        job
     }
 
     /// Lets the machine move one job; `None` when there is no such job.
     pub(super) fn apply(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Applied> {
         let entry = self.jobs.get_mut(&id)?;
+        let ran = match &event {
+            JobEvent::Started { ran, .. } => ran.clone(),
+            _ => None,
+        };
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
             Verdict::AlreadyTrue => {
@@ -74,6 +79,9 @@ impl Tables {
             return Some(Applied { job, result: Ok(effects) });
         }
         entry.keep(&next, effects.attempt_ended.as_ref());
+        if let (Some(kept), Some(ran)) = (entry.attempts.last_mut(), ran) {
+            kept.shown.ran = Some(*ran);
+        }
         entry.job = next.clone();
         Some(Applied { job: next, result: Ok(effects) })
     }
@@ -151,12 +159,14 @@ impl Tables {
         now: Timestamp,
     ) {
         let running = Vec::new();
+        let draining_since = self.workers.get(name).and_then(|before| before.draining_since);
         let record = WorkerRecord {
             name: name.clone(),
             registration,
             registered_at: now,
             seen_at: now,
             running,
+            draining_since,
         };
         self.workers.insert(name.clone(), record);
     }
@@ -274,6 +284,8 @@ impl Kept {
             exit_code: None,
             usage: None,
             log_bytes: 0,
+            queued_ms: None,
+            ran: None,
         };
         let (head, chunks) = (LogHead::default(), Vec::new());
         Self { shown, claim_request: None, head, chunks }

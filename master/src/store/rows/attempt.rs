@@ -22,6 +22,7 @@ pub(in crate::store) struct AttemptRow {
     outcome: Option<String>,
     usage: Option<String>,
     log_output: i64,
+    ran: Option<String>,
 }
 
 impl AttemptRow {
@@ -39,6 +40,8 @@ impl AttemptRow {
             outcome,
             usage: place.json_if(self.usage.as_deref())?,
             log_bytes: self.log_output as u64,
+            queued_ms: None,
+            ran: place.json_if(self.ran.as_deref())?,
         })
     }
 }
@@ -58,6 +61,8 @@ pub(in crate::store) struct AttemptWrite {
     outcome: Option<String>,
     usage: Option<String>,
     tail: Option<String>,
+    /// What it has is kept where this is none.
+    pub(in crate::store) ran: Option<String>,
 }
 
 impl AttemptWrite {
@@ -80,6 +85,7 @@ impl AttemptWrite {
             outcome: finish.map(|finish| to_json(&finish.outcome)),
             usage: finish.and_then(|finish| finish.usage.as_ref()).map(to_json),
             tail: finish.and_then(|finish| finish.tail.as_ref()).map(to_json),
+            ran: None,
         }
     }
 }

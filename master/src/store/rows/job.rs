@@ -129,6 +129,16 @@ impl JobGuard {
     }
 }
 
+/// What a pending job waits for. Claims look at those alone that wait for a worker.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::store) enum WaitsFor {
+    /// For nothing else: it stands in its line.
+    Worker,
+    /// For `not_before`.
+    Time,
+}
+
 /// What the machine changes in a row of `job`.
 #[derive(Debug, Serialize)]
 pub(in crate::store) struct JobWrite<'a> {
@@ -136,6 +146,7 @@ pub(in crate::store) struct JobWrite<'a> {
     guard: &'a JobGuard,
     status: JobStatus,
     not_before: Option<i64>,
+    waits_for: WaitsFor,
     attempts: u32,
     retries: u32,
     infra_retries: u32,
@@ -162,6 +173,7 @@ impl<'a> JobWrite<'a> {
             guard,
             status: job.status(),
             not_before: not_before.map(Timestamp::as_millisecond),
+            waits_for: if not_before.is_some() { WaitsFor::Time } else { WaitsFor::Worker },
             attempts: job.attempts,
             retries: job.retries,
             infra_retries: job.infra_retries,

@@ -7,6 +7,7 @@
 mod attempt;
 mod job;
 mod log;
+mod queue;
 mod token;
 mod worker;
 
@@ -18,8 +19,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::StoreError;
 
 pub(super) use attempt::{AttemptRow, AttemptWrite};
-pub(super) use job::{JobGuard, JobRow, JobWrite};
+pub(super) use job::{JobGuard, JobRow, JobWrite, WaitsFor};
 pub(super) use log::{ChunkRow, HeadRow};
+pub(super) use queue::QueueRow;
 pub(super) use token::TokenRow;
 pub(super) use worker::WorkerRow;
 

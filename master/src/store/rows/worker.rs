@@ -13,6 +13,7 @@ pub(in crate::store) struct WorkerRow {
     registration: String,
     registered_at: i64,
     seen_at: i64,
+    draining_at: Option<i64>,
 }
 
 impl WorkerRow {
@@ -25,6 +26,7 @@ impl WorkerRow {
             registered_at: place.time(self.registered_at)?,
             seen_at: place.time(self.seen_at)?,
             running,
+            draining_since: place.time_if(self.draining_at)?,
         })
     }
 }

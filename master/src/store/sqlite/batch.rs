@@ -10,6 +10,7 @@ use super::{
     apply::{Apply, Expire},
     claim::ClaimRound,
     insert::Insert,
+    queues::{ChangeQueue, Drain},
     renew::Renew,
     tokens::{AddToken, RevokeToken},
     workers::Register,
@@ -165,6 +166,8 @@ macro_rules! kinds {
 
 kinds! {
     register: Register,
+    drains: Drain,
+    queues: ChangeQueue,
     inserts: Insert,
     appends: LogAppend,
     renewals: Renew,

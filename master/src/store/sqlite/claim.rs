@@ -1,15 +1,17 @@
 //! Handing out jobs: one look at the queues for all who want some.
 
-use std::{
-    cmp::Reverse,
-    collections::{HashMap, VecDeque},
-};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use orchestra_contracts::{JobId, Span, WorkerName};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::{batch::Verb, ledger::Ledger, set_aside::readable};
+use super::{
+    batch::Verb,
+    ledger::{Ledger, rows_of},
+    lines::Lines,
+    set_aside::readable,
+};
 use crate::{
     domain::{Job, JobEvent, Rules},
     store::{
@@ -18,17 +20,6 @@ use crate::{
         sql::select_jobs,
     },
 };
-
-/// The first $3 claimable jobs of each queue. It reads only index entries of
-/// pending jobs, however many others there are.
-pub(super) const CLAIMABLE: &str = select_jobs!(
-    "FROM json_each($1) AS q CROSS JOIN job AS j ON j.id IN (
-         SELECT c.id FROM job AS c
-         WHERE c.status = 'Pending' AND c.queue = q.value
-           AND (c.not_before IS NULL OR c.not_before <= $2)
-         ORDER BY c.priority DESC, c.id LIMIT $3)",
-    "ORDER BY j.priority DESC, j.id"
-);
 
 /// The live leases that earlier answers to the same requests gave.
 pub(super) const REPEATED: &str = select_jobs!(
@@ -55,22 +46,17 @@ impl Verb for ClaimRound {
         calls: &[Self],
     ) -> Result<Vec<Vec<Vec<Job>>>, StoreError> {
         let mut answered = Answered::load(connection, calls).await?;
-        let jobs = claimable(connection, calls).await?;
-        let mut queues = Queues::of(&jobs);
-        let mut ledger = Ledger::of(jobs);
+        let (mut shares, mut ledger) = share_out(connection, calls, &answered).await?;
         let mut answers = Vec::with_capacity(calls.len());
         for call in calls {
             let mut round = Vec::with_capacity(call.claims.len());
             for claim in &call.claims {
+                let share = shares.pop_front().unwrap_or_default();
                 if let Some(before) = answered.to(claim) {
                     round.push(before.to_vec());
                     continue;
                 }
-                let jobs = if call.closed {
-                    Vec::new()
-                } else {
-                    hand_out(claim, &call.rules, &mut queues, &mut ledger)
-                };
+                let jobs = hand_out(claim, share, &call.rules, &mut ledger);
                 answered.note(claim, &jobs);
                 round.push(jobs);
             }
@@ -81,47 +67,69 @@ impl Verb for ClaimRound {
     }
 }
 
-/// Enough jobs for all of `calls`, in claiming order.
-async fn claimable(
+/// Which jobs each claim gets, in the order of the claims, and a ledger with all of these.
+async fn share_out(
     connection: &mut SqliteConnection,
     calls: &[ClaimRound],
-) -> Result<Vec<Job>, StoreError> {
-    let claims = || calls.iter().filter(|call| !call.closed).flat_map(|call| &call.claims);
-    let wanted: usize = claims().map(|claim| claim.tokens.len()).sum();
-    if wanted == 0 {
-        return Ok(Vec::new());
-    }
-    let mut queues: Vec<&str> =
-        claims().flat_map(|claim| &claim.queues).map(String::as_str).collect();
-    queues.sort_unstable();
-    queues.dedup();
+    answered: &Answered,
+) -> Result<(VecDeque<Vec<JobId>>, Ledger), StoreError> {
     let now = calls.iter().map(|call| call.rules.now).min().unwrap_or_default();
+    let open = open_claims(calls, answered);
     loop {
-        let rows: Vec<JobRow> = sqlx::query_as(CLAIMABLE)
-            .bind(to_json(&queues))
-            .bind(now.as_millisecond())
-            .bind(wanted as i64)
-            .fetch_all(&mut *connection)
-            .await?;
+        let claims: Vec<&Claim> = open.iter().flatten().copied().collect();
+        let (mut lines, mut read) = Lines::load(connection, &claims, now).await?;
+        let mut share = |claim| lines.share(claim, now);
+        let shares: VecDeque<Vec<JobId>> =
+            open.iter().map(|claim| claim.map_or_else(Vec::new, &mut share)).collect();
+        if shares.iter().all(Vec::is_empty) {
+            return Ok((shares, Ledger::of([])));
+        }
+        let (mut rows, mut unread) = (Vec::new(), Vec::new());
+        for &id in shares.iter().flatten() {
+            match read.remove(&id) {
+                Some(row) => rows.push(row),
+                None => unread.push(id),
+            }
+        }
+        if !unread.is_empty() {
+            rows.extend(rows_of(connection, unread.into_iter()).await?);
+        }
         let (jobs, damaged) = readable(connection, rows, now).await?;
-        // What was set aside made room for others among the first.
+        // What was set aside made room for others.
         if !damaged {
-            return Ok(jobs);
+            return Ok((shares, Ledger::of(jobs)));
         }
     }
 }
 
-fn hand_out(claim: &Claim, rules: &Rules, queues: &mut Queues, ledger: &mut Ledger) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    while let Some(token) = claim.tokens.get(jobs.len())
-        && let Some(next) = queues.pop(&claim.queues)
-    {
+/// Every claim in order; `None` for those that get nothing new.
+fn open_claims<'a>(calls: &'a [ClaimRound], answered: &Answered) -> Vec<Option<&'a Claim>> {
+    let mut asked = HashSet::new();
+    let mut open = Vec::new();
+    for call in calls {
+        open.extend(call.claims.iter().map(|claim| {
+            // The same claim may wait twice in one batch.
+            let is_first =
+                claim.request_id.as_ref().is_none_or(|id| asked.insert((&claim.worker, id)));
+            (!call.closed && is_first && answered.to(claim).is_none()).then_some(claim)
+        }));
+    }
+    open
+}
+
+fn hand_out(claim: &Claim, share: Vec<JobId>, rules: &Rules, ledger: &mut Ledger) -> Vec<Job> {
+    let mut jobs = Vec::with_capacity(share.len());
+    for (id, token) in share.into_iter().zip(&claim.tokens) {
+        let Some(waiting) = ledger.job(id) else { continue };
         let ttl = match claim.terms {
-            LeaseTerms::Renewed(policy) => policy.of(next.lease),
-            LeaseTerms::JobTimeout { extra } => Span(next.timeout.0.saturating_add(extra.0)),
+            LeaseTerms::Renewed(policy) => policy.of(waiting.spec.lease),
+            LeaseTerms::JobTimeout { extra } => {
+                let timeout = waiting.spec.timeout.unwrap_or_default();
+                Span(timeout.0.saturating_add(extra.0))
+            }
         };
         let event = JobEvent::Claimed { worker: claim.worker.clone(), token: token.clone(), ttl };
-        let Some(Applied { job, result: Ok(_) }) = ledger.apply(next.id, event, rules) else {
+        let Some(Applied { job, result: Ok(_) }) = ledger.apply(id, event, rules) else {
             continue;
         };
         if let Some(request) = &claim.request_id {
@@ -130,43 +138,6 @@ fn hand_out(claim: &Claim, rules: &Rules, queues: &mut Queues, ledger: &mut Ledg
         jobs.push(job);
     }
     jobs
-}
-
-/// The heads of the queues.
-struct Queues(HashMap<String, VecDeque<Waiting>>);
-
-#[derive(Clone, Copy)]
-struct Waiting {
-    id: JobId,
-    priority: i32,
-    timeout: Span,
-    lease: Option<Span>,
-}
-
-impl Queues {
-    /// From jobs in claiming order.
-    fn of(jobs: &[Job]) -> Self {
-        let mut queues: HashMap<String, VecDeque<Waiting>> = HashMap::new();
-        for job in jobs {
-            queues.entry(job.spec.queue.clone()).or_default().push_back(Waiting {
-                id: job.id,
-                priority: job.spec.priority,
-                timeout: job.spec.timeout.unwrap_or_default(),
-                lease: job.spec.lease,
-            });
-        }
-        Self(queues)
-    }
-
-    /// The next job of any of these queues.
-    fn pop(&mut self, names: &[String]) -> Option<Waiting> {
-        let head = |name: &&String| {
-            let first = self.0.get(*name)?.front()?;
-            Some((Reverse(first.priority), first.id))
-        };
-        let first = names.iter().filter(|name| head(name).is_some()).min_by_key(head)?;
-        self.0.get_mut(first)?.pop_front()
-    }
 }
 
 /// Which requests were answered already, and how: a worker asks again when the

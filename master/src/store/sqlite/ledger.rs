@@ -26,6 +26,7 @@ pub(super) const UPDATE_JOBS: &str = "
     UPDATE job SET
         status = r.value->>'status',
         not_before = r.value->>'not_before',
+        waits_for = r.value->>'waits_for',
         attempts = r.value->>'attempts',
         retries = r.value->>'retries',
         infra_retries = r.value->>'infra_retries',
@@ -44,14 +45,16 @@ pub(super) const UPDATE_JOBS: &str = "
 /// Adds those that begin, updates those that go on: under their token, until they have ended.
 pub(super) const WRITE_ATTEMPTS: &str = "
     INSERT INTO attempt (job_id, number, worker, token, claim_request, claimed_at, started_at,
-                         ended_at, outcome, usage, tail)
+                         ended_at, outcome, usage, tail, ran)
     SELECT r.value->>'job_id', r.value->>'number', r.value->>'worker', r.value->>'token',
            r.value->>'claim_request', r.value->>'claimed_at', r.value->>'started_at',
-           r.value->>'ended_at', r.value->>'outcome', r.value->>'usage', r.value->>'tail'
+           r.value->>'ended_at', r.value->>'outcome', r.value->>'usage', r.value->>'tail',
+           r.value->>'ran'
     FROM jsonb_each($1) AS r WHERE true
     ON CONFLICT (job_id, number) DO UPDATE SET
         started_at = excluded.started_at, ended_at = excluded.ended_at,
-        outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail
+        outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail,
+        ran = coalesce(excluded.ran, attempt.ran)
     WHERE attempt.token = excluded.token AND attempt.ended_at IS NULL";
 
 pub(super) const DELETE_JOBS: &str = "
@@ -107,9 +110,18 @@ impl Ledger {
         Self { entries: jobs.into_iter().map(entry).collect(), attempts: BTreeMap::new() }
     }
 
+    /// A job as it stands, where it was read and not deleted.
+    pub(super) fn job(&self, id: JobId) -> Option<&Job> {
+        self.entries.get(&id).filter(|entry| entry.fate != Fate::Deleted).map(|entry| &entry.job)
+    }
+
     /// Lets the machine move one job; `None` when there is no such job (any more).
     pub(super) fn apply(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Applied> {
         let entry = self.entries.get_mut(&id).filter(|entry| entry.fate != Fate::Deleted)?;
+        let ran = match &event {
+            JobEvent::Started { ran, .. } => ran.as_ref().map(to_json),
+            _ => None,
+        };
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
             Verdict::AlreadyTrue => {
@@ -124,7 +136,10 @@ impl Ledger {
             return Some(Applied { job: entry.job.clone(), result: Ok(effects) });
         }
         if let Some(lease) = next.lease().or(entry.job.lease()) {
-            let attempt = AttemptWrite::new(&next, lease, effects.attempt_ended.as_ref());
+            let mut attempt = AttemptWrite::new(&next, lease, effects.attempt_ended.as_ref());
+            let earlier = self.attempts.remove(&(id, next.attempts));
+            // It may have begun and ended in one batch.
+            attempt.ran = ran.or(earlier.and_then(|earlier| earlier.ran));
             self.attempts.insert((id, next.attempts), attempt);
         }
         entry.job = next.clone();
@@ -161,7 +176,7 @@ impl Ledger {
     }
 }
 
-async fn rows_of(
+pub(super) async fn rows_of(
     connection: &mut SqliteConnection,
     ids: impl Iterator<Item = JobId>,
 ) -> Result<Vec<JobRow>, StoreError> {

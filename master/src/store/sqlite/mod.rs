@@ -17,9 +17,12 @@ mod batch;
 mod claim;
 mod insert;
 mod ledger;
+mod lines;
 mod list;
 mod lock;
+mod once;
 mod open;
+mod queues;
 mod renew;
 mod room;
 mod set_aside;
@@ -32,7 +35,7 @@ use std::{ops::Range, path::Path, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, Size, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, Size, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -42,6 +45,7 @@ use self::{
     claim::ClaimRound,
     insert::Insert,
     lock::DatabaseFile,
+    queues::{ChangeQueue, Drain},
     renew::Renew,
     room::Room,
     tokens::{AddToken, RevokeToken},
@@ -49,12 +53,12 @@ use self::{
     writer::{Probe, WriterHandle},
 };
 use super::{
-    Appended, Applied, Claim, JobFilter, LogAppend, LogChunk, Order, Renewal, Store, StoreError,
-    TokenGrant, TokenRecord, WorkerRecord,
+    Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order, QueueRecord,
+    Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
     rows::{AttemptRow, ChunkRow, HeadRow, JobRow, TokenRow},
     sql,
 };
-use crate::domain::{Job, JobEvent, LeasePolicy, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules};
 
 /// The embedded database.
 #[derive(Debug)]
@@ -97,8 +101,13 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
-        self.writer.ask(Insert { specs, now }).await
+    async fn submit(
+        &self,
+        specs: Vec<JobSpec>,
+        once: Option<Once>,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
+        self.writer.ask(Insert { specs, once, now }).await
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
@@ -139,6 +148,32 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.writer.ask(Register { worker: worker.clone(), registration, now }).await
+    }
+
+    async fn drain(
+        &self,
+        worker: &WorkerName,
+        draining: bool,
+        now: Timestamp,
+    ) -> Result<Option<Drained>, StoreError> {
+        self.writer.ask(Drain { worker: worker.clone(), draining, now }).await
+    }
+
+    async fn change_queue(
+        &self,
+        name: &QueueName,
+        change: QueueChange,
+        now: Timestamp,
+    ) -> Result<QueueRules, StoreError> {
+        self.writer.ask(ChangeQueue { name: name.clone(), change, now }).await
+    }
+
+    async fn ahead(&self, job: &Job) -> Result<u64, StoreError> {
+        queues::ahead(self.reads()?, job).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
+        queues::all(self.reads()?).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

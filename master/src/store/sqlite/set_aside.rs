@@ -18,8 +18,8 @@ const SPEC: &str = "SELECT CAST(spec AS TEXT) FROM job WHERE id = $1";
 /// Nothing of what may be damaged is kept in the columns that are read.
 const FAIL_JOB: &str = "
     UPDATE job SET
-        spec = $2, status = 'Failed', outcome = $3, finished_at = $4, not_before = NULL,
-        worker = NULL, token = NULL, expires_at = NULL, stop = NULL
+        spec = $2, demand = '', status = 'Failed', outcome = $3, finished_at = $4, not_before = NULL,
+        waits_for = 'worker', worker = NULL, token = NULL, expires_at = NULL, stop = NULL
     WHERE id = $1";
 
 const END_ATTEMPT: &str = "

@@ -20,14 +20,14 @@ use tokio::{
 };
 
 use super::{
-    ending,
+    boot, ending,
     said::Silence,
     session::{Limits, SLACK, STARTED, Sandbox, never_told},
 };
 use crate::{
     clock::{self, SandboxClock},
     control::{Orders, Stop, stopped},
-    executor::{End, RunEvent, Trouble},
+    executor::{End, Kept, RunEvent, Trouble},
 };
 
 /// When nothing was heard for so long, the engine is asked whether the container still runs.
@@ -85,8 +85,8 @@ impl Times {
 }
 
 impl Sandbox {
-    /// Stays until the job has ended. The container goes in every case; where the
-    /// job may still run in it, before this returns.
+    /// Stays until the job has ended. The container goes in every case: where the
+    /// job may still run in it, before this returns, else with [`End::kept`].
     pub(super) async fn converse(
         mut self,
         Limits { timeout, grace }: Limits,
@@ -145,9 +145,9 @@ impl Sandbox {
                 Turn::Exited(exit) => {
                     let renewed = orders.borrow().until > Instant::now();
                     let end = ending::of_exit(&self.container, &exit, renewed).await;
-                    // Its processes are gone already; the container follows by itself.
-                    drop(self.container);
-                    return end;
+                    // Its processes are gone already. What it said last stays readable
+                    // until the master knows.
+                    return End { kept: Kept::new(self.container), ..end };
                 }
                 Turn::Failed(reason) => return Outcome::Refused { reason }.into(),
                 Turn::Overdue => {
@@ -181,8 +181,8 @@ impl Sandbox {
     }
 
     async fn renew(&mut self, until: Instant) -> bool {
-        let ttl = until.saturating_duration_since(Instant::now());
-        let heard = self.say(&Command::Renew(ttl)).await;
+        let lease = boot::lease(until, self.shares_clock);
+        let heard = self.say(&Command::Renew(lease)).await;
         // Heard or not: it may have been.
         self.fence = self.fence.max(until);
         heard
@@ -221,6 +221,8 @@ impl Sandbox {
                             room.send(RunEvent::Frame(frame));
                         }
                     }
+                    // The executor's own word.
+                    Ok(Ok(RunEvent::Made(_))) => {}
                     Ok(Ok(RunEvent::Started)) => {
                         room.send(RunEvent::Started);
                         *started = true;
@@ -265,7 +267,7 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
         Event::Note { at, text } => Ok(RunEvent::note_at(time(at), text)),
         Event::Exited(exit) => Err(Turn::Exited(exit)),
         Event::Failed(reason) => Err(Turn::Failed(reason)),
-        Event::Ready { .. } => {
+        Event::Ready(_) => {
             Err(Turn::Silence(Silence::Garbled("its sandbox began anew".to_owned())))
         }
     }

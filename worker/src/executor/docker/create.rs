@@ -5,15 +5,15 @@
 //! own lists, an empty list would mean none), the profiles of seccomp and `AppArmor`
 //! (the engine's), `init` (the sandbox is PID 1 and reaps).
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, net::IpAddr, path::Path, time::Duration};
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
     Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
 };
-use orchestra_contracts::{AttemptNo, JobId, Network};
+use orchestra_contracts::{AttemptNo, JobId, Workspace};
 
-use super::volume;
+use super::{volume, workspace};
 use crate::config::{JobUser, Limits};
 
 pub(super) const JOB_LABEL: &str = "orchestra.job";
@@ -22,9 +22,13 @@ pub(super) const ATTEMPT_LABEL: &str = "orchestra.attempt";
 /// Where worker-files stands in every job container, and where the command starts.
 pub(super) const WORKDIR: &str = "/work";
 
-/// A sandbox that gets no job in this time ends itself: its worker is gone.
-const IDLE: Duration = Duration::from_mins(1);
 const OPEN_FILES: i64 = 1024;
+/// When the machine's memory is short its kernel ends jobs before the machine's own programs
+/// (`proc(5)`, `oom_score_adj`). The sandbox raises it for its job; what an engine with
+/// `CAP_SYS_RESOURCE` has set, no job can lower.
+const OOM_SCORE: i64 = 500;
+const PAGE: u64 = 4096;
+const FEWEST_FILES: u64 = 1024;
 const SHM_BYTES: i64 = 64 << 20;
 /// The engine's copy of the output holds all that passes the log's limit, in two
 /// files, with room for the frames around small pieces.
@@ -39,10 +43,18 @@ pub(super) struct Plan<'a> {
     pub(super) user: JobUser,
     /// worker-files, as the engine's host knows it.
     pub(super) files: &'a Path,
+    pub(super) workspace: Workspace,
     /// The volume that holds the sandbox program.
     pub(super) sandbox: &'a str,
     pub(super) limits: Limits,
-    pub(super) network: Network,
+    /// Of the largest file that it may write, in bytes.
+    pub(super) file_size: u64,
+    /// The id of the network, see `network.rs`; most jobs have none.
+    pub(super) network: Option<String>,
+    /// The name servers on that network, unless the engine's own will do.
+    pub(super) dns: &'a [IpAddr],
+    /// A sandbox that gets no job in this time ends itself: its worker is gone.
+    pub(super) idle: Duration,
     pub(super) runtime: Option<&'a str>,
     /// So many bytes of output pass at most.
     pub(super) log_bytes: u64,
@@ -51,7 +63,6 @@ pub(super) struct Plan<'a> {
 impl Plan<'_> {
     /// `image` is the image's id.
     pub(super) fn request(&self, image: &str) -> ContainerCreateBody {
-        let offline = self.network == Network::None;
         ContainerCreateBody {
             image: Some(image.to_owned()),
             labels: Some(self.labels()),
@@ -60,7 +71,7 @@ impl Plan<'_> {
             working_dir: Some(WORKDIR.to_owned()),
             env: Some(Vec::new()),
             entrypoint: Some(vec![volume::PROGRAM.to_owned()]),
-            cmd: Some(vec!["--idle-ms".to_owned(), IDLE.as_millis().to_string()]),
+            cmd: Some(vec!["--idle-ms".to_owned(), self.idle.as_millis().to_string()]),
             tty: Some(false),
             open_stdin: Some(true),
             stdin_once: Some(false),
@@ -69,32 +80,38 @@ impl Plan<'_> {
             attach_stderr: Some(true),
             // Skips the engine's network set-up altogether, half of the cost of a
             // start; what is left is an empty network namespace with a loopback.
-            network_disabled: Some(offline),
+            network_disabled: Some(self.network.is_none()),
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".to_owned()]),
                 ..HealthConfig::default()
             }),
-            host_config: Some(self.host_config(if offline { "none" } else { "bridge" })),
+            host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
     }
 
-    fn host_config(&self, network: &str) -> HostConfig {
+    fn host_config(&self) -> HostConfig {
         let limits = &self.limits;
         let memory = signed(limits.memory.0);
         HostConfig {
-            network_mode: Some(network.to_owned()),
+            network_mode: Some(self.network.clone().unwrap_or_else(|| "none".to_owned())),
+            dns: self.network.as_ref().map(|_| self.dns.iter().map(IpAddr::to_string).collect()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             readonly_rootfs: Some(true),
             tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs_options(limits.tmp.0))])),
-            mounts: Some(vec![self.worker_files(), volume::mount(self.sandbox, true)]),
+            mounts: Some(vec![self.workspace(), volume::mount(self.sandbox, true)]),
             memory: Some(memory),
             // The same number: no swap beyond the memory.
             memory_swap: Some(memory),
             nano_cpus: Some((limits.cpus * 1e9) as i64),
             pids_limit: Some(i64::from(limits.pids)),
-            ulimits: Some(vec![ulimit("nofile", OPEN_FILES), ulimit("core", 0)]),
+            ulimits: Some(vec![
+                ulimit("nofile", OPEN_FILES),
+                ulimit("core", 0),
+                ulimit("fsize", signed(self.file_size)),
+            ]),
+            oom_score_adj: Some(OOM_SCORE),
             shm_size: Some(SHM_BYTES),
             ipc_mode: Some("private".to_owned()),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
@@ -111,6 +128,13 @@ impl Plan<'_> {
         labels.insert(JOB_LABEL.to_owned(), self.job.to_string());
         labels.insert(ATTEMPT_LABEL.to_owned(), self.attempt.to_string());
         labels
+    }
+
+    fn workspace(&self) -> Mount {
+        match self.workspace {
+            Workspace::Shared => self.worker_files(),
+            Workspace::Private => workspace::mount(self.labels()),
+        }
     }
 
     /// As a mount, not as a "bind": that one would be parsed for colons, and
@@ -145,8 +169,10 @@ impl Plan<'_> {
     }
 }
 
+/// No more files than pages: an empty file takes memory, too, and none of the size.
 fn tmpfs_options(bytes: u64) -> String {
-    format!("rw,exec,nosuid,nodev,mode=1777,size={bytes}")
+    let files = (bytes / PAGE).max(FEWEST_FILES);
+    format!("rw,exec,nosuid,nodev,mode=1777,size={bytes},nr_inodes={files}")
 }
 
 fn ulimit(name: &str, most: i64) -> ResourcesUlimits {
@@ -165,7 +191,11 @@ mod tests {
 
     use super::*;
 
-    fn request(network: Network) -> Value {
+    fn request(network: Option<&str>) -> Value {
+        request_in(Workspace::Shared, network)
+    }
+
+    fn request_in(workspace: Workspace, network: Option<&str>) -> Value {
         let limits = Limits { cpus: 1.5, memory: Size::mib(512), pids: 256, tmp: Size::mib(64) };
         let plan = Plan {
             labels: [("orchestra.worker".to_owned(), "w".to_owned())].into(),
@@ -173,9 +203,13 @@ mod tests {
             attempt: AttemptNo(2),
             user: JobUser { uid: 1000, gid: 100 },
             files: Path::new("/srv/worker-files"),
+            workspace,
             sandbox: "orchestra-sandbox-1",
             limits,
-            network,
+            file_size: 5,
+            network: network.map(str::to_owned),
+            dns: &[IpAddr::from([9, 9, 9, 9])],
+            idle: Duration::from_secs(45),
             runtime: Some("runsc"),
             log_bytes: 17 << 20,
         };
@@ -185,7 +219,7 @@ mod tests {
     #[rstest]
     #[case::image("/Image", json!("sha256:1"))]
     #[case::pid_1_is_the_sandbox("/Entrypoint", json!(["/orchestra/orchestra-sandbox"]))]
-    #[case::an_idle_sandbox_ends("/Cmd", json!(["--idle-ms", "60000"]))]
+    #[case::an_idle_sandbox_ends("/Cmd", json!(["--idle-ms", "45000"]))]
     #[case::not_root("/User", json!("1000:100"))]
     #[case::workdir("/WorkingDir", json!("/work"))]
     #[case::no_environment("/Env", json!([]))]
@@ -201,13 +235,16 @@ mod tests {
     #[case::no_capabilities("/HostConfig/CapDrop", json!(["ALL"]))]
     #[case::no_new_privileges("/HostConfig/SecurityOpt", json!(["no-new-privileges"]))]
     #[case::root_is_read_only("/HostConfig/ReadonlyRootfs", json!(true))]
-    #[case::tmp_is_bounded("/HostConfig/Tmpfs", json!({"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=67108864"}))]
+    #[case::tmp_is_bounded("/HostConfig/Tmpfs", json!({"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=67108864,nr_inodes=16384"}))]
     #[case::memory("/HostConfig/Memory", json!(512 << 20))]
     #[case::no_swap("/HostConfig/MemorySwap", json!(512 << 20))]
     #[case::cpus("/HostConfig/NanoCpus", json!(1_500_000_000))]
     #[case::pids("/HostConfig/PidsLimit", json!(256))]
     #[case::open_files("/HostConfig/Ulimits/0", json!({"Name": "nofile", "Soft": 1024, "Hard": 1024}))]
     #[case::no_core_dumps("/HostConfig/Ulimits/1", json!({"Name": "core", "Soft": 0, "Hard": 0}))]
+    #[case::file_size("/HostConfig/Ulimits/2", json!({"Name": "fsize", "Soft": 5, "Hard": 5}))]
+    #[case::first_to_go_when_memory_is_short("/HostConfig/OomScoreAdj", json!(500))]
+    #[case::host_name_is_the_jobs("/Hostname", json!("job-7"))]
     #[case::shared_memory("/HostConfig/ShmSize", json!(64 << 20))]
     #[case::own_ipc("/HostConfig/IpcMode", json!("private"))]
     #[case::own_cgroups("/HostConfig/CgroupnsMode", json!("private"))]
@@ -225,7 +262,7 @@ mod tests {
     #[case::labels("/Labels", json!({
         "orchestra.worker": "w", "orchestra.job": "7", "orchestra.attempt": "2"}))]
     fn holds_the_job_in(#[case] pointer: &str, #[case] value: Value) {
-        assert_eq!(request(Network::None).pointer(pointer), Some(&value), "{pointer}");
+        assert_eq!(request(None).pointer(pointer), Some(&value), "{pointer}");
     }
 
     /// Whatever these are, they widen what a job can reach.
@@ -254,22 +291,35 @@ mod tests {
         )]
         field: &str,
     ) {
-        for network in [Network::None, Network::Bridge] {
+        for network in [None, Some("n1")] {
             assert_eq!(request(network)["HostConfig"].get(field), None, "{field}");
         }
     }
 
     #[test]
     fn there_are_two_mounts_and_no_more() {
-        let request = request(Network::None);
+        let request = request(None);
         assert_eq!(request["HostConfig"]["Mounts"].as_array().unwrap().len(), 2);
         assert_eq!(request.get("Volumes"), None);
     }
 
     #[test]
-    fn a_network_is_the_bridge() {
-        let request = request(Network::Bridge);
+    fn a_private_folder_is_a_volume_without_a_name_and_no_worker_files() {
+        let request = request_in(Workspace::Private, None);
+        let mount = json!({
+            "Type": "volume", "Target": "/work", "ReadOnly": false,
+            "VolumeOptions": {"NoCopy": true, "Labels": {
+                "orchestra.worker": "w", "orchestra.job": "7", "orchestra.attempt": "2"}}});
+        assert_eq!(request.pointer("/HostConfig/Mounts/0"), Some(&mount));
+        assert_eq!(request["HostConfig"]["Mounts"].as_array().unwrap().len(), 2);
+        assert!(!request.to_string().contains("worker-files"));
+    }
+
+    #[test]
+    fn a_network_is_ours_with_the_name_servers_that_the_operator_names() {
+        let request = request(Some("n1"));
         assert_eq!(request["NetworkDisabled"], json!(false));
-        assert_eq!(request["HostConfig"]["NetworkMode"], json!("bridge"));
+        assert_eq!(request["HostConfig"]["NetworkMode"], json!("n1"));
+        assert_eq!(request["HostConfig"]["Dns"], json!(["9.9.9.9"]));
     }
 }

@@ -13,7 +13,7 @@ use super::{
     engine::EngineError,
     reattach::{runs, state_of},
 };
-use crate::executor::End;
+use crate::executor::{End, Kept};
 
 /// What the engine says of a PID 1 that was killed.
 const SIGKILLED: i64 = 137;
@@ -32,8 +32,12 @@ pub(super) async fn of_exit(container: &Container, exit: &Exit, renewed: bool) -
         cpu_ms: millis(exit.cpu),
         peak_memory: exit.peak_memory,
         wall_ms: millis(exit.wall),
+        throttles: exit.throttled.map(|it| it.times),
+        throttled_ms: exit.throttled.map(|it| millis(it.time)),
+        ..Usage::default()
     };
-    End { outcome: outcome_of(exit, out_of_memory, renewed), usage: Some(usage) }
+    let outcome = outcome_of(exit, out_of_memory, renewed);
+    End { outcome, usage: Some(usage), kept: Kept::default() }
 }
 
 fn outcome_of(exit: &Exit, out_of_memory: bool, renewed: bool) -> Outcome {
@@ -139,7 +143,16 @@ mod tests {
 
     fn exit(status: Status, killed: Option<Killed>) -> Exit {
         let (cpu, wall) = (Duration::ZERO, Duration::ZERO);
-        Exit { status, killed, oom_kills: None, cpu, wall, peak_memory: 0, said: 0 }
+        Exit {
+            status,
+            killed,
+            oom_kills: None,
+            cpu,
+            wall,
+            peak_memory: 0,
+            throttled: None,
+            said: 0,
+        }
     }
 
     /// The worker has renewed it, and the engine did not pass that on.

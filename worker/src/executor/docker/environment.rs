@@ -6,21 +6,32 @@ use crate::executor::RunSpec;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Ours, then the image's, then the job's; later ones win, but for the
+const DEFAULTS: [(&str, &str); 5] = [
+    ("PATH", PATH),
+    // The root is read-only and worker-files is shared.
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("USER", "job"),
+    ("LOGNAME", "job"),
+];
+
+/// Those of ours that this image leaves to us.
+pub(super) fn defaults_beside(image: &[String]) -> BTreeMap<String, String> {
+    let has = |name: &str| {
+        image.iter().any(|entry| entry.split_once('=').is_some_and(|(it, _)| it == name))
+    };
+    let ours = DEFAULTS.into_iter().filter(|(name, _)| !has(name));
+    ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Ours, then the image's, then the job's with its secrets; later ones win, but for the
 /// `ORCHESTRA_` names, which no spec may hold.
 pub(super) fn environment(image: &[String], spec: &RunSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (job, attempt) = (spec.job.to_string(), spec.attempt.to_string());
-    let mut all: BTreeMap<&str, &str> = [
-        ("PATH", PATH),
-        // The root is read-only and worker-files is shared.
-        ("HOME", "/tmp"),
-        ("LANG", "C.UTF-8"),
-        ("USER", "job"),
-        ("LOGNAME", "job"),
-    ]
-    .into();
+    let mut all: BTreeMap<&str, &str> = DEFAULTS.into();
     all.extend(image.iter().filter_map(|entry| entry.split_once('=')));
     all.extend(spec.spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    all.extend(spec.spec.secrets.iter().map(|(name, value)| (name.as_str(), value.expose())));
     all.insert("ORCHESTRA_JOB_ID", &job);
     all.insert("ORCHESTRA_ATTEMPT", &attempt);
     all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -28,7 +39,7 @@ pub(super) fn environment(image: &[String], spec: &RunSpec) -> Vec<(Vec<u8>, Vec
 
 #[cfg(test)]
 mod tests {
-    use orchestra_contracts::{AttemptNo, JobId, JobSpec};
+    use orchestra_contracts::{AttemptNo, JobId, JobSpec, Secret};
 
     use super::*;
 
@@ -36,6 +47,7 @@ mod tests {
     fn the_job_wins_over_the_image_and_the_image_over_us() {
         let mut job = JobSpec::new("true");
         job.env = [("A".into(), "job".into()), ("ORCHESTRA_ATTEMPT".into(), "9".into())].into();
+        job.secrets = [("KEY".into(), Secret::new("in clear"))].into();
         let spec = RunSpec { job: JobId(7), attempt: AttemptNo(2), spec: job };
         let image = ["A=image".into(), "PATH=/opt/bin".into(), "odd".into()];
         let all: BTreeMap<_, _> = environment(&image, &spec)
@@ -47,6 +59,7 @@ mod tests {
         let expected = [
             ("A", "job"),
             ("HOME", "/tmp"),
+            ("KEY", "in clear"),
             ("LANG", "C.UTF-8"),
             ("LOGNAME", "job"),
             ("ORCHESTRA_ATTEMPT", "2"),

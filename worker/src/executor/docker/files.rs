@@ -3,18 +3,23 @@
 //! A clone made as root belongs to root. Jobs still run as an ordinary user, so
 //! the folder and the files directly in it are given to that user, once. Until
 //! that moment only root could write there, so nothing in it can have been
-//! planted; from then on it is never touched again, and nothing ever walks it.
+//! planted; from then on nothing in it is touched again, and nothing ever walks it.
+//!
+//! What is done to the folder or to a file is done to a descriptor of it that was
+//! opened without following links, so whatever is put in its place meanwhile is not
+//! touched.
 
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmodat, chownat, fchown, fstat, openat,
-    statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmod, chownat, fchown, fstat,
+    openat, openat2,
 };
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use crate::config::JobUser;
@@ -42,14 +47,16 @@ pub(crate) struct WorkerFiles {
 
 impl WorkerFiles {
     /// A job may have taken its own rights to the folder away; the next one wants
-    /// them. No job can put anything else in the folder's place: they see nothing
-    /// of what it stands in.
+    /// them.
     pub(crate) fn mend(&self) {
-        let mended = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW).and_then(|now| {
+        // A folder that is shut can be opened in no other way by its owner.
+        let mended = open_folder(&self.path, OFlags::PATH).and_then(|folder| {
+            let now = fstat(&folder)?;
             let mode = Mode::from_raw_mode(now.st_mode);
-            let shut = now.st_uid == self.user.uid && !mode.contains(Mode::RWXU);
-            if shut && FileType::from_raw_mode(now.st_mode) == FileType::Directory {
-                chmodat(CWD, &self.path, mode | Mode::RWXU, AtFlags::empty())?;
+            if now.st_uid == self.user.uid && !mode.contains(Mode::RWXU) {
+                // The way to change what such a descriptor stands for (openat(2), O_PATH).
+                let itself = format!("/proc/self/fd/{}", folder.as_raw_fd());
+                chmod(itself, mode | Mode::RWXU)?;
             }
             Ok(())
         });
@@ -70,8 +77,7 @@ pub(crate) fn prepare(
     fs::create_dir_all(folder).map_err(|error| failed("it cannot be created", error))?;
     let path = folder.canonicalize().map_err(|error| failed("it cannot be found", error))?;
     refuse_places(&path, engine_socket)?;
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = openat(CWD, &path, flags, Mode::empty());
+    let opened = open_folder(&path, OFlags::RDONLY);
     let opened = opened.map_err(|error| failed("it cannot be opened", error.into()))?;
     let owner = fstat(&opened).map_err(|error| failed("it cannot be looked at", error.into()))?;
     let user = user.unwrap_or_else(|| user_of(&owner));
@@ -85,6 +91,16 @@ pub(crate) fn prepare(
         })?;
     }
     Ok(WorkerFiles { path, user })
+}
+
+/// The folder at this path, in which no part may be a link.
+fn open_folder(path: &Path, how: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // Before Linux 5.6, and where a filter of system calls is older than that.
+        Err(Errno::NOSYS | Errno::PERM) => openat(CWD, path, flags, Mode::empty()),
+        opened => opened,
+    }
 }
 
 /// Who would run jobs in this folder, with nothing changed; for `doctor`.
@@ -127,11 +143,14 @@ fn give(folder: &OwnedFd, owner: &Stat, user: JobUser) -> rustix::io::Result<()>
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let file = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let plain = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
+            // Of a pipe or a device, this opens no more than the name.
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(folder, name, flags, Mode::empty())?;
+            let found = fstat(&file)?;
+            let plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
             // A file with a second name may be somebody's elsewhere.
-            if plain && file.st_nlink == 1 && file.st_uid == 0 {
-                chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+            if plain && found.st_nlink == 1 && found.st_uid == 0 {
+                chownat(&file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             }
         }
     }
@@ -141,6 +160,8 @@ fn give(folder: &OwnedFd, owner: &Stat, user: JobUser) -> rustix::io::Result<()>
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
+
+    use rustix::fs::mknodat;
 
     use super::*;
 
@@ -166,6 +187,27 @@ mod tests {
         WorkerFiles { user, ..files }.mend();
         assert_eq!(mode(), 0o500);
         fs::remove_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn what_takes_the_folders_place_is_left_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("worker-files");
+        let files = prepare(&path, None, None).unwrap();
+        let other = home.path().join("other");
+        fs::rename(&path, &other).unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o500)).unwrap();
+        let mode = || other.metadata().unwrap().permissions().mode() & 0o777;
+        // As the last part of the path, and as one in its middle.
+        symlink(&other, &path).unwrap();
+        files.mend();
+        assert_eq!(mode(), 0o500);
+        symlink(home.path(), home.path().join("home")).unwrap();
+        WorkerFiles { path: home.path().join("home/other"), ..files.clone() }.mend();
+        assert_eq!(mode(), 0o500);
+        WorkerFiles { path: other.clone(), ..files }.mend();
+        assert_eq!(mode(), 0o700);
     }
 
     #[test]
@@ -213,12 +255,20 @@ mod tests {
             fs::write(folder.join(name), "").unwrap();
         }
         symlink(home.path().join("secret"), folder.join("link")).unwrap();
+        symlink("link", folder.join("with\nline feed")).unwrap();
+        symlink("loop", folder.join("loop")).unwrap();
+        let pipe = Mode::from_raw_mode(0o644);
+        // Whoever opened it to write would wait for a reader.
+        mknodat(CWD, folder.join("pipe"), FileType::Fifo, pipe, 0).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap());
         fs::hard_link(home.path().join("secret"), folder.join("hard")).unwrap();
 
         let files = prepare(&folder, None, None).unwrap();
         assert_eq!(files.user, ORDINARY);
         assert_eq!((owner(&folder), owner(&folder.join("Hello.cpp"))), (1000, 1000));
-        for untouched in ["sub", "sub/deep", "link", "hard"] {
+        for untouched in
+            ["sub", "sub/deep", "link", "hard", "with\nline feed", "loop", "pipe", "socket"]
+        {
             assert_eq!(owner(&folder.join(untouched)), 0, "{untouched}");
         }
         assert_eq!(owner(&home.path().join("secret")), 0);

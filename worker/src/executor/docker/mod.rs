@@ -11,9 +11,16 @@
 //!   it until its job has ended, `said` hears it, `reattach` finds it again when the
 //!   stream between the two breaks; `volume` brings its program there; `ending`
 //!   turns the end into an outcome.
-//! * `files` and `paths` are about worker-files, `images` about job images,
+//! * `environment` is what a job's command finds in its environment, `masks` what must not
+//!   show in its log.
+//! * `boot` is the clock that a worker may share with its containers.
+//! * `network` is the network of jobs that ask for one, `wall` what they cannot reach on it.
+//! * `files`, `paths` and `room` are about worker-files, `workspace` about the folder of a job that
+//!   shares none, `images` about job images,
 //!   `engine` about the engine's API.
+//! * `offer` is what the master is told that jobs may have here.
 
+mod boot;
 mod container;
 mod converse;
 mod create;
@@ -22,10 +29,14 @@ mod engine;
 mod environment;
 mod files;
 pub(crate) mod images;
+mod masks;
+mod network;
+mod offer;
 mod paths;
 mod prepare;
 mod reattach;
 mod remains;
+mod room;
 mod said;
 mod seam;
 mod session;
@@ -33,6 +44,8 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod wall;
+mod workspace;
 
 use std::{
     collections::HashMap,
@@ -42,21 +55,23 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orchestra_contracts::{AttemptNo, JobId, Outcome};
+use orchestra_contracts::{AttemptNo, JobId, Outcome, Resources, worker::Offer};
 use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{container::Keeper, images::Images, volume::Volume};
+use self::{
+    container::Keeper, images::Images, prepare::Prepared, room::Room, volume::Volume, wall::Wall,
+};
 pub(crate) use self::{
     engine::{Engine, EngineError},
     files::{WorkerFiles, prepare as prepare_files, user_of_folder},
 };
 use crate::{
     Config, WorkerError,
-    config::SandboxConfig,
+    config::{JobUser, Limits, SandboxConfig},
     control::{Orders, Stop, stopped},
     executor::{End, Executor, Left, RunEvent, RunSpec, Trouble},
 };
@@ -75,7 +90,12 @@ pub(crate) struct DockerExecutor {
     /// worker-files, as the engine's host knows it.
     files: PathBuf,
     worker_files: WorkerFiles,
+    room: Room,
+    /// What keeps jobs from being started, engine or room.
+    trouble: Arc<watch::Sender<Option<Trouble>>>,
+    offer: Arc<watch::Sender<Option<Offer>>>,
     sandbox: SandboxConfig,
+    wall: Wall,
     grace: Duration,
     /// The environments that images bring, by image id.
     environments: Mutex<HashMap<String, Arc<[String]>>>,
@@ -96,9 +116,23 @@ impl DockerExecutor {
         let images = images_of(&engine, config);
         let keeper = Keeper::new(engine, config.name.clone());
         let background = CancellationToken::new();
+        let room = Room::new(worker_files.path.clone(), config.min_free_files);
+        let trouble = Arc::new(watch::Sender::new(None));
         let (until, watched) = (background.clone(), keeper.clone());
+        let (looked, told) = (room.clone(), trouble.clone());
+        let offer = offer::of(&config.sandbox, worker_files.user, &images).await;
+        let (folders, offered) = (images.clone(), offer.clone());
         keeper.removals.spawn(async move {
-            until.run_until_cancelled(watched.health.watch(&watched.engine)).await
+            let all = async {
+                tokio::join!(
+                    watched.health.watch(&watched.engine),
+                    looked.watch(),
+                    looked.tell(&watched.health, &told),
+                    offer::watch_folders(&folders, &offered),
+                    folders.prune_often()
+                )
+            };
+            until.run_until_cancelled(all).await
         });
         Ok(Self {
             background,
@@ -108,16 +142,34 @@ impl DockerExecutor {
             default_image: config.default_image.clone(),
             files,
             worker_files,
+            room,
+            trouble,
+            offer,
+            wall: Wall::new(&config.url, &config.sandbox.deny_networks),
             sandbox: config.sandbox.clone(),
             grace: config.grace.0,
             environments: Mutex::default(),
         })
     }
 
+    /// What a job that asks for this is held to, or the sentence that refuses it.
+    pub(crate) fn held_to(&self, wanted: &Resources) -> Result<HeldTo, String> {
+        let (user, file_size) = (self.worker_files.user, self.sandbox.file_size.0);
+        Ok(HeldTo { user, limits: self.sandbox.limits(wanted)?, file_size })
+    }
+
     /// The engine and its version, for people.
     pub(crate) fn describe(&self) -> String {
         self.keeper.engine.version().to_owned()
     }
+}
+
+/// As whom a job runs, and with how much of the machine.
+pub(crate) struct HeldTo {
+    pub(crate) user: JobUser,
+    pub(crate) limits: Limits,
+    /// In bytes.
+    pub(crate) file_size: u64,
 }
 
 impl Drop for DockerExecutor {
@@ -134,12 +186,13 @@ impl Executor for DockerExecutor {
         mut orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
-        if self.keeper.health.trouble().is_some() {
-            // Claimed in the moment in which the engine went away.
+        if self.keeper.health.trouble().is_some() || self.room.is_short() {
+            // Claimed in the moment in which the engine went away, or the room.
             return Outcome::HandedBack.into();
         }
+        let lease = orders.clone();
         let prepared = tokio::select! {
-            prepared = self.prepare(&spec, &events) => prepared,
+            prepared = self.prepare(&spec, &lease, &events) => prepared,
             // What was made so far is dropped, and with it removed.
             () = stopped(&mut orders, Stop::Cancel) => Err(stop_before_start(&orders)),
             Trouble { reason, .. } = self.keeper.health.dead_for(NOT_BEGUN) => {
@@ -148,10 +201,17 @@ impl Executor for DockerExecutor {
         };
         match prepared {
             Err(outcome) => outcome.into(),
-            Ok((sandbox, image)) => {
+            Ok(Prepared { sandbox, environment, ran, image, start }) => {
+                // The receiver outlives the attempt.
+                let _ = events.send(RunEvent::Made(ran)).await;
                 let until = orders.borrow().until;
-                let job = self.job(&spec, &image, until);
-                sandbox.run(job, orders, events).await
+                let job = self.job(&spec, &environment, until);
+                let mut end = sandbox.run(job, orders, events).await;
+                if let Some(usage) = &mut end.usage {
+                    usage.image_ms = Some(image.as_millis() as u64);
+                    usage.start_ms = Some(start.as_millis() as u64);
+                }
+                end
             }
         }
     }
@@ -171,13 +231,17 @@ impl Executor for DockerExecutor {
     }
 
     async fn ready(&self) {
-        while !self.keeper.health.look(&self.keeper.engine).await {
+        while !(self.keeper.health.look(&self.keeper.engine).await && self.room.look().await) {
             sleep(Duration::from_secs(1)).await;
         }
     }
 
     fn health(&self) -> watch::Receiver<Option<Trouble>> {
-        self.keeper.health.subscribe()
+        self.trouble.subscribe()
+    }
+
+    fn offer(&self) -> watch::Receiver<Option<Offer>> {
+        self.offer.subscribe()
     }
 
     async fn close(&self) {
@@ -199,7 +263,7 @@ fn stop_before_start(orders: &watch::Receiver<Orders>) -> Outcome {
 
 /// The images of an engine, out of the folder that the settings name.
 pub(crate) fn images_of(engine: &Engine, config: &Config) -> Images {
-    Images::new(engine.docker(), config.images.clone())
+    Images::new(engine.docker(), config.images.clone(), config.image_rules.clone())
 }
 
 impl From<EngineError> for WorkerError {

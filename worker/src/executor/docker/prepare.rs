@@ -5,20 +5,29 @@ use std::{
     time::Duration,
 };
 
-use orchestra_contracts::{Network, Outcome};
-use orchestra_sandbox::protocol;
-use tokio::{sync::mpsc, time::Instant};
+use orchestra_contracts::{Network, Outcome, Ran, Size, Workspace};
+use orchestra_sandbox::protocol::{self, Lease};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     DockerExecutor,
     container::Container,
     create::{Plan, WORKDIR},
     engine::EngineError,
-    environment::environment,
+    environment::{defaults_beside, environment},
     images::{ImageError, ReadyImage},
+    masks, network,
     session::{Sandbox, StartError},
+    wall::Tools,
+    workspace,
 };
-use crate::executor::{RunEvent, RunSpec};
+use crate::{
+    control::Orders,
+    executor::{RunEvent, RunSpec},
+};
 
 /// For jobs of a master that fills in none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
@@ -29,17 +38,39 @@ const PROGRESS: usize = 64;
 /// What a job writes belongs to its user and can be read by all.
 const UMASK: u32 = 0o022;
 
+/// A sandbox that waits for its job.
+pub(super) struct Prepared {
+    pub(super) sandbox: Sandbox,
+    /// The image's.
+    pub(super) environment: Arc<[String]>,
+    pub(super) ran: Box<Ran>,
+    /// How long the image took, and the start.
+    pub(super) image: Duration,
+    pub(super) start: Duration,
+}
+
 impl DockerExecutor {
     /// Everything up to a sandbox that is ready, or the outcome that it comes to.
     pub(super) async fn prepare(
         &self,
         spec: &RunSpec,
+        orders: &watch::Receiver<Orders>,
         events: &mpsc::Sender<RunEvent>,
-    ) -> Result<(Sandbox, Arc<[String]>), Outcome> {
-        let plan = self.plan(spec)?;
-        self.worker_files.mend();
+    ) -> Result<Prepared, Outcome> {
+        let began = Instant::now();
+        let mut plan = self.plan(spec)?;
+        if plan.workspace == Workspace::Shared {
+            self.worker_files.mend();
+        }
         let image = self.image(spec, events).await?;
+        let found = Instant::now();
         let environment = self.environment_of(&image).await.map_err(could_not_start)?;
+        if spec.spec.network == Network::Bridge {
+            let id = network::ensure(&self.keeper.engine).await.map_err(could_not_start)?;
+            plan.network = Some(id);
+        }
+        // When this worker dies before it has handed the job over, that is the fence.
+        plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());
         let sandbox = match self.start_sandbox(&plan, &image).await {
             // The volume may have been pruned since it was filled.
             Err(error @ StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) => {
@@ -49,10 +80,13 @@ impl DockerExecutor {
             }
             started => started,
         };
-        Ok((sandbox.map_err(could_not_start)?, environment))
+        let sandbox = sandbox.map_err(could_not_start)?;
+        let ran = Box::new(ran(&plan, &image, &environment));
+        let (image, start) = (found - began, found.elapsed());
+        Ok(Prepared { sandbox, environment, ran, image, start })
     }
 
-    /// What the job may have, or the refusal. The image comes later.
+    /// What the job may have, or the refusal. The image and the lease come later.
     fn plan<'a>(&'a self, spec: &RunSpec) -> Result<Plan<'a>, Outcome> {
         let refuse = |reason| Outcome::Refused { reason };
         let limits = self.sandbox.limits(&spec.spec.resources).map_err(refuse)?;
@@ -67,9 +101,13 @@ impl DockerExecutor {
             attempt: spec.attempt,
             user: self.worker_files.user,
             files: &self.files,
+            workspace: spec.spec.workspace,
             sandbox: self.volume.name(),
             limits,
-            network: spec.spec.network,
+            file_size: self.sandbox.file_size.0,
+            network: None,
+            dns: &self.sandbox.job_dns,
+            idle: Duration::ZERO,
             runtime: self.sandbox.runtime.as_deref(),
             log_bytes: self.sandbox.log_head.0 + self.sandbox.log_tail.0,
         })
@@ -91,7 +129,9 @@ impl DockerExecutor {
         };
         let (image, ()) = tokio::join!(self.images.ensure(name, progress), pass_on);
         image.map_err(|error| match error {
-            error @ ImageError::Unknown { .. } => Outcome::Refused { reason: error.to_string() },
+            error @ (ImageError::Unknown { .. }
+            | ImageError::NotAllowed(_)
+            | ImageError::Broken { .. }) => Outcome::Refused { reason: error.to_string() },
             ImageError::Unavailable { reason } => Outcome::ImageUnavailable { reason },
         })
     }
@@ -116,7 +156,15 @@ impl DockerExecutor {
         let container = self.new_container(plan);
         let request = plan.request(&image.id);
         Box::pin(self.keeper.engine.create_surely(container.name(), request)).await?;
-        Sandbox::start(container).await
+        if plan.workspace == Workspace::Private {
+            workspace::give(&self.keeper, &container, plan.user, &image.id).await?;
+        }
+        let sandbox = Sandbox::start(container).await?;
+        if plan.network.is_some() {
+            let tools = Tools { volume: plan.sandbox, image: &image.id };
+            self.wall.raise(&self.keeper, &sandbox.container, tools).await?;
+        }
+        Ok(sandbox)
     }
 
     fn new_container(&self, plan: &Plan<'_>) -> Container {
@@ -134,11 +182,32 @@ impl DockerExecutor {
             stdin: spec.spec.stdin.clone().unwrap_or_default().into_bytes(),
             timeout: timeout_of(spec),
             grace: self.grace,
-            ttl: until.saturating_duration_since(Instant::now()),
+            lease: Lease::of(until.saturating_duration_since(Instant::now())),
             log_head: self.sandbox.log_head.0,
             log_tail: self.sandbox.log_tail.0,
             umask: UMASK,
+            masks: masks::of(spec.spec.secrets.values()),
         }
+    }
+}
+
+/// For whoever wants to run the same by hand.
+fn ran(plan: &Plan<'_>, image: &ReadyImage, environment: &[String]) -> Ran {
+    let limits = &plan.limits;
+    let shared = plan.workspace == Workspace::Shared;
+    Ran {
+        image: image.reference.clone(),
+        image_id: image.id.clone(),
+        digest: image.digest.clone(),
+        user: plan.user.to_string(),
+        cpus: limits.cpus,
+        memory: limits.memory,
+        pids: limits.pids,
+        tmp: limits.tmp,
+        file_size: Size(plan.file_size),
+        files: shared.then(|| plan.files.display().to_string()),
+        runtime: plan.runtime.map(str::to_owned),
+        env: defaults_beside(environment),
     }
 }
 

@@ -112,7 +112,7 @@ impl Remains for Found {
             Err(outcome) => sandbox.kill(outcome).await,
         };
         let stop = orders.borrow().stop;
-        End { outcome: blame(end.outcome, stop), usage: end.usage }
+        End { outcome: blame(end.outcome, stop), ..end }
     }
 }
 

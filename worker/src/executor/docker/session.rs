@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    boot,
     container::Container,
     engine::{Attached, EngineError, Input, Output},
     reattach::Breaks,
@@ -35,6 +36,9 @@ pub(super) const SLACK: Duration = Duration::from_secs(10);
 /// From the job to the sandbox's `Started` it takes two milliseconds. One that was
 /// found and has not said it by then has never got its job.
 pub(super) const STARTED: Duration = Duration::from_secs(10);
+
+/// Of the engine's word when a container started, as against the sandbox's own.
+const WALL: Duration = Duration::from_secs(2);
 
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,8 @@ pub(super) struct Sandbox {
     /// It ends its job by then, whoever can still speak to it: the end of the lease
     /// that it was told of last.
     pub(super) fence: Instant,
+    /// Whether both count time from the boot of one machine, see `boot`.
+    pub(super) shares_clock: bool,
     /// Whether the job was handed over, and the shell runs.
     pub(super) started: bool,
     /// Whether something could not be said to it on the present stream.
@@ -78,6 +84,7 @@ impl Sandbox {
     pub(super) async fn start(container: Container) -> Result<Self, StartError> {
         let (engine, name) = (container.engine(), container.name());
         let Attached { output, input } = engine.surely(|| engine.attach(name)).await?;
+        let starting = boot::now();
         engine.surely(|| engine.start(name)).await?;
         let now = Instant::now();
         let clock = SandboxClock::heard_at(clock::wall_micros());
@@ -88,12 +95,14 @@ impl Sandbox {
             clock,
             seam: Seam::default(),
             fence: now + READY,
+            shares_clock: false,
             started: false,
             deaf: false,
             breaks: Breaks::default(),
         };
         match timeout_at(now + READY, sandbox.hear()).await {
-            Ok(Ok(Event::Ready { version: VERSION })) => {
+            Ok(Ok(Event::Ready(ready))) if ready.version == VERSION => {
+                sandbox.shares_clock = boot::is_shared(&ready, starting, boot::now());
                 sandbox.clock = SandboxClock::heard_at(clock::wall_micros());
                 Ok(sandbox)
             }
@@ -113,8 +122,9 @@ impl Sandbox {
         seam: Seam,
     ) -> Self {
         let (said, clock) = (Said::new(output), SandboxClock::heard_at(began));
-        let (started, deaf, breaks) = (false, false, Breaks::default());
-        Self { container, input, said, clock, seam, fence, started, deaf, breaks }
+        let (shares_clock, started, deaf) = (false, false, false);
+        let breaks = Breaks::default();
+        Self { container, input, said, clock, seam, fence, shares_clock, started, deaf, breaks }
     }
 
     /// Of one that was found: whether it has its job. Nothing may be said to it
@@ -125,7 +135,15 @@ impl Sandbox {
     ) -> Result<(), Outcome> {
         for first in [true, false] {
             match (first, timeout(STARTED, self.hear()).await) {
-                (true, Ok(Ok(Event::Ready { version: VERSION }))) => (),
+                (true, Ok(Ok(Event::Ready(ready)))) if ready.version == VERSION => {
+                    // By the wall clock, which may have been set since: then it is not shared.
+                    let age = clock::wall_micros().saturating_sub(self.clock.zero());
+                    let said =
+                        boot::now().map(|now| now.saturating_sub(Duration::from_micros(age)));
+                    let earliest = said.map(|said| said.saturating_sub(WALL));
+                    self.shares_clock =
+                        boot::is_shared(&ready, earliest, said.map(|said| said + WALL));
+                }
                 (false, Ok(Ok(Event::Started))) => {
                     self.started = true;
                     // The receiver outlives the attempt.
@@ -158,12 +176,13 @@ impl Sandbox {
     /// Hands the job over and stays until it has ended.
     pub(super) async fn run(
         mut self,
-        job: Run,
+        mut job: Run,
         orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
         let limits = Limits { timeout: job.timeout, grace: job.grace };
-        self.fence = Instant::now() + job.ttl;
+        self.fence = Instant::now() + job.lease.ttl;
+        job.lease = boot::lease(self.fence, self.shares_clock);
         self.say(&Command::Run(Box::new(job))).await;
         self.converse(limits, orders, events).await
     }
@@ -195,8 +214,12 @@ impl Sandbox {
     /// Nothing of it runs any more when this returns: the container is gone, or, where
     /// the engine does not get that done, PID 1 has ended the job at its lease's end.
     pub(super) async fn kill(self, outcome: Outcome) -> End {
-        let fenced = self.fence + SLACK;
-        if timeout_at(fenced, self.container.remove()).await != Ok(true) {
+        let Self { container, input, said, fence, .. } = self;
+        // An engine does not see the end of what it still has output of, and hands nothing
+        // over to a reader that stands still. Where the log is held up, that is this one.
+        drop((input, said));
+        let fenced = fence + SLACK;
+        if timeout_at(fenced, container.remove()).await != Ok(true) {
             sleep_until(fenced).await;
         }
         outcome.into()

@@ -43,12 +43,17 @@ impl Keeper {
 
     pub(super) async fn sweep(&self) -> Result<(), EngineError> {
         let ours = format!("{WORKER_LABEL}={}", self.worker);
-        for container in self.engine.labelled(&[ours]).await? {
+        for container in self.engine.labelled(std::slice::from_ref(&ours)).await? {
             let Some(name) = name_of(&container) else { continue };
             if !self.owned.contains(&name) && self.is_leftover(&container) {
                 tracing::info!(container = name, "removing a leftover container");
                 self.container(name).remove().await;
             }
+        }
+        // A private folder goes with its container, unless somebody else removed that one.
+        for volume in self.engine.unused_volumes(&ours).await? {
+            tracing::info!(volume, "removing a leftover volume");
+            self.engine.remove_volume(&volume).await?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Rows that cannot be read, and those who come after them.
 
-use orchestra_contracts::{JobId, JobStatus, Outcome};
+use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome, Resources, Size};
 
 use super::{Place, at, claim, specs};
 use crate::store::{JobFilter, Store as _};
@@ -29,6 +29,26 @@ async fn a_damaged_row_stops_nobody_elses_claim() {
     }
     let all = JobFilter { limit: 9, ..JobFilter::default() };
     assert_eq!(store.jobs(&all).await.unwrap().len(), 4, "lists show them");
+}
+
+/// What it asked for is gone with the rest of it.
+#[tokio::test]
+async fn a_damaged_row_of_a_job_that_asks_for_much_is_set_aside_too() {
+    let place = Place::new();
+    let store = place.open().await;
+    let resources = Resources { memory: Some(Size::mib(8192)), ..Resources::default() };
+    let specs = vec![JobSpec { resources, ..JobSpec::new("true") }; 2];
+    store.insert(specs, at(0).now).await.unwrap();
+    let mut outsider = place.outsider().await;
+    let damage = "UPDATE job SET spec = 'nonsense' WHERE id = 1";
+    sqlx::query(damage).execute(&mut outsider).await.unwrap();
+    let jobs = store.claim(vec![claim("a")], at(1)).await.unwrap().remove(0);
+    assert_eq!(jobs[0].id, JobId(2));
+    let demands: Vec<String> = sqlx::query_scalar("SELECT demand FROM job ORDER BY id")
+        .fetch_all(&mut outsider)
+        .await
+        .unwrap();
+    assert_eq!(demands, ["", "memory=8g"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ mod trouble;
 mod upgrading;
 mod writing;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobSpec, LeaseToken};
@@ -68,6 +68,7 @@ fn claim(request: &str) -> Claim {
         queues: vec!["default".to_owned()],
         tokens: vec![LeaseToken::new(request)],
         terms: LeaseTerms::Renewed(LeasePolicy::default()),
+        offers: Arc::default(),
         request_id: Some(request.to_owned()),
     }
 }

@@ -1,12 +1,17 @@
 //! How SQLite finds rows: what must stay quick with a million finished jobs.
 
-use orchestra_contracts::JobStatus;
-use sqlx::{Row as _, SqliteConnection};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use super::Place;
+use orchestra_contracts::{JobSpec, JobStatus, Resources, Size};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Place, at};
 use crate::store::{
-    JobFilter, ListOrder, sql,
-    sqlite::{apply, claim, ledger, list, open::prepare, renew},
+    JobFilter, ListOrder, Store as _, sql,
+    sqlite::{apply, claim, ledger, lines, list, open::prepare, queues, renew},
 };
 
 /// The steps of a statement's plan.
@@ -34,11 +39,56 @@ fn uses(plan: &[String], index: &str) -> bool {
 async fn claims_read_pending_jobs_only() {
     let place = Place::new();
     let (_lock, mut connection) = prepare(&place.path).await.unwrap();
-    let plan = plan(&mut connection, claim::CLAIMABLE).await;
-    assert!(uses(&plan, "job_claimable"), "{plan:#?}");
+    let plan = plan(&mut connection, lines::LINES).await;
     assert!(!scans(&plan), "{plan:#?}");
+    let looks = plan.iter().filter(|step| step.starts_with("SEARCH c ")).collect::<Vec<_>>();
+    assert_eq!(looks.len(), 3, "the first line, the next one, the first of each: {plan:#?}");
+    assert!(
+        looks.iter().all(|look| look.contains("USING COVERING INDEX job_claimable (queue=?")),
+        "no row of a job is read: {plan:#?}"
+    );
     let sorts = plan.iter().filter(|step| step.contains("TEMP B-TREE")).count();
-    assert_eq!(sorts, 1, "what is found is sorted, the queues are not: {plan:#?}");
+    assert_eq!(sorts, 1, "what is found is sorted, the lines are not: {plan:#?}");
+}
+
+/// Each line costs a look and its head, whatever waits in it, and each job that is handed
+/// out one more. What is put off costs nothing before its time.
+#[tokio::test]
+async fn what_a_claim_costs_does_not_grow_with_a_line_that_it_passes_by() {
+    let place = Place::new();
+    let store = place.open().await;
+    let specs = |memory: u64, count: usize| {
+        let resources = Resources { memory: Some(Size::mib(memory)), ..Resources::default() };
+        vec![JobSpec { resources, ..JobSpec::new("true") }; count]
+    };
+    store.insert(specs(8192, 20_000), at(0).now).await.unwrap();
+    let put_off = JobSpec { not_before: Some(at(9).now), priority: 9, ..JobSpec::new("true") };
+    store.insert(vec![put_off; 20_000], at(0).now).await.unwrap();
+    store.insert(specs(64, 1), at(0).now).await.unwrap();
+    store.close().await;
+
+    let mut outsider = place.outsider().await;
+    // The handler is asked after each instruction of SQLite's machine.
+    let steps = Arc::new(AtomicU64::new(0));
+    let counter = steps.clone();
+    outsider.lock_handle().await.unwrap().set_progress_handler(1, move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    sqlx::query(lines::COME_DUE).bind(1000).execute(&mut outsider).await.unwrap();
+    let found: Vec<SqliteRow> = sqlx::query(lines::LINES)
+        .bind(r#"["default"]"#)
+        .bind(1000)
+        .bind(2)
+        .fetch_all(&mut outsider)
+        .await
+        .unwrap();
+    let found: Vec<(String, i64)> =
+        found.iter().map(|row| (row.get("demand"), row.get("waiting"))).collect();
+    let heads = [("memory=64m", 40_001), ("memory=8g", 1), ("memory=8g", 2)];
+    assert_eq!(found, heads.map(|(demand, id)| (demand.to_owned(), id)));
+    let steps = steps.load(Ordering::Relaxed);
+    assert!((1..1000).contains(&steps), "{steps} instructions");
 }
 
 #[tokio::test]
@@ -48,6 +98,9 @@ async fn hot_statements_look_rows_up() {
     for (statement, index) in [
         (apply::EXPIRED, Some("job_expiry")),
         (claim::REPEATED, Some("attempt_request")),
+        (lines::COME_DUE, Some("job_due")),
+        (queues::AHEAD, Some("job_claimable")),
+        (queues::RULES, Some("job_held")),
         (sql::HELD_JOBS, Some("job_expiry")),
         (renew::RENEW, None),
         (ledger::LOAD, None),

@@ -3,7 +3,7 @@
 use orchestra_contracts::{JobId, JobStatus};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
-use super::{Place, at};
+use super::{Place, at, claim};
 use crate::store::{Store as _, sqlite::open::MIGRATIONS};
 
 /// In the words of the first version; later ones only add to them.
@@ -13,6 +13,8 @@ const ROWS: &str = r#"
     VALUES ('{"command":"true"}', 'default', 0, 'Completed', 1000, 1, 'w',
             '{"kind":"exited","code":0}', 3000),
            ('{"command":"next","priority":5}', 'default', 5, 'Pending', 1000, 0, NULL, NULL, NULL);
+    INSERT INTO job (spec, queue, priority, status, created_at, not_before, attempts, retries)
+    VALUES ('{"command":"again","maxRetries":1}', 'default', 9, 'Pending', 1000, 8000, 0, 1);
     INSERT INTO attempt
         (job_id, number, worker, token, claimed_at, ended_at, outcome, log_offset, log_output)
     VALUES (1, 1, 'w', 't', 2000, 3000, '{"kind":"exited","code":0}', 15, 2);
@@ -37,9 +39,15 @@ async fn rows_of_each_earlier_schema_are_read() {
         assert_eq!((job.status(), job.attempts), (JobStatus::Completed, 1), "{version}");
         assert_eq!(store.attempts(JobId(1)).await.unwrap().len(), 1, "{version}");
         assert_eq!(store.workers().await.unwrap()[0].name.as_str(), "w", "{version}");
+        assert_eq!(store.workers().await.unwrap()[0].draining_since, None, "{version}");
+        assert_eq!(store.queues().await.unwrap()[0].pending, 2, "{version}");
         assert!(store.tokens().await.unwrap().is_empty(), "{version}");
         let next = store.job(JobId(2)).await.unwrap().unwrap();
         assert_eq!((next.status(), next.spec.priority), (JobStatus::Pending, 5), "{version}");
+        let jobs = store.claim(vec![claim("early")], at(7)).await.unwrap().remove(0);
+        assert_eq!(jobs[0].id, JobId(2), "{version}: the retry waits");
+        let jobs = store.claim(vec![claim("late")], at(8)).await.unwrap().remove(0);
+        assert_eq!(jobs[0].id, JobId(3), "{version}");
         store.insert(super::specs(1), at(9).now).await.unwrap();
         store.close().await;
     }

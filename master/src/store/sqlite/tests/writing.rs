@@ -9,7 +9,7 @@ use super::{Place, SqliteStore, at, specs};
 use crate::{
     domain::JobEvent,
     store::{
-        JobFilter, Store as _, StoreError,
+        JobFilter, Store as _, StoreError, Submitted,
         sqlite::{batch::Verb as _, insert::Insert, ledger::Ledger, open::prepare},
     },
 };
@@ -61,8 +61,10 @@ async fn a_row_that_moved_meanwhile_is_not_written() {
     ] {
         let place = Place::new();
         let (_lock, mut connection) = prepare(&place.path).await.unwrap();
-        let specs = Insert { specs: specs(1), now: at(0).now };
-        let job = Insert::run(&mut connection, &[specs]).await.unwrap().remove(0).remove(0);
+        let insert = Insert { specs: specs(1), once: None, now: at(0).now };
+        let inserted = Insert::run(&mut connection, &[insert]).await.unwrap().remove(0);
+        let Submitted::New(jobs) = inserted else { panic!("it is new") };
+        let job = &jobs[0];
         let claimed = JobEvent::Claimed {
             worker: "worker".parse().unwrap(),
             token: LeaseToken::new("token"),

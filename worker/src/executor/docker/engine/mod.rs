@@ -13,14 +13,14 @@ use bollard::{
     container::LogOutput,
     errors::Error as BollardError,
     models::{
-        ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ImageInspect,
-        VolumeCreateRequest,
+        ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ImageInspect, Network,
+        NetworkCreateRequest, VolumeCreateRequest,
     },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder,
-        DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-        RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
-        UploadToContainerOptionsBuilder,
+        DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
+        ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveVolumeOptions, RenameContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -206,11 +206,37 @@ impl Engine {
             .map(drop)
     }
 
-    #[cfg(test)]
+    /// The names of the volumes with this label (`name=value`) that no container has.
+    pub(super) async fn unused_volumes(&self, label: &str) -> Result<Vec<String>, EngineError> {
+        let filters = [("label", vec![label.to_owned()]), ("dangling", vec!["true".to_owned()])];
+        let filters = std::collections::HashMap::from(filters);
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let list = self.docker.list_volumes(Some(options));
+        let found = self.call("list volumes", self.limits.slow, list).await?;
+        Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+    }
+
     pub(super) async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
-        let options = bollard::query_parameters::RemoveVolumeOptions::default();
+        let options = RemoveVolumeOptions::default();
         let remove = self.docker.remove_volume(name, Some(options));
         self.call("remove a volume", self.limits.quick, remove).await
+    }
+
+    pub(super) async fn networks(&self) -> Result<Vec<Network>, EngineError> {
+        self.call("list networks", self.limits.quick, self.docker.list_networks(None)).await
+    }
+
+    /// Answers the network's id.
+    pub(super) async fn create_network(
+        &self,
+        network: NetworkCreateRequest,
+    ) -> Result<String, EngineError> {
+        let create = self.docker.create_network(network);
+        Ok(self.call("create a network", self.limits.slow, create).await?.id)
+    }
+
+    pub(super) async fn remove_network(&self, id: &str) -> Result<(), EngineError> {
+        self.call("remove a network", self.limits.quick, self.docker.remove_network(id)).await
     }
 
     /// Unpacks a tar archive into a container, which need not run.

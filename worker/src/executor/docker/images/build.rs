@@ -1,6 +1,6 @@
 //! One build through the engine's own (classic) builder, which every engine has.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     Docker, body_full,
@@ -8,13 +8,17 @@ use bollard::{
     query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion},
 };
 use futures::StreamExt as _;
+use orchestra_contracts::Span;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Cache, ImageError, LABEL,
     journal::Journal,
     recipe::{CA_BUNDLE, Recipe},
     transcript::{Line, Transcript},
+    verdict,
 };
+use crate::config::ImagesConfig;
 
 /// Where Debian's family and Red Hat's keep what they trust.
 const HOST_BUNDLES: [&str; 2] =
@@ -27,6 +31,7 @@ pub(super) async fn build(
     recipe: &Recipe,
     base: Option<&str>,
     cache: Cache,
+    rules: &ImagesConfig,
     journal: &Journal,
 ) -> Result<(), ImageError> {
     let name = recipe.name();
@@ -39,7 +44,32 @@ pub(super) async fn build(
     let mut transcript = Transcript::default();
     let context = Some(body_full(context.into()));
     let mut events = docker.build_image(options(recipe, base, cache), None, context);
-    while let Some(event) = events.next().await {
+    let (began, total, idle) = (Instant::now(), rules.build_timeout.0, rules.build_idle.0);
+    loop {
+        let left = total.saturating_sub(began.elapsed());
+        let event = match timeout(left.min(idle), events.next()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            Err(_) if left <= idle => {
+                return Err(given_up(
+                    name,
+                    total,
+                    "in all",
+                    "ORCHESTRA_BUILD_TIMEOUT",
+                    &transcript,
+                ));
+            }
+            Err(_) if transcript.is_at_work() => {
+                return Err(given_up(
+                    name,
+                    idle,
+                    "of silence",
+                    "ORCHESTRA_BUILD_IDLE",
+                    &transcript,
+                ));
+            }
+            Err(_) => return Err(unanswered(name, idle)),
+        };
         match event {
             Ok(info) => {
                 // A pulled FROM speaks in `status`, the steps in `stream`.
@@ -81,7 +111,35 @@ fn failed(name: &str, err: &Error, transcript: &Transcript) -> ImageError {
         err => err.to_string(),
     };
     let tail = transcript.tail();
-    ImageError::because(format!("the build of image {name} failed: {why}{tail}"))
+    let reason = format!("the build of image {name} failed: {why}{tail}");
+    if verdict::may_pass(err, &reason) {
+        ImageError::because(reason)
+    } else {
+        ImageError::Broken { reason }
+    }
+}
+
+/// The next try would go the same way.
+fn given_up(
+    name: &str,
+    after: Duration,
+    of: &str,
+    setting: &str,
+    transcript: &Transcript,
+) -> ImageError {
+    let (after, tail) = (Span(after), transcript.tail());
+    ImageError::Broken {
+        reason: format!(
+            "the build of image {name} was given up after {after} {of}; \
+             the worker's {setting} allows no more{tail}"
+        ),
+    }
+}
+
+/// Before the first step, or while the base is pulled, it is not the Dockerfile that is slow.
+fn unanswered(name: &str, idle: Duration) -> ImageError {
+    let idle = Span(idle);
+    ImageError::because(format!("the engine said nothing of the build of image {name} for {idle}"))
 }
 
 async fn host_bundle(name: &str) -> Result<Vec<u8>, ImageError> {

@@ -3,53 +3,66 @@
 //! A job says `"image": "gcc"`; [`Images::ensure`] answers with the image that
 //! `images/gcc` describes, and builds it first where the engine has none. However
 //! many jobs wait for one image, it is built once, and all of them hear how far
-//! it is. This module never runs a job and never removes an image.
+//! it is. This module never runs a job.
 //!
 //! * `catalog` knows the folders, `walk` reads one, `recipe` is what it read;
 //! * `build` drives the engine's builder, `transcript` reads what it says;
+//! * `pull` brings an image out of a registry, `logins` what to say there;
 //! * `base` finds or makes the image that the others start from, with `bootstrap`
 //!   where no registry answers;
+//! * `verdict` tells a folder that is at fault from a network that is;
+//! * `keep` removes what no folder describes any more, by its last use;
 //! * `journal` passes the progress on to everyone who waits, `lock` keeps other
 //!   workers of this machine from building the same meanwhile.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bollard::{Docker, query_parameters::ListImagesOptionsBuilder};
+use bollard::Docker;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+use orchestra_contracts::{ImagePattern, ImageReference, Span};
 use tokio::sync::mpsc;
 
 use catalog::Catalog;
 use journal::Journal;
+use keep::Uses;
 use recipe::Recipe;
+use verdict::Broken;
 
-pub use types::{ImageError, ImageStatus, ReadyImage};
+use crate::config::ImagesConfig;
+
+pub use transcript::step_of;
+pub use types::{ImageError, ImageStatus, ReadyImage, StaleImage};
 
 mod base;
 mod bootstrap;
 mod build;
 mod catalog;
 mod journal;
+mod keep;
 mod lock;
+mod logins;
+mod pull;
 mod recipe;
+mod stale;
 mod transcript;
 mod types;
+mod verdict;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-/// A build that has not ended by then has hung. Large toolchains over a slow
-/// line take some ten minutes.
-const BUILD_LIMIT: Duration = Duration::from_mins(20);
+/// Beyond the build itself: for the base, and for another worker that builds it first.
+const BEFORE_BUILD: Duration = Duration::from_mins(10);
 
 /// On every image made here; its value is the folder's name.
 pub(crate) const LABEL: &str = "orchestra.image";
@@ -59,12 +72,15 @@ pub(crate) const LABEL: &str = "orchestra.image";
 pub struct Images {
     docker: Docker,
     catalog: Catalog,
+    rules: ImagesConfig,
+    broken: Broken,
+    uses: Uses,
     flights: Arc<Mutex<HashMap<String, Flight>>>,
 }
 
 type Building = BoxFuture<'static, Result<ReadyImage, ImageError>>;
 
-/// A build under way. It lives as long as somebody waits for it: the waiters
+/// A build, or a pull, under way. It lives as long as somebody waits for it: the waiters
 /// drive it, no task does, so when the last one goes, the build ends with it.
 struct Flight {
     building: WeakShared<Building>,
@@ -73,11 +89,12 @@ struct Flight {
 
 impl Images {
     /// `folder` holds a folder for each image; it need not exist.
-    pub(crate) fn new(docker: Docker, folder: PathBuf) -> Self {
+    pub(crate) fn new(docker: Docker, folder: PathBuf, rules: ImagesConfig) -> Self {
         // The engine answers a build or an import only when it has something to say.
-        let docker = docker.with_timeout(BUILD_LIMIT);
+        let docker = docker.with_timeout(longest(&rules));
         let catalog = Catalog::new(folder);
-        Self { docker, catalog, flights: Arc::default() }
+        let (broken, uses, flights) = (Broken::default(), Uses::default(), Arc::default());
+        Self { docker, catalog, rules, broken, uses, flights }
     }
 
     /// What `images/<name>` is built to as it is now, without asking the engine.
@@ -86,7 +103,13 @@ impl Images {
         Ok(self.catalog.read(name).await?.reference())
     }
 
-    /// The image of `images/<name>`, built if need be. Lines for people go to
+    /// Which images of registries it pulls.
+    pub(crate) fn allowed(&self) -> BTreeSet<ImagePattern> {
+        self.rules.allow_images.iter().cloned().collect()
+    }
+
+    /// The image of `images/<name>`, built if need be, or one of a registry, pulled if need
+    /// be and if the operator lets it in. Lines for people go to
     /// `progress`, from the first on also when the build is already under way;
     /// a receiver that is gone is no error. Dropping the future gives up waiting.
     pub async fn ensure(
@@ -94,7 +117,12 @@ impl Images {
         name: &str,
         progress: mpsc::Sender<String>,
     ) -> Result<ReadyImage, ImageError> {
-        self.wait_for(name, Cache::Use, progress).await
+        if ImageReference::is_meant(name) {
+            return self.pulled(name, progress).await;
+        }
+        let image = self.wait_for(name, Cache::Use, progress).await?;
+        self.uses.note(&self.docker, &image).await;
+        Ok(image)
     }
 
     /// Builds it again from the first step, for newer packages under the same
@@ -107,18 +135,25 @@ impl Images {
         self.wait_for(name, Cache::Ignore, progress).await
     }
 
+    /// The names of the folders that are images now, sorted, without asking the engine.
+    pub async fn names(&self) -> Result<Vec<String>, ImageError> {
+        self.catalog.names().await
+    }
+
     /// All folders that are images, by name.
     pub async fn list(&self) -> Result<Vec<ImageStatus>, ImageError> {
-        let filters = HashMap::from([("label", vec![LABEL])]);
-        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-        let present =
-            self.docker.list_images(Some(options)).await.map_err(|err| ImageError::engine(&err))?;
+        let present = keep::built(&self.docker).await?;
         let mut all = Vec::new();
-        for name in self.catalog.names().await? {
+        for name in self.names().await? {
             let reference = self.reference(&name).await?;
             let image = present.iter().find(|image| image.repo_tags.contains(&reference));
             let size = image.and_then(|image| u64::try_from(image.size).ok());
-            all.push(ImageStatus { name, reference, built: image.is_some(), size });
+            let last_used = match image {
+                Some(image) => Some(keep::last_used(&self.docker, image).await?),
+                None => None,
+            };
+            let built = image.is_some();
+            all.push(ImageStatus { name, reference, built, size, last_used });
         }
         Ok(all)
     }
@@ -130,13 +165,37 @@ impl Images {
         progress: mpsc::Sender<String>,
     ) -> Result<ReadyImage, ImageError> {
         let recipe = self.catalog.read(name).await?;
-        let (building, journal) = self.join(recipe, cache);
+        let key = format!("{} {cache:?}", recipe.reference());
+        let build = |journal| self.clone().provide(recipe, cache, journal).boxed();
+        let (building, journal) = self.join(key, build);
         journal.forward_until(building, progress).await
     }
 
-    /// The flight that builds this recipe, or a new one.
-    fn join(&self, recipe: Recipe, cache: Cache) -> (Shared<Building>, Journal) {
-        let key = format!("{} {cache:?}", recipe.reference());
+    async fn pulled(
+        &self,
+        name: &str,
+        progress: mpsc::Sender<String>,
+    ) -> Result<ReadyImage, ImageError> {
+        let wanted = name.parse::<ImageReference>().ok();
+        let is_allowed =
+            |it: &ImageReference| self.rules.allow_images.iter().any(|rule| rule.allows(it));
+        let Some(wanted) = wanted.filter(is_allowed) else {
+            return Err(ImageError::NotAllowed(name.to_owned()));
+        };
+        let pull = |journal: Journal| {
+            let (docker, rules, wanted) = (self.docker.clone(), self.rules.clone(), wanted.clone());
+            async move { pull::ensure(&docker, &wanted, &rules, &journal).await }.boxed()
+        };
+        let (pulling, journal) = self.join(wanted.to_string(), pull);
+        journal.forward_until(pulling, progress).await
+    }
+
+    /// The flight to this image, or a new one.
+    fn join(
+        &self,
+        key: String,
+        begin: impl FnOnce(Journal) -> Building,
+    ) -> (Shared<Building>, Journal) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.building.upgrade().is_some());
         if let Some(flight) = flights.get(&key)
@@ -145,7 +204,7 @@ impl Images {
             return (building, flight.journal.clone());
         }
         let journal = Journal::new();
-        let building = self.clone().provide(recipe, cache, journal.clone()).boxed().shared();
+        let building = begin(journal.clone()).shared();
         if let Some(weak) = building.downgrade() {
             flights.insert(key, Flight { building: weak, journal: journal.clone() });
         }
@@ -164,8 +223,19 @@ impl Images {
         {
             return Ok(image);
         }
-        let made = tokio::time::timeout(BUILD_LIMIT, self.make(&recipe, cache, &journal));
-        made.await.unwrap_or_else(|_| Err(too_long(recipe.name())))?;
+        if cache == Cache::Use
+            && let Some((reason, ago)) = self.broken.reason(&reference)
+        {
+            journal.say(held_against(recipe.name(), ago));
+            return Err(ImageError::Broken { reason });
+        }
+        let limit = longest(&self.rules);
+        let made = tokio::time::timeout(limit, self.make(&recipe, cache, &journal)).await;
+        let made = made.unwrap_or_else(|_| Err(too_long(recipe.name(), limit)));
+        if let Err(ImageError::Broken { reason }) = &made {
+            self.broken.note(&reference, reason);
+        }
+        made?;
         find(&self.docker, &reference).await?.ok_or_else(|| {
             ImageError::because(format!("{reference} was built and is already gone again"))
         })
@@ -190,13 +260,26 @@ impl Images {
         } else {
             None
         };
-        build::build(&self.docker, recipe, base, cache, journal).await
+        build::build(&self.docker, recipe, base, cache, &self.rules, journal).await
     }
 }
 
-fn too_long(name: &str) -> ImageError {
-    let minutes = BUILD_LIMIT.as_secs() / 60;
-    ImageError::because(format!("the build of image {name} was given up after {minutes} minutes"))
+/// What a build may take with all that comes before it.
+fn longest(rules: &ImagesConfig) -> Duration {
+    rules.build_timeout.0.saturating_add(BEFORE_BUILD)
+}
+
+fn too_long(name: &str, limit: Duration) -> ImageError {
+    let limit = Span(limit);
+    ImageError::because(format!("image {name} was given up after {limit} of waiting for it"))
+}
+
+fn held_against(name: &str, ago: Duration) -> String {
+    let ago = Span::from_secs(ago.as_secs());
+    format!(
+        "image {name}: its build failed {ago} ago, and its folder has not changed since; \
+         `orchestra images build {name}` tries again"
+    )
 }
 
 impl fmt::Debug for Images {
@@ -216,7 +299,7 @@ async fn find(docker: &Docker, reference: &str) -> Result<Option<ReadyImage>, Im
     match docker.inspect_image(reference).await {
         Ok(image) => {
             let id = image.id.unwrap_or_else(|| reference.to_owned());
-            Ok(Some(ReadyImage { reference: reference.to_owned(), id }))
+            Ok(Some(ReadyImage { reference: reference.to_owned(), id, digest: None }))
         }
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
         Err(err) => Err(ImageError::engine(&err)),

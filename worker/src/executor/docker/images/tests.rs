@@ -9,11 +9,18 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptionsBuilder};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
+};
 use futures::future;
 use tokio::sync::OnceCell;
 
 use super::*;
+
+mod failing;
+mod keeping;
+mod pulling;
+mod registry;
 
 /// A folder with one image, and the engine that it is built on.
 struct Lab {
@@ -82,13 +89,17 @@ pub(super) async fn engine() -> Option<Docker> {
 
 /// Runs `test` with an image folder that holds `dockerfile`, and removes what it built.
 async fn with_lab(dockerfile: &str, test: impl AsyncFnOnce(&Lab)) {
+    with_rules(ImagesConfig::default(), dockerfile, test).await;
+}
+
+async fn with_rules(rules: ImagesConfig, dockerfile: &str, test: impl AsyncFnOnce(&Lab)) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let Some(docker) = engine().await else { return };
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("test-{}-{number}", std::process::id());
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join(&name)).unwrap();
-    let images = Images::new(docker.clone(), root.path().to_owned());
+    let images = Images::new(docker.clone(), root.path().to_owned(), rules);
     let lab = Lab { docker, images, name, root };
     lab.write("Dockerfile", dockerfile);
     let result = AssertUnwindSafe(test(&lab)).catch_unwind().await;
@@ -151,35 +162,6 @@ async fn a_build_that_is_asked_for_leaves_the_cache_alone() {
         let again = again.unwrap();
         assert_eq!(again.reference, first.reference);
         assert_ne!(again.id, first.id);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_failing_build_gives_its_last_lines() {
-    let dockerfile =
-        "ARG BASE\nFROM ${BASE}\nRUN for i in $(seq 100); do echo line $i; done; exit 3\n";
-    with_lab(dockerfile, async |lab| {
-        let (image, lines) = lab.ensure().await;
-        let reason = image.unwrap_err().to_string();
-        assert!(reason.starts_with(&format!("the build of image {} failed: ", lab.name)));
-        assert!(reason.contains("returned a non-zero code: 3"), "{reason}");
-        assert!(reason.contains("\n  line 81\n") && reason.ends_with("\n  line 100"), "{reason}");
-        assert!(!reason.contains("line 80\n"), "{reason}");
-        assert!(lines.iter().any(|line| line.contains(": RUN for i")), "{lines:?}");
-        // The next one tries again.
-        lab.write("Dockerfile", "ARG BASE\nFROM ${BASE}\nLABEL fine=yes\n");
-        lab.ensure().await.0.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_dockerfile_that_cannot_be_read_is_said_to_be_so() {
-    with_lab("FROM\n", async |lab| {
-        let reason = lab.ensure().await.0.unwrap_err().to_string();
-        assert!(reason.starts_with("the build of image test-"), "{reason}");
-        assert!(reason.contains("FROM"), "{reason}");
     })
     .await;
 }

@@ -14,6 +14,8 @@ pub(super) struct Transcript {
     /// The beginning of a line that has not ended yet.
     open: String,
     tail: VecDeque<String>,
+    /// Whether the last step was one that does something; the first ones name a base.
+    at_work: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ impl Transcript {
             return None;
         }
         if let Some(step) = step(&line) {
+            let word = step.split_once(": ").map_or("", |(_, what)| what);
+            self.at_work = !["ARG", "FROM"].iter().any(|first| word.starts_with(first));
             return Some(Line::Step(step));
         }
         if self.tail.len() == TAIL {
@@ -49,6 +53,11 @@ impl Transcript {
         }
         self.tail.push_back(line.clone());
         Some(Line::Printed(line))
+    }
+
+    /// Whether a step runs that can take its time, as against one that waits for a registry.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.at_work
     }
 
     /// The last lines that were printed, each on a line of its own, indented,
@@ -69,6 +78,14 @@ fn step(line: &str) -> Option<String> {
     let (number, what) = line.strip_prefix("Step ")?.split_once(" : ")?;
     let (at, of) = number.split_once('/')?;
     (at.parse::<u32>().is_ok() && of.parse::<u32>().is_ok()).then(|| format!("{number}: {what}"))
+}
+
+/// Which step of how many begins with this line of progress, if one does.
+pub fn step_of(line: &str) -> Option<(u64, u64)> {
+    let (_, step) = line.strip_prefix("image ")?.split_once(": step ")?;
+    let (at, rest) = step.split_once('/')?;
+    let (of, _) = rest.split_once(':')?;
+    Some((at.parse().ok()?, of.parse().ok()?))
 }
 
 /// The builder's bookkeeping: ids of layers and of containers that come and go.
@@ -126,6 +143,27 @@ mod tests {
                 printed("cc -c a.c"),
             ]
         );
+    }
+
+    #[test]
+    fn a_base_that_is_fetched_is_no_work() {
+        let mut transcript = Transcript::default();
+        assert!(!transcript.is_at_work());
+        for (line, at_work) in [
+            ("Step 1/3 : ARG BASE\n", false),
+            ("Step 2/3 : FROM a\n", false),
+            ("Step 3/3 : RUN x\n", true),
+        ] {
+            transcript.read(line);
+            assert_eq!(transcript.is_at_work(), at_work, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_progress_tells_its_step() {
+        assert_eq!(step_of("image gcc: step 3/4: RUN make"), Some((3, 4)));
+        assert_eq!(step_of("image gcc: Get:1 step 3/4: x"), None);
+        assert_eq!(step_of("image gcc: building orchestra/gcc:1"), None);
     }
 
     #[test]

@@ -2,28 +2,108 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use orchestra_contracts::{JobSpec, Network};
+use bollard::models::HostConfig;
+use orchestra_contracts::{AttemptNo, JobId, JobSpec, Network, Resources, Workspace};
+use tokio::{sync::mpsc, time::Instant};
 
-use super::lab::Lab;
+use super::{
+    super::{create::Plan, session::Sandbox},
+    lab::{LEASE, Lab, Running, run_spec},
+};
+use crate::{
+    control::Control,
+    executor::{Executor, RunSpec},
+    probe::{self, Held},
+};
 
+/// What the engine and our own filter of system calls do without being asked.
+const KEPT_WITHOUT_FLAGS: &[&str] = &[
+    "no new privileges",
+    "seccomp",
+    "masked paths",
+    "read-only paths",
+    "short memory",
+    "processes",
+    "PID 1",
+    "sockets",
+    "shared memory of processes",
+    "environment",
+];
+
+fn probe(lab: &Lab) -> (Held, String) {
+    let held_to = lab.executor.held_to(&Resources::default()).unwrap();
+    let held = Held { held_to, master: None };
+    let script = probe::script(&held);
+    (held, script)
+}
+
+/// Each by its name in `probe/promises.rs`.
 #[tokio::test]
-async fn a_job_is_an_ordinary_user_without_any_privilege() {
+async fn every_promise_of_the_sandbox_is_kept() {
     let Some(lab) = Lab::open(&[]).await else { return };
-    let status = lab.run("id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status");
-    let status = status.await.success();
-    let user = lab.executor.worker_files.user.uid;
-    assert_ne!(user, 0);
-    let none = "0000000000000000";
-    for line in [
-        format!("{user}\n"),
-        format!("CapEff:\t{none}\n"),
-        format!("CapBnd:\t{none}\n"),
-        "NoNewPrivs:\t1\n".to_owned(),
-        "Seccomp:\t2\n".to_owned(),
-    ] {
-        assert!(status.contains(&line), "{line} is not in\n{status}");
-    }
+    let (held, script) = probe(&lab);
+    let spec = JobSpec::new(script);
+    let run = RunSpec { job: JobId(0), ..run_spec(spec) };
+    let control = Control::new(Instant::now() + LEASE);
+    let (sender, events) = mpsc::channel(4);
+    let end = lab.executor.run(run, control.subscribe(), sender);
+    let said = Running::new(control, events, end).end().await.success();
+    let broken: Vec<_> = probe::judge(&said, &held).into_iter().filter(|check| !check.ok).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
     lab.close().await;
+}
+
+/// What the probe says of a container that the engine makes when nobody asks for anything:
+/// a promise that is kept there, too, is none of the flags' doing.
+#[tokio::test]
+async fn the_probe_notices_a_container_without_the_flags() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let (held, script) = probe(&lab);
+    let executor = &lab.executor;
+    let image = executor.images.ensure("plain", mpsc::channel(1).0).await.unwrap();
+    executor.volume.ensure(&executor.keeper, &image.id).await.unwrap();
+    let plan = Plan {
+        labels: executor.keeper.labels("job"),
+        job: JobId(0),
+        attempt: AttemptNo(1),
+        user: held.held_to.user,
+        files: &lab.files(),
+        workspace: Workspace::Shared,
+        sandbox: executor.volume.name(),
+        limits: held.held_to.limits,
+        file_size: 1 << 30,
+        network: None,
+        dns: &[],
+        idle: LEASE,
+        runtime: None,
+        log_bytes: 1 << 20,
+    };
+    let mut request = plan.request(&image.id);
+    let mounts = request.host_config.take().and_then(|flags| flags.mounts);
+    request.host_config = Some(HostConfig { mounts, ..HostConfig::default() });
+    (request.user, request.hostname, request.network_disabled) = (None, None, None);
+    let container = executor.keeper.container("orchestra-loose-".to_owned() + &random_name());
+    let create = executor.keeper.engine.create_surely(container.name(), request);
+    Box::pin(create).await.unwrap();
+    let sandbox = Sandbox::start(container).await.unwrap();
+    let job = executor.job(&run_spec(JobSpec::new(script)), &[], Instant::now() + LEASE);
+    let control = Control::new(Instant::now() + LEASE);
+    let (sender, events) = mpsc::channel(4);
+    let end = Box::pin(sandbox.run(job, control.subscribe(), sender));
+    let said = Running::new(control, events, end).end().await.success();
+    let kept: Vec<_> = probe::judge(&said, &held)
+        .into_iter()
+        .filter(|check| check.ok)
+        .map(|check| check.name)
+        // A machine without swap gives none.
+        .filter(|name| *name != "swap")
+        .collect();
+    assert_eq!(kept, KEPT_WITHOUT_FLAGS);
+    lab.close().await;
+}
+
+fn random_name() -> String {
+    format!("{:08x}", rand::random::<u32>())
 }
 
 #[tokio::test]
@@ -51,12 +131,19 @@ async fn there_is_no_network_but_a_loopback() {
 }
 
 #[tokio::test]
-async fn an_operator_can_allow_the_bridge() {
+async fn an_operator_can_allow_a_network_with_a_wall_around_it() {
     let Some(lab) = Lab::open(&["--allow-network"]).await else { return };
     let interfaces = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sort";
     let spec = JobSpec { network: Network::Bridge, ..JobSpec::new(interfaces) };
     assert!(lab.run_spec(spec).await.success().contains("eth0\n"));
     assert_eq!(lab.run(interfaces).await.success(), "lo\n", "only for those that ask");
+
+    // What leads nowhere is marked with RTF_REJECT (`linux/route.h`), 0x200.
+    let nowhere = "while read -r _ to _ flags _; do case $flags in 02*) echo $to;; esac; done \
+                   < /proc/net/route; true";
+    let spec = JobSpec { network: Network::Bridge, ..JobSpec::new(nowhere) };
+    let walled = lab.run_spec(spec).await.success();
+    assert!(walled.lines().any(|network| network == "0000FEA9"), "169.254.0.0: {walled}");
     lab.close().await;
 }
 

@@ -96,6 +96,23 @@ async fn a_lost_or_handed_back_job_is_gone_when_the_run_returns() {
     lab.close().await;
 }
 
+/// Found by a soak: the engine still had output for a reader that stood still, and took ten
+/// seconds to notice an end that had long come, while the next attempt began elsewhere.
+#[tokio::test]
+async fn a_lost_job_whose_log_is_held_up_is_gone_at_once() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let mut running = lab.start(JobSpec::new("echo ready; exec yes"));
+    running.until_lines(1).await;
+    // Nobody takes its events from here on, and everything on the way to here fills up.
+    assert!(timeout(Duration::from_secs(3), &mut running.end).await.is_err());
+    running.control.stop(Stop::Lost);
+    let end = timeout(Duration::from_secs(8), &mut running.end).await;
+    assert_eq!(end.expect("it is gone in less than ten seconds").outcome, Outcome::Lost);
+    drop(running);
+    assert!(lab.containers().await.is_empty());
+    lab.close().await;
+}
+
 #[tokio::test]
 async fn a_sandbox_ends_itself_when_its_lease_is_not_renewed() {
     let Some(lab) = Lab::open(&[]).await else { return };

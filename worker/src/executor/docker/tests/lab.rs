@@ -1,7 +1,7 @@
 //! A Docker executor of one test's own, with a folder for worker-files and a
 //! job image that is nothing but the base.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
 use futures::future::BoxFuture;
@@ -16,7 +16,7 @@ use super::super::DockerExecutor;
 use crate::{
     Config,
     control::Control,
-    executor::{End, Executor, RunEvent, RunSpec},
+    executor::{End, Executor, Kept, RunEvent, RunSpec},
 };
 
 #[derive(Parser)]
@@ -26,7 +26,7 @@ struct Program {
 }
 
 pub(super) struct Lab {
-    pub(super) executor: DockerExecutor,
+    pub(super) executor: Arc<DockerExecutor>,
     pub(super) config: Config,
     /// Removed at the end, together with the images folder.
     home: TempDir,
@@ -74,7 +74,7 @@ impl Lab {
                 // Nobody's lease should run out while the image is made.
                 let (progress, _) = mpsc::channel(1);
                 executor.images.ensure("plain", progress).await.unwrap();
-                Some(Self { executor, config, home })
+                Some(Self { executor: Arc::new(executor), config, home })
             }
             Err(error) => {
                 eprintln!("SKIPPED: {error}");
@@ -166,7 +166,9 @@ impl<'a> Running<'a> {
                 seen.push(event);
             }
         };
-        let (end, ()) = tokio::join!(end, collect);
+        let (mut end, ()) = tokio::join!(end, collect);
+        // As after the report.
+        end.kept = Kept::default();
         let started = seen.contains(&RunEvent::Started);
         Seen { outcome: end.outcome.clone(), end, started, frames: frames(&seen) }
     }
@@ -197,7 +199,7 @@ impl Seen {
 fn frames(events: &[RunEvent]) -> Vec<Frame> {
     let frame = |event: &RunEvent| match event {
         RunEvent::Frame(frame) => Some(frame.clone()),
-        RunEvent::Started => None,
+        RunEvent::Started | RunEvent::Made(_) => None,
     };
     events.iter().filter_map(frame).collect()
 }

@@ -1,6 +1,6 @@
 //! What was left behind is removed, and what belongs to others is not.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bollard::{models::ContainerCreateBody, query_parameters::KillContainerOptionsBuilder};
 use orchestra_contracts::{JobSpec, Outcome};
@@ -128,7 +128,8 @@ async fn a_run_that_is_dropped_leaves_nothing() {
 async fn the_volume_is_filled_once_and_again_after_it_was_pruned() {
     let Some(mut lab) = Lab::open(&[]).await else { return };
     let name = format!("orchestra-sandbox-test-{:08x}", rand::random::<u32>());
-    lab.executor.volume = Volume::named(name.clone());
+    let executor = Arc::get_mut(&mut lab.executor).expect("nobody else has it yet");
+    executor.volume = Volume::named(name.clone());
     let (one, two) = tokio::join!(lab.run("echo 1"), lab.run("echo 2"));
     assert_eq!((one.success(), two.success()), ("1\n".into(), "2\n".into()));
 

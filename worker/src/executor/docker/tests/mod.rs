@@ -2,13 +2,15 @@
 //! label that nothing of it is left.
 
 mod confinement;
-mod daemon;
 mod endings;
+mod folders;
 mod hands;
 mod lab;
 mod leftovers;
 mod output;
+mod panics;
 mod proxy;
 mod remains;
 mod restarts;
+mod secrets;
 mod trouble;

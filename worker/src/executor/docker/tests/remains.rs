@@ -38,6 +38,23 @@ impl Lab {
         thread::spawn(process).join().unwrap();
     }
 
+    /// Another process of this worker gets a sandbox ready, and is killed before it has
+    /// handed the job over.
+    fn prepare_and_be_killed(&self, lease: Duration) {
+        let (config, job) = (self.config.clone(), run_spec(JobSpec::new("true")));
+        let process = move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
+            executor.keeper.process.push('0');
+            let (events, _) = mpsc::channel(1);
+            let orders = Control::new(Instant::now() + lease).subscribe();
+            let prepared = runtime.block_on(executor.prepare(&job, &orders, &events));
+            drop(runtime);
+            drop(prepared);
+        };
+        thread::spawn(process).join().unwrap();
+    }
+
     async fn find(&self) -> Left {
         self.executor.left_of(NAME.0, NAME.1).await
     }
@@ -227,21 +244,32 @@ async fn a_living_process_keeps_its_container() {
 #[tokio::test]
 async fn a_sandbox_that_never_got_its_job_is_told_as_that() {
     let Some(lab) = Lab::open(&[]).await else { return };
-    let (config, job) = (lab.config.clone(), run_spec(JobSpec::new("true")));
-    let process = move || {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
-        executor.keeper.process.push('0');
-        let (events, _) = mpsc::channel(1);
-        let prepared = runtime.block_on(executor.prepare(&job, &events));
-        drop(runtime);
-        drop(prepared);
-    };
-    thread::spawn(process).join().unwrap();
+    lab.prepare_and_be_killed(LEASE);
     match lab.take_back(0).await.end().await.outcome {
         Outcome::CouldNotStart { reason } => assert!(reason.contains("never told"), "{reason}"),
         outcome => panic!("{outcome:?}"),
     }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_never_got_its_job_ends_with_its_lease() {
+    const SHORT: Duration = Duration::from_secs(5);
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let began = Instant::now();
+    lab.prepare_and_be_killed(SHORT);
+    let name = lab.containers().await.remove(0);
+    let name = name.trim_start_matches('/');
+    let runs = async || {
+        let state = lab.executor.keeper.engine.inspect(name).await.unwrap().state;
+        state.unwrap().running == Some(true)
+    };
+    assert!(runs().await, "it waits for its job");
+    while runs().await {
+        assert!(began.elapsed() < SHORT + Duration::from_secs(3), "it outlives its lease");
+        sleep(Duration::from_millis(100)).await;
+    }
+    drop(lab.find_ours().await);
     lab.close().await;
 }
 

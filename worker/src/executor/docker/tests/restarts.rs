@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use orchestra_contracts::{JobSpec, Outcome, frame::Stream};
+use orchestra_tests::daemon::{Daemon, Down};
 use rstest::rstest;
 use tokio::time::{sleep, timeout};
 
-use super::{
-    daemon::Daemon,
-    lab::{Lab, output},
-};
+use super::lab::{Lab, output};
 use crate::executor::Executor;
 
 /// Generous: the machine may be busy, and a daemon gives its containers ten seconds.
@@ -24,28 +22,6 @@ async fn lab_on_its_own(live_restore: bool) -> Option<(Lab, Daemon)> {
     let daemon = Daemon::start(live_restore, &image)?;
     let lab = Lab::open(&["--engine", &daemon.address()]).await?;
     Some((lab, daemon))
-}
-
-/// How a daemon goes down.
-#[derive(Clone, Copy, Debug)]
-enum Down {
-    Terminated,
-    Killed,
-}
-
-impl Daemon {
-    /// The worker goes on meanwhile.
-    async fn restarted(mut self, down: Down) -> Self {
-        let restart = move || {
-            match down {
-                Down::Terminated => self.terminate(),
-                Down::Killed => self.kill(),
-            }
-            self.run();
-            self
-        };
-        tokio::task::spawn_blocking(restart).await.unwrap()
-    }
 }
 
 fn lines(last: u32) -> String {

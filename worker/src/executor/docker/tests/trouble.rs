@@ -1,10 +1,10 @@
 //! An engine that loses answers, breaks streams, hangs, or is gone for a while.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use orchestra_contracts::{JobSpec, Outcome};
 use rstest::rstest;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     super::engine::CallLimits,
@@ -26,7 +26,8 @@ async fn troubled() -> Option<(Lab, Proxy)> {
     let proxy = Proxy::before(&engine);
     let mut lab = Lab::open(&["--engine", &proxy.address()]).await?;
     let (quick, slow) = (Duration::from_secs(2), Duration::from_secs(4));
-    lab.executor.keeper.engine.limits = CallLimits { quick, slow };
+    let executor = Arc::get_mut(&mut lab.executor).expect("nobody else has it yet");
+    executor.keeper.engine.limits = CallLimits { quick, slow };
     // The volume is filled once; what is tested is the container.
     assert_eq!(lab.run("echo warm").await.success(), "warm\n");
     lab.executor_is_quiet().await;
@@ -91,7 +92,14 @@ async fn a_container_that_is_created_after_all_is_swept() {
         }
     };
     timeout(SOON, appears).await.expect("the late request makes it");
-    lab.executor.keeper.sweep().await.unwrap();
+    // The attempt's own removal may still be under way, and keeps its name until it ends.
+    let goes = async {
+        while !lab.containers().await.is_empty() {
+            lab.executor.keeper.sweep().await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, goes).await.expect("a sweep takes it");
     assert!(!lab.files().join("started").exists());
     lab.close().await;
 }
@@ -218,5 +226,31 @@ async fn a_stream_that_goes_on_after_the_end_holds_nobody_up() {
         Outcome::CouldNotStart { reason } => assert!(reason.contains("killed"), "{reason}"),
         outcome => panic!("{outcome:?}"),
     }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_renewal_that_the_engine_holds_up_lengthens_no_lease() {
+    let Some((lab, proxy)) = troubled().await else { return };
+    let uptime = || fs::read_to_string("/proc/uptime").unwrap();
+    let seconds = |uptime: &str| uptime.split(' ').next().unwrap().trim().parse::<f64>().unwrap();
+    let (begun, boot) = (Instant::now(), seconds(&uptime()));
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let command = "echo ready; while :; do cat /proc/uptime >> alive; sleep 0.1; done";
+    let mut running = lab.start_with(JobSpec::new(command), Control::new(after(9)));
+    running.until_output("ready\n").await;
+    proxy.hang();
+    // Its worker says so, and does nothing any more from then on, not even repeat it.
+    running.control.renew(after(12));
+    assert!(timeout(Duration::from_secs(1), &mut running.end).await.is_err());
+    // It is on its way until the seventh second. Counted from there it would hold for long
+    // after the twelfth.
+    sleep_until(after(7)).await;
+    proxy.go_on();
+    sleep_until(after(14)).await;
+    let alive = fs::read_to_string(lab.files().join("alive")).unwrap();
+    let lived = seconds(alive.lines().last().unwrap()) - boot;
+    assert!((9.0..13.0).contains(&lived), "it lived for {lived} s of a lease of 12");
+    assert_eq!(end(running).await.outcome, Outcome::Lost);
     lab.close().await;
 }

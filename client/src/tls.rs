@@ -1,0 +1,51 @@
+//! Whom a client believes to be its master.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// How to speak TLS: with those whom this authority vouches for, or, where none is
+/// named, those whom the system trusts.
+pub(crate) fn config(authority: Option<&Path>) -> Result<ClientConfig, String> {
+    let roots = match authority {
+        Some(file) => from_file(file)
+            .map_err(|reason| format!("the authority's file {}: {reason}", file.display()))?,
+        None => from_system(),
+    };
+    with(roots)
+}
+
+/// For addresses without TLS, so that nothing is read for it.
+pub(crate) fn unused() -> Result<ClientConfig, String> {
+    with(RootCertStore::empty())
+}
+
+fn with(roots: RootCertStore) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn from_file(file: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())? {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("it holds no certificate in PEM".to_owned());
+    }
+    Ok(roots)
+}
+
+/// What cannot be read is left out: without any, every certificate is refused.
+fn from_system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}

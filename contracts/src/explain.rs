@@ -1,0 +1,232 @@
+//! Why a job is where it is, for people and for programs.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptNo, JobId, JobStatus, Outcome, QueueName, WorkerName};
+
+/// What `GET /api/job/{id}/explain` answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    pub job: JobId,
+    pub status: JobStatus,
+    /// Everything that holds it up, what comes first in time or weight first; never empty.
+    pub reasons: Vec<Reason>,
+}
+
+/// One reason, in words and as data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// A sentence without its full stop.
+    pub text: String,
+    /// What somebody can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(flatten)]
+    pub cause: Cause,
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        Self { text: cause.to_string(), hint: cause.hint(), cause }
+    }
+}
+
+/// Why a job waits, is held, or has ended. The words of `code` stay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Cause {
+    /// It was put off.
+    NotBefore {
+        at: Timestamp,
+    },
+    /// An attempt failed, and the next one waits.
+    Retry {
+        at: Timestamp,
+        after: AttemptNo,
+        reason: String,
+    },
+    QueuePaused {
+        queue: QueueName,
+        since: Timestamp,
+    },
+    /// As many jobs of its queue are held as may be at once.
+    QueueFull {
+        queue: QueueName,
+        concurrency: u32,
+        running: u64,
+    },
+    /// Nobody who serves its queue is there; so many did before.
+    NoWorker {
+        queue: QueueName,
+        away: u64,
+    },
+    /// Workers are there, and none of them can take it.
+    NoMatch {
+        queue: QueueName,
+        workers: Vec<Mismatch>,
+    },
+    /// All who can take it have as many jobs as they may.
+    Busy {
+        workers: u64,
+        slots: u64,
+    },
+    /// So many of its queue go first.
+    Ahead {
+        queue: QueueName,
+        jobs: u64,
+    },
+    /// Nothing holds it up.
+    Next,
+    Held {
+        worker: WorkerName,
+        attempt: AttemptNo,
+        since: Timestamp,
+        running: Option<Timestamp>,
+    },
+    Ended {
+        at: Timestamp,
+        outcome: Outcome,
+    },
+}
+
+/// A worker, and what keeps it from a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mismatch {
+    pub worker: WorkerName,
+    /// Never empty.
+    pub lacks: Vec<Lack>,
+}
+
+/// One thing that keeps a worker from a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lack {
+    pub what: LackOf,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LackOf {
+    /// A label that the job requires.
+    Label,
+    /// More than its operator allows.
+    Limit,
+    /// Another worker has the job's image already.
+    Image,
+    /// An operator drains it.
+    Draining,
+    /// It starts nothing at the moment: its disk is full, or its engine away.
+    Unwell,
+}
+
+impl Cause {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::QueuePaused { queue, .. } => format!("`orchestra queues resume {queue}`"),
+            Self::QueueFull { queue, .. } => {
+                format!("`orchestra queues limit {queue} N` lets more of them run at once")
+            }
+            Self::NoWorker { .. } => "start a worker with `orchestra worker`, or see \
+                `orchestra workers` for those that were there"
+                .to_owned(),
+            Self::NoMatch { .. } => {
+                "`orchestra workers` shows the labels and limits of each; a worker gets them with \
+                 ORCHESTRA_LABELS and ORCHESTRA_MAX_*, and takes jobs again after `orchestra drain \
+                 --undo`"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBefore { at } => write!(f, "it is not to begin before {at}"),
+            Self::Retry { at, after, reason } => {
+                write!(f, "attempt {after} ended ({reason}), and the next one waits until {at}")
+            }
+            Self::QueuePaused { queue, since } => {
+                write!(f, "queue {queue} has been paused since {since}")
+            }
+            Self::QueueFull { queue, concurrency, running } => write!(
+                f,
+                "queue {queue} runs {running} jobs, and no more than {concurrency} may run at once"
+            ),
+            Self::NoWorker { queue, away: 0 } => write!(f, "no worker serves queue {queue}"),
+            Self::NoWorker { queue, away } => {
+                write!(f, "no worker of queue {queue} is online ({away} away)")
+            }
+            Self::NoMatch { queue, workers } => {
+                write!(f, "no worker of queue {queue} can take it")?;
+                for (index, Mismatch { worker, lacks }) in workers.iter().enumerate() {
+                    let lacks: Vec<&str> = lacks.iter().map(|lack| lack.text.as_str()).collect();
+                    let before = if index == 0 { ":" } else { ";" };
+                    write!(f, "{before} {worker} {}", lacks.join(" and "))?;
+                }
+                Ok(())
+            }
+            Self::Busy { workers: 1, slots } => {
+                write!(f, "the worker that can take it has all {slots} slots in use")
+            }
+            Self::Busy { workers, slots } => {
+                write!(f, "all {slots} slots of the {workers} workers that can take it are in use")
+            }
+            Self::Ahead { queue, jobs: 1 } => write!(f, "1 job of queue {queue} goes first"),
+            Self::Ahead { queue, jobs } => write!(f, "{jobs} jobs of queue {queue} go first"),
+            Self::Next => f.write_str("it is next: a worker takes it at any moment"),
+            Self::Held { worker, since, running: None, .. } => {
+                write!(f, "worker {worker} has held it since {since} and prepares its container")
+            }
+            Self::Held { worker, since, running: Some(begun), .. } => {
+                write!(f, "worker {worker} has held it since {since} and run it since {begun}")
+            }
+            Self::Ended { at, outcome } => write!(f, "it ended at {at}: {outcome}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_its_code_beside_its_words() {
+        let queue: QueueName = "slow".parse().unwrap();
+        let reason = Reason::from(Cause::QueueFull { queue, concurrency: 2, running: 2 });
+        assert_eq!(
+            serde_json::to_value(&reason).unwrap(),
+            serde_json::json!({
+                "code": "queueFull", "queue": "slow", "concurrency": 2, "running": 2,
+                "text": "queue slow runs 2 jobs, and no more than 2 may run at once",
+                "hint": "`orchestra queues limit slow N` lets more of them run at once",
+            })
+        );
+        let text = serde_json::to_string(&reason).unwrap();
+        assert_eq!(serde_json::from_str::<Reason>(&text).unwrap(), reason);
+    }
+
+    #[test]
+    fn what_each_worker_lacks_is_said() {
+        let lack = |text: &str| Lack { what: LackOf::Label, text: text.to_owned() };
+        let worker = |name: &str, lacks| Mismatch { worker: name.parse().unwrap(), lacks };
+        let workers = vec![
+            worker("a", vec![lack("lacks the label gpu=yes"), lack("is being drained")]),
+            worker("b", vec![lack("lacks the label gpu=yes")]),
+        ];
+        let cause = Cause::NoMatch { queue: "q".parse().unwrap(), workers };
+        assert_eq!(
+            cause.to_string(),
+            "no worker of queue q can take it: a lacks the label gpu=yes and is being drained; b \
+             lacks the label gpu=yes"
+        );
+    }
+}

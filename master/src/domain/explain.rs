@@ -1,0 +1,161 @@
+//! Why a job waits: what is known, in the order in which it matters.
+
+use jiff::Timestamp;
+use orchestra_contracts::{
+    AttemptNo, QueueName, WorkerName,
+    explain::{Cause, Lack, Mismatch},
+};
+
+use super::{Finish, Job, JobState, QueueRules};
+
+/// What is known besides the job.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub now: Timestamp,
+    pub queue: QueueName,
+    pub rules: QueueRules,
+    /// Jobs of the queue that workers hold.
+    pub held: u64,
+    /// Jobs of the queue that go first.
+    pub ahead: u64,
+    /// Those who serve the queue.
+    pub workers: Vec<Standing>,
+}
+
+/// How a worker stands to a job.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub worker: WorkerName,
+    pub online: bool,
+    pub lacks: Vec<Lack>,
+    pub running: u64,
+    pub slots: u64,
+}
+
+/// Everything that explains where the job is; never empty.
+pub fn explain(job: &Job, scene: Scene) -> Vec<Cause> {
+    match &job.state {
+        JobState::Pending { not_before, after } => {
+            let mut causes = Vec::new();
+            causes.extend(wait(job, not_before.filter(|time| *time > scene.now), after.as_ref()));
+            causes.extend(of_queue(&scene));
+            causes.extend(of_workers(&scene));
+            if scene.ahead > 0 {
+                causes.push(Cause::Ahead { queue: scene.queue, jobs: scene.ahead });
+            }
+            if causes.is_empty() {
+                causes.push(Cause::Next);
+            }
+            causes
+        }
+        JobState::Assigned { lease } | JobState::Running { lease, .. } => vec![Cause::Held {
+            worker: lease.worker.clone(),
+            attempt: AttemptNo(job.attempts),
+            since: lease.claimed_at,
+            running: job.started_at(),
+        }],
+        JobState::Finished { finish } => {
+            vec![Cause::Ended { at: finish.finished_at, outcome: finish.outcome.clone() }]
+        }
+    }
+}
+
+fn wait(job: &Job, until: Option<Timestamp>, after: Option<&Finish>) -> Option<Cause> {
+    let at = until?;
+    Some(match after {
+        Some(finish) => {
+            let (after, reason) = (AttemptNo(job.attempts), finish.outcome.to_string());
+            Cause::Retry { at, after, reason }
+        }
+        None => Cause::NotBefore { at },
+    })
+}
+
+fn of_queue(scene: &Scene) -> Option<Cause> {
+    let queue = scene.queue.clone();
+    if let Some(since) = scene.rules.paused_since {
+        return Some(Cause::QueuePaused { queue, since });
+    }
+    let concurrency = scene.rules.concurrency?;
+    let running = scene.held;
+    (running >= u64::from(concurrency)).then_some(Cause::QueueFull { queue, concurrency, running })
+}
+
+fn of_workers(scene: &Scene) -> Option<Cause> {
+    let queue = scene.queue.clone();
+    let online: Vec<&Standing> = scene.workers.iter().filter(|it| it.online).collect();
+    if online.is_empty() {
+        return Some(Cause::NoWorker { queue, away: scene.workers.len() as u64 });
+    }
+    let able: Vec<&Standing> = online.iter().copied().filter(|it| it.lacks.is_empty()).collect();
+    if able.is_empty() {
+        let mismatch =
+            |it: &Standing| Mismatch { worker: it.worker.clone(), lacks: it.lacks.clone() };
+        let workers = online.into_iter().map(mismatch).collect();
+        return Some(Cause::NoMatch { queue, workers });
+    }
+    let is_full = able.iter().all(|it| it.running >= it.slots);
+    let (workers, slots) = (able.len() as u64, able.iter().map(|it| it.slots).sum());
+    is_full.then_some(Cause::Busy { workers, slots })
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::{JobId, JobSpec, explain::LackOf};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn standing(online: bool, lacks: Vec<Lack>, running: u64) -> Standing {
+        Standing { worker: "w".parse().unwrap(), online, lacks, running, slots: 2 }
+    }
+
+    fn scene(workers: Vec<Standing>) -> Scene {
+        let queue = "q".parse().unwrap();
+        Scene { now: at(10), queue, rules: QueueRules::default(), held: 0, ahead: 0, workers }
+    }
+
+    fn codes(job: &Job, scene: Scene) -> Vec<String> {
+        let code =
+            |cause| serde_json::to_value(&cause).unwrap()["code"].as_str().unwrap().to_owned();
+        explain(job, scene).into_iter().map(code).collect()
+    }
+
+    fn waiting() -> Job {
+        Job::new(JobId(1), JobSpec::new("true"), at(0))
+    }
+
+    #[test]
+    fn each_thing_that_holds_a_job_up_is_told() {
+        let lack = || vec![Lack { what: LackOf::Draining, text: "is being drained".into() }];
+        let free = || vec![standing(true, vec![], 1)];
+        let is = |scene: Scene, due: &[&str]| assert_eq!(codes(&waiting(), scene), due);
+        is(scene(free()), &["next"]);
+        is(scene(vec![]), &["noWorker"]);
+        is(scene(vec![standing(false, vec![], 0)]), &["noWorker"]);
+        is(scene(vec![standing(true, lack(), 0), standing(false, vec![], 0)]), &["noMatch"]);
+        is(scene(vec![standing(true, vec![], 2), standing(true, lack(), 0)]), &["busy"]);
+        is(scene(vec![standing(true, vec![], 2), standing(true, vec![], 1)]), &["next"]);
+        is(Scene { ahead: 3, ..scene(free()) }, &["ahead"]);
+        let bound = QueueRules { concurrency: Some(2), ..QueueRules::default() };
+        is(Scene { rules: bound, held: 1, ..scene(free()) }, &["next"]);
+        is(Scene { rules: bound, held: 2, ..scene(free()) }, &["queueFull"]);
+        let rules = QueueRules { paused_since: Some(at(5)), ..bound };
+        is(
+            Scene { rules, held: 2, ahead: 1, ..scene(vec![]) },
+            &["queuePaused", "noWorker", "ahead"],
+        );
+    }
+
+    #[test]
+    fn a_time_to_wait_for_is_told_until_it_has_come() {
+        let spec = JobSpec { not_before: Some(at(20)), ..JobSpec::new("true") };
+        let job = Job::new(JobId(1), spec, at(0));
+        let free = || scene(vec![standing(true, vec![], 0)]);
+        assert_eq!(explain(&job, free()), [Cause::NotBefore { at: at(20) }]);
+        assert_eq!(explain(&job, Scene { now: at(20), ..free() }), [Cause::Next]);
+    }
+}

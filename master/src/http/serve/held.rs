@@ -1,0 +1,43 @@
+//! A request is under way until its answer's last byte was handed over.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use super::seats::Busy;
+
+pub(super) fn until_its_end(busy: Busy, response: Response) -> Response {
+    response.map(|inner| Body::new(Held { inner, _busy: busy }))
+}
+
+struct Held {
+    inner: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a job waits, who holds it, or how it ended.
+
+use orchestra_contracts::{
+    JobId, QueueName,
+    explain::{Explanation, Lack, LackOf, Reason},
+    worker::Worker,
+};
+
+use super::{Service, ServiceError};
+use crate::domain::{self, Job, Scene, Standing};
+
+impl Service {
+    pub async fn explain(&self, id: JobId) -> Result<Explanation, ServiceError> {
+        let job = self.find(id).await?;
+        let causes = domain::explain(&job, self.scene(&job).await?);
+        let reasons = causes.into_iter().map(Reason::from).collect();
+        Ok(Explanation { job: id, status: job.status(), reasons })
+    }
+
+    async fn scene(&self, job: &Job) -> Result<Scene, ServiceError> {
+        let (now, offers) = (self.clock.now(), self.offers().await?);
+        let (name, demand) = (&job.spec.queue, job.spec.demand());
+        let queue: QueueName = name.parse().map_err(|_| ServiceError::NoSuchJob(job.id))?;
+        let record = self.store.queues().await?.into_iter().find(|record| record.name == queue);
+        let serves = |worker: &Worker| worker.registration.queues.contains(name);
+        let workers = self.workers().await?.into_iter().filter(serves);
+        let standing = |worker: Worker| {
+            let mut lacks = offers.lacks(&worker.name, name, &demand, now);
+            lacks.extend(of_itself(&worker));
+            Standing {
+                lacks,
+                online: worker.online,
+                running: worker.running.len() as u64,
+                slots: worker.registration.slots.into(),
+                worker: worker.name,
+            }
+        };
+        Ok(Scene {
+            now,
+            rules: record.as_ref().map(|record| record.rules).unwrap_or_default(),
+            held: record.map_or(0, |record| record.held),
+            ahead: self.store.ahead(job).await?,
+            workers: workers.map(standing).collect(),
+            queue,
+        })
+    }
+}
+
+/// What keeps a worker from every job.
+fn of_itself(worker: &Worker) -> Vec<Lack> {
+    let drained = worker.draining_since.map(|since| {
+        let text = format!("has been drained since {since}");
+        Lack { what: LackOf::Draining, text }
+    });
+    let unwell = worker.unwell.as_ref().map(|reason| {
+        let text = format!("starts no jobs: {reason}");
+        Lack { what: LackOf::Unwell, text }
+    });
+    drained.into_iter().chain(unwell).collect()
+}

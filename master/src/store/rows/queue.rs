@@ -1,0 +1,35 @@
+//! The queue table's rows, with what is counted beside them.
+
+use sqlx::FromRow;
+
+use super::Place;
+use crate::{
+    domain::QueueRules,
+    store::{QueueRecord, StoreError},
+};
+
+/// A row of `queue`, or a queue that has jobs and no row.
+#[derive(Debug, FromRow)]
+pub(in crate::store) struct QueueRow {
+    name: String,
+    paused_at: Option<i64>,
+    concurrency: Option<u32>,
+    pending: i64,
+    held: i64,
+}
+
+impl TryFrom<QueueRow> for QueueRecord {
+    type Error = StoreError;
+
+    fn try_from(row: QueueRow) -> Result<Self, StoreError> {
+        // Queues have names, not numbers.
+        let place = Place { table: "queue", id: 0 };
+        let paused_since = place.time_if(row.paused_at)?;
+        Ok(Self {
+            name: place.word(&row.name)?,
+            rules: QueueRules { paused_since, concurrency: row.concurrency },
+            pending: row.pending as u64,
+            held: row.held as u64,
+        })
+    }
+}

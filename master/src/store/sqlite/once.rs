@@ -1,0 +1,149 @@
+//! Submissions that have a key: what they come to when they arrive again.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use orchestra_contracts::{JobId, TokenId};
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::insert::Insert;
+use crate::store::{Fingerprint, KEYS_KEPT, Once, StoreError, Submitted, rows::to_json};
+
+const FORGET: &str = "DELETE FROM submission WHERE created_at <= $1";
+
+const KNOWN: &str = "
+    SELECT r.key AS call, s.fingerprint, s.jobs
+    FROM jsonb_each($1) AS r
+    JOIN submission AS s ON s.token = r.value->>'token' AND s.key = r.value->>'key'";
+
+const REMEMBER: &str = "
+    INSERT INTO submission (token, key, fingerprint, jobs, created_at)
+    SELECT r.value->>'token', r.value->>'key', r.value->>'fingerprint', r.value->>'jobs',
+           r.value->>'created_at'
+    FROM jsonb_each($1) AS r";
+
+/// What a call is, among those of one transaction and those before.
+pub(super) enum Fate {
+    New,
+    Known(Submitted),
+    /// It comes to what the call at this place does.
+    AsCall(usize),
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    token: i64,
+    key: &'a str,
+}
+
+#[derive(Serialize)]
+struct NewKey<'a> {
+    #[serde(flatten)]
+    key: Key<'a>,
+    fingerprint: String,
+    jobs: String,
+    created_at: i64,
+}
+
+/// What each of `calls` is. Keys that are older than [`KEYS_KEPT`] go.
+pub(super) async fn fates(
+    connection: &mut SqliteConnection,
+    calls: &[Insert],
+) -> Result<Vec<Fate>, StoreError> {
+    if calls.iter().all(|call| call.once.is_none()) {
+        return Ok(calls.iter().map(|_| Fate::New).collect());
+    }
+    let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
+    let forget = now.as_millisecond().saturating_sub(KEYS_KEPT.as_millis());
+    sqlx::query(FORGET).bind(forget).execute(&mut *connection).await?;
+    let mut known = known(connection, calls).await?;
+    let mut first: HashMap<(Option<TokenId>, &str), usize> = HashMap::new();
+    let mut fates = Vec::with_capacity(calls.len());
+    for (index, call) in calls.iter().enumerate() {
+        let Some(once) = &call.once else {
+            fates.push(Fate::New);
+            continue;
+        };
+        fates.push(match (known.remove(&index), first.entry((once.token, once.key.as_str()))) {
+            (Some(known), _) => Fate::Known(known),
+            (None, Entry::Vacant(_)) if call.specs.is_empty() => Fate::New,
+            (None, Entry::Vacant(place)) => {
+                place.insert(index);
+                Fate::New
+            }
+            (None, Entry::Occupied(first)) => {
+                let earlier = calls[*first.get()].once.as_ref();
+                if earlier.is_some_and(|earlier| earlier.fingerprint == once.fingerprint) {
+                    Fate::AsCall(*first.get())
+                } else {
+                    Fate::Known(Submitted::Differs)
+                }
+            }
+        });
+    }
+    Ok(fates)
+}
+
+/// What was submitted with their keys before, by the place of the call.
+async fn known(
+    connection: &mut SqliteConnection,
+    calls: &[Insert],
+) -> Result<HashMap<usize, Submitted>, StoreError> {
+    let keyed: Vec<(usize, &Once)> = calls
+        .iter()
+        .enumerate()
+        .filter_map(|(index, call)| Some((index, call.once.as_ref()?)))
+        .collect();
+    let keys: Vec<Key<'_>> = keyed.iter().map(|(_, once)| key(once)).collect();
+    let rows: Vec<(i64, String, String)> =
+        sqlx::query_as(KNOWN).bind(to_json(&keys)).fetch_all(connection).await?;
+    let mut known = HashMap::new();
+    for (place, fingerprint, jobs) in rows {
+        let Some((index, once)) = usize::try_from(place).ok().and_then(|place| keyed.get(place))
+        else {
+            continue;
+        };
+        let answer = if fingerprint == hex::encode(once.fingerprint.0) {
+            Submitted::Before(serde_json::from_str(&jobs).map_err(|error| corrupt(&error))?)
+        } else {
+            Submitted::Differs
+        };
+        known.insert(*index, answer);
+    }
+    Ok(known)
+}
+
+fn corrupt(error: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt { table: "submission", id: 0, reason: error.to_string() }
+}
+
+/// Keeps the keys of what is new.
+pub(super) async fn remember(
+    connection: &mut SqliteConnection,
+    calls: &[Insert],
+    answers: &[Submitted],
+) -> Result<(), StoreError> {
+    let new = calls.iter().zip(answers).filter_map(|(call, answer)| match (&call.once, answer) {
+        (Some(once), Submitted::New(jobs)) if !jobs.is_empty() => {
+            let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+            let Fingerprint(fingerprint) = once.fingerprint;
+            Some(NewKey {
+                key: key(once),
+                fingerprint: hex::encode(fingerprint),
+                jobs: to_json(&ids),
+                created_at: call.now.as_millisecond(),
+            })
+        }
+        _ => None,
+    });
+    let new: Vec<NewKey<'_>> = new.collect();
+    if !new.is_empty() {
+        sqlx::query(REMEMBER).bind(to_json(&new)).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Those without a token share one room; token numbers begin with 1.
+fn key(once: &Once) -> Key<'_> {
+    Key { token: once.token.map_or(0, |token| token.0), key: once.key.as_str() }
+}

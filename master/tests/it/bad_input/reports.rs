@@ -1,0 +1,203 @@
+//! What workers say: claims, reports, registrations, heartbeats.
+
+use axum::body::Body;
+use serde_json::json;
+
+use super::{CLAIM, JSON, Row, UPDATE, check, invalid, post, refused};
+use crate::harness::{Master, request};
+
+const WORKER: &str = "/api/worker/w";
+const HEARTBEAT: &str = "/api/worker/w/heartbeat";
+const TOKEN: &str = "/api/token";
+
+/// A registration with this offer.
+macro_rules! offering {
+    ($offer:literal) => {
+        concat!(r#"{"slots": 1, "queues": ["q"], "version": "1", "offer": "#, $offer, "}")
+    };
+}
+
+pub(super) const ROWS: &[Row] = &[
+    invalid(CLAIM, r#""""#, ""),
+    invalid(CLAIM, r#""a b""#, ""),
+    invalid(CLAIM, "7", ""),
+    invalid(CLAIM, "{}", "/worker"),
+    invalid(CLAIM, r#"{"worker": "w", "slots": 0}"#, "/slots"),
+    invalid(CLAIM, r#"{"worker": "w", "slots": -1}"#, "/slots"),
+    invalid(CLAIM, r#"{"worker": "w", "slots": 1000000}"#, "/slots"),
+    invalid(CLAIM, r#"{"worker": "w", "queues": []}"#, "/queues"),
+    invalid(CLAIM, r#"{"worker": "w", "wait": "x"}"#, "/wait"),
+    invalid(CLAIM, r#"{"worker": "w", "slot": 1}"#, "/slot"),
+    invalid(UPDATE, r#"{"id": 1, "status": "Running"}"#, "/assignedWorker"),
+    invalid(UPDATE, r#"{"id": "1", "status": 2, "assignedWorker": "w"}"#, "/id"),
+    invalid(UPDATE, r#"{"id": 1, "status": 7, "assignedWorker": "w"}"#, "/status"),
+    invalid(UPDATE, r#"{"id": 1, "status": "Done", "assignedWorker": "w"}"#, "/status"),
+    post(UPDATE, r#"{"id": 1, "status": 1, "assignedWorker": "w"}"#, 409, "illegal-step"),
+    post(UPDATE, r#"{"id": 1, "status": "Cancelled", "assignedWorker": "w"}"#, 409, "illegal-step"),
+    post(UPDATE, r#"{"id": 1, "status": 2, "assignedWorker": "w"}"#, 409, "lease-lost"),
+    post(UPDATE, r#"{"id": 1, "status": 3, "assignedWorker": "w"}"#, 409, "lease-lost"),
+    post(UPDATE, r#"{"id": 99, "status": 2, "assignedWorker": "w"}"#, 404, "not-found"),
+    post(UPDATE, r#"{"id": -1, "status": 3, "assignedWorker": "w"}"#, 404, "not-found"),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": 3, "assignedWorker": "w", "exitCode": "0"}"#,
+        "/exitCode",
+    ),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": 3, "assignedWorker": "w", "exitCode": 1099511627776}"#,
+        "/exitCode",
+    ),
+    invalid(CLAIM, r#""../x""#, ""),
+    invalid(CLAIM, r#""a\u0000b""#, ""),
+    invalid(CLAIM, r#""caf\u00e9""#, ""),
+    invalid(CLAIM, "null", ""),
+    invalid(CLAIM, "[]", ""),
+    invalid(CLAIM, r#"{"worker": ""}"#, "/worker"),
+    invalid(CLAIM, r#"{"worker": "w", "slots": "1"}"#, "/slots"),
+    invalid(CLAIM, r#"{"worker": "w", "wait": -1}"#, "/wait"),
+    invalid(CLAIM, r#"{"worker": "w", "queues": "default"}"#, "/queues"),
+    invalid(UPDATE, "{}", "/id"),
+    invalid(UPDATE, "[]", ""),
+    invalid(UPDATE, r#""w""#, ""),
+    invalid(UPDATE, r#"{"id": 1, "status": "Running", "assignedWorker": ""}"#, "/assignedWorker"),
+    invalid(UPDATE, r#"{"id": 1.5, "status": "Running", "assignedWorker": "w"}"#, "/id"),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": "Completed", "assignedWorker": "w", "exitCode": 1e99}"#,
+        "/exitCode",
+    ),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": "Running", "assignedWorker": "w", "attempt": -1}"#,
+        "/attempt",
+    ),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": "Failed", "assignedWorker": "w", "outcome": {"kind": "new"}}"#,
+        "/outcome/kind",
+    ),
+    post(
+        UPDATE,
+        r#"{"id": 1, "status": "Running", "assignedWorker": "w", "attempt": 1, "leaseToken": "x"}"#,
+        409,
+        "lease-lost",
+    ),
+    post(
+        UPDATE,
+        r#"{"id": 1, "status": "Completed", "assignedWorker": "w", "attempt": 4294967295}"#,
+        409,
+        "lease-lost",
+    ),
+    post(
+        UPDATE,
+        r#"{"id": 9223372036854775807, "status": "Running", "assignedWorker": "w"}"#,
+        404,
+        "not-found",
+    ),
+    invalid(WORKER, "{}", "/slots").put(),
+    invalid(WORKER, r#"{"slots": 0, "queues": ["q"], "version": "1"}"#, "/slots").put(),
+    invalid(WORKER, r#"{"slots": 4097, "queues": ["q"], "version": "1"}"#, "/slots").put(),
+    invalid(WORKER, r#"{"slots": 1, "queues": [], "version": "1"}"#, "/queues").put(),
+    invalid(WORKER, r#"{"slots": 1, "queues": ["q"], "version": "1", "root": 1}"#, "/root").put(),
+    invalid(WORKER, offering!(r#"{}"#), "/offer/cpus").put(),
+    invalid(WORKER, offering!("[]"), "/offer").put(),
+    invalid(WORKER, offering!(r#"{"cpus": -1, "memory": 1, "pids": 1, "tmp": 1}"#), "/offer/cpus")
+        .put(),
+    invalid(WORKER, offering!(r#"{"cpus": 0, "memory": 1, "pids": 1, "tmp": 1}"#), "/offer/cpus")
+        .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": "NaN", "memory": 1, "pids": 1, "tmp": 1}"#),
+        "/offer/cpus",
+    )
+    .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": null, "memory": 1, "pids": 1, "tmp": 1}"#),
+        "/offer/cpus",
+    )
+    .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": -1, "pids": 1, "tmp": 1}"#),
+        "/offer/memory",
+    )
+    .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": "1x", "pids": 1, "tmp": 1}"#),
+        "/offer/memory",
+    )
+    .put(),
+    invalid(WORKER, offering!(r#"{"cpus": 1, "memory": 1, "pids": -1, "tmp": 1}"#), "/offer/pids")
+        .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": 1, "pids": 4294967296, "tmp": 1}"#),
+        "/offer/pids",
+    )
+    .put(),
+    invalid(WORKER, offering!(r#"{"cpus": 1, "memory": 1, "pids": 1, "tmp": -1}"#), "/offer/tmp")
+        .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": 1, "pids": 1, "tmp": 1, "gpus": 1}"#),
+        "/offer/gpus",
+    )
+    .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": 1, "pids": 1, "tmp": 1, "network": "host"}"#),
+        "/offer/network",
+    )
+    .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": 1, "pids": 1, "tmp": 1, "images": "gcc"}"#),
+        "/offer/images",
+    )
+    .put(),
+    invalid(
+        WORKER,
+        offering!(r#"{"cpus": 1, "memory": 1, "pids": 1, "tmp": 1, "images": ["../x"]}"#),
+        "/offer/images",
+    )
+    .put(),
+    invalid(HEARTBEAT, "{}", "/leases"),
+    invalid(HEARTBEAT, r#"{"leases": [{"job": 1}]}"#, "/leases/0/attempt"),
+    invalid(HEARTBEAT, r#"{"leases": {}}"#, "/leases"),
+    invalid(TOKEN, "{}", "/role"),
+    invalid(TOKEN, r#"{"role": "root"}"#, "/role"),
+    invalid(TOKEN, r#"{"role": "client", "worker": "a b"}"#, "/worker"),
+    invalid(TOKEN, r#"{"role": "client", "admin": true}"#, "/admin"),
+];
+
+#[tokio::test]
+async fn reports() {
+    check(ROWS).await;
+}
+
+/// Too long to be written out.
+#[tokio::test]
+async fn an_offer_is_bounded() {
+    let master = Master::start().await;
+    let register = async |images: usize, runtime: usize| {
+        let images: Vec<_> = (0..images).map(|number| format!("image-{number}")).collect();
+        let offer = json!({
+            "cpus": 1, "memory": 1, "pids": 1, "tmp": 1, "images": images,
+            "runtime": "x".repeat(runtime),
+        });
+        let of = json!({"slots": 1, "queues": ["q"], "version": "1", "offer": offer});
+        let body = Body::from(of.to_string());
+        let request = request("PUT", WORKER).header("content-type", JSON);
+        master.send(request.body(body).unwrap()).await
+    };
+    for (images, runtime, pointer) in [(1025, 0, "/offer/images"), (0, 257, "/offer/runtime")] {
+        let reply = register(images, runtime).await;
+        refused(&reply, 422, "invalid", pointer);
+        assert_eq!(reply.json()["errors"][0]["pointer"], pointer);
+    }
+    assert_eq!(master.get("/api/worker").await.json(), json!([]));
+    assert_eq!(register(1024, 256).await.status, 200);
+}

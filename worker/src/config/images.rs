@@ -1,0 +1,80 @@
+//! What the operator says of job images: where they may come from, how long it may
+//! take to have one, and how long one is kept.
+
+use std::{path::PathBuf, time::Duration};
+
+use orchestra_contracts::{ImagePattern, Span};
+
+/// The rules that job images are had by.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImagesConfig {
+    /// How long the build of a job image may take
+    #[arg(long, env = "ORCHESTRA_BUILD_TIMEOUT", value_name = "TIME",
+          default_value_t = BUILD_TIMEOUT)]
+    pub build_timeout: Span,
+
+    /// How long a build may go on without a word
+    #[arg(long, env = "ORCHESTRA_BUILD_IDLE", value_name = "TIME", default_value_t = BUILD_IDLE)]
+    pub build_idle: Span,
+
+    /// How long an image is kept after its last use when its folder has become another
+    #[arg(long, env = "ORCHESTRA_KEEP_IMAGES", value_name = "TIME", default_value_t = KEEP_IMAGES)]
+    pub keep_images: Span,
+
+    /// How many of these are kept of each folder; what was used within the hour always is
+    #[arg(long, env = "ORCHESTRA_KEEP_IMAGE_COUNT", value_name = "COUNT",
+          default_value_t = KEEP_IMAGE_COUNT)]
+    pub keep_image_count: u32,
+
+    /// Which images of registries jobs may name, separated by commas; `*` is any part between
+    /// two slashes, `**` any number of parts [default: none]
+    #[arg(long, env = "ORCHESTRA_ALLOW_IMAGES", value_name = "PATTERN", value_delimiter = ',')]
+    pub allow_images: Vec<ImagePattern>,
+
+    /// How long the pull of an image may take
+    #[arg(long, env = "ORCHESTRA_PULL_TIMEOUT", value_name = "TIME",
+          default_value_t = PULL_TIMEOUT)]
+    pub pull_timeout: Span,
+
+    /// How long a pull may go on without a word
+    #[arg(long, env = "ORCHESTRA_PULL_IDLE", value_name = "TIME", default_value_t = PULL_IDLE)]
+    pub pull_idle: Span,
+
+    /// The folder of the config.json that `docker login` writes [default: .docker at home]
+    #[arg(long, env = "DOCKER_CONFIG", value_name = "FOLDER")]
+    pub docker_config: Option<PathBuf>,
+}
+
+impl ImagesConfig {
+    /// Where the logins of registries stand, if they do.
+    pub(crate) fn registry_logins(&self) -> Option<PathBuf> {
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
+        Some(self.docker_config.clone().or_else(home)?.join("config.json"))
+    }
+}
+
+/// Large toolchains over a slow line take some ten minutes.
+const BUILD_TIMEOUT: Span = Span(Duration::from_mins(20));
+/// A compiler that is told to be quiet says nothing for minutes.
+const BUILD_IDLE: Span = Span(Duration::from_mins(10));
+const KEEP_IMAGES: Span = Span(Duration::from_hours(14 * 24));
+const PULL_TIMEOUT: Span = Span(Duration::from_mins(20));
+/// Registries that are there answer within seconds, and engines tell of every piece.
+const PULL_IDLE: Span = Span(Duration::from_mins(1));
+/// Branches that are switched between share an engine.
+const KEEP_IMAGE_COUNT: u32 = 5;
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self {
+            build_timeout: BUILD_TIMEOUT,
+            build_idle: BUILD_IDLE,
+            keep_images: KEEP_IMAGES,
+            keep_image_count: KEEP_IMAGE_COUNT,
+            allow_images: Vec::new(),
+            pull_timeout: PULL_TIMEOUT,
+            pull_idle: PULL_IDLE,
+            docker_config: None,
+        }
+    }
+}

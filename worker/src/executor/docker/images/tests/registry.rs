@@ -1,0 +1,155 @@
+//! A registry of one image, as little of the distribution API as an engine needs to pull
+//! it. Engines take what listens on 127.0.0.0/8 for one without TLS.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// What is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Good,
+    /// It answers who says this (`Basic ...`) and nobody else.
+    Asks(String),
+    /// It never sends a layer.
+    Hangs,
+    /// It knows no image.
+    Empty,
+}
+
+pub(super) struct Registry {
+    pub(super) address: String,
+    pub(super) digest: String,
+    /// How often its layer was asked for.
+    pub(super) layers: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+struct Content {
+    manner: Manner,
+    manifest: Vec<u8>,
+    config: Vec<u8>,
+    layer: Vec<u8>,
+    layers: Arc<AtomicUsize>,
+}
+
+impl Registry {
+    #[expect(clippy::disallowed_methods, reason = "it ends with its test")]
+    pub(super) async fn open(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(address.len() as u64);
+        header.set_mode(0o644);
+        // Another layer for each registry, so that no engine has it already.
+        tar.append_data(&mut header, "where", address.as_bytes()).unwrap();
+        let layer = tar.into_inner().unwrap();
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let config = serde_json::json!({
+            "architecture": architecture, "os": "linux", "config": {"Env": ["FROM=registry"]},
+            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
+        });
+        let config = config.to_string().into_bytes();
+        let part = |kind: &str, bytes: &[u8]| {
+            let media = format!("application/vnd.docker.{kind}");
+            serde_json::json!({"mediaType": media, "size": bytes.len(), "digest": digest(bytes)})
+        };
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": part("container.image.v1+json", &config),
+            "layers": [part("image.rootfs.diff.tar", &layer)],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let (digest, layers) = (digest(&manifest), Arc::new(AtomicUsize::new(0)));
+        let content = Arc::new(Content { manner, manifest, config, layer, layers: layers.clone() });
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let content = content.clone();
+                tokio::spawn(async move { content.answer(stream).await });
+            }
+        });
+        Self { address, digest, layers, serving }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Content {
+    /// One request a connection.
+    async fn answer(&self, mut stream: TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                // Engines try TLS first; who hangs up is asked without.
+                Ok(22) if head.is_empty() => return,
+                Ok(byte) => head.push(byte),
+                Err(_) => return,
+            }
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (status, kind, body) = self.reply(&head, &path).await;
+        let ask = if status == 401 { "WWW-Authenticate: Basic realm=\"here\"\r\n" } else { "" };
+        let reply = format!(
+            "HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+             Docker-Content-Digest: {}\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\
+             {ask}Connection: close\r\n\r\n",
+            body.len(),
+            digest(&body),
+        );
+        // An engine that has seen enough hangs up.
+        let _ = stream.write_all(reply.as_bytes()).await;
+        if !head.starts_with("HEAD") {
+            let _ = stream.write_all(&body).await;
+        }
+        let _ = stream.shutdown().await;
+    }
+
+    async fn reply(&self, head: &str, path: &str) -> (u16, &'static str, Vec<u8>) {
+        const BYTES: &str = "application/octet-stream";
+        if let Manner::Asks(word) = &self.manner
+            && !head
+                .lines()
+                .any(|line| line.eq_ignore_ascii_case(&format!("authorization: {word}")))
+        {
+            return (401, "application/json", b"{\"errors\":[]}".to_vec());
+        }
+        if path == "/v2/" {
+            return (200, "application/json", b"{}".to_vec());
+        }
+        if path.contains("/manifests/") && self.manner != Manner::Empty {
+            return (200, MANIFEST, self.manifest.clone());
+        }
+        if path.ends_with(&digest(&self.config)) {
+            return (200, BYTES, self.config.clone());
+        }
+        if path.ends_with(&digest(&self.layer)) {
+            self.layers.fetch_add(1, Ordering::Relaxed);
+            if self.manner == Manner::Hangs {
+                std::future::pending::<()>().await;
+            }
+            return (200, BYTES, self.layer.clone());
+        }
+        let error = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+        (404, "application/json", error.to_vec())
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
