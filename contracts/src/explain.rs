@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptNo, JobId, JobStatus, Outcome, QueueName, WorkerName};
+use crate::{AttemptNo, Condition, JobId, JobStatus, Outcome, QueueName, WorkerName};
 
 /// What `GET /api/job/{id}/explain` answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,16 @@ pub enum Cause {
         after: AttemptNo,
         reason: String,
     },
+    /// Others that it begins after have not ended: so many, the first of them by name.
+    After {
+        jobs: Vec<Awaited>,
+        count: u64,
+    },
+    /// As many jobs of its array as may be at once are under way.
+    Turn {
+        array: JobId,
+        at_once: u32,
+    },
     QueuePaused {
         queue: QueueName,
         since: Timestamp,
@@ -92,6 +102,15 @@ pub enum Cause {
         at: Timestamp,
         outcome: Outcome,
     },
+}
+
+/// A job that another one waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Awaited {
+    pub job: JobId,
+    pub status: JobStatus,
+    pub needs: Condition,
 }
 
 /// A worker, and what keeps it from a job.
@@ -153,6 +172,28 @@ impl fmt::Display for Cause {
             Self::NotBefore { at } => write!(f, "it is not to begin before {at}"),
             Self::Retry { at, after, reason } => {
                 write!(f, "attempt {after} ended ({reason}), and the next one waits until {at}")
+            }
+            Self::After { jobs, count } => {
+                let wish = |it: &Awaited| match it.needs {
+                    Condition::AfterOk => "complete",
+                    Condition::AfterAny => "end",
+                    Condition::AfterFailed => "fail",
+                };
+                f.write_str("it waits for ")?;
+                for (index, it) in jobs.iter().enumerate() {
+                    let before = if index == 0 { "" } else { ", " };
+                    write!(f, "{before}job {} ({}) to {}", it.job, it.status, wish(it))?;
+                }
+                match count.saturating_sub(jobs.len() as u64) {
+                    0 => Ok(()),
+                    more => write!(f, " and for {more} more"),
+                }
+            }
+            Self::Turn { array, at_once } => {
+                write!(
+                    f,
+                    "{at_once} jobs of array {array} are under way, as many as may be at once"
+                )
             }
             Self::QueuePaused { queue, since } => {
                 write!(f, "queue {queue} has been paused since {since}")

@@ -115,6 +115,11 @@ pub struct Job {
     pub assigned_worker: Option<WorkerName>,
     /// How many of `maxRetries` are used.
     pub retry_count: u32,
+    /// The first job of its array, where it is of one, and its own index in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array_id: Option<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array_index: Option<u32>,
     /// The newest attempt; `null` until the first claim.
     pub attempt: Option<AttemptNo>,
     /// Somebody asked to cancel it and its worker has not reported the end yet.

@@ -28,6 +28,7 @@ mod secret;
 mod size;
 mod span;
 mod spec;
+mod submission;
 mod token;
 
 pub use idempotency::IdempotencyKey;
@@ -41,7 +42,11 @@ pub use ran::{Ran, Repro};
 pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
-pub use spec::{Demand, JobSpec, Network, Resources, Retry, Workspace, check_labels, limits};
+pub use spec::{
+    Array, Condition, Demand, JobRef, JobSpec, Network, NotAnArray, Resources, Retry, Workspace,
+    check_labels, limits,
+};
+pub use submission::Specs;
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
 
 /// The port that everything speaks on unless told otherwise.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Condition, JobId, JobStatus};
+
 /// Why an attempt ended. Its [`Display`](fmt::Display) is the one line that
 /// people read.
 ///
@@ -21,6 +23,8 @@ pub enum Outcome {
     OutOfMemory,
     /// Somebody asked for it.
     Cancelled,
+    /// It was to begin after a job that ended otherwise than it must have. Only the master says it.
+    Skipped { job: JobId, ended: JobStatus, needs: Condition },
     /// Its image could not be built or found.
     ImageUnavailable { reason: String },
     /// Its worker stopped answering before it reported an end.
@@ -56,6 +60,7 @@ impl Outcome {
         match self {
             Self::Exited { code: 0 }
             | Self::Cancelled
+            | Self::Skipped { .. }
             | Self::Poison { .. }
             | Self::Refused { .. } => Blame::Nobody,
             Self::Exited { .. } | Self::Signalled { .. } | Self::TimedOut | Self::OutOfMemory => {
@@ -96,6 +101,19 @@ impl fmt::Display for Outcome {
                 f.write_str("went over its memory limit; ask for more with resources.memory")
             }
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Skipped { job, ended, needs } => {
+                let ended = match ended {
+                    JobStatus::Cancelled => "was cancelled",
+                    JobStatus::Failed => "failed",
+                    _ => "completed",
+                };
+                let needs = match needs {
+                    Condition::AfterOk => "has completed",
+                    Condition::AfterAny => "has ended",
+                    Condition::AfterFailed => "has failed",
+                };
+                write!(f, "skipped: job {job} {ended}, and this one begins only after it {needs}")
+            }
             Self::ImageUnavailable { reason } => write!(f, "its image is not available: {reason}"),
             Self::Lost => f.write_str("its worker stopped answering"),
             Self::HandedBack => f.write_str("its worker gave it back unfinished"),

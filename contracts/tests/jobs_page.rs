@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_contracts::{
-    JobSpec, Network, Resources, Retry, Secret, Size, Span, Workspace, limits,
+    JobId, JobRef, JobSpec, Network, Resources, Retry, Secret, Size, Span, Workspace, limits,
 };
 use serde_json::Value;
 
@@ -39,6 +39,10 @@ fn everything() -> JobSpec {
         queue: "q".into(),
         not_before: Some(jiff::Timestamp::UNIX_EPOCH),
         delay: Some(Span::from_secs(1)),
+        after: vec![JobRef::Id(JobId(1))],
+        after_any: vec![JobRef::Id(JobId(2))],
+        after_failed: vec![JobRef::Name("n".into())],
+        array: "1-2".parse().ok(),
         labels: text(),
         requires: text(),
         resources: Resources {
@@ -124,6 +128,8 @@ fn the_bounds_are_those_of_the_code() {
             [limits::PRIORITY.start(), limits::PRIORITY.end()].map(ToString::to_string).into(),
         ),
         ("delay", vec![limits::DELAY.to_string()]),
+        ("after", vec![limits::AFTER.to_string()]),
+        ("array", vec![limits::JOBS.to_string(), limits::ARRAY_INDEX.to_string()]),
         ("labels", vec![limits::LABELS.to_string()]),
         ("resources.cpus", [limits::CPUS_MIN, limits::CPUS_MAX].map(|it| it.to_string()).into()),
         ("resources.memory", vec![Size(limits::MEMORY_MIN).to_string()]),

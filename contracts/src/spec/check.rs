@@ -1,8 +1,8 @@
 //! What a spec must keep to, and the words in which it is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::JobSpec;
+use super::{Condition, JobSpec};
 use crate::{FieldError, ImageReference, Size, Span};
 
 /// The bounds of a spec. Each is checked by [`JobSpec::validate`].
@@ -23,6 +23,13 @@ pub mod limits {
     pub const SECRET_BYTES: usize = 32 * 1024;
     /// Every value is looked for in the output in some twenty forms.
     pub const SECRETS_BYTES: usize = 64 * 1024;
+    /// So many jobs a job may wait for, those of arrays counted singly.
+    pub const AFTER: usize = 1024;
+    /// An array stands for so many jobs, and a call submits so many in all.
+    pub const JOBS: usize = 10_000;
+    pub const ARRAY_INDEX: u32 = 1_000_000;
+    /// The jobs of one call wait for so many in all.
+    pub const AFTER_TOGETHER: usize = 100_000;
     pub const LABELS: usize = 32;
     pub const NAME_CHARS: usize = 128;
     /// So far ahead a job may be put off: a year, of 365.25 days.
@@ -50,6 +57,7 @@ impl JobSpec {
         self.check_secrets(&mut checks);
         self.check_names(&mut checks);
         self.check_start(&mut checks);
+        self.check_others(&mut checks);
         self.check_limits(&mut checks);
         checks.into_errors()
     }
@@ -123,6 +131,31 @@ impl JobSpec {
             self.delay.is_some_and(|delay| delay > limits::DELAY),
             "/delay",
             format!("is longer than {}", limits::DELAY),
+        );
+    }
+
+    /// Whether the jobs that it waits for exist only the master can tell.
+    fn check_others(&self, checks: &mut Checks) {
+        let mut seen = BTreeSet::new();
+        for condition in Condition::ALL {
+            let field = condition.field();
+            for (place, job) in self.after_with(condition).iter().enumerate() {
+                checks.refuse_if(
+                    !seen.insert(job),
+                    &format!("/{field}/{place}"),
+                    format!("says {job} again; once is enough"),
+                );
+            }
+            checks.refuse_if(
+                self.after_with(condition).len() > limits::AFTER,
+                &format!("/{field}"),
+                format!("has more than {} entries", limits::AFTER),
+            );
+        }
+        checks.refuse_if(
+            self.array.as_ref().is_some_and(|array| array.count() > limits::JOBS as u64),
+            "/array",
+            format!("stands for more than {} jobs", limits::JOBS),
         );
     }
 
@@ -219,6 +252,7 @@ pub(crate) fn is_label_word(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{JobId, JobRef};
 
     fn pointers(change: impl FnOnce(&mut JobSpec)) -> Vec<String> {
         let mut spec = JobSpec::new("true");
@@ -245,6 +279,12 @@ mod tests {
             (s.delay, s.not_before) = (Some(Span::from_secs(1)), Some(jiff::Timestamp::UNIX_EPOCH));
         };
         assert_eq!(pointers(both), ["/delay"]);
+        let job = |id| JobRef::Id(JobId(id));
+        let twice = |s: &mut JobSpec| (s.after, s.after_any) = (vec![job(1), job(2)], vec![job(2)]);
+        assert_eq!(pointers(twice), ["/afterAny/0"]);
+        assert_eq!(pointers(|s| s.after_failed = (1..=1025).map(job).collect()), ["/afterFailed"]);
+        assert_eq!(pointers(|s| s.array = "0-9999".parse().ok()), [""; 0]);
+        assert_eq!(pointers(|s| s.array = "0-10000".parse().ok()), ["/array"]);
         assert_eq!(pointers(|s| s.resources.cpus = Some(f64::NAN)), ["/resources/cpus"]);
         assert_eq!(pointers(|s| s.resources.memory = Some(Size(1))), ["/resources/memory"]);
         assert_eq!(pointers(|s| s.resources.pids = Some(1)), ["/resources/pids"]);

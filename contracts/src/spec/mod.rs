@@ -1,5 +1,7 @@
 //! What people submit.
 
+mod after;
+mod array;
 pub(crate) mod check;
 mod demand;
 mod object;
@@ -12,8 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Secret, Size, Span, secret};
 
+pub use after::{Condition, JobRef};
+pub use array::{Array, NotAnArray};
 pub use check::{check_labels, limits};
 pub use demand::Demand;
+pub(crate) use object::only as object_only;
 
 /// A job as it is submitted: `{"command": "echo hi"}` is enough.
 ///
@@ -57,6 +62,19 @@ pub struct JobSpec {
     /// The same, counted from the submission. The master makes a `notBefore` of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
+    /// Jobs that must have completed before this one begins. When one of them ends otherwise,
+    /// this one is cancelled.
+    #[serde(default, alias = "afterOk", skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobRef>,
+    /// Jobs that must have ended, however.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_any: Vec<JobRef>,
+    /// Jobs that must have failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_failed: Vec<JobRef>,
+    /// It stands for so many jobs, which differ in their index alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<Array>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Labels that its worker must have, each with this value.
@@ -166,12 +184,39 @@ impl JobSpec {
             queue: default_queue(),
             not_before: None,
             delay: None,
+            after: Vec::new(),
+            after_any: Vec::new(),
+            after_failed: Vec::new(),
+            array: None,
             labels: BTreeMap::new(),
             requires: BTreeMap::new(),
             resources: Resources::default(),
             network: Network::None,
             workspace: Workspace::Shared,
             stdin: None,
+        }
+    }
+
+    /// All that it waits for, each with what must have become of it.
+    pub fn waits_for(&self) -> impl Iterator<Item = (Condition, &JobRef)> {
+        Condition::ALL.into_iter().flat_map(move |condition| {
+            self.after_with(condition).iter().map(move |job| (condition, job))
+        })
+    }
+
+    pub fn after_with(&self, condition: Condition) -> &[JobRef] {
+        match condition {
+            Condition::AfterOk => &self.after,
+            Condition::AfterAny => &self.after_any,
+            Condition::AfterFailed => &self.after_failed,
+        }
+    }
+
+    pub fn after_with_mut(&mut self, condition: Condition) -> &mut Vec<JobRef> {
+        match condition {
+            Condition::AfterOk => &mut self.after,
+            Condition::AfterAny => &mut self.after_any,
+            Condition::AfterFailed => &mut self.after_failed,
         }
     }
 }

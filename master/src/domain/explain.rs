@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use orchestra_contracts::{
     AttemptNo, QueueName, WorkerName,
-    explain::{Cause, Lack, Mismatch},
+    explain::{Awaited, Cause, Lack, Mismatch},
 };
 
-use super::{Finish, Job, JobState, QueueRules};
+use super::{Finish, Hold, Job, JobState, QueueRules};
 
 /// What is known besides the job.
 #[derive(Clone, Debug)]
@@ -20,7 +20,12 @@ pub struct Scene {
     pub ahead: u64,
     /// Those who serve the queue.
     pub workers: Vec<Standing>,
+    /// Jobs that it begins after and that have not ended.
+    pub awaited: Vec<Awaited>,
 }
+
+/// So many are told by name.
+const NAMED: usize = 5;
 
 /// How a worker stands to a job.
 #[derive(Clone, Debug)]
@@ -35,8 +40,9 @@ pub struct Standing {
 /// Everything that explains where the job is; never empty.
 pub fn explain(job: &Job, scene: Scene) -> Vec<Cause> {
     match &job.state {
-        JobState::Pending { not_before, after } => {
+        JobState::Pending { not_before, hold, after } => {
             let mut causes = Vec::new();
+            causes.extend(hold.and_then(|hold| held_back(job, hold, &scene)));
             causes.extend(wait(job, not_before.filter(|time| *time > scene.now), after.as_ref()));
             causes.extend(of_queue(&scene));
             causes.extend(of_workers(&scene));
@@ -58,6 +64,19 @@ pub fn explain(job: &Job, scene: Scene) -> Vec<Cause> {
             vec![Cause::Ended { at: finish.finished_at, outcome: finish.outcome.clone() }]
         }
     }
+}
+
+fn held_back(job: &Job, hold: Hold, scene: &Scene) -> Option<Cause> {
+    Some(match hold {
+        Hold::Jobs => Cause::After {
+            jobs: scene.awaited.iter().take(NAMED).cloned().collect(),
+            count: scene.awaited.len() as u64,
+        },
+        Hold::Turn => Cause::Turn {
+            array: job.element?.array,
+            at_once: job.spec.array.as_ref()?.at_once?.get(),
+        },
+    })
 }
 
 fn wait(job: &Job, until: Option<Timestamp>, after: Option<&Finish>) -> Option<Cause> {
@@ -101,9 +120,10 @@ fn of_workers(scene: &Scene) -> Option<Cause> {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_contracts::{JobId, JobSpec, explain::LackOf};
+    use orchestra_contracts::{Condition, JobId, JobSpec, JobStatus, explain::LackOf};
 
     use super::*;
+    use crate::domain::Element;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -115,7 +135,15 @@ mod tests {
 
     fn scene(workers: Vec<Standing>) -> Scene {
         let queue = "q".parse().unwrap();
-        Scene { now: at(10), queue, rules: QueueRules::default(), held: 0, ahead: 0, workers }
+        Scene {
+            now: at(10),
+            queue,
+            rules: QueueRules::default(),
+            held: 0,
+            ahead: 0,
+            workers,
+            awaited: vec![],
+        }
     }
 
     fn codes(job: &Job, scene: Scene) -> Vec<String> {
@@ -148,6 +176,29 @@ mod tests {
             Scene { rules, held: 2, ahead: 1, ..scene(vec![]) },
             &["queuePaused", "noWorker", "ahead"],
         );
+    }
+
+    #[test]
+    fn what_other_jobs_hold_up_is_told_with_their_names() {
+        let mut job = waiting();
+        job.state = JobState::Pending { not_before: None, hold: Some(Hold::Jobs), after: None };
+        let one = |job| Awaited {
+            job: JobId(job),
+            status: JobStatus::Running,
+            needs: Condition::AfterOk,
+        };
+        let free = || scene(vec![standing(true, vec![], 0)]);
+        let scene = Scene { awaited: (2..9).map(one).collect(), ..free() };
+        let [cause] = &explain(&job, scene)[..] else { panic!("one cause") };
+        assert_eq!(
+            cause.to_string(),
+            "it waits for job 2 (Running) to complete, job 3 (Running) to complete, job 4 (Running) to \
+             complete, job 5 (Running) to complete, job 6 (Running) to complete and for 2 more"
+        );
+        job.spec.array = "1-9%2".parse().ok();
+        job.element = Some(Element { array: JobId(1), index: 5 });
+        job.state = JobState::Pending { not_before: None, hold: Some(Hold::Turn), after: None };
+        assert_eq!(explain(&job, free()), [Cause::Turn { array: JobId(1), at_once: 2 }]);
     }
 
     #[test]

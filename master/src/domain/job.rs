@@ -20,6 +20,8 @@
 //!           +--- RetryRequested, fresh budgets --- Completed | Failed | Cancelled
 //! ```
 //!
+//! * A Pending job may be kept back by others ([`Hold`]): `Freed` lets it go on, and `Skipped`
+//!   cancels it when it can never begin.
 //! * A held job (Assigned, Running) is not cancelled or deleted at once: its
 //!   lease notes the wish ([`Stop`]), its worker ends the attempt and reports it.
 //! * `DeleteRequested` takes a Pending or Finished job out of every picture.
@@ -27,18 +29,21 @@
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Ran, Span, Usage, WorkerName,
+    AttemptNo, Condition, JobId, JobSpec, JobStatus, LeaseToken, Outcome, Ran, Span, Usage,
+    WorkerName,
     worker::{LogEnd, LogHead},
 };
 use serde::{Deserialize, Serialize};
 
-use super::RetryPolicy;
+use super::{NewJob, RetryPolicy};
 
 /// A job as the machine knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub id: JobId,
     pub spec: JobSpec,
+    /// Which of an array's jobs it is.
+    pub element: Option<Element>,
     pub state: JobState,
     /// Number of the newest attempt; 0 before the first claim.
     pub attempts: u32,
@@ -54,12 +59,13 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job as it is when it has just been submitted.
+    /// A job as it is when it has just been submitted. It waits for nothing but its time.
     pub fn new(id: JobId, spec: JobSpec, now: Timestamp) -> Self {
         Self {
             id,
-            state: JobState::Pending { not_before: spec.not_before, after: None },
+            state: JobState::Pending { not_before: spec.not_before, hold: None, after: None },
             spec,
+            element: None,
             attempts: 0,
             retries: 0,
             infra_retries: 0,
@@ -67,6 +73,22 @@ impl Job {
             created_at: now,
             log: LogHead::default(),
         }
+    }
+
+    /// The same of one that came with others, which have these ids: it may have to wait for some.
+    pub fn submitted(id: JobId, new: &NewJob, ids: &[JobId], now: Timestamp) -> Self {
+        let mut job = Self::new(id, new.settled(ids), now);
+        let element =
+            |(first, index): (usize, u32)| Some(Element { array: *ids.get(first)?, index });
+        job.element = new.element.and_then(element);
+        let bounded = job.spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
+        let hold = match (new.after.is_empty(), bounded) {
+            (false, _) => Some(Hold::Jobs),
+            (true, true) => Some(Hold::Turn),
+            (true, false) => None,
+        };
+        job.state = JobState::Pending { not_before: job.spec.not_before, hold, after: None };
+        job
     }
 
     /// The state in the words of the API.
@@ -77,7 +99,7 @@ impl Job {
             JobState::Running { .. } => JobStatus::Running,
             JobState::Finished { finish } => match &finish.outcome {
                 outcome if outcome.is_success() => JobStatus::Completed,
-                Outcome::Cancelled => JobStatus::Cancelled,
+                Outcome::Cancelled | Outcome::Skipped { .. } => JobStatus::Cancelled,
                 _ => JobStatus::Failed,
             },
         }
@@ -115,6 +137,7 @@ pub enum JobState {
     /// `after`: how the newest attempt ended, when this is a retry.
     Pending {
         not_before: Option<Timestamp>,
+        hold: Option<Hold>,
         after: Option<Finish>,
     },
     Assigned {
@@ -128,6 +151,23 @@ pub enum JobState {
     Finished {
         finish: Finish,
     },
+}
+
+/// What keeps a job from being claimed, besides its time. The store knows when it is lifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Jobs that it begins after have not ended.
+    Jobs,
+    /// As many jobs of its array as may be at once are under way.
+    Turn,
+}
+
+/// A place in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// The array's first job.
+    pub array: JobId,
+    pub index: u32,
 }
 
 /// The right of one worker to run the newest attempt.
@@ -206,6 +246,16 @@ pub enum JobEvent {
     LeaseExpired,
     CancelRequested,
     DeleteRequested,
+    /// What held it is over; this holds it now.
+    Freed {
+        hold: Option<Hold>,
+    },
+    /// A job that it was to begin after ended otherwise than it must have.
+    Skipped {
+        job: JobId,
+        ended: JobStatus,
+        needs: Condition,
+    },
     /// Somebody wants an ended job run again, with fresh budgets.
     RetryRequested,
 }

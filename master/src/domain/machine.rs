@@ -7,7 +7,8 @@ use orchestra_contracts::{
 };
 
 use super::{
-    Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
+    Effects, Finish, Hold, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail,
+    Verdict,
 };
 
 /// The one way in which a job changes.
@@ -21,6 +22,10 @@ pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
         JobEvent::LeaseExpired => expire(job, rules),
         JobEvent::CancelRequested => cancel(job, rules.now),
         JobEvent::DeleteRequested => delete(job),
+        JobEvent::Freed { hold } => free(job, hold),
+        JobEvent::Skipped { job: upstream, ended, needs } => {
+            skip(job, Outcome::Skipped { job: upstream, ended, needs }, rules.now)
+        }
         JobEvent::RetryRequested => retry(job),
     }
 }
@@ -29,6 +34,12 @@ fn claim(job: &Job, worker: WorkerName, token: LeaseToken, ttl: Span, now: Times
     match &job.state {
         JobState::Pending { not_before, .. } if not_before.is_some_and(|time| time > now) => {
             return illegal("waiting for its next try");
+        }
+        JobState::Pending { hold: Some(Hold::Jobs), .. } => {
+            return illegal("waiting for other jobs");
+        }
+        JobState::Pending { hold: Some(Hold::Turn), .. } => {
+            return illegal("waiting for others of its array");
         }
         JobState::Pending { .. } => {}
         _ => return illegal(already(job)),
@@ -114,7 +125,7 @@ fn settle(job: &Job, stop: Stop, finish: Finish, rules: &Rules) -> Verdict {
         Stop::No => match next_try(&mut next, &finish.outcome, rules) {
             Try::Again { not_before } => {
                 effects.claimable = true;
-                JobState::Pending { not_before, after: Some(finish) }
+                JobState::Pending { not_before, hold: None, after: Some(finish) }
             }
             Try::NoMore => JobState::Finished { finish },
             Try::Poison => {
@@ -180,18 +191,45 @@ fn cancel(job: &Job, now: Timestamp) -> Verdict {
         (_, Some(lease)) if lease.stop == Stop::No => stopping(job, lease, Stop::Cancel),
         (_, Some(_)) => Verdict::AlreadyTrue,
         (JobState::Pending { after, .. }, None) => {
-            let finish = Finish {
-                worker: after.as_ref().and_then(|finish| finish.worker.clone()),
-                outcome: Outcome::Cancelled,
-                usage: after.as_ref().and_then(|finish| finish.usage),
-                started_at: after.as_ref().and_then(|finish| finish.started_at),
-                finished_at: now,
-                tail: after.as_ref().and_then(|finish| finish.tail.clone()),
-            };
-            moved(Job { state: JobState::Finished { finish }, ..job.clone() }, Effects::default())
+            never_begun(job, after.as_ref(), Outcome::Cancelled, now)
         }
         _ if job.status() == JobStatus::Cancelled => Verdict::AlreadyTrue,
         _ => illegal(already(job)),
+    }
+}
+
+/// Ends a Pending job. What is known of an attempt before stays known.
+fn never_begun(job: &Job, after: Option<&Finish>, outcome: Outcome, now: Timestamp) -> Verdict {
+    let finish = Finish {
+        worker: after.and_then(|finish| finish.worker.clone()),
+        outcome,
+        usage: after.and_then(|finish| finish.usage),
+        started_at: after.and_then(|finish| finish.started_at),
+        finished_at: now,
+        tail: after.and_then(|finish| finish.tail.clone()),
+    };
+    moved(Job { state: JobState::Finished { finish }, ..job.clone() }, Effects::default())
+}
+
+fn free(job: &Job, next: Option<Hold>) -> Verdict {
+    match &job.state {
+        JobState::Pending { not_before, hold: Some(hold), after } if Some(*hold) != next => {
+            let (not_before, after) = (*not_before, after.clone());
+            let state = JobState::Pending { not_before, hold: next, after };
+            let effects = Effects { claimable: next.is_none(), ..Effects::default() };
+            moved(Job { state, ..job.clone() }, effects)
+        }
+        _ => Verdict::AlreadyTrue,
+    }
+}
+
+/// One that somebody let begin without waiting is past this.
+fn skip(job: &Job, outcome: Outcome, now: Timestamp) -> Verdict {
+    match &job.state {
+        JobState::Pending { hold: Some(Hold::Jobs), after, .. } => {
+            never_begun(job, after.as_ref(), outcome, now)
+        }
+        _ => Verdict::AlreadyTrue,
     }
 }
 
@@ -213,7 +251,7 @@ fn retry(job: &Job) -> Verdict {
     };
     // A job that was cancelled before its first attempt has no attempt to remember.
     let after = (job.attempts > 0).then(|| finish.clone());
-    let state = JobState::Pending { not_before: None, after };
+    let state = JobState::Pending { not_before: None, hold: None, after };
     let next = Job { state, retries: 0, infra_retries: 0, lost: 0, ..job.clone() };
     moved(next, Effects { claimable: true, ..Effects::default() })
 }

@@ -1,6 +1,7 @@
 //! What a job is and what may happen to it. Pure: no IO, no async, no clock
 //! (`now` is an argument), no randomness (the jitter is one too).
 
+mod bulk;
 mod explain;
 mod job;
 mod lease;
@@ -9,9 +10,11 @@ mod offers;
 mod queues;
 mod retry;
 
+pub use bulk::{NewJob, Upstream, plan};
 pub use explain::{Scene, Standing, explain};
 pub use job::{
-    Effects, Finish, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail, Verdict,
+    Effects, Element, Finish, Hold, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop,
+    Tail, Verdict,
 };
 pub use lease::LeasePolicy;
 pub use machine::apply;

@@ -2,12 +2,12 @@
 
 use orchestra_contracts::{
     JobId, QueueName,
-    explain::{Explanation, Lack, LackOf, Reason},
+    explain::{Awaited, Explanation, Lack, LackOf, Reason},
     worker::Worker,
 };
 
 use super::{Service, ServiceError};
-use crate::domain::{self, Job, Scene, Standing};
+use crate::domain::{self, Hold, Job, JobState, Scene, Standing};
 
 impl Service {
     pub async fn explain(&self, id: JobId) -> Result<Explanation, ServiceError> {
@@ -41,8 +41,25 @@ impl Service {
             held: record.map_or(0, |record| record.held),
             ahead: self.store.ahead(job).await?,
             workers: workers.map(standing).collect(),
+            awaited: self.awaited(job).await?,
             queue,
         })
+    }
+
+    /// Jobs that it begins after and that have not ended.
+    async fn awaited(&self, job: &Job) -> Result<Vec<Awaited>, ServiceError> {
+        let mut awaited = Vec::new();
+        if !matches!(job.state, JobState::Pending { hold: Some(Hold::Jobs), .. }) {
+            return Ok(awaited);
+        }
+        for (needs, upstream) in job.spec.waits_for() {
+            let Some(id) = upstream.id() else { continue };
+            let status = self.store.job(id).await?.map(|job| job.status());
+            if let Some(status) = status.filter(|status| !status.is_final()) {
+                awaited.push(Awaited { job: id, status, needs });
+            }
+        }
+        Ok(awaited)
     }
 }
 

@@ -192,6 +192,10 @@ impl Service {
             if effects.claimable {
                 self.desk.look_again();
             }
+            if !applied.along.is_empty() {
+                applied.along.iter().for_each(|id| self.hub.wake(*id));
+                self.desk.look_again();
+            }
             if effects.stop_worker
                 && let Some(lease) = applied.job.lease()
             {

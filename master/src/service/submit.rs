@@ -1,50 +1,85 @@
-//! Somebody hands in a job.
+//! Somebody hands in a job, or many.
+
+use std::collections::HashSet;
 
 use jiff::Timestamp;
-use orchestra_contracts::{FieldError, IdempotencyKey, Job, JobId, JobSpec, limits};
+use orchestra_contracts::{
+    Condition, FieldError, IdempotencyKey, Job, JobId, JobRef, JobSpec, Specs, limits,
+};
 
 use super::{Caller, Service, ServiceError, Settings, view};
-use crate::store::{Once, StoreError, Submitted};
+use crate::{
+    domain::{self, NewJob},
+    store::{Once, Submitted},
+};
 
 /// The answer to a submission.
 #[derive(Debug)]
 pub struct Submission {
-    pub job: Job,
+    /// Of one spec that is no array there is one. Of a submission that was done before, those
+    /// that were not deleted since; never empty.
+    pub jobs: Vec<Job>,
     /// It was done before, by a submission with the same key.
     pub replayed: bool,
 }
 
 impl Service {
-    /// Stores a job durably and lets workers know of it, once for each key of a caller.
+    /// Stores all jobs durably or none, and lets workers know of them, once for each key of a
+    /// caller.
     pub async fn submit(
         &self,
-        mut spec: JobSpec,
+        specs: Specs,
         caller: &Caller,
         key: Option<IdempotencyKey>,
     ) -> Result<Submission, ServiceError> {
-        let errors = self.refusals(&spec);
-        if !errors.is_empty() {
-            return Err(ServiceError::Invalid(errors));
-        }
-        let fingerprint = self.vault.fingerprint(&spec);
+        let place = Place::of(&specs);
+        let jobs = self.planned(specs.as_slice()).map_err(|errors| place.invalid(errors))?;
+        let fingerprint = self.vault.fingerprint(&specs);
         let once = key.map(|key| Once { token: caller.token(), key, fingerprint });
-        if let Err(refusal) = self.check_offers(&spec).await {
+        if let Err(refusal) = self.check_all_offers(specs.as_slice()).await {
             // The same may have been accepted while another worker was there.
-            return self.submitted_before(once).await?.ok_or(refusal);
+            return self.submitted_before(once).await?.ok_or(place.refusal(refusal));
         }
         let now = self.clock.now();
-        spec.timeout.get_or_insert(self.settings.job_timeout);
-        put_off(&mut spec, now);
-        self.vault.seal(&mut spec);
-        match self.store.submit(vec![spec], once, now).await? {
+        let jobs = jobs.into_iter().map(|job| self.prepared(job, now)).collect();
+        match self.store.submit(jobs, once, now).await? {
             Submitted::New(jobs) => {
                 self.desk.look_again();
-                let job = jobs.first().ok_or_else(nothing_inserted)?;
-                Ok(Submission { job: view::job(job), replayed: false })
+                Ok(Submission { jobs: jobs.iter().map(view::job).collect(), replayed: false })
             }
             Submitted::Before(ids) => self.replay(&ids).await,
             Submitted::Differs => Err(ServiceError::KeyOfAnother),
+            Submitted::NoSuchJobs(ids) => Err(place.invalid(unknown(specs.as_slice(), &ids))),
         }
+    }
+
+    /// The jobs that the specs stand for; else what is wrong, by the place in a list.
+    fn planned(&self, specs: &[JobSpec]) -> Result<Vec<NewJob>, Vec<FieldError>> {
+        if specs.is_empty() {
+            let detail = "there is no job in it".to_owned();
+            return Err(vec![FieldError { pointer: String::new(), detail }]);
+        }
+        let errors = |(place, spec)| within(place, self.refusals(spec));
+        let errors: Vec<FieldError> = specs.iter().enumerate().flat_map(errors).collect();
+        if errors.is_empty() { domain::plan(specs) } else { Err(errors) }
+    }
+
+    /// What the operators of workers refuse, of specs that ask for the same only once.
+    async fn check_all_offers(&self, specs: &[JobSpec]) -> Result<(), (usize, ServiceError)> {
+        let mut checked = HashSet::new();
+        for (place, spec) in specs.iter().enumerate() {
+            if checked.insert((&spec.queue, spec.demand().to_string())) {
+                self.check_offers(spec).await.map_err(|refusal| (place, refusal))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepared(&self, mut job: NewJob, now: Timestamp) -> NewJob {
+        job.spec.timeout.get_or_insert(self.settings.job_timeout);
+        put_off(&mut job.spec, now);
+        self.vault.seal(&mut job.spec);
+        job
     }
 
     /// The answer to the submission with the same key, if there was one.
@@ -56,16 +91,21 @@ impl Service {
             return Ok(None);
         }
         match self.store.submit(Vec::new(), once, self.clock.now()).await? {
-            Submitted::New(_) => Ok(None),
+            Submitted::New(_) | Submitted::NoSuchJobs(_) => Ok(None),
             Submitted::Before(ids) => self.replay(&ids).await.map(Some),
             Submitted::Differs => Err(ServiceError::KeyOfAnother),
         }
     }
 
     async fn replay(&self, ids: &[JobId]) -> Result<Submission, ServiceError> {
-        let id = ids.first().copied().ok_or_else(nothing_inserted)?;
-        let job = self.store.job(id).await?.ok_or(ServiceError::SubmittedAndDeleted(id))?;
-        Ok(Submission { job: view::job(&job), replayed: true })
+        let mut jobs = Vec::with_capacity(ids.len());
+        for id in ids {
+            jobs.extend(self.store.job(*id).await?.as_ref().map(view::job));
+        }
+        match (jobs.is_empty(), ids.first()) {
+            (true, Some(first)) => Err(ServiceError::SubmittedAndDeleted(*first)),
+            _ => Ok(Submission { jobs, replayed: true }),
+        }
     }
 
     /// What the words themselves and this operator refuse.
@@ -113,9 +153,66 @@ fn put_off(spec: &mut JobSpec, now: Timestamp) {
     spec.not_before = moment.and_then(|millis| Timestamp::from_millisecond(millis).ok());
 }
 
-fn nothing_inserted() -> ServiceError {
-    ServiceError::Store(StoreError::Unavailable {
-        reason: "the database took a job and answered nothing".to_owned(),
-        hint: "try again",
-    })
+/// Of one spec the fields stand at the top, of a list in the entry of each.
+#[derive(Clone, Copy)]
+enum Place {
+    Top,
+    List,
+}
+
+impl Place {
+    fn of(specs: &Specs) -> Self {
+        match specs {
+            Specs::One(_) => Self::Top,
+            Specs::Many(_) => Self::List,
+        }
+    }
+
+    fn invalid(self, errors: Vec<FieldError>) -> ServiceError {
+        ServiceError::Invalid(errors.into_iter().map(|error| self.at(error)).collect())
+    }
+
+    fn at(self, mut error: FieldError) -> FieldError {
+        if let Self::Top = self {
+            error.pointer = error.pointer.strip_prefix("/0").unwrap_or(&error.pointer).to_owned();
+        }
+        error
+    }
+
+    fn refusal(self, (place, refusal): (usize, ServiceError)) -> ServiceError {
+        match refusal {
+            ServiceError::Beyond { errors, best } => {
+                let errors = within(place, errors).into_iter().map(|error| self.at(error));
+                ServiceError::Beyond { errors: errors.collect(), best }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Errors of the spec that stands there.
+fn within(place: usize, errors: Vec<FieldError>) -> Vec<FieldError> {
+    let move_in = |FieldError { pointer, detail }| FieldError {
+        pointer: format!("/{place}{pointer}"),
+        detail,
+    };
+    errors.into_iter().map(move_in).collect()
+}
+
+/// Where jobs are waited for that are not there.
+fn unknown(specs: &[JobSpec], missing: &[JobId]) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (place, spec) in specs.iter().enumerate() {
+        for condition in Condition::ALL {
+            for (number, job) in spec.after_with(condition).iter().enumerate() {
+                if let JobRef::Id(id) = job
+                    && missing.contains(id)
+                {
+                    let pointer = format!("/{place}/{}/{number}", condition.field());
+                    errors.push(FieldError { pointer, detail: format!("there is no job {id}") });
+                }
+            }
+        }
+    }
+    errors
 }

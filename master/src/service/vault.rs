@@ -14,6 +14,7 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, Mac};
 use orchestra_contracts::{JobSpec, Network, Secret, Workspace};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::store::Fingerprint;
@@ -51,10 +52,10 @@ impl Vault {
         Self { cipher: XChaCha20Poly1305::new(key.into()), mac }
     }
 
-    /// Of a spec as it was submitted, values of secrets included.
-    pub(super) fn fingerprint(&self, spec: &JobSpec) -> Fingerprint {
+    /// Of specs as they were submitted, values of secrets included.
+    pub(super) fn fingerprint<T: Serialize>(&self, specs: &T) -> Fingerprint {
         let mut mac = self.mac.clone();
-        mac.update(&serde_json::to_vec(spec).expect("a spec is made of texts and numbers"));
+        mac.update(&serde_json::to_vec(specs).expect("a spec is made of texts and numbers"));
         Fingerprint(mac.finalize().into_bytes().into())
     }
 

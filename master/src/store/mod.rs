@@ -27,7 +27,7 @@ use orchestra_contracts::{
 };
 
 use crate::domain::{
-    Effects, Job, JobEvent, LeasePolicy, Offers, Proof, QueueRules, Refusal, Rules,
+    Effects, Job, JobEvent, LeasePolicy, NewJob, Offers, Proof, QueueRules, Refusal, Rules,
 };
 
 #[cfg(any(test, feature = "memory-store"))]
@@ -39,21 +39,23 @@ pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
 /// The database behind a master. Lookups answer `None` for what does not exist.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Adds jobs, all or none, and gives them ids in the order of the specs; adds none when
-    /// there was a submission with the same key within [`KEYS_KEPT`]. With no specs it only asks
-    /// for that one: the key is not kept.
+    /// Adds jobs, all or none, and gives them ids in their order; adds none when there was a
+    /// submission with the same key within [`KEYS_KEPT`]. With no jobs it only asks for that
+    /// one: the key is not kept. Jobs wait for those that they are to begin after, and those of
+    /// an array for their turn, until the ends of others set them free.
     async fn submit(
         &self,
-        specs: Vec<JobSpec>,
+        jobs: Vec<NewJob>,
         once: Option<Once>,
         now: Timestamp,
     ) -> Result<Submitted, StoreError>;
 
     /// The same without a key, with which all that is submitted is new.
     async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
-        match self.submit(specs, None, now).await? {
+        let jobs = specs.into_iter().map(NewJob::from).collect();
+        match self.submit(jobs, None, now).await? {
             Submitted::New(jobs) => Ok(jobs),
-            Submitted::Before(_) | Submitted::Differs => Ok(Vec::new()),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -201,6 +203,15 @@ pub struct Applied {
     pub job: Job,
     /// What happened: effects when it moved, empty effects when it was already so.
     pub result: Result<Effects, Refusal>,
+    /// Jobs that were waiting for this one, or for another of the same transaction, and moved
+    /// with it: wake who waits for them.
+    pub along: Vec<JobId>,
+}
+
+impl Applied {
+    fn new(job: Job, result: Result<Effects, Refusal>) -> Self {
+        Self { job, result, along: Vec::new() }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ macro_rules! select_jobs {
             $columns,
             "j.id, j.spec, j.status, j.created_at, j.not_before, j.attempts, j.retries,
                     j.infra_retries, j.lost, j.worker, j.token, j.expires_at, j.stop, j.outcome,
-                    j.finished_at, a.claim_request, a.claimed_at, a.started_at, a.usage, a.tail,
+                    j.finished_at, j.waits_for, j.array_id, j.array_index, a.claim_request, a.claimed_at, a.started_at, a.usage, a.tail,
                     coalesce(a.log_offset, 0) AS log_offset,
                     coalesce(a.log_output, 0) AS log_output,
                     coalesce(a.log_gap, 0) AS log_gap,

@@ -37,6 +37,8 @@ pub enum Submitted {
     Before(Vec<JobId>),
     /// Something else was submitted with this key.
     Differs,
+    /// Nothing was added: there are no such jobs to wait for.
+    NoSuchJobs(Vec<JobId>),
 }
 
 impl Submitted {

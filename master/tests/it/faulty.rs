@@ -13,11 +13,11 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, QueueChange, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
-    domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules},
+    domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
         Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order,
         QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
@@ -122,11 +122,11 @@ fn failure() -> StoreError {
 impl Store for FaultyStore {
     async fn submit(
         &self,
-        specs: Vec<JobSpec>,
+        jobs: Vec<NewJob>,
         once: Option<Once>,
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
-        self.write(self.store.submit(specs, once, now)).await
+        self.write(self.store.submit(jobs, once, now)).await
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {

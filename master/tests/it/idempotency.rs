@@ -45,7 +45,7 @@ async fn the_answer_tells_of_the_job_as_it_is() {
     let caller = orchestra_master::service::Caller::anyone();
     let spec = serde_json::from_value(spec()).unwrap();
     let restarted = master.restarted().submit(spec, &caller, Some(key)).await.unwrap();
-    assert!(restarted.replayed && restarted.job.id == claimed.job.id, "{restarted:?}");
+    assert!(restarted.replayed && restarted.jobs[0].id == claimed.job.id, "{restarted:?}");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError
     }
 }
 
-fn too_large(limit: usize) -> ApiError {
+pub(super) fn too_large(limit: usize) -> ApiError {
     let detail = format!("the body has more than {limit} bytes, the most that this address takes");
     ApiError::new(ProblemKind::TooLarge, detail)
 }

@@ -8,7 +8,10 @@ use axum::{
 };
 use bytes::Bytes;
 use orchestra_contracts::{FieldError, ProblemKind};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{self, DeserializeOwned},
+};
 use serde_path_to_error::{Path, Segment};
 
 use super::{body, readable::Readable};
@@ -16,7 +19,7 @@ use crate::http::error::{ApiError, internal};
 
 /// A spec holds 1 MiB of standard input and 64 KiB of command, and JSON may
 /// escape what is in them.
-const LIMIT: usize = 5 << 19;
+pub(super) const LIMIT: usize = 5 << 19;
 
 /// A body that is read from, or written as, JSON.
 pub(in crate::http) struct Json<T>(pub(in crate::http) T);
@@ -43,7 +46,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let refuse = |detail: &str| Err(ApiError::not_json(detail));
     match body::media_type(headers) {
         Some(kind) if kind == "application/json" => {}
@@ -67,6 +70,23 @@ fn charset(headers: &HeaderMap) -> Option<String> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    parse_object(bytes, "")
+}
+
+/// What stands at `place`. Serde would take the fields of an object from a list, by position.
+pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, ApiError> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        parse_any::<de::IgnoredAny>(bytes, place)?;
+        return Err(refusal(FieldError {
+            pointer: place.to_owned(),
+            detail: "invalid type: a list, expected an object".to_owned(),
+        }));
+    }
+    parse_any(bytes, place)
+}
+
+/// The same, where a list may stand.
+pub(super) fn parse_any<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, ApiError> {
     if bytes.is_empty() {
         let error = ApiError::new(ProblemKind::Unreadable, "the body is empty");
         return Err(error.hint("send a JSON value"));
@@ -74,16 +94,12 @@ fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
     serde_json::from_slice::<Readable>(bytes).map_err(|error| {
         ApiError::new(ProblemKind::Unreadable, format!("this is not JSON: {error}"))
     })?;
-    // Serde would take the fields of an object from a list, by position.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(refusal(FieldError {
-            pointer: String::new(),
-            detail: "invalid type: a list, expected an object".to_owned(),
-        }));
-    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| refusal(refused_field(error.path(), &error.inner().to_string())))
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let FieldError { pointer, detail } =
+            refused_field(error.path(), &error.inner().to_string());
+        refusal(FieldError { pointer: format!("{place}{pointer}"), detail })
+    })
 }
 
 fn refusal(field: FieldError) -> ApiError {

@@ -114,7 +114,10 @@ fn put_off(seconds: i64, priority: i32) -> JobSpec {
 
 async fn a_job_put_off_is_claimed_from_its_time_on(mut store: TestStore) {
     let job = store.submit(put_off(10, 0)).await;
-    assert_eq!(job.state, JobState::Pending { not_before: Some(at(10).now), after: None });
+    assert_eq!(
+        job.state,
+        JobState::Pending { not_before: Some(at(10).now), hold: None, after: None }
+    );
     assert_eq!(store.read(job.id).await, job);
     let claims = || vec![claim("a", 1)];
     assert_eq!(store.claim(claims(), at(9)).await.unwrap(), [vec![]]);

@@ -21,14 +21,15 @@ fn once(key: &str, body: u8) -> Once {
 
 async fn submit(store: &TestStore, once: impl Into<Option<Once>>, second: i64) -> Submitted {
     let store = store.share();
-    store.submit(vec![spec("true"), spec("false")], once.into(), at(second).now).await.unwrap()
+    let jobs = ["true", "false"].map(|command| spec(command).into()).into();
+    store.submit(jobs, once.into(), at(second).now).await.unwrap()
 }
 
 fn ids(submitted: &Submitted) -> Vec<i64> {
     match submitted {
         Submitted::New(jobs) => jobs.iter().map(|job| job.id.0).collect(),
         Submitted::Before(ids) => ids.iter().map(|JobId(id)| *id).collect(),
-        Submitted::Differs => panic!("it is the same"),
+        other => panic!("{other:?}"),
     }
 }
 

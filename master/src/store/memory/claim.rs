@@ -39,7 +39,7 @@ impl Tables {
             };
             let (worker, token) = (claim.worker.clone(), token.clone());
             let applied = self.apply(id, JobEvent::Claimed { worker, token, ttl }, rules);
-            let Some(Applied { job, result: Ok(_) }) = applied else { continue };
+            let Some(Applied { job, result: Ok(_), .. }) = applied else { continue };
             let kept = self.jobs.get_mut(&id).and_then(|entry| entry.attempts.last_mut());
             if let Some(kept) = kept {
                 kept.claim_request.clone_from(&claim.request_id);
@@ -68,7 +68,7 @@ impl Tables {
             return Vec::new();
         }
         let waits = |job: &&Job| match &job.state {
-            JobState::Pending { not_before, .. } => {
+            JobState::Pending { not_before, hold: None, .. } => {
                 not_before.is_none_or(|time| time <= rules.now)
                     && claim.queues.contains(&job.spec.queue)
                     && claim.takes(&job.spec.queue, &job.spec.demand(), rules.now)

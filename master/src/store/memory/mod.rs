@@ -3,12 +3,13 @@
 //! database would work. Nothing here waits.
 //!
 //! `tables` holds what is kept and changes jobs, through the machine alone;
-//! `submit` adds them, `claim` hands them out, `list` finds them; `queues` is
+//! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out, `list` finds them; `queues` is
 //! what operators decided.
 
 mod claim;
 mod list;
 mod queues;
+mod release;
 mod submit;
 mod tables;
 
@@ -23,7 +24,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, QueueChange, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -32,7 +33,7 @@ use super::{
     Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order, QueueRecord,
     Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
 };
-use crate::domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
 /// A store that lasts as long as one of its handles.
 #[derive(Debug, Default)]
@@ -63,11 +64,11 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn submit(
         &self,
-        specs: Vec<JobSpec>,
+        jobs: Vec<NewJob>,
         once: Option<Once>,
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
-        Ok(self.tables()?.submit(specs, once, now))
+        Ok(self.tables()?.submit(jobs, once, now))
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {

@@ -50,7 +50,7 @@ impl Tables {
     pub(super) fn ahead(&self, job: &Job) -> u64 {
         let place = |job: &Job| (Reverse(job.spec.priority), job.id);
         let waits = |other: &&Job| {
-            matches!(other.state, JobState::Pending { not_before: None, .. })
+            matches!(other.state, JobState::Pending { not_before: None, hold: None, .. })
                 && other.spec.queue == job.spec.queue
                 && place(other) < place(job)
         };

@@ -1,18 +1,21 @@
 //! What is kept, and the one place that changes it.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, Outcome, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobStatus, LeaseToken, Outcome, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
 use super::submit::Submissions;
 use crate::{
     domain::{
-        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, QueueRules, Rules,
-        Stop, Verdict,
+        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, NewJob, QueueRules,
+        Rules, Stop, Verdict,
     },
     store::{
         Appended, Applied, LogAppend, LogChunk, Order, Renewal, TokenGrant, TokenRecord,
@@ -27,6 +30,8 @@ pub(super) struct Tables {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     /// Ids are never given twice, also when their jobs were deleted.
     last_id: i64,
+    /// Who waited for whom, and does no more.
+    pub(super) met: BTreeSet<(JobId, JobId)>,
     pub(super) submissions: Submissions,
     pub(super) workers: BTreeMap<WorkerName, WorkerRecord>,
     pub(super) queues: BTreeMap<QueueName, QueueRules>,
@@ -51,15 +56,35 @@ pub(super) struct Kept {
 }
 
 impl Tables {
-    pub(super) fn insert(&mut self, spec: JobSpec, now: Timestamp) -> Job {
-        self.last_id += 1;
-        let job = Job::new(JobId(self.last_id), spec, now);
-        self.jobs.insert(job.id, Entry { job: job.clone(), attempts: Vec::new() });
-        job
+    /// Adds jobs as they are when nothing that they wait for has ended.
+    pub(super) fn insert(&mut self, new: &[NewJob], now: Timestamp) -> Vec<JobId> {
+        let ids: Vec<JobId> = (self.last_id + 1..).take(new.len()).map(JobId).collect();
+        self.last_id += new.len() as i64;
+        for (id, new) in ids.iter().zip(new) {
+            let job = Job::submitted(*id, new, &ids, now);
+            self.jobs.insert(*id, Entry { job, attempts: Vec::new() });
+        }
+        ids
     }
 
-    /// Lets the machine move one job; `None` when there is no such job.
+    /// Lets the machine move one job, and those that wait for its end along with it; `None`
+    /// when there is no such job.
     pub(super) fn apply(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Applied> {
+        let before = self.job(id)?.clone();
+        let mut applied = self.move_one(id, event, rules)?;
+        let now = self.job(id).map_or(JobStatus::Cancelled, Job::status);
+        if now.is_final() && !before.status().is_final() {
+            applied.along = self.release(&before, now, rules.now);
+        }
+        Some(applied)
+    }
+
+    pub(super) fn move_one(
+        &mut self,
+        id: JobId,
+        event: JobEvent,
+        rules: &Rules,
+    ) -> Option<Applied> {
         let entry = self.jobs.get_mut(&id)?;
         let ran = match &event {
             JobEvent::Started { ran, .. } => ran.clone(),
@@ -68,22 +93,22 @@ impl Tables {
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
             Verdict::AlreadyTrue => {
-                return Some(Applied { job: entry.job.clone(), result: Ok(Effects::default()) });
+                return Some(Applied::new(entry.job.clone(), Ok(Effects::default())));
             }
             Verdict::Refused(refusal) => {
-                return Some(Applied { job: entry.job.clone(), result: Err(refusal) });
+                return Some(Applied::new(entry.job.clone(), Err(refusal)));
             }
         };
         if effects.delete {
             let job = self.jobs.remove(&id)?.job;
-            return Some(Applied { job, result: Ok(effects) });
+            return Some(Applied::new(job, Ok(effects)));
         }
         entry.keep(&next, effects.attempt_ended.as_ref());
         if let (Some(kept), Some(ran)) = (entry.attempts.last_mut(), ran) {
             kept.shown.ran = Some(*ran);
         }
         entry.job = next.clone();
-        Some(Applied { job: next, result: Ok(effects) })
+        Some(Applied::new(next, Ok(effects)))
     }
 
     pub(super) fn expire(&mut self, rules: &Rules, limit: usize) -> Vec<Applied> {

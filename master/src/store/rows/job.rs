@@ -1,13 +1,13 @@
 //! The job table's rows, and what guards a write to one.
 
 use jiff::Timestamp;
-use orchestra_contracts::{JobId, JobStatus, LeaseToken, WorkerName};
+use orchestra_contracts::{JobId, JobStatus, LeaseToken, Span, WorkerName};
 use serde::Serialize;
 use sqlx::FromRow;
 
 use super::{HeadRow, Place, to_json};
 use crate::{
-    domain::{Finish, Job, JobState, Lease, Stop},
+    domain::{Element, Finish, Hold, Job, JobState, Lease, Stop},
     store::StoreError,
 };
 
@@ -29,6 +29,9 @@ pub(in crate::store) struct JobRow {
     stop: Option<String>,
     outcome: Option<String>,
     finished_at: Option<i64>,
+    waits_for: String,
+    array_id: Option<i64>,
+    array_index: Option<i64>,
     pub(in crate::store) claim_request: Option<String>,
     claimed_at: Option<i64>,
     started_at: Option<i64>,
@@ -46,6 +49,7 @@ impl TryFrom<JobRow> for Job {
         Ok(Self {
             id: JobId(row.id),
             spec: place.json(&row.spec)?,
+            element: row.element(),
             state: row.state(place)?,
             attempts: row.attempts as u32,
             retries: row.retries as u32,
@@ -63,6 +67,11 @@ impl JobRow {
         Ok(match place.word(&self.status)? {
             JobStatus::Pending => JobState::Pending {
                 not_before: place.time_if(self.not_before)?,
+                hold: match self.waits_for.as_str() {
+                    "jobs" => Some(Hold::Jobs),
+                    "turn" => Some(Hold::Turn),
+                    _ => None,
+                },
                 after: self.finish(place)?,
             },
             JobStatus::Assigned => JobState::Assigned { lease: self.lease(place)? },
@@ -76,6 +85,11 @@ impl JobRow {
                 JobState::Finished { finish: finish()? }
             }
         })
+    }
+
+    fn element(&self) -> Option<Element> {
+        let (array, index) = self.array_id.zip(self.array_index)?;
+        Some(Element { array: JobId(array), index: u32::try_from(index).ok()? })
     }
 
     fn lease(&self, place: Place) -> Result<Lease, StoreError> {
@@ -127,16 +141,69 @@ impl JobGuard {
         let was_token = job.lease().map(|lease| lease.token.clone());
         Self { id: job.id, was: job.status(), was_token }
     }
+
+    pub(in crate::store) fn status(&self) -> JobStatus {
+        self.was
+    }
 }
 
 /// What a pending job waits for. Claims look at those alone that wait for a worker.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::store) enum WaitsFor {
+enum WaitsFor {
     /// For nothing else: it stands in its line.
     Worker,
     /// For `not_before`.
     Time,
+    Jobs,
+    Turn,
+}
+
+impl WaitsFor {
+    fn of(state: &JobState) -> Self {
+        match state {
+            JobState::Pending { hold: Some(Hold::Jobs), .. } => Self::Jobs,
+            JobState::Pending { hold: Some(Hold::Turn), .. } => Self::Turn,
+            JobState::Pending { not_before: Some(_), .. } => Self::Time,
+            _ => Self::Worker,
+        }
+    }
+}
+
+/// A row that is added.
+#[derive(Debug, Serialize)]
+pub(in crate::store) struct JobInsert<'a> {
+    id: JobId,
+    spec: String,
+    queue: &'a str,
+    demand: String,
+    priority: i32,
+    lease: Option<i64>,
+    not_before: Option<i64>,
+    waits_for: WaitsFor,
+    array_id: Option<JobId>,
+    array_index: Option<u32>,
+    created_at: i64,
+}
+
+impl<'a> JobInsert<'a> {
+    /// Of a job that has just been submitted.
+    pub(in crate::store) fn new(job: &'a Job) -> Self {
+        let spec = &job.spec;
+        Self {
+            id: job.id,
+            spec: to_json(spec),
+            queue: &spec.queue,
+            demand: spec.demand().to_string(),
+            priority: spec.priority,
+            lease: spec.lease.map(Span::as_millis),
+            not_before: spec.not_before.map(Timestamp::as_millisecond),
+            waits_for: WaitsFor::of(&job.state),
+            array_id: job.element.map(|element| element.array),
+            array_index: job.element.map(|element| element.index),
+            created_at: job.created_at.as_millisecond(),
+        }
+    }
 }
 
 /// What the machine changes in a row of `job`.
@@ -173,7 +240,7 @@ impl<'a> JobWrite<'a> {
             guard,
             status: job.status(),
             not_before: not_before.map(Timestamp::as_millisecond),
-            waits_for: if not_before.is_some() { WaitsFor::Time } else { WaitsFor::Worker },
+            waits_for: WaitsFor::of(&job.state),
             attempts: job.attempts,
             retries: job.retries,
             infra_retries: job.infra_retries,

@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::StoreError;
 
 pub(super) use attempt::{AttemptRow, AttemptWrite};
-pub(super) use job::{JobGuard, JobRow, JobWrite, WaitsFor};
+pub(super) use job::{JobGuard, JobInsert, JobRow, JobWrite};
 pub(super) use log::{ChunkRow, HeadRow};
 pub(super) use queue::QueueRow;
 pub(super) use token::TokenRow;

@@ -27,11 +27,16 @@ impl Verb for Apply {
         calls: &[Self],
     ) -> Result<Vec<Option<Applied>>, StoreError> {
         let mut ledger = Ledger::load(connection, calls.iter().map(|call| call.id)).await?;
-        let answers = calls
+        let mut answers: Vec<Option<Applied>> = calls
             .iter()
             .map(|call| ledger.apply(call.id, call.event.clone(), &call.rules))
             .collect();
-        ledger.save(connection).await?;
+        let now = calls.iter().map(|call| call.rules.now).max().unwrap_or_default();
+        let along = ledger.save(connection, now).await?;
+        // Whoever is answered first wakes them all.
+        if let Some(first) = answers.iter_mut().flatten().next() {
+            first.along = along;
+        }
         Ok(answers)
     }
 
@@ -74,14 +79,17 @@ impl Expire {
             .await?;
         let held = ids.iter().copied().map(JobId);
         let mut ledger = Ledger::load_readable(connection, held, self.rules.now).await?;
-        let expired = ids
+        let mut expired: Vec<Applied> = ids
             .into_iter()
             .filter_map(|id| {
                 let rules = Rules { jitter: spread(self.rules.jitter, id), ..self.rules };
                 ledger.apply(JobId(id), JobEvent::LeaseExpired, &rules)
             })
             .collect();
-        ledger.save(connection).await?;
+        let along = ledger.save(connection, self.rules.now).await?;
+        if let Some(first) = expired.first_mut() {
+            first.along = along;
+        }
         Ok(expired)
     }
 }

@@ -62,7 +62,7 @@ impl Verb for ClaimRound {
             }
             answers.push(round);
         }
-        ledger.save(connection).await?;
+        ledger.write(connection).await?;
         Ok(answers)
     }
 }
@@ -129,7 +129,7 @@ fn hand_out(claim: &Claim, share: Vec<JobId>, rules: &Rules, ledger: &mut Ledger
             }
         };
         let event = JobEvent::Claimed { worker: claim.worker.clone(), token: token.clone(), ttl };
-        let Some(Applied { job, result: Ok(_) }) = ledger.apply(id, event, rules) else {
+        let Some(Applied { job, result: Ok(_), .. }) = ledger.apply(id, event, rules) else {
             continue;
         };
         if let Some(request) = &claim.request_id {

@@ -1,48 +1,43 @@
 //! Adds jobs, those of all waiting callers with one statement.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use orchestra_contracts::{JobId, JobSpec, Span};
-use serde::Serialize;
+use orchestra_contracts::{JobId, JobSpec};
 use sqlx::SqliteConnection;
 
 use super::{
     batch::Verb,
     once::{self, Fate},
+    release::{self, NewDependency},
 };
 use crate::{
-    domain::Job,
+    domain::{Job, NewJob, Upstream},
     store::{
         Once, StoreError, Submitted,
-        rows::{WaitsFor, to_json},
+        rows::{JobInsert, to_json},
     },
 };
 
-/// In the order of the array, so ids are in the order of the specs.
+/// The last id that was ever given. Nobody else gives one within this transaction.
+const LAST_ID: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'job'";
+
+const THERE: &str = "SELECT j.id FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value";
+
 const INSERT: &str = "
-    INSERT INTO job (spec, queue, demand, priority, lease, not_before, waits_for, status, created_at)
-    SELECT r.value->>'spec', r.value->>'queue', r.value->>'demand', r.value->>'priority',
-           r.value->>'lease', r.value->>'not_before', r.value->>'waits_for', 'Pending',
+    INSERT INTO job (id, spec, queue, demand, priority, lease, not_before, waits_for, array_id,
+                     array_index, status, created_at)
+    SELECT r.value->>'id', r.value->>'spec', r.value->>'queue', r.value->>'demand',
+           r.value->>'priority', r.value->>'lease', r.value->>'not_before',
+           r.value->>'waits_for', r.value->>'array_id', r.value->>'array_index', 'Pending',
            r.value->>'created_at'
-    FROM jsonb_each($1) AS r ORDER BY r.key
-    RETURNING id";
+    FROM jsonb_each($1) AS r";
 
 /// Adds jobs.
 pub(super) struct Insert {
-    pub(super) specs: Vec<JobSpec>,
+    pub(super) jobs: Vec<NewJob>,
     pub(super) once: Option<Once>,
     pub(super) now: Timestamp,
-}
-
-#[derive(Serialize)]
-struct NewJob<'a> {
-    spec: String,
-    queue: &'a str,
-    demand: String,
-    priority: i32,
-    lease: Option<i64>,
-    not_before: Option<i64>,
-    waits_for: WaitsFor,
-    created_at: i64,
 }
 
 impl Verb for Insert {
@@ -52,18 +47,23 @@ impl Verb for Insert {
         connection: &mut SqliteConnection,
         calls: &[Self],
     ) -> Result<Vec<Submitted>, StoreError> {
-        let fates = once::fates(connection, calls).await?;
-        let new = calls.iter().zip(&fates).filter(|(_, fate)| matches!(fate, Fate::New));
-        let rows: Vec<NewJob<'_>> = new.flat_map(|(call, _)| call.rows()).collect();
-        let mut ids: Vec<i64> =
-            sqlx::query_scalar(INSERT).bind(to_json(&rows)).fetch_all(&mut *connection).await?;
-        // RETURNING promises no order.
-        ids.sort_unstable();
-        let mut ids = ids.into_iter();
+        let mut fates = once::fates(connection, calls).await?;
+        refuse_unknown(connection, calls, &mut fates).await?;
+        let last: Option<i64> =
+            sqlx::query_scalar(LAST_ID).fetch_optional(&mut *connection).await?;
+        let mut next = last.unwrap_or(0) + 1;
+        let mut added: Vec<Vec<Job>> = Vec::with_capacity(calls.len());
+        for (call, fate) in calls.iter().zip(&fates) {
+            let new = if matches!(fate, Fate::New) { call.with_ids(next) } else { Vec::new() };
+            next += new.len() as i64;
+            added.push(new);
+        }
+        let moved = add(connection, &added.concat(), calls).await?;
         let mut answers: Vec<Submitted> = Vec::with_capacity(calls.len());
-        for (call, fate) in calls.iter().zip(fates) {
+        for (jobs, fate) in added.into_iter().zip(fates) {
+            let as_it_is = |job: Job| moved.get(&job.id).cloned().unwrap_or(job);
             let answer = match fate {
-                Fate::New => Submitted::New(call.jobs(ids.by_ref())),
+                Fate::New => Submitted::New(jobs.into_iter().map(as_it_is).collect()),
                 Fate::Known(answer) => answer,
                 Fate::AsCall(index) => answers[index].again(),
             };
@@ -79,26 +79,68 @@ impl Verb for Insert {
             let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
             spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
         };
-        self.specs.iter().map(text).sum()
+        self.jobs.iter().map(|job| text(&job.spec)).sum()
     }
 }
 
 impl Insert {
-    fn jobs(&self, ids: impl Iterator<Item = i64>) -> Vec<Job> {
-        let jobs = self.specs.iter().zip(ids);
-        jobs.map(|(spec, id)| Job::new(JobId(id), spec.clone(), self.now)).collect()
+    /// The jobs as they are when nothing that they wait for has ended.
+    fn with_ids(&self, first: i64) -> Vec<Job> {
+        let ids: Vec<JobId> = (first..).take(self.jobs.len()).map(JobId).collect();
+        let jobs = ids.iter().zip(&self.jobs);
+        jobs.map(|(id, new)| Job::submitted(*id, new, &ids, self.now)).collect()
     }
 
-    fn rows(&self) -> impl Iterator<Item = NewJob<'_>> {
-        self.specs.iter().map(|spec| NewJob {
-            spec: to_json(spec),
-            queue: &spec.queue,
-            demand: spec.demand().to_string(),
-            priority: spec.priority,
-            lease: spec.lease.map(Span::as_millis),
-            not_before: spec.not_before.map(Timestamp::as_millisecond),
-            waits_for: if spec.not_before.is_some() { WaitsFor::Time } else { WaitsFor::Worker },
-            created_at: self.now.as_millisecond(),
+    /// The ids of jobs that must be there.
+    fn known(&self) -> impl Iterator<Item = JobId> {
+        self.jobs.iter().flat_map(|job| &job.after).filter_map(|(_, upstream)| match upstream {
+            Upstream::Known(id) => Some(*id),
+            Upstream::Fellow(_) => None,
         })
     }
+}
+
+/// Refuses the new calls whose jobs wait for some that are not there.
+async fn refuse_unknown(
+    connection: &mut SqliteConnection,
+    calls: &[Insert],
+    fates: &mut [Fate],
+) -> Result<(), StoreError> {
+    let wanted: BTreeSet<JobId> = calls.iter().flat_map(Insert::known).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let there: Vec<i64> =
+        sqlx::query_scalar(THERE).bind(to_json(&wanted)).fetch_all(connection).await?;
+    let there: BTreeSet<i64> = there.into_iter().collect();
+    for (call, fate) in calls.iter().zip(fates) {
+        let missing: BTreeSet<JobId> = call.known().filter(|id| !there.contains(&id.0)).collect();
+        if matches!(fate, Fate::New) && !missing.is_empty() {
+            *fate = Fate::Known(Submitted::NoSuchJobs(missing.into_iter().collect()));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the jobs and what they wait for; answers those that are not as they were written.
+async fn add(
+    connection: &mut SqliteConnection,
+    jobs: &[Job],
+    calls: &[Insert],
+) -> Result<BTreeMap<JobId, Job>, StoreError> {
+    if jobs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<JobInsert<'_>> = jobs.iter().map(JobInsert::new).collect();
+    sqlx::query(INSERT).bind(to_json(&rows)).execute(&mut *connection).await?;
+    let dependencies = |job: &Job| {
+        let job_id = job.id;
+        let ids = job.spec.waits_for().filter_map(|(condition, job)| Some((condition, job.id()?)));
+        let new = |(condition, upstream)| NewDependency { job_id, upstream, condition };
+        ids.map(new).collect::<Vec<_>>()
+    };
+    let all: Vec<NewDependency> = jobs.iter().flat_map(dependencies).collect();
+    release::add(connection, &all).await?;
+    let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
+    release::after_inserts(connection, jobs, now).await
 }

@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use orchestra_contracts::JobId;
+use orchestra_contracts::{JobId, JobStatus};
 use serde::Serialize;
 use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
 
-use super::set_aside::readable;
+use super::{
+    release::{self, Ended},
+    set_aside::readable,
+};
 use crate::{
     domain::{self, Effects, Job, JobEvent, Rules, Verdict},
     store::{
@@ -125,15 +128,15 @@ impl Ledger {
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
             Verdict::AlreadyTrue => {
-                return Some(Applied { job: entry.job.clone(), result: Ok(Effects::default()) });
+                return Some(Applied::new(entry.job.clone(), Ok(Effects::default())));
             }
             Verdict::Refused(refusal) => {
-                return Some(Applied { job: entry.job.clone(), result: Err(refusal) });
+                return Some(Applied::new(entry.job.clone(), Err(refusal)));
             }
         };
         if effects.delete {
             entry.fate = Fate::Deleted;
-            return Some(Applied { job: entry.job.clone(), result: Ok(effects) });
+            return Some(Applied::new(entry.job.clone(), Ok(effects)));
         }
         if let Some(lease) = next.lease().or(entry.job.lease()) {
             let mut attempt = AttemptWrite::new(&next, lease, effects.attempt_ended.as_ref());
@@ -144,7 +147,7 @@ impl Ledger {
         }
         entry.job = next.clone();
         entry.fate = Fate::Changed;
-        Some(Applied { job: next, result: Ok(effects) })
+        Some(Applied::new(next, Ok(effects)))
     }
 
     /// Notes with which request the job was claimed, to know it when it comes again.
@@ -154,8 +157,44 @@ impl Ledger {
         }
     }
 
-    /// Writes what has changed, with one statement a table.
+    /// Lets the machine move one job; answers it where it did.
+    pub(super) fn moved(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Job> {
+        let before = self.job(id)?.state.clone();
+        let applied = self.apply(id, event, rules)?;
+        (applied.result.is_ok() && applied.job.state != before).then_some(applied.job)
+    }
+
+    /// Writes what has changed, and what follows from it for those who wait for jobs that have
+    /// ended; answers which these are.
     pub(super) async fn save(
+        self,
+        connection: &mut SqliteConnection,
+        now: Timestamp,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let ended = self.ended();
+        self.write(connection).await?;
+        if ended.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(release::after_ends(connection, ended, now).await?.into_keys().collect())
+    }
+
+    fn ended(&self) -> Vec<Ended> {
+        let ended = |entry: &Entry| {
+            let (now, before) = (entry.job.status(), entry.guard.status());
+            let status = match entry.fate {
+                Fate::Changed if now.is_final() => now,
+                Fate::Deleted => JobStatus::Cancelled,
+                Fate::Changed | Fate::Unchanged => return None,
+            };
+            let array = entry.job.element.map(|element| element.array);
+            (!before.is_final()).then_some(Ended { id: entry.job.id, status, array })
+        };
+        self.entries.values().filter_map(ended).collect()
+    }
+
+    /// Writes what has changed, with one statement a table.
+    pub(super) async fn write(
         mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), StoreError> {

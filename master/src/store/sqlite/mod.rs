@@ -23,6 +23,7 @@ mod lock;
 mod once;
 mod open;
 mod queues;
+mod release;
 mod renew;
 mod room;
 mod set_aside;
@@ -35,7 +36,7 @@ use std::{ops::Range, path::Path, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, Size, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, QueueChange, QueueName, Size, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -58,7 +59,7 @@ use super::{
     rows::{AttemptRow, ChunkRow, HeadRow, JobRow, TokenRow},
     sql,
 };
-use crate::domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
 /// The embedded database.
 #[derive(Debug)]
@@ -103,11 +104,11 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn submit(
         &self,
-        specs: Vec<JobSpec>,
+        jobs: Vec<NewJob>,
         once: Option<Once>,
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
-        self.writer.ask(Insert { specs, once, now }).await
+        self.writer.ask(Insert { jobs, once, now }).await
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {

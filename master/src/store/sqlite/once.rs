@@ -66,7 +66,7 @@ pub(super) async fn fates(
         };
         fates.push(match (known.remove(&index), first.entry((once.token, once.key.as_str()))) {
             (Some(known), _) => Fate::Known(known),
-            (None, Entry::Vacant(_)) if call.specs.is_empty() => Fate::New,
+            (None, Entry::Vacant(_)) if call.jobs.is_empty() => Fate::New,
             (None, Entry::Vacant(place)) => {
                 place.insert(index);
                 Fate::New

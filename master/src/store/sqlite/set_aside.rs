@@ -2,9 +2,10 @@
 //! stop all claims: its job has failed, with a reason that people can read.
 
 use jiff::Timestamp;
-use orchestra_contracts::{JobSpec, Outcome};
+use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome};
 use sqlx::SqliteConnection;
 
+use super::release::{self, Ended};
 use crate::{
     domain::Job,
     store::{
@@ -54,7 +55,7 @@ async fn set_aside(
     connection: &mut SqliteConnection,
     id: i64,
     reason: &str,
-    now: Timestamp,
+    at: Timestamp,
 ) -> Result<(), StoreError> {
     let stored: String = sqlx::query_scalar(SPEC).bind(id).fetch_one(&mut *connection).await?;
     let stored = stored.replace(['\n', '\r', '\0'], " ");
@@ -62,7 +63,7 @@ async fn set_aside(
     let outcome = Outcome::Refused {
         reason: format!("its record in the database is damaged ({reason}); submit it again"),
     };
-    let (spec, outcome, now) = (to_json(&spec), to_json(&outcome), now.as_millisecond());
+    let (spec, outcome, now) = (to_json(&spec), to_json(&outcome), at.as_millisecond());
     sqlx::query(FAIL_JOB)
         .bind(id)
         .bind(spec)
@@ -70,6 +71,8 @@ async fn set_aside(
         .bind(now)
         .execute(&mut *connection)
         .await?;
-    sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(connection).await?;
+    sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(&mut *connection).await?;
+    let ended = Ended { id: JobId(id), status: JobStatus::Failed, array: None };
+    release::after_ends(connection, vec![ended], at).await?;
     Ok(())
 }

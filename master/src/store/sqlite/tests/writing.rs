@@ -7,7 +7,7 @@ use orchestra_contracts::{JobId, JobSpec, LeaseToken, Span};
 
 use super::{Place, SqliteStore, at, specs};
 use crate::{
-    domain::JobEvent,
+    domain::{JobEvent, NewJob},
     store::{
         JobFilter, Store as _, StoreError, Submitted,
         sqlite::{batch::Verb as _, insert::Insert, ledger::Ledger, open::prepare},
@@ -61,7 +61,11 @@ async fn a_row_that_moved_meanwhile_is_not_written() {
     ] {
         let place = Place::new();
         let (_lock, mut connection) = prepare(&place.path).await.unwrap();
-        let insert = Insert { specs: specs(1), once: None, now: at(0).now };
+        let insert = Insert {
+            jobs: specs(1).into_iter().map(NewJob::from).collect(),
+            once: None,
+            now: at(0).now,
+        };
         let inserted = Insert::run(&mut connection, &[insert]).await.unwrap().remove(0);
         let Submitted::New(jobs) = inserted else { panic!("it is new") };
         let job = &jobs[0];
@@ -72,11 +76,11 @@ async fn a_row_that_moved_meanwhile_is_not_written() {
         };
         let mut ledger = Ledger::of([job.clone()]);
         ledger.apply(job.id, claimed, &at(1)).unwrap();
-        ledger.save(&mut connection).await.unwrap();
+        ledger.save(&mut connection, at(9).now).await.unwrap();
         let mut ledger = Ledger::load(&mut connection, [job.id].into_iter()).await.unwrap();
         ledger.apply(job.id, event, &at(100)).unwrap().result.unwrap();
         sqlx::query(sneaked_in).execute(&mut connection).await.unwrap();
-        let error = ledger.save(&mut connection).await.unwrap_err();
+        let error = ledger.save(&mut connection, at(9).now).await.unwrap_err();
         assert!(error.to_string().contains("0 of 1 rows"), "{sneaked_in}: {error}");
     }
 }
