@@ -106,6 +106,7 @@ impl Sandbox {
         orders.mark_changed();
         health.mark_changed();
         loop {
+            let mut strict = orders.clone();
             let turn = self.turn(&mut orders, &mut health, &events, &mut times).await;
             let silence = match turn {
                 Turn::Orders(Orders { stop: stop @ (None | Some(Stop::Cancel)), until }) => {
@@ -113,10 +114,17 @@ impl Sandbox {
                         times.overdue = times.overdue.min(Instant::now() + grace + SLACK);
                     }
                     if times.trouble.is_none() && times.started.is_none() {
-                        let heard = self.renew(until).await
-                            && (!cancelled
-                                || told
-                                || self.say(&Command::Terminate { grace }).await);
+                        let say = async {
+                            self.renew(until).await
+                                && (!cancelled
+                                    || told
+                                    || self.say(&Command::Terminate { grace }).await)
+                        };
+                        // Whoever does not listen must not hold up its own end.
+                        let heard = tokio::select! {
+                            heard = say => heard,
+                            () = stopped(&mut strict, Stop::HandBack) => continue,
+                        };
                         told |= cancelled && heard;
                         if !heard {
                             times.quiet = times.quiet.min(Instant::now() + SOON);
@@ -156,16 +164,21 @@ impl Sandbox {
                 }
                 Turn::Quiet => {
                     times.quiet = Instant::now() + QUIET;
-                    match self.look_after().await {
-                        None => continue,
-                        Some(silence) => silence,
+                    // An engine that has output of it for a reader that stands still does not
+                    // see its end, and does not answer either.
+                    tokio::select! {
+                        looked = self.look_after() => match looked {
+                            None => continue,
+                            Some(silence) => silence,
+                        },
+                        () = stopped(&mut strict, Stop::HandBack) => continue,
                     }
                 }
                 Turn::Silence(silence) => silence,
             };
             let picked_up = tokio::select! {
                 picked_up = self.pick_up(silence) => picked_up,
-                () = stopped(&mut orders, Stop::HandBack) => Ok(()),
+                () = stopped(&mut strict, Stop::HandBack) => Ok(()),
             };
             if let Err(outcome) = picked_up {
                 return self.kill(outcome).await;
@@ -182,10 +195,9 @@ impl Sandbox {
 
     async fn renew(&mut self, until: Instant) -> bool {
         let lease = boot::lease(until, self.shares_clock);
-        let heard = self.say(&Command::Renew(lease)).await;
         // Heard or not: it may have been.
         self.fence = self.fence.max(until);
-        heard
+        self.say(&Command::Renew(lease)).await
     }
 
     /// Waits for whatever comes first. Output is only read when there is room to

@@ -11,7 +11,10 @@ use super::{
     lab::{LEASE, Lab, Running},
     proxy::{Fault, Proxy, engine_socket},
 };
-use crate::{control::Control, executor::Executor};
+use crate::{
+    control::{Control, Stop},
+    executor::Executor,
+};
 
 /// Generous: the machine may be busy. What must not happen takes minutes.
 const SOON: Duration = Duration::from_mins(1);
@@ -252,5 +255,28 @@ async fn a_renewal_that_the_engine_holds_up_lengthens_no_lease() {
     let lived = seconds(alive.lines().last().unwrap()) - boot;
     assert!((9.0..13.0).contains(&lived), "it lived for {lived} s of a lease of 12");
     assert_eq!(end(running).await.outcome, Outcome::Lost);
+    lab.close().await;
+}
+
+/// Found by a soak: while the engine was asked how a quiet job's container was, and took ten
+/// seconds not to answer, the job stayed, though its lease was lost and the next attempt began.
+#[tokio::test]
+async fn a_lost_job_is_gone_at_once_though_the_engine_does_not_say_how_it_is() {
+    let Some((mut lab, proxy)) = troubled().await else { return };
+    let executor = Arc::get_mut(&mut lab.executor).expect("nobody else has it now");
+    executor.keeper.engine.limits.quick = 2 * SOON;
+    let mut running = lab.start(JobSpec::new("echo ready; sleep 1000"));
+    running.until_output("ready\n").await;
+    let name = lab.containers().await.concat();
+    proxy.plan(&format!("{name}/json"), &[Fault::Hang]);
+    let asked = async {
+        while !proxy.is_through() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, asked).await.expect("the engine is asked about a quiet one");
+    running.control.stop(Stop::Lost);
+    assert_eq!(end(running).await.outcome, Outcome::Lost);
+    assert!(lab.containers().await.is_empty());
     lab.close().await;
 }
