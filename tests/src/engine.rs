@@ -71,6 +71,8 @@ fn belongs(container: &ContainerSummary, worker: &str) -> bool {
 /// Something that happened to a container.
 #[derive(Clone, Debug)]
 pub struct ContainerEvent {
+    /// The container's.
+    pub id: String,
     pub action: String,
     /// Nanoseconds since 1970, by the engine's clock.
     pub nanos: u64,
@@ -93,10 +95,18 @@ pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
     while let Some(event) = events.next().await {
         let event = event.expect("the engine tells what happens");
         let (Some(action), Some(nanos)) = (event.action, event.time_nano) else { continue };
-        let labels = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
-        tell(ContainerEvent { action, nanos: nanos as u64, labels });
+        let actor = event.actor.unwrap_or_default();
+        let (id, labels) = (actor.id.unwrap_or_default(), actor.attributes.unwrap_or_default());
+        tell(ContainerEvent { id, action, nanos: nanos as u64, labels });
     }
     panic!("the engine tells nothing any more");
+}
+
+/// The number of a container's PID 1 on the engine's machine, while it runs.
+pub async fn first_process(id: &str) -> Option<i32> {
+    let engine = connect().await.ok()?;
+    let state = engine.inspect_container(id, None).await.ok()?.state?;
+    i32::try_from(state.pid?).ok().filter(|pid| *pid > 0)
 }
 
 /// Removes one container as somebody with a shell would; whether it was there.
