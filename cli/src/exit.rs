@@ -30,6 +30,7 @@ impl Exit {
             Some(Outcome::OutOfMemory) => Self(OUT_OF_MEMORY),
             Some(
                 Outcome::Cancelled
+                | Outcome::Skipped { .. }
                 | Outcome::ImageUnavailable { .. }
                 | Outcome::Lost
                 | Outcome::HandedBack
@@ -74,7 +75,7 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 pub(crate) mod tests {
     use jiff::Timestamp;
-    use orchestra_contracts::{JobId, JobSpec};
+    use orchestra_contracts::{Condition, JobId, JobSpec};
     use rstest::rstest;
 
     use super::*;
@@ -86,6 +87,8 @@ pub(crate) mod tests {
             status,
             assigned_worker: None,
             retry_count: 0,
+            array_id: None,
+            array_index: None,
             attempt: None,
             cancelling: false,
             output: String::new(),
@@ -115,6 +118,7 @@ pub(crate) mod tests {
     #[case(Outcome::TimedOut, 124)]
     #[case(Outcome::OutOfMemory, 137)]
     #[case(Outcome::Cancelled, 125)]
+    #[case(Outcome::Skipped { job: JobId(1), ended: JobStatus::Failed, needs: Condition::AfterOk }, 125)]
     #[case(Outcome::Lost, 125)]
     #[case(Outcome::Poison { lost: 3 }, 125)]
     #[case(Outcome::HandedBack, 125)]

@@ -19,6 +19,7 @@ mod jobref;
 mod local;
 mod output;
 mod place;
+mod spec_file;
 mod waiting;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use reqwest::{
     Method, StatusCode,
     header::{ACCEPT, LINK},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
@@ -47,10 +48,29 @@ impl Client {
     /// that goes away meanwhile is waited for as long as by [`Client::wait`]; one that is
     /// not there to begin with is not.
     pub async fn submit(&self, spec: &JobSpec) -> Result<Job, ClientError> {
+        self.submit_once(spec).await
+    }
+
+    /// Submits many jobs, all or none, in the same manner; answers them in their order, an array
+    /// as the jobs that it stands for.
+    pub async fn submit_all(&self, specs: &[JobSpec]) -> Result<Vec<Job>, ClientError> {
+        self.submit_once(specs).await
+    }
+
+    /// Whether these jobs would be accepted now; answers them as they would be stored.
+    pub async fn check(&self, specs: &[JobSpec]) -> Result<Vec<JobSpec>, ClientError> {
+        let request = self.call(Method::POST, paths::JOBS).query(&[("dryRun", "true")]);
+        self.fetch(request.json(specs)).await
+    }
+
+    async fn submit_once<T: DeserializeOwned>(
+        &self,
+        body: &(impl Serialize + ?Sized),
+    ) -> Result<T, ClientError> {
         let key = format!("{:032x}", rand::random::<u128>());
         let send = || {
             let request = self.call(Method::POST, paths::JOBS);
-            self.fetch(request.header(IdempotencyKey::HEADER, &key).json(spec))
+            self.fetch(request.header(IdempotencyKey::HEADER, &key).json(body))
         };
         match send().await {
             Err(ClientError::Unreachable { sent: true, .. }) => {

@@ -147,6 +147,13 @@ pub struct Job {
     pub not_before: Option<Timestamp>,
 }
 
+impl Job {
+    /// The id of its array and its index in there, where it is of one.
+    pub fn element(&self) -> Option<(JobId, u32)> {
+        self.array_id.zip(self.array_index)
+    }
+}
+
 /// One try of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -149,3 +149,25 @@ fn the_bounds_are_those_of_the_code() {
         }
     }
 }
+
+/// What editors are given is what the API describes.
+#[test]
+fn the_schema_is_that_of_the_api() {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let schema = read(include_str!("../../docs/job.schema.json"));
+    let api = read(include_str!("../openapi.json"));
+    assert_eq!(schema["$defs"]["JobSpec"], api["components"]["schemas"]["JobSpec"]);
+    let described: BTreeSet<String> = api["components"]["schemas"]["JobSpec"]["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    let mut fields: BTreeSet<String> = names(&everything())
+        .into_keys()
+        .map(|name| name.split('.').next().unwrap().to_owned())
+        .collect();
+    // The other name of `after`.
+    fields.insert("afterOk".to_owned());
+    assert_eq!(described, fields);
+}

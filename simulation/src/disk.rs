@@ -15,11 +15,11 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, LeaseToken, QueueChange, QueueName, TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
-    domain::{Job, JobEvent, LeasePolicy, Proof, QueueRules, Refusal, Rules},
+    domain::{Job, JobEvent, LeasePolicy, NewJob, Proof, QueueRules, Refusal, Rules},
     store::{
         Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, MemoryStore, Once,
         Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
@@ -182,12 +182,12 @@ fn away() -> StoreError {
 impl Store for OpenDisk {
     async fn submit(
         &self,
-        specs: Vec<JobSpec>,
+        jobs: Vec<NewJob>,
         once: Option<Once>,
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
         let store = self.store.clone();
-        self.write("submit", async move { store.submit(specs, once, now).await }).await
+        self.write("submit", async move { store.submit(jobs, once, now).await }).await
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {

@@ -63,7 +63,8 @@ impl Attempt {
     }
 
     fn spec(&self, job: Job) -> RunSpec {
-        RunSpec { job: job.id, attempt: self.lease.attempt, spec: job.spec }
+        let element = job.element();
+        RunSpec { job: job.id, attempt: self.lease.attempt, element, spec: job.spec }
     }
 
     /// How much of the log the master has: an upload of nothing is answered with

@@ -8,7 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use orchestra_contracts::{JobSpec, Network, Resources, Retry, Size, Span, Workspace, limits};
+use orchestra_contracts::{
+    JobId, JobRef, JobSpec, Network, Resources, Retry, Size, Span, Workspace, limits,
+};
 
 use super::secret;
 use crate::failure::Failure;
@@ -97,6 +99,18 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Timestamp>,
 
+    /// A job that must have completed before; may be repeated
+    #[arg(long, value_name = "ID")]
+    after: Vec<JobId>,
+
+    /// A job that must have ended before, however; may be repeated
+    #[arg(long, value_name = "ID")]
+    after_any: Vec<JobId>,
+
+    /// A job that must have failed before; may be repeated
+    #[arg(long, value_name = "ID")]
+    after_failed: Vec<JobId>,
+
     /// The queue to wait in [default: default]
     #[arg(long)]
     queue: Option<String>,
@@ -125,6 +139,10 @@ impl JobOptions {
         spec.workspace = if self.private { Workspace::Private } else { Workspace::Shared };
         spec.delay = self.delay;
         spec.not_before = self.not_before;
+        let jobs = |ids: Vec<JobId>| ids.into_iter().map(JobRef::Id).collect();
+        spec.after = jobs(self.after);
+        spec.after_any = jobs(self.after_any);
+        spec.after_failed = jobs(self.after_failed);
         spec.queue = self.queue.unwrap_or(spec.queue);
         spec.priority = self.priority.unwrap_or(spec.priority);
         spec.resources =
@@ -214,6 +232,9 @@ mod tests {
         expected.network = Network::Bridge;
         expected.workspace = Workspace::Private;
         expected.not_before = Some("2026-01-31T17:00:00Z".parse().unwrap());
+        let job = |id| JobRef::Id(JobId(id));
+        (expected.after, expected.after_any) = (vec![job(3), job(4)], vec![job(5)]);
+        expected.after_failed = vec![job(6)];
         expected.queue = "slow".into();
         expected.priority = -5;
         expected.resources = Resources {
@@ -225,7 +246,7 @@ mod tests {
         let words = "--image python -e A=b=c --env E= --secret PATH --timeout 90s --retries 3 --name nightly \
                      --retry-backoff 5s --at-most-once --lease 10m \
                      -l team=core --require gpu=yes --require zone=a --network bridge --private --not-before 2026-01-31T18:00:00+01:00 --queue slow --priority -5 --cpus 0.5 \
-                     --memory 1g --pids 9 --tmp 8m true";
+                     --after 3 --after 4 --after-any 5 --after-failed 6 --memory 1g --pids 9 --tmp 8m true";
         assert_eq!(spec(&words.split_whitespace().collect::<Vec<_>>()), expected);
         assert_eq!(spec(&["--delay", "10m", "true"]).delay, Some(Span::from_secs(600)));
     }

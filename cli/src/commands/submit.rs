@@ -2,28 +2,42 @@
 
 use std::path::PathBuf;
 
-use orchestra_contracts::JobSpec;
+use orchestra_contracts::{Array, JobSpec};
 
 use crate::{
-    args::{JobOptions, Output, Server, read},
+    args::{JobOptions, Output, Server},
     exit::Exit,
     failure::Failure,
     output::{Format, print_json, print_line},
+    spec_file,
 };
 
-/// A job with a full standard input, every character of it escaped, and room to spare.
-const SPEC_BYTES: usize = 8 << 20;
+/// What `--schema` prints. A test holds it to the API's description.
+const SCHEMA: &str = include_str!("../../../docs/job.schema.json");
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Submit {
-    /// The command, a bash script; several words are joined with spaces. A single - reads the
-    /// whole job as JSON from standard input
-    #[arg(required_unless_present = "file", value_name = "COMMAND")]
+    /// The command, a bash script; several words are joined with spaces. A single - reads jobs
+    /// from standard input
+    #[arg(required_unless_present_any = ["file", "schema"], value_name = "COMMAND")]
     command: Vec<String>,
 
-    /// Read the job as JSON from this file; - for standard input
+    /// Read jobs from this file: one or a list, as YAML or JSON, or one a line (.ndjson); - for
+    /// standard input. All are accepted, or none
     #[arg(short, long, conflicts_with_all = ["command", "JobOptions"])]
     file: Option<PathBuf>,
+
+    /// Make so many jobs of it, for example 1-100, or 1-100%5 for five at once
+    #[arg(long, value_name = "INDEXES", conflicts_with = "file", value_parser = array)]
+    array: Option<Array>,
+
+    /// Store nothing; say whether it would be accepted, and as what
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print the JSON schema of a job, for editors, and do nothing else
+    #[arg(long)]
+    schema: bool,
 
     #[command(flatten)]
     server: Server,
@@ -36,24 +50,57 @@ pub(crate) struct Submit {
 }
 
 pub(crate) async fn submit(args: Submit) -> Result<Exit, Failure> {
+    if args.schema {
+        print_line(SCHEMA.trim_end())?;
+        return Ok(Exit::SUCCESS);
+    }
     let client = args.server.client()?;
-    let spec = spec(&args.command, args.file, args.job)?;
-    let job = client.submit(&spec).await?;
-    match args.output.format {
-        Format::Json => print_json(&job)?,
-        Format::Table | Format::Name => print_line(job.id)?,
+    let specs = specs(&args.command, args.file, args.array, args.job)?;
+    if args.dry_run {
+        let accepted = client.check(&specs).await?;
+        match args.output.format {
+            Format::Json => print_json(&accepted)?,
+            Format::Table | Format::Name => print_line(would_be(accepted.len()))?,
+        }
+        return Ok(Exit::SUCCESS);
+    }
+    let jobs = match &specs[..] {
+        [spec] if spec.array.is_none() => vec![client.submit(spec).await?],
+        specs => client.submit_all(specs).await?,
+    };
+    match (args.output.format, &jobs[..]) {
+        (Format::Json, [job]) if job.array_id.is_none() => print_json(job)?,
+        (Format::Json, jobs) => print_json(&jobs)?,
+        (Format::Table | Format::Name, jobs) => {
+            jobs.iter().try_for_each(|job| print_line(job.id))?;
+        }
     }
     Ok(Exit::SUCCESS)
 }
 
-fn spec(words: &[String], file: Option<PathBuf>, job: JobOptions) -> Result<JobSpec, Failure> {
+fn would_be(jobs: usize) -> String {
+    match jobs {
+        1 => "it would be accepted".to_owned(),
+        jobs => format!("all {jobs} jobs would be accepted"),
+    }
+}
+
+fn specs(
+    words: &[String],
+    file: Option<PathBuf>,
+    array: Option<Array>,
+    job: JobOptions,
+) -> Result<Vec<JobSpec>, Failure> {
     let file = match words {
         [dash] if dash == "-" => Some(PathBuf::from("-")),
         _ => file,
     };
-    let Some(file) = file else { return job.spec(words) };
-    let text = read(&file, SPEC_BYTES)?;
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::said(format!("the job in {} cannot be read: {error}", file.display()))
-    })
+    match file {
+        Some(file) => spec_file::read(&file),
+        None => Ok(vec![JobSpec { array, ..job.spec(words)? }]),
+    }
+}
+
+fn array(text: &str) -> Result<Array, String> {
+    text.parse().map_err(|error: orchestra_contracts::NotAnArray| error.to_string())
 }

@@ -28,6 +28,8 @@ pub(crate) fn job(id: JobId, status: JobStatus) -> Job {
         status,
         assigned_worker: None,
         retry_count: 0,
+        array_id: None,
+        array_index: None,
         attempt: Some(AttemptNo(1)),
         cancelling: false,
         output: String::new(),

@@ -4,8 +4,27 @@ use super::{
     JobSpec,
     check::{Checks, escape_pointer, limits},
 };
+use crate::JobId;
 
 impl JobSpec {
+    /// What its command finds of ours in its environment, besides `ORCHESTRA_ATTEMPT`. `element`
+    /// is the array's id and its own index, where it is of an array.
+    pub fn own_variables(
+        &self,
+        job: JobId,
+        element: Option<(JobId, u32)>,
+    ) -> Vec<(&'static str, String)> {
+        let mut own = vec![("ORCHESTRA_JOB_ID", job.to_string())];
+        if let (Some((id, index)), Some(array)) = (element, &self.array) {
+            own.extend([
+                ("ORCHESTRA_ARRAY_ID", id.to_string()),
+                ("ORCHESTRA_ARRAY_INDEX", index.to_string()),
+                ("ORCHESTRA_ARRAY_SIZE", array.count().to_string()),
+            ]);
+        }
+        own
+    }
+
     pub(super) fn check_env(&self, checks: &mut Checks) {
         checks.refuse_if(
             self.env.len() > limits::ENV_ENTRIES,

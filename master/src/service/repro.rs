@@ -28,11 +28,15 @@ impl Service {
         let (attempt, ran) = ran.ok_or(Refusal::IllegalStep(
             "not known to have run: no worker has told of a container of it",
         ))?;
-        Ok(of(&job.spec, id, attempt, ran))
+        let element = job.element.map(|element| (element.array, element.index));
+        Ok(of(&job.spec, (id, element), attempt, ran))
     }
 }
 
-fn of(spec: &JobSpec, id: JobId, attempt: &Attempt, ran: &Ran) -> Repro {
+/// A job's id, and where it is of an array that one's id and its own index.
+type Place = (JobId, Option<(JobId, u32)>);
+
+fn of(spec: &JobSpec, (id, element): Place, attempt: &Attempt, ran: &Ran) -> Repro {
     let mut line = String::new();
     if let Some(text) = stdin(spec) {
         let _ = write!(line, "printf %s {} | ", quoted(text));
@@ -73,7 +77,9 @@ fn of(spec: &JobSpec, id: JobId, attempt: &Attempt, ran: &Ran) -> Repro {
     for (name, value) in ran.env.iter().chain(&spec.env) {
         flag("env", &format!("{name}={value}"));
     }
-    flag("env", &format!("ORCHESTRA_JOB_ID={id}"));
+    for (name, value) in spec.own_variables(id, element) {
+        flag("env", &format!("{name}={value}"));
+    }
     flag("env", &format!("ORCHESTRA_ATTEMPT={}", attempt.number));
     // Without a value the engine's command line takes it from its own environment.
     for name in spec.secrets.keys() {
@@ -182,7 +188,7 @@ mod tests {
             queued_ms: None,
             ran: Some(ran.clone()),
         };
-        of(spec, JobId(7), &attempt, ran)
+        of(spec, (JobId(7), None), &attempt, ran)
     }
 
     #[test]

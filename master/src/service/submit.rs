@@ -1,13 +1,13 @@
 //! Somebody hands in a job, or many.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use orchestra_contracts::{
     Condition, FieldError, IdempotencyKey, Job, JobId, JobRef, JobSpec, Specs, limits,
 };
 
-use super::{Caller, Service, ServiceError, Settings, view};
+use super::{Caller, Service, ServiceError, Settings, vault, view};
 use crate::{
     domain::{self, NewJob},
     store::{Once, Submitted},
@@ -51,6 +51,31 @@ impl Service {
             Submitted::Differs => Err(ServiceError::KeyOfAnother),
             Submitted::NoSuchJobs(ids) => Err(place.invalid(unknown(specs.as_slice(), &ids))),
         }
+    }
+
+    /// Whether a submission would be accepted now: its specs as they would be stored, one for
+    /// each job of an array, with names where ids are not given yet.
+    pub async fn try_submit(&self, specs: Specs) -> Result<Vec<JobSpec>, ServiceError> {
+        let place = Place::of(&specs);
+        let jobs = self.planned(specs.as_slice()).map_err(|errors| place.invalid(errors))?;
+        self.check_all_offers(specs.as_slice()).await.map_err(|refusal| place.refusal(refusal))?;
+        let mut missing = Vec::new();
+        let waits_for = specs.as_slice().iter().flat_map(JobSpec::waits_for);
+        for id in waits_for.filter_map(|(_, job)| job.id()).collect::<BTreeSet<_>>() {
+            if self.store.job(id).await?.is_none() {
+                missing.push(id);
+            }
+        }
+        if !missing.is_empty() {
+            return Err(place.invalid(unknown(specs.as_slice(), &missing)));
+        }
+        let now = self.clock.now();
+        let shown = |job| {
+            let mut spec = self.prepared(job, now).spec;
+            vault::hide(&mut spec);
+            spec
+        };
+        Ok(jobs.into_iter().map(shown).collect())
     }
 
     /// The jobs that the specs stand for; else what is wrong, by the place in a list.

@@ -6,6 +6,7 @@
 mod access;
 mod bad_input;
 mod browsers;
+mod bulk;
 mod calls;
 mod crowd;
 mod curl_worker;

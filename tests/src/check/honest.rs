@@ -29,7 +29,7 @@ fn status(end: &JobEnd) -> Option<String> {
     let right = match &job.outcome {
         None => return Some(format!("is {} and does not say why", job.status)),
         Some(outcome) if outcome.is_success() => JobStatus::Completed,
-        Some(Outcome::Cancelled) => JobStatus::Cancelled,
+        Some(Outcome::Cancelled | Outcome::Skipped { .. }) => JobStatus::Cancelled,
         Some(_) => JobStatus::Failed,
     };
     if job.status != right {

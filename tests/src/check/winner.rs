@@ -41,7 +41,7 @@ fn attempts(end: &JobEnd, retried: bool, found: &mut Judgement) {
     let of_job = &end.job.outcome;
     // These two are said of a job, whatever its last attempt met with.
     let of_job_alone = match of_job {
-        Some(Outcome::Cancelled) => true,
+        Some(Outcome::Cancelled | Outcome::Skipped { .. }) => true,
         Some(Outcome::Poison { .. }) => newest.outcome == Some(Outcome::Lost),
         _ => false,
     };

@@ -1,6 +1,7 @@
 //! Orchestra as its users see it: real processes, a real engine, the REST API and
 //! the command line. One module a question.
 
+mod after;
 mod badinput;
 mod bombs;
 mod bridge;

@@ -102,6 +102,8 @@ pub trait Remains: Send {
 pub struct RunSpec {
     pub job: JobId,
     pub attempt: AttemptNo,
+    /// The id of its array and its index in there, where it is of one.
+    pub element: Option<(JobId, u32)>,
     pub spec: JobSpec,
 }
 

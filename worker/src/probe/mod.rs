@@ -87,7 +87,7 @@ const MARK: &str = "== ";
 async fn ask(executor: &DockerExecutor, spec: JobSpec) -> Result<String, String> {
     let (control, (sender, mut events)) =
         (Control::new(Instant::now() + TIMEOUT * 2), mpsc::channel(64));
-    let run = RunSpec { job: JOB, attempt: ATTEMPT, spec };
+    let run = RunSpec { job: JOB, attempt: ATTEMPT, element: None, spec };
     let collect = async {
         let (mut output, mut notes) = (Vec::new(), Vec::new());
         while let Some(event) = events.recv().await {

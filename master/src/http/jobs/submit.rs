@@ -12,22 +12,37 @@ use orchestra_contracts::{IdempotencyKey, paths};
 use crate::{
     http::{
         error::ApiError,
-        extract::{Json, Key, NoQuery, Submitted},
+        extract::{FromQuery, Json, Key, Pairs, Query, Submitted},
     },
     service::{Caller, Service, Submission},
 };
 
 const REPLAYED: HeaderName = HeaderName::from_static(IdempotencyKey::REPLAYED);
 
+/// Whether nothing is to be stored.
+pub(super) struct DryRun(bool);
+
+impl FromQuery for DryRun {
+    const NAMES: &'static [&'static str] = &["dryRun"];
+
+    fn from_pairs(pairs: &Pairs) -> Result<Self, ApiError> {
+        pairs.flag("dryRun").map(Self)
+    }
+}
+
 /// 201 also for what was submitted with the same key before. One job is answered with a job,
-/// a list and an array with a list.
+/// a list and an array with a list. A dry run is answered with 200 and the specs as they would
+/// be stored.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,
-    _: NoQuery,
+    Query(DryRun(dry_run)): Query<DryRun>,
     Key(key): Key,
     Submitted(specs): Submitted,
 ) -> Result<Response, ApiError> {
+    if dry_run {
+        return Ok(Json(service.try_submit(specs).await?).into_response());
+    }
     let is_single = specs.is_single();
     let Submission { jobs, replayed } = service.submit(specs, &caller, key).await?;
     let replayed = replayed.then_some((REPLAYED, HeaderValue::from_static("true")));

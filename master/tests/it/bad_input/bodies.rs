@@ -51,7 +51,7 @@ pub(super) const ROWS: &[Row] = &[
     post("/api/token", "", 400, "unreadable"),
     invalid(JOBS, "null", ""),
     invalid(JOBS, "[]", ""),
-    invalid(JOBS, r#"["ls"]"#, ""),
+    invalid(JOBS, r#"["ls"]"#, "/0"),
     invalid(JOBS, r#""x""#, ""),
     invalid(JOBS, "1", ""),
     invalid(JOBS, "true", ""),

@@ -27,12 +27,13 @@ pub(super) fn defaults_beside(image: &[String]) -> BTreeMap<String, String> {
 /// Ours, then the image's, then the job's with its secrets; later ones win, but for the
 /// `ORCHESTRA_` names, which no spec may hold.
 pub(super) fn environment(image: &[String], spec: &RunSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (job, attempt) = (spec.job.to_string(), spec.attempt.to_string());
+    let (own, attempt) =
+        (spec.spec.own_variables(spec.job, spec.element), spec.attempt.to_string());
     let mut all: BTreeMap<&str, &str> = DEFAULTS.into();
     all.extend(image.iter().filter_map(|entry| entry.split_once('=')));
     all.extend(spec.spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     all.extend(spec.spec.secrets.iter().map(|(name, value)| (name.as_str(), value.expose())));
-    all.insert("ORCHESTRA_JOB_ID", &job);
+    all.extend(own.iter().map(|(name, value)| (*name, value.as_str())));
     all.insert("ORCHESTRA_ATTEMPT", &attempt);
     all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
@@ -47,8 +48,14 @@ mod tests {
     fn the_job_wins_over_the_image_and_the_image_over_us() {
         let mut job = JobSpec::new("true");
         job.env = [("A".into(), "job".into()), ("ORCHESTRA_ATTEMPT".into(), "9".into())].into();
+        job.array = "1-9:2".parse().ok();
         job.secrets = [("KEY".into(), Secret::new("in clear"))].into();
-        let spec = RunSpec { job: JobId(7), attempt: AttemptNo(2), spec: job };
+        let spec = RunSpec {
+            job: JobId(7),
+            attempt: AttemptNo(2),
+            element: Some((JobId(5), 3)),
+            spec: job,
+        };
         let image = ["A=image".into(), "PATH=/opt/bin".into(), "odd".into()];
         let all: BTreeMap<_, _> = environment(&image, &spec)
             .into_iter()
@@ -62,6 +69,9 @@ mod tests {
             ("KEY", "in clear"),
             ("LANG", "C.UTF-8"),
             ("LOGNAME", "job"),
+            ("ORCHESTRA_ARRAY_ID", "5"),
+            ("ORCHESTRA_ARRAY_INDEX", "3"),
+            ("ORCHESTRA_ARRAY_SIZE", "5"),
             ("ORCHESTRA_ATTEMPT", "2"),
             ("ORCHESTRA_JOB_ID", "7"),
             ("PATH", "/opt/bin"),

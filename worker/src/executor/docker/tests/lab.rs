@@ -122,7 +122,7 @@ impl Lab {
 pub(super) const NAME: (JobId, AttemptNo) = (JobId(7), AttemptNo(1));
 
 pub(super) fn run_spec(spec: JobSpec) -> RunSpec {
-    RunSpec { job: NAME.0, attempt: NAME.1, spec }
+    RunSpec { job: NAME.0, attempt: NAME.1, element: None, spec }
 }
 
 pub(super) fn start_on(executor: &DockerExecutor, spec: JobSpec, control: Control) -> Running<'_> {
