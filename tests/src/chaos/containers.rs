@@ -13,17 +13,21 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use orchestra_contracts::{AttemptNo, JobId, WorkerName};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    task::JoinSet,
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
 };
+use tokio::{task::JoinSet, time::sleep};
 
 use super::Recorder;
 use crate::{check::What, engine};
+
+/// So much later than it was, at most, an end is written down.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A container whose end is to be written down once.
 struct Watched {
@@ -62,9 +66,10 @@ pub async fn watch(recorder: Recorder, workers: Vec<String>) {
                 let watched = Arc::new(watched);
                 running.insert(event.id.clone(), watched.clone());
                 watching.spawn(async move {
-                    if let Some(ended) = process_of(&event.id).await
-                        && ended.ready(Interest::READABLE).await.is_ok()
-                    {
+                    if let Some(process) = process_of(&event.id).await {
+                        while !has_ended(&process) {
+                            sleep(BETWEEN_LOOKS).await;
+                        }
                         watched.is_gone(Recorder::record);
                     }
                 });
@@ -90,14 +95,17 @@ fn attempt_of(
     Some((JobId(job), AttemptNo(attempt as u32), worker.parse().ok()?))
 }
 
-/// PID 1 of a container, where it runs on this machine and has not ended; readable when it has.
-async fn process_of(id: &str) -> Option<AsyncFd<OwnedFd>> {
+/// PID 1 of a container, where it runs on this machine.
+async fn process_of(id: &str) -> Option<OwnedFd> {
     let pid = engine::first_process(id).await?;
-    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::NONBLOCK).ok()?;
+    let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     // The number may be of another machine, or somebody else's by now.
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    if !groups.contains(id) {
-        return None;
-    }
-    AsyncFd::register_with_interest(process, Interest::READABLE).ok()
+    groups.contains(id).then_some(process)
+}
+
+/// As `pidfd_open(2)` says: it can be read from once the process has ended.
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut looked = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut looked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
