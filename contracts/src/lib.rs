@@ -29,6 +29,7 @@ mod size;
 mod span;
 mod spec;
 mod token;
+mod webhook;
 
 pub use idempotency::IdempotencyKey;
 pub use ids::{AttemptNo, JobId, LeaseToken, QueueName, WorkerName};
@@ -43,6 +44,10 @@ pub use size::Size;
 pub use span::Span;
 pub use spec::{Demand, JobSpec, Network, Resources, Retry, Workspace, check_labels, limits};
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
+pub use webhook::{
+    Delivery, DeliveryId, DeliveryState, NewWebhook, RegisteredWebhook, Webhook, WebhookId,
+    every_end,
+};
 
 /// The port that everything speaks on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5216;

@@ -8,6 +8,7 @@ mod machine;
 mod offers;
 mod queues;
 mod retry;
+mod webhooks;
 
 pub use explain::{Scene, Standing, explain};
 pub use job::{
@@ -18,6 +19,7 @@ pub use machine::apply;
 pub use offers::{Beyond, Offers};
 pub use queues::QueueRules;
 pub use retry::RetryPolicy;
+pub use webhooks::{Answer, EndFilter, Next, TRIES};
 
 #[cfg(test)]
 mod tests;

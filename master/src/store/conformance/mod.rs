@@ -14,6 +14,7 @@ mod offers;
 mod queues;
 mod submitting;
 mod tokens;
+mod webhooks;
 mod workers;
 
 use std::{ops::Deref, sync::Arc};

@@ -8,7 +8,7 @@ use orchestra_contracts::{
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use super::submit::Submissions;
+use super::{submit::Submissions, webhooks::Webhooks};
 use crate::{
     domain::{
         self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, QueueRules, Rules,
@@ -32,6 +32,7 @@ pub(super) struct Tables {
     pub(super) queues: BTreeMap<QueueName, QueueRules>,
     /// The first has the number 1.
     pub(super) tokens: Vec<TokenRecord>,
+    pub(super) webhooks: Webhooks,
 }
 
 /// A job with its attempts, oldest first.
@@ -83,6 +84,7 @@ impl Tables {
             kept.shown.ran = Some(*ran);
         }
         entry.job = next.clone();
+        self.webhooks.note_end(&next);
         Some(Applied { job: next, result: Ok(effects) })
     }
 

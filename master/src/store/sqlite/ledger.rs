@@ -8,7 +8,7 @@ use orchestra_contracts::JobId;
 use serde::Serialize;
 use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
 
-use super::set_aside::readable;
+use super::{outbox, set_aside::readable};
 use crate::{
     domain::{self, Effects, Job, JobEvent, Rules, Verdict},
     store::{
@@ -172,7 +172,9 @@ impl Ledger {
             self.entries.values().filter(is(Fate::Deleted)).map(|entry| &entry.guard).collect();
         write_all(connection, UPDATE_JOBS, &changed).await?;
         write_all(connection, WRITE_ATTEMPTS, &attempts).await?;
-        write_all(connection, DELETE_JOBS, &deleted).await
+        write_all(connection, DELETE_JOBS, &deleted).await?;
+        let changed = self.entries.values().filter(is(Fate::Changed)).map(|entry| &entry.job);
+        outbox::note_ends(connection, changed).await
     }
 }
 

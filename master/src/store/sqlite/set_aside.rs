@@ -2,9 +2,10 @@
 //! stop all claims: its job has failed, with a reason that people can read.
 
 use jiff::Timestamp;
-use orchestra_contracts::{JobSpec, Outcome};
+use orchestra_contracts::{JobId, JobSpec, Outcome};
 use sqlx::SqliteConnection;
 
+use super::{ledger::rows_of, outbox};
 use crate::{
     domain::Job,
     store::{
@@ -70,6 +71,8 @@ async fn set_aside(
         .bind(now)
         .execute(&mut *connection)
         .await?;
-    sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(connection).await?;
-    Ok(())
+    sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(&mut *connection).await?;
+    let rows = rows_of(connection, [JobId(id)].into_iter()).await?;
+    let ended: Vec<Job> = rows.into_iter().filter_map(|row| Job::try_from(row).ok()).collect();
+    outbox::note_ends(connection, ended.iter()).await
 }
