@@ -34,3 +34,4 @@ mod tokens;
 mod trouble;
 mod upload;
 mod waiting;
+mod webhooks;
