@@ -52,7 +52,8 @@ struct Ls {
 #[derive(Debug, clap::Args)]
 struct Add {
     /// Where to send messages: http:// or https://
-    url: String,
+    #[arg(value_name = "URL")]
+    to: String,
 
     /// Tell of jobs that end so: completed, failed or cancelled; repeat it for several
     /// [default: all]
@@ -146,7 +147,7 @@ async fn add(args: Add) -> Result<Exit, Failure> {
     };
     let on = if args.on.is_empty() { every_end() } else { args.on };
     let labels = args.labels.into_iter().collect();
-    let wanted = NewWebhook { url: args.url, on, queue: args.queue, labels, secret };
+    let wanted = NewWebhook { url: args.to, on, queue: args.queue, labels, secret };
     let registered = args.server.client()?.add_webhook(&wanted).await?;
     match args.output.format {
         Format::Json => print_json(&registered)?,
