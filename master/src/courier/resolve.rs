@@ -23,7 +23,7 @@ impl Resolve for Resolver {
         Box::pin(async move {
             // The port is the URL's, which is put in where there is none.
             let found: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(open_of(&reachable, name.as_str(), found)?)
+            open_of(&reachable, name.as_str(), found)
         })
     }
 }
@@ -38,7 +38,7 @@ fn open_of(
         match reachable.check(address.ip()) {
             Ok(()) => open.push(address),
             Err(what) => {
-                refusal = refusal_of(&format!("{name} leads to {}, which", address.ip()), what)
+                refusal = refusal_of(&format!("{name} leads to {}, which", address.ip()), what);
             }
         }
     }

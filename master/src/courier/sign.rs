@@ -62,8 +62,8 @@ impl std::fmt::Debug for SigningKey {
 mod tests {
     use super::*;
 
-    /// printf '%s' 'msg_1.1700000000.{"type":"job.completed"}' | openssl dgst -sha256 -mac hmac \
-    ///   -macopt hexkey:000102030405060708090a0b0c0d0e0f1011121314151617 -binary | base64
+    // printf '%s' 'msg_1.1700000000.{"type":"job.completed"}' | openssl dgst -sha256 -mac hmac \
+    //   -macopt hexkey:000102030405060708090a0b0c0d0e0f1011121314151617 -binary | base64
     #[test]
     fn the_signature_is_that_of_openssl() {
         let secret = Secret::new("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");

@@ -21,8 +21,10 @@ use crate::{
 
 /// Tries become due by the clock alone, and a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
-/// So many messages to one webhook are under way at once.
+/// So many messages to one webhook are under way at once,
 const LANE: usize = 4;
+/// and but one, when there are so many altogether: each takes a descriptor.
+const SHARED: usize = 32;
 
 /// The messages that are under way.
 #[derive(Default)]
@@ -70,7 +72,8 @@ impl UnderWay {
             count += 1;
             is_new &= *delivery != due.record.id;
         }
-        is_new && count < LANE
+        let shares = count < LANE && self.of.len() < SHARED;
+        is_new && (count == 0 || shares)
     }
 
     /// Returns when at least one try has ended; never when there is none.
@@ -167,4 +170,52 @@ fn body(status: JobStatus, timestamp: Timestamp, job: &Job) -> String {
         }
     }
     serde_json::to_string(&Body { r#type, timestamp, data }).expect(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::JobId;
+
+    use super::*;
+    use crate::store::DeliveryRecord;
+
+    fn due(webhook: i64, delivery: i64) -> DueDelivery {
+        let record = DeliveryRecord {
+            id: DeliveryId(delivery),
+            webhook: WebhookId(webhook),
+            job: JobId(1),
+            status: JobStatus::Failed,
+            created_at: Timestamp::UNIX_EPOCH,
+            state: DeliveryState::Pending,
+            attempts: 0,
+            answer: None,
+            error: None,
+            tried_at: None,
+            due_at: Some(Timestamp::UNIX_EPOCH),
+        };
+        DueDelivery { record, url: String::new(), secret: String::new(), job: None }
+    }
+
+    #[tokio::test]
+    async fn every_webhook_has_a_lane_and_all_of_them_have_a_bound() {
+        let mut under_way = UnderWay::default();
+        let mut start = |webhook: i64, delivery: i64| {
+            let has_room = under_way.has_room_for(&due(webhook, delivery));
+            if has_room {
+                let started = under_way.tries.spawn(std::future::pending());
+                under_way.of.insert(started.id(), (WebhookId(webhook), DeliveryId(delivery)));
+            }
+            has_room
+        };
+        assert!(start(1, 1));
+        assert!(!start(1, 1), "it is under way");
+        assert_eq!([2, 3, 4, 5].map(|delivery| start(1, delivery)), [true, true, true, false]);
+        for webhook in 2..=64 {
+            assert!(start(webhook, 100 * webhook), "each has its own lane");
+            for more in 1..4 {
+                start(webhook, 100 * webhook + more);
+            }
+        }
+        assert!(under_way.of.len() < 100, "{}", under_way.of.len());
+    }
 }

@@ -81,7 +81,7 @@ pub(crate) struct Master {
     pub(crate) faults: Arc<FaultyStore>,
     store: Arc<dyn Store>,
     router: Router,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     folder: tempfile::TempDir,
 }
 
@@ -106,7 +106,7 @@ impl Master {
     pub(crate) async fn delivering(networks: &[&str]) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         let mut master = Self::with(access, reaching(networks)).await;
-        master._tasks.spawn(service::deliver(master.service.clone()));
+        master.tasks.spawn(service::deliver(master.service.clone()));
         master
     }
 
@@ -131,7 +131,7 @@ impl Master {
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone(), access);
-        Self { clock, service, shutdown, faults, store, router, _tasks: tasks, folder }
+        Self { clock, service, shutdown, faults, store, router, tasks, folder }
     }
 
     /// The use cases of a master that has just come up on the same database.

@@ -16,7 +16,7 @@ use crate::{
 /// Ids are never given twice.
 #[derive(Debug, Default)]
 pub(super) struct Webhooks {
-    webhooks: BTreeMap<WebhookId, WebhookRecord>,
+    all: BTreeMap<WebhookId, WebhookRecord>,
     last_webhook: i64,
     deliveries: BTreeMap<DeliveryId, (DeliveryRecord, Job)>,
     last_delivery: i64,
@@ -27,23 +27,23 @@ impl Webhooks {
         self.last_webhook += 1;
         let id = WebhookId(self.last_webhook);
         let record = WebhookRecord { id, grant, created_at: now };
-        self.webhooks.insert(id, record.clone());
+        self.all.insert(id, record.clone());
         record
     }
 
     pub(super) fn remove(&mut self, id: WebhookId) -> bool {
         self.deliveries.retain(|_, (record, _)| record.webhook != id);
-        self.webhooks.remove(&id).is_some()
+        self.all.remove(&id).is_some()
     }
 
     pub(super) fn all(&self) -> Vec<WebhookRecord> {
-        self.webhooks.values().cloned().collect()
+        self.all.values().cloned().collect()
     }
 
     /// Of a job that moved, whether it has ended or not.
     pub(super) fn note_end(&mut self, job: &Job) {
         let Some(finish) = job.finish().filter(|_| job.status().is_final()) else { return };
-        for webhook in self.webhooks.values().filter(|webhook| webhook.grant.filter.takes(job)) {
+        for webhook in self.all.values().filter(|webhook| webhook.grant.filter.takes(job)) {
             self.last_delivery += 1;
             let id = DeliveryId(self.last_delivery);
             let record = DeliveryRecord {
@@ -81,7 +81,7 @@ impl Webhooks {
             due.truncate(each);
             due
         };
-        self.webhooks.values().flat_map(of).collect()
+        self.all.values().flat_map(of).collect()
     }
 
     pub(super) fn note_try(&mut self, tried: Tried) {
