@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{faulty::FaultyStore, webhooks::Successor};
+use crate::{faulty::FaultyStore, receiver::Successor};
 
 /// Nothing here takes longer, even on two busy cores; it only says when a run is stuck.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
