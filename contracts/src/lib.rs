@@ -30,6 +30,7 @@ mod span;
 mod spec;
 mod submission;
 mod token;
+mod webhook;
 
 pub use idempotency::IdempotencyKey;
 pub use ids::{AttemptNo, JobId, LeaseToken, QueueName, WorkerName};
@@ -48,6 +49,10 @@ pub use spec::{
 };
 pub use submission::Specs;
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
+pub use webhook::{
+    Delivery, DeliveryId, DeliveryState, NewWebhook, RegisteredWebhook, Webhook, WebhookId,
+    every_end,
+};
 
 /// The port that everything speaks on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5216;

@@ -1,7 +1,7 @@
 //! Every address, once. The constants are axum's route patterns; the functions
 //! fill them in.
 
-use crate::{AttemptNo, JobId, QueueName, TokenId, WorkerName};
+use crate::{AttemptNo, DeliveryId, JobId, QueueName, TokenId, WebhookId, WorkerName};
 
 pub const JOBS: &str = "/api/job";
 pub const PENDING: &str = "/api/job/pending";
@@ -25,6 +25,10 @@ pub const QUEUES: &str = "/api/queue";
 pub const QUEUE: &str = "/api/queue/{name}";
 pub const TOKENS: &str = "/api/token";
 pub const TOKEN: &str = "/api/token/{id}";
+pub const WEBHOOKS: &str = "/api/webhook";
+pub const WEBHOOK: &str = "/api/webhook/{id}";
+pub const DELIVERIES: &str = "/api/webhook/{id}/deliveries";
+pub const REDELIVER: &str = "/api/webhook/{id}/deliveries/{delivery}/retry";
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
 
@@ -82,4 +86,16 @@ pub fn queue(name: &QueueName) -> String {
 
 pub fn token(id: TokenId) -> String {
     format!("/api/token/{id}")
+}
+
+pub fn webhook(id: WebhookId) -> String {
+    format!("/api/webhook/{id}")
+}
+
+pub fn deliveries(id: WebhookId) -> String {
+    format!("/api/webhook/{id}/deliveries")
+}
+
+pub fn redeliver(id: WebhookId, delivery: DeliveryId) -> String {
+    format!("/api/webhook/{id}/deliveries/{delivery}/retry")
 }

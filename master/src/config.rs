@@ -3,9 +3,11 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use ipnet::IpNet;
 use orchestra_contracts::{Size, Span, Token};
 
 use crate::{
+    courier::Reachable,
     domain::RetryPolicy,
     error::MasterError,
     http::{Hosts, Tls},
@@ -100,6 +102,11 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_POISON_AFTER", value_name = "N", default_value = "3",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub poison_after: u32,
+
+    /// Networks that messages to webhooks may go to beside the internet, separated by commas, like
+    /// 10.1.0.0/16
+    #[arg(long, env = "ORCHESTRA_WEBHOOK_ALLOW", value_name = "NETWORKS", value_delimiter = ',')]
+    pub webhook_allow: Vec<IpNet>,
 }
 
 impl Config {
@@ -166,6 +173,7 @@ impl Config {
             max_job_timeout: self.max_job_timeout,
             retry,
             max_streams: self.max_streams,
+            reachable: Reachable::with(self.webhook_allow.clone()),
         })
     }
 }
@@ -193,6 +201,7 @@ impl fmt::Debug for Config {
             .field("retry_backoff", &self.retry_backoff)
             .field("max_retry_backoff", &self.max_retry_backoff)
             .field("poison_after", &self.poison_after)
+            .field("webhook_allow", &self.webhook_allow)
             .finish()
     }
 }

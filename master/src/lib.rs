@@ -1,7 +1,7 @@
 //! The master: keeps jobs in a database, hands them out, serves the REST API.
 //!
 //! ```text
-//! domain <- store <- live <- service <- http      upkeep -> service
+//! domain <- store <- live <- service <- http      upkeep -> service -> courier
 //! ```
 //!
 //! [`run`] is the whole of it; the caller owns the socket and the reason to stop.
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod clock;
 pub mod config;
+pub mod courier;
 pub mod domain;
 pub mod http;
 pub mod live;
@@ -89,6 +90,7 @@ pub async fn run(
     tracing::info!(%address, tls = tls.is_some(), "listening");
     let mut tasks = tasks::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
+    tasks.spawn("the courier", service::deliver(service.clone()));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
     let router = http::router(service, access);
     let serving = http::serve_over(tls, listener, router, descriptors.connections, shutdown);

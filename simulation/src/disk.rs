@@ -15,15 +15,16 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, LeaseToken, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, LeaseToken, QueueChange, QueueName, TokenId, WebhookId,
+    WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, Proof, QueueRules, Refusal, Rules},
     store::{
-        Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, MemoryStore, Once,
-        Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
-        WorkerRecord,
+        Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
+        LogChunk, MemoryStore, Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted,
+        TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use orchestra_tests::check::What;
@@ -372,6 +373,51 @@ impl Store for OpenDisk {
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         self.store.tokens().await
+    }
+
+    async fn add_webhook(
+        &self,
+        grant: WebhookGrant,
+        now: Timestamp,
+    ) -> Result<WebhookRecord, StoreError> {
+        self.store.add_webhook(grant, now).await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
+        self.store.remove_webhook(id).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError> {
+        self.store.webhooks().await
+    }
+
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        each: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.store.due_deliveries(now, each).await
+    }
+
+    async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
+        self.store.note_try(tried).await
+    }
+
+    async fn deliveries(
+        &self,
+        webhook: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.store.deliveries(webhook, limit).await
+    }
+
+    async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.store.redeliver(webhook, delivery, now).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

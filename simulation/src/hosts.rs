@@ -81,7 +81,7 @@ impl MasterHost {
         let (service, claims) = Service::new(
             disk.clone(),
             clock,
-            self.settings,
+            self.settings.clone(),
             Vault::new(&[0; 32]),
             shutdown.clone(),
         );

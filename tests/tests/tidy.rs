@@ -16,6 +16,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &["sqlx", "axum", "tokio", "async fn", "Timestamp::now", "crate::store", "crate::service"],
     ),
     ("master/src/store", &["axum", "crate::service", "crate::http", "crate::live", "StatusCode"]),
+    (
+        "master/src/courier",
+        &["sqlx", "axum", "crate::store", "crate::service", "crate::live", "crate::http"],
+    ),
     ("master/src/service", &["sqlx", "axum", "crate::http", "StatusCode"]),
     ("master/src/http", &["sqlx"]),
     ("client/src", &["sqlx", "axum::", "bollard"]),
@@ -27,6 +31,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 const KEPT_TO: &[(&str, &str, &[&str])] = &[
     ("bollard", "worker/src/executor/docker", &["worker/src"]),
     ("sqlx::", "master/src/store", &["master/src"]),
+    // What leaves the master passes by the addresses that it may reach.
+    ("reqwest", "master/src/courier", &["master/src"]),
     // A route is added with the rule that says whom it is for, and in no other way.
     ("routing::", "master/src/http/access/routes.rs", &["master/src"]),
     (".route(", "master/src/http/access/routes.rs", &["master/src"]),

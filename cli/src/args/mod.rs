@@ -13,7 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     cancel, completion, doctor, drain, explain, get, images, logs, ls, master, queues, repro,
-    retry, rm, run, submit, token, up, wait, worker, workers,
+    retry, rm, run, submit, token, up, wait, webhooks, worker, workers,
 };
 use crate::output::Format;
 
@@ -128,6 +128,8 @@ pub(crate) enum Command {
     ///
     /// Each is a folder with a Dockerfile under images/.
     Images(images::Images),
+    /// Have ends of jobs be told to a URL, and look at what was sent there
+    Webhooks(webhooks::Webhooks),
     /// Make, list and revoke tokens, which a master asks for that others can reach
     Token(token::Token),
     /// Look for what is missing on this machine, and say how to mend it
@@ -210,6 +212,19 @@ mod tests {
     #[case(&["queues", "resume", "a b"], false)]
     #[case(&["drain", "box", "--undo"], true)]
     #[case(&["drain"], false)]
+    #[case(&["webhooks", "ls", "-o", "json"], true)]
+    #[case(&["webhooks", "add", "https://a.example", "--on", "failed", "--on", "Cancelled"], true)]
+    #[case(&["webhooks", "add", "https://a.example", "--queue", "build", "-l", "team=core"], true)]
+    #[case(&["webhooks", "add", "https://a.example", "--on", "running"], false)]
+    #[case(&["webhooks", "add", "https://a.example", "--secret", "whsec_AAAA"], false)]
+    #[case(&["webhooks", "add"], false)]
+    #[case(&["webhooks", "rm", "1", "2"], true)]
+    #[case(&["webhooks", "rm"], false)]
+    #[case(&["webhooks", "deliveries", "1", "-o", "name"], true)]
+    #[case(&["webhooks", "deliveries", "0"], false)]
+    #[case(&["webhooks", "retry", "1", "7"], true)]
+    #[case(&["webhooks", "retry", "1"], false)]
+    #[case(&["webhooks"], false)]
     #[case(&["images"], true)]
     #[case(&["images", "build", "gcc"], true)]
     #[case(&["doctor", "-o", "json"], true)]

@@ -19,6 +19,7 @@ pub(crate) mod submit;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod wait;
+pub(crate) mod webhooks;
 pub(crate) mod worker;
 pub(crate) mod workers;
 
@@ -47,6 +48,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Master(master) => master::master(master).await,
         Command::Worker(worker) => worker::worker(*worker).await,
         Command::Images(images) => images::images(images).await,
+        Command::Webhooks(webhooks) => webhooks::webhooks(webhooks).await,
         Command::Token(token) => token::token(token).await,
         Command::Doctor(doctor) => doctor::doctor(doctor).await,
         Command::Completion(completion) => completion::completion(&completion),

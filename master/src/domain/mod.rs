@@ -9,6 +9,7 @@ mod machine;
 mod offers;
 mod queues;
 mod retry;
+mod webhooks;
 
 pub use bulk::{NewJob, Upstream, plan};
 pub use explain::{Scene, Standing, explain};
@@ -21,6 +22,7 @@ pub use machine::apply;
 pub use offers::{Beyond, Offers};
 pub use queues::QueueRules;
 pub use retry::RetryPolicy;
+pub use webhooks::{Answer, EndFilter, Next, TRIES};
 
 #[cfg(test)]
 mod tests;

@@ -121,7 +121,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::NoSuchJob(_)
             | ServiceError::NoSuchAttempt(..)
             | ServiceError::NoSuchWorker(_)
-            | ServiceError::NoSuchToken(_) => Self::new(ProblemKind::NotFound, detail),
+            | ServiceError::NoSuchToken(_)
+            | ServiceError::NoSuchWebhook(_)
+            | ServiceError::NoSuchDelivery(..) => Self::new(ProblemKind::NotFound, detail),
             ServiceError::NotItsWorker(_) => Self::new(ProblemKind::Forbidden, detail)
                 .hint("use the name that the token was made for, or a token that names none"),
             ServiceError::Refused(Refusal::LeaseLost) => Self::new(ProblemKind::LeaseLost, detail)

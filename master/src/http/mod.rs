@@ -17,6 +17,7 @@ mod queues;
 mod refusals;
 mod serve;
 mod tokens;
+mod webhooks;
 mod worker;
 
 pub use access::{Access, Hosts, Rule};
@@ -37,5 +38,6 @@ fn all() -> access::Routes {
         .merge(queues::routes())
         .merge(worker::routes())
         .merge(tokens::routes())
+        .merge(webhooks::routes())
         .merge(health::routes())
 }

@@ -1,8 +1,8 @@
 //! Why a use case was not carried out.
 
 use orchestra_contracts::{
-    AttemptNo, FieldError, JobId, JobStatus, TokenId, WorkerName, frame::FrameError,
-    worker::LogHead,
+    AttemptNo, DeliveryId, FieldError, JobId, JobStatus, TokenId, WebhookId, WorkerName,
+    frame::FrameError, worker::LogHead,
 };
 
 use crate::{domain::Refusal, store::StoreError};
@@ -18,6 +18,10 @@ pub enum ServiceError {
     NoSuchWorker(WorkerName),
     #[error("there is no token {0}")]
     NoSuchToken(TokenId),
+    #[error("there is no webhook {0}")]
+    NoSuchWebhook(WebhookId),
+    #[error("webhook {0} has no delivery {1}, or its log has dropped it")]
+    NoSuchDelivery(WebhookId, DeliveryId),
     /// The caller's token is for another worker, or another token is for this one.
     #[error("this token may not speak for the worker {0}")]
     NotItsWorker(WorkerName),

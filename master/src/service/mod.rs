@@ -9,11 +9,12 @@
 use std::sync::Arc;
 
 use orchestra_contracts::{AttemptNo, JobId, Span};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    courier::{Courier, Reachable},
     domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
     live::{Bells, Hub},
     store::{Applied, Store},
@@ -23,6 +24,7 @@ mod caller;
 mod cancel;
 mod claim;
 mod delete;
+mod deliver;
 mod dispatch;
 mod error;
 mod expiry;
@@ -42,10 +44,12 @@ mod tokens;
 mod update;
 mod vault;
 mod view;
+mod webhooks;
 mod workers;
 
 pub use caller::Caller;
 pub use delete::Deletion;
+pub use deliver::run as deliver;
 pub use dispatch::{ClaimQueue, run as dispatch};
 pub use error::ServiceError;
 pub use list::Page;
@@ -61,7 +65,7 @@ pub use view::job as view_job;
 pub const MAX_WAIT: Span = Span::from_secs(300);
 
 /// What the operator decides.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// How long a lease lasts after a heartbeat.
     pub lease: Span,
@@ -74,6 +78,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// So many may read logs or wait for a job's end at once.
     pub max_streams: usize,
+    /// Where messages to webhooks may go.
+    pub reachable: Reachable,
 }
 
 impl Default for Settings {
@@ -85,6 +91,7 @@ impl Default for Settings {
             max_job_timeout: Span::from_secs(24 * 3600),
             retry: RetryPolicy::default(),
             max_streams: 8192,
+            reachable: Reachable::default(),
         }
     }
 }
@@ -113,6 +120,9 @@ pub struct Service {
     settings: Settings,
     vault: Vault,
     renewals: expiry::Renewals,
+    courier: Courier,
+    /// There may be something to tell.
+    outbox: Notify,
     shutdown: CancellationToken,
 }
 
@@ -140,6 +150,8 @@ impl Service {
             desk,
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),
+            courier: Courier::new(settings.reachable.clone()),
+            outbox: Notify::new(),
             settings,
             vault,
             renewals,
@@ -189,6 +201,9 @@ impl Service {
     fn wake_for(&self, applied: &Applied) {
         if let Ok(effects) = &applied.result {
             self.hub.wake(applied.job.id);
+            if applied.job.status().is_final() {
+                self.outbox.notify_one();
+            }
             if effects.claimable {
                 self.desk.look_again();
             }

@@ -63,15 +63,29 @@ impl Vault {
     pub(super) fn seal(&self, spec: &mut JobSpec) {
         let bound = bound_to(spec);
         for (name, secret) in &mut spec.secrets {
-            let mut sealed = [0; NONCE].to_vec();
-            getrandom::fill(&mut sealed).expect("the system has random numbers");
-            let nonce = nonce(&sealed).expect("it is as long as one");
             let aad = [name.as_bytes(), b"\0", &bound].concat();
-            let message = Payload { msg: secret.expose().as_bytes(), aad: &aad };
-            sealed
-                .extend(self.cipher.encrypt(&nonce, message).expect("it is no longer than a body"));
-            *secret = Secret::new(format!("{PREFIX}{}", STANDARD_NO_PAD.encode(sealed)));
+            *secret = Secret::new(self.sealed(secret, &aad));
         }
+    }
+
+    /// For what is no job's. The purpose is bound to it, and is no name of a job's secret: it has
+    /// a blank in it.
+    pub(super) fn seal_text(&self, purpose: &str, secret: &Secret) -> String {
+        self.sealed(secret, purpose.as_bytes())
+    }
+
+    /// `None` where it was sealed with another key or for another purpose.
+    pub(super) fn open_text(&self, purpose: &str, sealed: &str) -> Option<Secret> {
+        self.opened(sealed, purpose.as_bytes())
+    }
+
+    fn sealed(&self, secret: &Secret, aad: &[u8]) -> String {
+        let mut sealed = [0; NONCE].to_vec();
+        getrandom::fill(&mut sealed).expect("the system has random numbers");
+        let nonce = nonce(&sealed).expect("it is as long as one");
+        let message = Payload { msg: secret.expose().as_bytes(), aad };
+        sealed.extend(self.cipher.encrypt(&nonce, message).expect("it is no longer than a body"));
+        format!("{PREFIX}{}", STANDARD_NO_PAD.encode(sealed))
     }
 
     /// Before a job is handed out, which ends when it cannot be done.
@@ -198,6 +212,17 @@ mod tests {
         assert_eq!(print(&spec()), print(&spec()));
         assert_ne!(print(&spec()), print(&changed));
         assert_ne!(print(&spec()), Vault::new(&[2; 32]).fingerprint(&spec()).0);
+    }
+
+    #[test]
+    fn a_text_is_opened_for_its_purpose_alone() {
+        let vault = Vault::new(&[1; 32]);
+        let sealed = vault.seal_text("webhook https://a.example", &Secret::new(VALUE));
+        assert!(!sealed.contains(VALUE));
+        let open = |vault: &Vault, purpose: &str| vault.open_text(purpose, &sealed);
+        assert_eq!(open(&vault, "webhook https://a.example"), Some(Secret::new(VALUE)));
+        assert_eq!(open(&vault, "webhook https://b.example"), None);
+        assert_eq!(open(&Vault::new(&[2; 32]), "webhook https://a.example"), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod spread;
 mod sql;
 mod sqlite;
 mod submission;
+mod webhook;
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -21,8 +22,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, Demand, JobId, JobSpec, JobStatus, LeaseToken, QueueChange, QueueName,
-    Role, Span, TokenId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken, QueueChange,
+    QueueName, Role, Span, TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -35,6 +36,9 @@ pub use memory::MemoryStore;
 pub use open::{open, open_with};
 pub use sqlite::SqliteStore;
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
+pub use webhook::{
+    DELIVERIES_KEPT, DeliveryRecord, DueDelivery, Tried, WebhookGrant, WebhookRecord,
+};
 
 /// The database behind a master. Lookups answer `None` for what does not exist.
 #[async_trait]
@@ -159,6 +163,46 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// All tokens that ever were, oldest first.
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// Adds a webhook. From now on every end that it wants to be told of becomes a delivery, in
+    /// the same commit as the end.
+    async fn add_webhook(
+        &self,
+        grant: WebhookGrant,
+        now: Timestamp,
+    ) -> Result<WebhookRecord, StoreError>;
+
+    /// Removes a webhook and all deliveries to it; answers whether there was one.
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError>;
+
+    /// All webhooks, oldest first.
+    async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError>;
+
+    /// Pending deliveries whose time has come, of each webhook the first `each`.
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        each: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError>;
+
+    /// Notes what became of a try. Of each webhook, the newest [`DELIVERIES_KEPT`] that are not
+    /// pending any more are kept.
+    async fn note_try(&self, tried: Tried) -> Result<(), StoreError>;
+
+    /// A webhook's deliveries, newest first, at most so many.
+    async fn deliveries(
+        &self,
+        webhook: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, StoreError>;
+
+    /// Has a delivery be tried again at once, as if it were new; `None` when there is none.
+    async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryRecord>, StoreError>;
 
     /// Whether the database can be used: read, written to if a write failed
     /// before, still the one that was opened, and with room for new work.

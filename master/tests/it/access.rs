@@ -45,6 +45,12 @@ const TABLE: &[Row] = &[
     ("POST", "/api/token", ADMIN),
     ("GET", "/api/token", ADMIN),
     ("DELETE", "/api/token/{id}", ADMIN),
+    ("POST", "/api/webhook", ADMIN),
+    ("GET", "/api/webhook", ADMIN),
+    ("GET", "/api/webhook/{id}", ADMIN),
+    ("DELETE", "/api/webhook/{id}", ADMIN),
+    ("GET", "/api/webhook/{id}/deliveries", ADMIN),
+    ("POST", "/api/webhook/{id}/deliveries/{delivery}/retry", ADMIN),
     ("GET", "/healthz", ANYONE),
     ("GET", "/readyz", ANYONE),
 ];
@@ -57,7 +63,11 @@ pub(crate) async fn issue(master: &Master, role: Role, worker: Option<&str>) -> 
 /// A request that the handler refuses, should it get that far: job 99 does not
 /// exist, and no handler takes an empty body for JSON.
 async fn ask(master: &Master, method: &str, path: &str, token: Option<&Token>) -> Reply {
-    let path = path.replace("{id}", "99").replace("{attempt}", "1").replace("{name}", "w");
+    let path = path
+        .replace("{id}", "99")
+        .replace("{attempt}", "1")
+        .replace("{name}", "w")
+        .replace("{delivery}", "1");
     let mut request = request(method, &path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {}", token.as_str()));

@@ -13,14 +13,15 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order,
-        QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
+        Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
+        LogChunk, Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant,
+        TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -245,6 +246,51 @@ impl Store for FaultyStore {
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         self.read(self.store.tokens()).await
+    }
+
+    async fn add_webhook(
+        &self,
+        grant: WebhookGrant,
+        now: Timestamp,
+    ) -> Result<WebhookRecord, StoreError> {
+        self.write(self.store.add_webhook(grant, now)).await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
+        self.write(self.store.remove_webhook(id)).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError> {
+        self.read(self.store.webhooks()).await
+    }
+
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        each: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.read(self.store.due_deliveries(now, each)).await
+    }
+
+    async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
+        self.write(self.store.note_try(tried)).await
+    }
+
+    async fn deliveries(
+        &self,
+        webhook: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        self.read(self.store.deliveries(webhook, limit)).await
+    }
+
+    async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.write(self.store.redeliver(webhook, delivery, now)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

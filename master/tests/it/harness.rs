@@ -22,6 +22,7 @@ use orchestra_contracts::{
 };
 use orchestra_master::{
     clock::Clock,
+    courier::Reachable,
     http::{self, Access, Hosts},
     service::{self, ClaimQueue, Service, Settings, Vault},
     store::{self, Store},
@@ -31,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::faulty::FaultyStore;
+use crate::{faulty::FaultyStore, receiver::Successor};
 
 /// Nothing here takes longer, even on two busy cores; it only says when a run is stuck.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -66,6 +67,12 @@ fn settings() -> Settings {
     Settings { lease: LEASE, ..Settings::default() }
 }
 
+/// Settings with which messages to webhooks reach these networks.
+fn reaching(networks: &[&str]) -> Settings {
+    let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+    Settings { reachable: Reachable::with(networks), ..settings() }
+}
+
 pub(crate) struct Master {
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) service: Arc<Service>,
@@ -74,7 +81,7 @@ pub(crate) struct Master {
     pub(crate) faults: Arc<FaultyStore>,
     store: Arc<dyn Store>,
     router: Router,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     folder: tempfile::TempDir,
 }
 
@@ -93,6 +100,14 @@ impl Master {
     pub(crate) async fn serving_readers(max_streams: usize) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         Self::with(access, Settings { max_streams, ..settings() }).await
+    }
+
+    /// One that tells webhooks of ends, in these networks as well.
+    pub(crate) async fn delivering(networks: &[&str]) -> Self {
+        let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
+        let mut master = Self::with(access, reaching(networks)).await;
+        master.tasks.spawn(service::deliver(master.service.clone()));
+        master
     }
 
     pub(crate) async fn behind(access: Access) -> Self {
@@ -116,12 +131,20 @@ impl Master {
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone(), access);
-        Self { clock, service, shutdown, faults, store, router, _tasks: tasks, folder }
+        Self { clock, service, shutdown, faults, store, router, tasks, folder }
     }
 
     /// The use cases of a master that has just come up on the same database.
     pub(crate) fn restarted(&self) -> Arc<Service> {
         self.restarted_with(&KEY).0
+    }
+
+    /// A master that has just come up on the same database, whose messages reach these networks.
+    pub(crate) fn successor(&self, networks: &[&str]) -> Successor {
+        let (shutdown, vault) = (CancellationToken::new(), Vault::new(&KEY));
+        let (store, clock, settings) = (self.store.clone(), self.clock.clone(), reaching(networks));
+        let (service, _) = Service::new(store, clock, settings, vault, shutdown.clone());
+        Successor { service, shutdown }
     }
 
     /// The same with this key for secrets, and its queue of claims.

@@ -11,6 +11,8 @@ mod submitted;
 pub(super) use body::{Draining, Frames};
 pub(super) use json::Json;
 pub(super) use key::Key;
-pub(super) use path::{AttemptPath, JobPath, QueuePath, TokenPath, WorkerPath};
+pub(super) use path::{
+    AttemptPath, DeliveryPath, JobPath, QueuePath, TokenPath, WebhookPath, WorkerPath,
+};
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};
 pub(super) use submitted::Submitted;

@@ -6,7 +6,9 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use orchestra_contracts::{AttemptNo, JobId, QueueName, TokenId, WorkerName};
+use orchestra_contracts::{
+    AttemptNo, DeliveryId, JobId, QueueName, TokenId, WebhookId, WorkerName,
+};
 
 use crate::http::error::ApiError;
 
@@ -16,6 +18,13 @@ pub(in crate::http) struct JobPath(pub(in crate::http) JobId);
 pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::http) AttemptNo);
 /// `{id}` of a token
 pub(in crate::http) struct TokenPath(pub(in crate::http) TokenId);
+/// `{id}` of a webhook
+pub(in crate::http) struct WebhookPath(pub(in crate::http) WebhookId);
+/// `{id}` of a webhook and `{delivery}`
+pub(in crate::http) struct DeliveryPath(
+    pub(in crate::http) WebhookId,
+    pub(in crate::http) DeliveryId,
+);
 /// `{name}` of a queue
 pub(in crate::http) struct QueuePath(pub(in crate::http) QueueName);
 /// `{name}`
@@ -47,6 +56,25 @@ impl<S: Send + Sync> FromRequestParts<S> for TokenPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(TokenId(id(&params(parts, state).await?, "the number of a token")?)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(WebhookId(id(&params(parts, state).await?, "the number of a webhook")?)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DeliveryPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        let webhook = WebhookId(id(&params, "the number of a webhook")?);
+        let delivery = number(part(&params, "delivery"), "the number of a delivery")?;
+        Ok(Self(webhook, DeliveryId(delivery)))
     }
 }
 
@@ -83,7 +111,10 @@ fn part<'a>(params: &'a RawPathParams, wanted: &str) -> &'a str {
 }
 
 fn id(params: &RawPathParams, of: &str) -> Result<i64, ApiError> {
-    let text = part(params, "id");
+    number(part(params, "id"), of)
+}
+
+fn number(text: &str, of: &str) -> Result<i64, ApiError> {
     canonical(text).filter(|id| *id > 0).ok_or_else(|| {
         ApiError::parameter(format!("{text:?} is not {of}, which is a whole number from 1 on"))
     })

@@ -15,6 +15,7 @@ mod queues;
 mod submitting;
 mod tokens;
 mod waiting;
+mod webhooks;
 mod workers;
 
 use std::{ops::Deref, sync::Arc};

@@ -3,8 +3,8 @@
 //! database would work. Nothing here waits.
 //!
 //! `tables` holds what is kept and changes jobs, through the machine alone;
-//! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out, `list` finds them; `queues` is
-//! what operators decided.
+//! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out,
+//! `list` finds them; `queues` is what operators decided, `webhooks` whom ends are told.
 
 mod claim;
 mod list;
@@ -12,6 +12,7 @@ mod queues;
 mod release;
 mod submit;
 mod tables;
+mod webhooks;
 
 use std::{
     ops::Range,
@@ -24,14 +25,15 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
 use self::tables::Tables;
 use super::{
-    Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order, QueueRecord,
-    Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
+    Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk,
+    Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
+    Tried, WebhookGrant, WebhookRecord, WorkerRecord,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
@@ -188,6 +190,52 @@ impl Store for MemoryStore {
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         Ok(self.tables()?.tokens.clone())
+    }
+
+    async fn add_webhook(
+        &self,
+        grant: WebhookGrant,
+        now: Timestamp,
+    ) -> Result<WebhookRecord, StoreError> {
+        Ok(self.tables()?.webhooks.add(grant, now))
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
+        Ok(self.tables()?.webhooks.remove(id))
+    }
+
+    async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError> {
+        Ok(self.tables()?.webhooks.all())
+    }
+
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        each: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        Ok(self.tables()?.webhooks.due(now, each as usize))
+    }
+
+    async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
+        self.tables()?.webhooks.note_try(tried);
+        Ok(())
+    }
+
+    async fn deliveries(
+        &self,
+        webhook: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        Ok(self.tables()?.webhooks.log(webhook, limit as usize))
+    }
+
+    async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        Ok(self.tables()?.webhooks.redeliver(webhook, delivery, now))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

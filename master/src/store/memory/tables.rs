@@ -11,7 +11,7 @@ use orchestra_contracts::{
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use super::submit::Submissions;
+use super::{submit::Submissions, webhooks::Webhooks};
 use crate::{
     domain::{
         self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, NewJob, QueueRules,
@@ -37,6 +37,7 @@ pub(super) struct Tables {
     pub(super) queues: BTreeMap<QueueName, QueueRules>,
     /// The first has the number 1.
     pub(super) tokens: Vec<TokenRecord>,
+    pub(super) webhooks: Webhooks,
 }
 
 /// A job with its attempts, oldest first.
@@ -108,6 +109,7 @@ impl Tables {
             kept.shown.ran = Some(*ran);
         }
         entry.job = next.clone();
+        self.webhooks.note_end(&next);
         Some(Applied::new(next, Ok(effects)))
     }
 

@@ -9,6 +9,7 @@ mod job;
 mod log;
 mod queue;
 mod token;
+mod webhook;
 mod worker;
 
 use std::fmt::Display;
@@ -23,6 +24,9 @@ pub(super) use job::{JobGuard, JobInsert, JobRow, JobWrite};
 pub(super) use log::{ChunkRow, HeadRow};
 pub(super) use queue::QueueRow;
 pub(super) use token::TokenRow;
+#[cfg(any(test, feature = "memory-store"))]
+pub(super) use webhook::JobAtEnd;
+pub(super) use webhook::{DeliveryRow, DeliveryWrite, DueRow, WebhookRow};
 pub(super) use worker::WorkerRow;
 
 /// Where a value was read, for the sentence that says that it cannot be.

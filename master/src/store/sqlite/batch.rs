@@ -10,13 +10,15 @@ use super::{
     apply::{Apply, Expire},
     claim::ClaimRound,
     insert::Insert,
+    outbox::Redeliver,
     queues::{ChangeQueue, Drain},
     renew::Renew,
     tokens::{AddToken, RevokeToken},
+    webhooks::{AddWebhook, RemoveWebhook},
     workers::Register,
     writer::Probe,
 };
-use crate::store::{LogAppend, StoreError};
+use crate::store::{LogAppend, StoreError, Tried};
 
 /// A kind of write.
 pub(super) trait Verb: Sized + Send + Sync + 'static {
@@ -168,6 +170,8 @@ kinds! {
     register: Register,
     drains: Drain,
     queues: ChangeQueue,
+    webhooks: AddWebhook,
+    removals: RemoveWebhook,
     inserts: Insert,
     appends: LogAppend,
     renewals: Renew,
@@ -176,6 +180,8 @@ kinds! {
     claims: ClaimRound,
     grants: AddToken,
     revocations: RevokeToken,
+    tries: Tried,
+    redeliveries: Redeliver,
     probes: Probe,
 }
 

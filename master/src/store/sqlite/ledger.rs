@@ -9,6 +9,7 @@ use serde::Serialize;
 use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
 
 use super::{
+    outbox,
     release::{self, Ended},
     set_aside::readable,
 };
@@ -211,7 +212,9 @@ impl Ledger {
             self.entries.values().filter(is(Fate::Deleted)).map(|entry| &entry.guard).collect();
         write_all(connection, UPDATE_JOBS, &changed).await?;
         write_all(connection, WRITE_ATTEMPTS, &attempts).await?;
-        write_all(connection, DELETE_JOBS, &deleted).await
+        write_all(connection, DELETE_JOBS, &deleted).await?;
+        let changed = self.entries.values().filter(is(Fate::Changed)).map(|entry| &entry.job);
+        outbox::note_ends(connection, changed).await
     }
 }
 

@@ -22,12 +22,14 @@ mod list;
 mod lock;
 mod once;
 mod open;
+mod outbox;
 mod queues;
 mod release;
 mod renew;
 mod room;
 mod set_aside;
 mod tokens;
+mod webhooks;
 mod workers;
 mod writer;
 
@@ -36,7 +38,8 @@ use std::{ops::Range, path::Path, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, QueueChange, QueueName, Size, TokenId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, Size, TokenId, WebhookId,
+    WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -46,16 +49,19 @@ use self::{
     claim::ClaimRound,
     insert::Insert,
     lock::DatabaseFile,
+    outbox::Redeliver,
     queues::{ChangeQueue, Drain},
     renew::Renew,
     room::Room,
     tokens::{AddToken, RevokeToken},
+    webhooks::{AddWebhook, RemoveWebhook},
     workers::Register,
     writer::{Probe, WriterHandle},
 };
 use super::{
-    Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order, QueueRecord,
-    Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
+    Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk,
+    Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
+    Tried, WebhookGrant, WebhookRecord, WorkerRecord,
     rows::{AttemptRow, ChunkRow, HeadRow, JobRow, TokenRow},
     sql,
 };
@@ -250,6 +256,51 @@ impl Store for SqliteStore {
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let rows: Vec<TokenRow> = sqlx::query_as(sql::TOKENS).fetch_all(self.reads()?).await?;
         rows.into_iter().map(TokenRecord::try_from).collect()
+    }
+
+    async fn add_webhook(
+        &self,
+        grant: WebhookGrant,
+        now: Timestamp,
+    ) -> Result<WebhookRecord, StoreError> {
+        self.writer.ask(AddWebhook { grant, now }).await
+    }
+
+    async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
+        self.writer.ask(RemoveWebhook { id }).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError> {
+        webhooks::all(self.reads()?).await
+    }
+
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        each: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        outbox::due(self.reads()?, now, each).await
+    }
+
+    async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
+        self.writer.ask(tried).await
+    }
+
+    async fn deliveries(
+        &self,
+        webhook: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, StoreError> {
+        outbox::log(self.reads()?, webhook, limit).await
+    }
+
+    async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryRecord>, StoreError> {
+        self.writer.ask(Redeliver { webhook, delivery, now }).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -5,7 +5,11 @@ use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome};
 use sqlx::SqliteConnection;
 
-use super::release::{self, Ended};
+use super::{
+    ledger::rows_of,
+    outbox,
+    release::{self, Ended},
+};
 use crate::{
     domain::Job,
     store::{
@@ -72,6 +76,9 @@ async fn set_aside(
         .execute(&mut *connection)
         .await?;
     sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(&mut *connection).await?;
+    let rows = rows_of(connection, [JobId(id)].into_iter()).await?;
+    let ended: Vec<Job> = rows.into_iter().filter_map(|row| Job::try_from(row).ok()).collect();
+    outbox::note_ends(connection, ended.iter()).await?;
     let ended = Ended { id: JobId(id), status: JobStatus::Failed, array: None };
     release::after_ends(connection, vec![ended], at).await?;
     Ok(())

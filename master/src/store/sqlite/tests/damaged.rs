@@ -1,9 +1,12 @@
 //! Rows that cannot be read, and those who come after them.
 
-use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome, Resources, Size};
+use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome, Resources, Size, every_end};
 
 use super::{Place, at, claim, specs};
-use crate::store::{JobFilter, Store as _};
+use crate::{
+    domain::{EndFilter, JobEvent},
+    store::{JobFilter, Store as _, WebhookGrant},
+};
 
 #[tokio::test]
 async fn a_damaged_row_stops_nobody_elses_claim() {
@@ -69,4 +72,27 @@ async fn a_damaged_row_keeps_no_other_lease_alive() {
     assert_eq!(job.status(), JobStatus::Failed);
     assert!(store.attempts(JobId(1)).await.unwrap()[0].finished_at.is_some());
     assert!(store.expire(at(200), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_end_of_a_damaged_row_is_told_and_a_damaged_webhook_keeps_no_job_from_ending() {
+    let place = Place::new();
+    let store = place.open().await;
+    for url in ["https://a.example", "https://b.example"] {
+        let filter = EndFilter { on: every_end(), queue: None, labels: [].into() };
+        let grant = WebhookGrant { url: url.to_owned(), filter, secret: String::new() };
+        store.add_webhook(grant, at(0).now).await.unwrap();
+    }
+    store.insert(specs(3), at(0).now).await.unwrap();
+    for damage in [
+        "UPDATE job SET spec = 'nonsense' WHERE id = 1",
+        "UPDATE webhook SET labels = 'nonsense' WHERE id = 1",
+    ] {
+        sqlx::query(damage).execute(&mut place.outsider().await).await.unwrap();
+    }
+    store.claim(vec![claim("a")], at(1)).await.unwrap();
+    store.apply(JobId(3), JobEvent::CancelRequested, at(2)).await.unwrap();
+    let told = store.due_deliveries(at(2).now, 9).await.unwrap();
+    let told: Vec<_> = told.iter().map(|due| (due.url.as_str(), due.record.job.0)).collect();
+    assert_eq!(told, [("https://b.example", 1), ("https://b.example", 3)]);
 }

@@ -1,0 +1,71 @@
+//! Names, looked up by us for each message. What may not be reached is left out before anybody
+//! connects, so it does not help a name to lead elsewhere than when it was registered (DNS
+//! rebinding): the addresses that were looked at are those that are connected to.
+
+use std::{error::Error, net::SocketAddr, sync::Arc};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::lookup_host;
+
+use super::Reachable;
+
+pub(super) struct Resolver(Reachable);
+
+impl Resolver {
+    pub(super) fn of(reachable: Reachable) -> Arc<Self> {
+        Arc::new(Self(reachable))
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let reachable = self.0.clone();
+        Box::pin(async move {
+            // The port is the URL's, which is put in where there is none.
+            let found: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
+            open_of(&reachable, name.as_str(), found)
+        })
+    }
+}
+
+fn open_of(
+    reachable: &Reachable,
+    name: &str,
+    found: Vec<SocketAddr>,
+) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
+    let (mut open, mut refusal) = (Vec::new(), format!("{name} has no address"));
+    for address in found {
+        match reachable.check(address.ip()) {
+            Ok(()) => open.push(address),
+            Err(what) => {
+                refusal = refusal_of(&format!("{name} leads to {}, which", address.ip()), what);
+            }
+        }
+    }
+    if open.is_empty() { Err(refusal.into()) } else { Ok(Box::new(open.into_iter())) }
+}
+
+/// The sentence for an address that may not be reached.
+pub(super) fn refusal_of(subject: &str, what: &str) -> String {
+    format!("{subject} is {what}; the master's operator can allow it with ORCHESTRA_WEBHOOK_ALLOW")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(found: &[&str]) -> Result<Vec<String>, String> {
+        let found = found.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+        let open = open_of(&Reachable::default(), "a.example", found);
+        let open = open.map_err(|error| error.to_string())?;
+        Ok(open.map(|address| address.ip().to_string()).collect())
+    }
+
+    #[test]
+    fn what_may_not_be_reached_is_left_out() {
+        assert_eq!(of(&["1.1.1.1", "10.0.0.1"]), Ok(vec!["1.1.1.1".to_owned()]));
+        let refusal = of(&["127.0.0.1", "::1"]).unwrap_err();
+        assert!(refusal.starts_with("a.example leads to ::1, which is this machine"), "{refusal}");
+        assert_eq!(of(&[]), Err("a.example has no address".to_owned()));
+    }
+}

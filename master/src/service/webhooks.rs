@@ -1,0 +1,143 @@
+//! Webhooks are registered, listed and removed, and what was sent to them is looked up.
+
+use orchestra_contracts::{
+    Delivery, DeliveryId, FieldError, NewWebhook, RegisteredWebhook, Secret, Webhook, WebhookId,
+    check_labels,
+};
+
+use super::{Service, ServiceError, Vault};
+use crate::{
+    courier::SigningKey,
+    domain::EndFilter,
+    store::{DeliveryRecord, WebhookGrant, WebhookRecord},
+};
+
+/// Each may have some requests under way at the same time, which take a descriptor each.
+const MAX_WEBHOOKS: usize = 64;
+/// So much of its log is shown.
+const SHOWN: u32 = 200;
+
+impl Service {
+    /// Has ends of jobs be told to an address. The answer is the only place where the secret
+    /// stands that the messages are signed with.
+    pub async fn add_webhook(&self, wanted: NewWebhook) -> Result<RegisteredWebhook, ServiceError> {
+        let (key, errors) = self.check_webhook(&wanted);
+        let Some(key) = key.filter(|_| errors.is_empty()) else {
+            return Err(ServiceError::Invalid(errors));
+        };
+        if self.store.webhooks().await?.len() >= MAX_WEBHOOKS {
+            let detail = format!("is one too many: there are {MAX_WEBHOOKS}; remove one first");
+            return Err(ServiceError::field("/url", detail));
+        }
+        let NewWebhook { url, on, queue, labels, .. } = wanted;
+        let secret = key.secret();
+        let sealed = self.vault.seal_text(&purpose(&url), &secret);
+        let grant = WebhookGrant { url, filter: EndFilter { on, queue, labels }, secret: sealed };
+        let record = self.store.add_webhook(grant, self.clock.now()).await?;
+        tracing::info!(id = %record.id, "a webhook was added");
+        Ok(RegisteredWebhook { secret, webhook: shown(record) })
+    }
+
+    /// All of them, oldest first.
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, ServiceError> {
+        Ok(self.store.webhooks().await?.into_iter().map(shown).collect())
+    }
+
+    pub async fn webhook(&self, id: WebhookId) -> Result<Webhook, ServiceError> {
+        let all = self.webhooks().await?;
+        all.into_iter().find(|webhook| webhook.id == id).ok_or(ServiceError::NoSuchWebhook(id))
+    }
+
+    /// Nothing more is told there, and its log is gone. A message that is under way may arrive.
+    pub async fn remove_webhook(&self, id: WebhookId) -> Result<(), ServiceError> {
+        if !self.store.remove_webhook(id).await? {
+            return Err(ServiceError::NoSuchWebhook(id));
+        }
+        tracing::info!(%id, "a webhook was removed");
+        Ok(())
+    }
+
+    /// What was sent to it and is to be sent, newest first, as far as the log goes.
+    pub async fn deliveries(&self, id: WebhookId) -> Result<Vec<Delivery>, ServiceError> {
+        let log = self.store.deliveries(id, SHOWN).await?;
+        if log.is_empty() {
+            self.webhook(id).await?;
+        }
+        Ok(log.into_iter().map(delivery).collect())
+    }
+
+    /// Sends a message again, whatever became of it, with all its tries before it.
+    pub async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        id: DeliveryId,
+    ) -> Result<Delivery, ServiceError> {
+        let record = self.store.redeliver(webhook, id, self.clock.now()).await?;
+        self.outbox.notify_one();
+        record.map(delivery).ok_or(ServiceError::NoSuchDelivery(webhook, id))
+    }
+
+    /// Everything that is wrong with it, and its key where that is right.
+    fn check_webhook(&self, wanted: &NewWebhook) -> (Option<SigningKey>, Vec<FieldError>) {
+        let refusal =
+            |pointer: &str, detail: String| FieldError { pointer: pointer.to_owned(), detail };
+        let mut errors = check_labels(&wanted.labels, "/labels");
+        if let Err(wrong) = self.courier.target(&wanted.url) {
+            errors.push(refusal("/url", wrong.to_string()));
+        }
+        if wanted.on.is_empty() {
+            errors.push(refusal("/on", "names no end; leave it out for all of them".to_owned()));
+        }
+        for (place, status) in wanted.on.iter().enumerate().filter(|(_, on)| !on.is_final()) {
+            let detail = format!("{status} is no end: Completed, Failed and Cancelled are");
+            errors.push(refusal(&format!("/on/{place}"), detail));
+        }
+        let key = match &wanted.secret {
+            None => Ok(SigningKey::make()),
+            Some(secret) => SigningKey::read(secret),
+        };
+        let key = key.map_err(|wrong| errors.push(refusal("/secret", wrong.to_string()))).ok();
+        (key, errors)
+    }
+}
+
+impl Vault {
+    /// The key that messages to this address are signed with.
+    pub(super) fn signing_key(&self, url: &str, sealed: &str) -> Option<SigningKey> {
+        let secret: Secret = self.open_text(&purpose(url), sealed)?;
+        SigningKey::read(&secret).ok()
+    }
+}
+
+/// What a secret is sealed for: whoever can write to the database, and no more, cannot have
+/// messages that are signed with it sent elsewhere.
+fn purpose(url: &str) -> String {
+    format!("webhook {url}")
+}
+
+/// The same for each try; also when a database was restored and its numbers are given again.
+pub(super) fn message_id(record: &DeliveryRecord) -> String {
+    format!("msg_{}_{}", record.id, record.created_at.as_millisecond())
+}
+
+fn shown(record: WebhookRecord) -> Webhook {
+    let WebhookRecord { id, grant, created_at } = record;
+    let EndFilter { on, queue, labels } = grant.filter;
+    Webhook { id, url: grant.url, on, queue, labels, created_at }
+}
+
+fn delivery(record: DeliveryRecord) -> Delivery {
+    Delivery {
+        id: record.id,
+        message: message_id(&record),
+        job: record.job,
+        on: record.status,
+        state: record.state,
+        attempts: record.attempts,
+        answer: record.answer,
+        error: record.error,
+        created_at: record.created_at,
+        tried_at: record.tried_at,
+        next_try: record.due_at,
+    }
+}
