@@ -2,7 +2,7 @@
 
 pub(crate) mod check;
 mod demand;
-mod object;
+pub(crate) mod object;
 mod variables;
 
 use std::collections::BTreeMap;

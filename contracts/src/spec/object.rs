@@ -9,7 +9,7 @@ use serde::{
 };
 
 /// For `#[serde(deserialize_with)]`.
-pub(super) fn only<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn only<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     deserializer.deserialize_map(Object(PhantomData))
