@@ -8,6 +8,8 @@ mod machine;
 mod offers;
 mod queues;
 mod retry;
+mod schedules;
+mod timetable;
 
 pub use explain::{Scene, Standing, explain};
 pub use job::{
@@ -18,6 +20,8 @@ pub use machine::apply;
 pub use offers::{Beyond, Offers};
 pub use queues::QueueRules;
 pub use retry::RetryPolicy;
+pub use schedules::{Due, Missed, Turn, due, turn};
+pub use timetable::Timetable;
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,7 @@ fn status(kind: ProblemKind) -> StatusCode {
         ProblemKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemKind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         ProblemKind::IllegalStep
+        | ProblemKind::Exists
         | ProblemKind::LeaseLost
         | ProblemKind::LogOffset
         | ProblemKind::LogIncomplete => StatusCode::CONFLICT,
@@ -107,6 +108,7 @@ fn title(kind: ProblemKind) -> &'static str {
         ProblemKind::UnsupportedMediaType => "The body is not of the expected type",
         ProblemKind::RangeNotSatisfiable => "The log is shorter than this range",
         ProblemKind::Invalid => "The request was understood and refused",
+        ProblemKind::Exists => "There is one of this name",
         ProblemKind::IdempotencyMismatch => "The idempotency key stands for something else",
         ProblemKind::Unavailable => "The master cannot do this right now",
         ProblemKind::Internal => "Something went wrong here",
