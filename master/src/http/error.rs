@@ -123,6 +123,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::NoSuchJob(_)
             | ServiceError::NoSuchAttempt(..)
             | ServiceError::NoSuchWorker(_)
+            | ServiceError::NoSuchSchedule(_)
             | ServiceError::NoSuchToken(_) => Self::new(ProblemKind::NotFound, detail),
             ServiceError::NotItsWorker(_) => Self::new(ProblemKind::Forbidden, detail)
                 .hint("use the name that the token was made for, or a token that names none"),
@@ -130,6 +131,13 @@ impl From<ServiceError> for ApiError {
                 .hint("end this attempt and say nothing more of it"),
             ServiceError::Refused(Refusal::IllegalStep(_))
             | ServiceError::SubmittedAndDeleted(_) => Self::new(ProblemKind::IllegalStep, detail),
+            ServiceError::ScheduleExists(_) => Self::new(ProblemKind::Exists, detail)
+                .hint("take another name, or remove that one first"),
+            ServiceError::TooManySchedules => Self::new(ProblemKind::IllegalStep, detail)
+                .hint("remove one that is not needed any more"),
+            ServiceError::Untimely { errors, hint } => {
+                Self::new(ProblemKind::Invalid, detail).errors(errors).hint(hint)
+            }
             ServiceError::KeyOfAnother => Self::new(ProblemKind::IdempotencyMismatch, detail)
                 .hint("take a new key for each job, and the same one only to send it again"),
             ServiceError::Refused(Refusal::LogIncomplete(head)) => {

@@ -1,11 +1,14 @@
 //! Why a use case was not carried out.
 
 use orchestra_contracts::{
-    AttemptNo, FieldError, JobId, JobStatus, TokenId, WorkerName, frame::FrameError,
+    AttemptNo, FieldError, JobId, JobStatus, ScheduleName, TokenId, WorkerName, frame::FrameError,
     worker::LogHead,
 };
 
-use crate::{domain::Refusal, store::StoreError};
+use crate::{
+    domain::Refusal,
+    store::{MAX_SCHEDULES, StoreError},
+};
 
 /// Every reason, for callers and for the one match that turns it into a status.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,12 @@ pub enum ServiceError {
     NoSuchWorker(WorkerName),
     #[error("there is no token {0}")]
     NoSuchToken(TokenId),
+    #[error("there is no schedule {0}")]
+    NoSuchSchedule(ScheduleName),
+    #[error("there is a schedule {0} already")]
+    ScheduleExists(ScheduleName),
+    #[error("there are {MAX_SCHEDULES} schedules, which is as many as a master keeps")]
+    TooManySchedules,
     /// The caller's token is for another worker, or another token is for this one.
     #[error("this token may not speak for the worker {0}")]
     NotItsWorker(WorkerName),
@@ -30,6 +39,9 @@ pub enum ServiceError {
     /// Fields that are not acceptable; never empty.
     #[error("{}", count(.0))]
     Invalid(Vec<FieldError>),
+    /// The same, with what to write instead.
+    #[error("{}", count(.errors))]
+    Untimely { errors: Vec<FieldError>, hint: &'static str },
     #[error("this idempotency key was used for another submission within the last day")]
     KeyOfAnother,
     #[error("job {0}, which was submitted with this idempotency key, has been deleted")]

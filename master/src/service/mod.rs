@@ -35,6 +35,8 @@ mod queues;
 mod read;
 mod repro;
 mod retry;
+mod schedule_step;
+mod schedules;
 mod stale;
 mod submit;
 mod tail;

@@ -10,5 +10,5 @@ mod readable;
 pub(super) use body::{Draining, Frames};
 pub(super) use json::Json;
 pub(super) use key::Key;
-pub(super) use path::{AttemptPath, JobPath, QueuePath, TokenPath, WorkerPath};
+pub(super) use path::{AttemptPath, JobPath, QueuePath, SchedulePath, TokenPath, WorkerPath};
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};

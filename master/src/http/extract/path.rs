@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use orchestra_contracts::{AttemptNo, JobId, QueueName, TokenId, WorkerName};
+use orchestra_contracts::{AttemptNo, JobId, QueueName, ScheduleName, TokenId, WorkerName};
 
 use crate::http::error::ApiError;
 
@@ -18,6 +18,8 @@ pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::
 pub(in crate::http) struct TokenPath(pub(in crate::http) TokenId);
 /// `{name}` of a queue
 pub(in crate::http) struct QueuePath(pub(in crate::http) QueueName);
+/// `{name}` of a schedule
+pub(in crate::http) struct SchedulePath(pub(in crate::http) ScheduleName);
 /// `{name}`
 pub(in crate::http) struct WorkerPath(pub(in crate::http) WorkerName);
 
@@ -59,6 +61,14 @@ impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for QueuePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        name(&params(parts, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SchedulePath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {

@@ -4,11 +4,12 @@
 //!
 //! `tables` holds what is kept and changes jobs, through the machine alone;
 //! `submit` adds them, `claim` hands them out, `list` finds them; `queues` is
-//! what operators decided.
+//! what operators decided, `schedules` what begins by itself.
 
 mod claim;
 mod list;
 mod queues;
+mod schedules;
 mod submit;
 mod tables;
 
@@ -23,14 +24,16 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, QueueChange, QueueName, ScheduleChange, ScheduleName,
+    TokenId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
 use self::tables::Tables;
 use super::{
-    Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order, QueueRecord,
-    Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord, WorkerRecord,
+    Added, Appended, Applied, Claim, Drained, JobFilter, LogAppend, LogChunk, Once, Order,
+    QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant,
+    TokenRecord, WorkerRecord,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, QueueRules, Rules};
 
@@ -136,6 +139,44 @@ impl Store for MemoryStore {
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
         Ok(self.tables()?.queues())
+    }
+
+    async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError> {
+        Ok(self.tables()?.add_schedule(schedule))
+    }
+
+    async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+        now: Timestamp,
+    ) -> Result<Option<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.change_schedule(name, change, now))
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError> {
+        Ok(self.tables()?.schedules.remove(name).is_some())
+    }
+
+    async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError> {
+        Ok(self.tables()?.step_schedule(&step))
+    }
+
+    async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.schedules.get(name).cloned())
+    }
+
+    async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.schedules.values().cloned().collect())
+    }
+
+    async fn due_schedules(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, ScheduleName)>,
+        limit: u32,
+    ) -> Result<Vec<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.due_schedules(now, after, limit as usize))
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

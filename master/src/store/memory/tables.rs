@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, Outcome, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobSpec, LeaseToken, Outcome, QueueName, ScheduleName, TokenId,
+    WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -15,8 +16,8 @@ use crate::{
         Stop, Verdict,
     },
     store::{
-        Appended, Applied, LogAppend, LogChunk, Order, Renewal, TokenGrant, TokenRecord,
-        WorkerRecord,
+        Appended, Applied, LogAppend, LogChunk, Order, Renewal, ScheduleRecord, TokenGrant,
+        TokenRecord, WorkerRecord,
         placement::{Placement, place},
         spread::spread,
     },
@@ -30,6 +31,9 @@ pub(super) struct Tables {
     pub(super) submissions: Submissions,
     pub(super) workers: BTreeMap<WorkerName, WorkerRecord>,
     pub(super) queues: BTreeMap<QueueName, QueueRules>,
+    pub(super) schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    /// Which jobs are a schedule's; those that were deleted stand there still.
+    pub(super) scheduled: BTreeMap<JobId, ScheduleName>,
     /// The first has the number 1.
     pub(super) tokens: Vec<TokenRecord>,
 }

@@ -8,6 +8,7 @@ mod attempt;
 mod job;
 mod log;
 mod queue;
+mod schedule;
 mod token;
 mod worker;
 
@@ -22,6 +23,7 @@ pub(super) use attempt::{AttemptRow, AttemptWrite};
 pub(super) use job::{JobGuard, JobRow, JobWrite, WaitsFor};
 pub(super) use log::{ChunkRow, HeadRow};
 pub(super) use queue::QueueRow;
+pub(super) use schedule::ScheduleRow;
 pub(super) use token::TokenRow;
 pub(super) use worker::WorkerRow;
 

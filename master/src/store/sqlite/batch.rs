@@ -12,11 +12,12 @@ use super::{
     insert::Insert,
     queues::{ChangeQueue, Drain},
     renew::Renew,
+    schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},
     tokens::{AddToken, RevokeToken},
     workers::Register,
     writer::Probe,
 };
-use crate::store::{LogAppend, StoreError};
+use crate::store::{LogAppend, Step, StoreError};
 
 /// A kind of write.
 pub(super) trait Verb: Sized + Send + Sync + 'static {
@@ -169,6 +170,10 @@ kinds! {
     drains: Drain,
     queues: ChangeQueue,
     inserts: Insert,
+    schedules: AddSchedule,
+    schedule_changes: ChangeSchedule,
+    removals: RemoveSchedule,
+    steps: Step,
     appends: LogAppend,
     renewals: Renew,
     events: Apply,
@@ -184,6 +189,8 @@ impl Batch {
     /// goes on: reports, renewals, and of the output what `fits`.
     pub(super) fn hold_back(&mut self, error: &StoreError, fits: impl FnMut(&LogAppend) -> bool) {
         self.inserts.keep(error, |_| false);
+        self.schedules.keep(error, |_| false);
+        self.steps.keep(error, |step| step.begin.is_none());
         for round in &mut self.claims.verbs {
             round.closed = true;
         }

@@ -74,16 +74,18 @@ impl Verb for Insert {
     }
 
     fn weight(&self) -> usize {
-        let text = |spec: &JobSpec| {
-            let env = spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-            let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
-            spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
-        };
-        self.specs.iter().map(text).sum()
+        self.specs.iter().map(Self::text).sum()
     }
 }
 
 impl Insert {
+    /// About how many bytes a spec has.
+    pub(super) fn text(spec: &JobSpec) -> usize {
+        let env = spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
+        spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
+    }
+
     fn jobs(&self, ids: impl Iterator<Item = i64>) -> Vec<Job> {
         let jobs = self.specs.iter().zip(ids);
         jobs.map(|(spec, id)| Job::new(JobId(id), spec.clone(), self.now)).collect()
