@@ -25,6 +25,7 @@ mod polling;
 mod queues;
 mod race;
 mod readers;
+mod schedules;
 mod secrets;
 mod server;
 mod shuffled;
