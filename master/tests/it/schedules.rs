@@ -250,20 +250,23 @@ async fn one_that_replaces_begins_when_the_worker_has_ended_the_older() {
 #[tokio::test]
 async fn a_job_that_no_worker_could_take_is_told_and_holds_up_no_other() {
     let master = Master::start().await;
-    create(
-        &master,
-        json!({"name": "large", "spec": {"command": "true", "resources": {"memory": "64g"}}}),
-    )
-    .await;
+    let large = json!({"command": "true", "resources": {"memory": "64g"}});
+    create(&master, json!({"name": "large", "spec": large})).await;
     create(&master, json!({})).await;
-    let offer = json!({"maxMemory": "1g"});
+    assert_eq!(after(&master, Span::from_secs(55 * 60)).await, 0, "03:59:05");
+    let offer = json!({"cpus": 2, "memory": "1g", "pids": 256, "tmp": "64m", "network": "none",
+        "images": ["gcc"]});
     let registration = json!({"slots": 1, "queues": ["default"], "version": "0", "offer": offer});
     let reply = master.send_json("PUT", "/api/worker/w", &registration).await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(after(&master, HOUR).await, 1, "the other one");
-    // The worker is taken for gone by then: one that can take it may come.
+    assert_eq!(after(&master, MINUTE).await, 1, "the other one");
     let shown = master.get("/api/schedule/large").await.json();
-    assert_eq!(shown["skipped"].as_u64().unwrap() + u64::from(shown["lastJob"].is_u64()), 1);
+    assert_eq!((&shown["skipped"], &shown["lastJob"]), (&json!(1), &Value::Null));
+    let reason =
+        "its job is refused: /resources/memory asks for 64g, and no worker allows more than 1g";
+    assert_eq!(shown["skippedReason"], reason);
+    let refused = master.post("/api/schedule", hourly(json!({"name": "b", "spec": large}))).await;
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/spec/resources/memory");
 }
 
 #[tokio::test]
