@@ -37,6 +37,10 @@ impl Timetable {
         if !cron.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             return Err("has characters that no cron expression has".to_owned());
         }
+        // It would take a field without a value, and look for its times until the end of time.
+        if cron.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+            return Err("has a comma with nothing before or behind it".to_owned());
+        }
         let parser =
             CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(cron).map_err(|error| why(&error))?;
@@ -193,6 +197,8 @@ mod tests {
             ("@reboot", "neither"),
             ("every day", "neither"),
             ("a b c d e", "neither"),
+            (", * * * *", "comma"),
+            ("1,,2 * * * *", "comma"),
             ("* * * *\t*", "characters"),
             ("\u{ff11} * * * *", "characters"),
             (&long, "more than 256 bytes"),

@@ -33,6 +33,10 @@ impl Service {
                     Err(error @ ServiceError::Store(StoreError::Corrupt { .. })) => {
                         tracing::error!(schedule = %record.what.name, %error, "it is passed over");
                     }
+                    // It stays due until there is.
+                    Err(ServiceError::Store(error @ StoreError::NoRoom { .. })) => {
+                        tracing::debug!(schedule = %record.what.name, %error, "no room for its job");
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -318,4 +318,13 @@ pub(crate) const GUARDS: &[Guard] = &[
         target: MASTER,
         test: "a_bound_counts_over_all_claims_of_a_round",
     },
+    Guard {
+        name: "schedule-once",
+        sentence: "a time of a schedule comes once, whoever else has read it",
+        file: "master/src/store/sqlite/schedules.rs",
+        with: "if due == 0 {",
+        without: "if due < 0 {",
+        target: MASTER,
+        test: "of_two_who_take_the_same_step_one_does",
+    },
 ];
