@@ -1,0 +1,1 @@
+-- A placeholder: jobs that wait for other jobs come with this number, from another branch.
