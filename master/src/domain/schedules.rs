@@ -90,22 +90,25 @@ mod tests {
         due(&table, at(waited_for), Span::from_secs(catch_up), at(now))
     }
 
-    fn what(time: Option<&str>, missed: Option<(u64, &str)>, next: &str) -> Option<Due> {
+    fn what(time: Option<&str>, missed: Option<(u64, &str)>, next: &str) -> Due {
         let missed = missed.map(|(times, newest)| Missed { times, newest: at(newest) });
-        Some(Due { time: time.map(at), missed, next: Some(at(next)) })
+        Due { time: time.map(at), missed, next: Some(at(next)) }
     }
 
     #[test]
     fn nothing_is_due_before_its_time() {
         assert_eq!(nightly("02T03:00", 3600, "02T02:59"), None);
-        assert_eq!(nightly("02T03:00", 3600, "02T03:00"), what(Some("02T03:00"), None, "03T03:00"));
+        assert_eq!(
+            nightly("02T03:00", 3600, "02T03:00"),
+            Some(what(Some("02T03:00"), None, "03T03:00"))
+        );
     }
 
     #[test]
     fn a_time_is_made_up_for_while_it_is_not_too_late() {
-        let made_up = what(Some("02T03:00"), None, "03T03:00");
+        let made_up = Some(what(Some("02T03:00"), None, "03T03:00"));
         assert_eq!(nightly("02T03:00", 3600, "02T04:00"), made_up);
-        let skipped = what(None, Some((1, "02T03:00")), "03T03:00");
+        let skipped = Some(what(None, Some((1, "02T03:00")), "03T03:00"));
         assert_eq!(nightly("02T03:00", 3600, "02T04:01"), skipped);
         assert_eq!(nightly("02T03:00", 0, "02T03:00"), made_up);
         assert_eq!(nightly("02T03:00", 0, "02T03:01"), skipped);
@@ -113,11 +116,11 @@ mod tests {
 
     #[test]
     fn of_many_the_newest_counts() {
-        let one = what(Some("09T03:00"), Some((7, "08T03:00")), "10T03:00");
+        let one = Some(what(Some("09T03:00"), Some((7, "08T03:00")), "10T03:00"));
         assert_eq!(nightly("02T03:00", 3600, "09T03:30"), one);
         // However far back it may go.
         assert_eq!(nightly("02T03:00", 30 * 86_400, "09T03:30"), one);
-        let none = what(None, Some((8, "09T03:00")), "10T03:00");
+        let none = Some(what(None, Some((8, "09T03:00")), "10T03:00"));
         assert_eq!(nightly("02T03:00", 3600, "09T05:00"), none);
     }
 
@@ -133,7 +136,7 @@ mod tests {
     fn a_stored_time_counts_though_the_table_has_it_no_more() {
         assert_eq!(
             nightly("02T04:00", 3600, "02T04:30"),
-            what(Some("02T04:00"), None, "03T03:00"),
+            Some(what(Some("02T04:00"), None, "03T03:00")),
             "the rules of its zone were others when it was stored"
         );
     }

@@ -15,7 +15,8 @@ const DAY: Span = Span::from_secs(86_400);
 
 fn hourly(more: Value) -> Value {
     let mut body = json!({"name": "sweep", "cron": "0 * * * *", "spec": {"command": "true"}});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("these are no fields: {more}") };
+    body.as_object_mut().unwrap().extend(more);
     body
 }
 

@@ -176,7 +176,7 @@ impl Store for MemoryStore {
         after: Option<(Timestamp, ScheduleName)>,
         limit: u32,
     ) -> Result<Vec<ScheduleRecord>, StoreError> {
-        Ok(self.tables()?.due_schedules(now, after, limit as usize))
+        Ok(self.tables()?.due_schedules(now, after.as_ref(), limit as usize))
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

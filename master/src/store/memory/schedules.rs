@@ -72,14 +72,14 @@ impl Tables {
     pub(super) fn due_schedules(
         &self,
         now: Timestamp,
-        after: Option<(Timestamp, ScheduleName)>,
+        after: Option<&(Timestamp, ScheduleName)>,
         limit: usize,
     ) -> Vec<ScheduleRecord> {
         let place = |record: &ScheduleRecord| Some((record.next_at?, record.what.name.clone()));
         let is_due = |record: &&ScheduleRecord| {
             record.paused_since.is_none()
                 && record.next_at.is_some_and(|time| time <= now)
-                && place(record) > after
+                && place(record).as_ref() > after
         };
         let mut due: Vec<_> = self.schedules.values().filter(is_due).cloned().collect();
         due.sort_by_key(place);

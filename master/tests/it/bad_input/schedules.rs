@@ -3,8 +3,8 @@
 use super::{Row, SCHEDULES, check, invalid};
 
 pub(super) const ROWS: &[Row] = &[
-    invalid(SCHEDULES, r#"{}"#, "/name"),
-    invalid(SCHEDULES, r#"[]"#, ""),
+    invalid(SCHEDULES, "{}", "/name"),
+    invalid(SCHEDULES, "[]", ""),
     invalid(SCHEDULES, r#"{"name": "a"}"#, "/cron"),
     invalid(SCHEDULES, r#"{"name": "a", "cron": "@daily"}"#, "/spec"),
     invalid(SCHEDULES, r#"{"name": "", "cron": "@daily", "spec": {"command": "x"}}"#, "/name"),
