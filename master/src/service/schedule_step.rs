@@ -3,6 +3,7 @@
 //! The job and the time that is waited for next are stored together, under the time that was
 //! read. So a time comes once, whether a crash or another master gets in between.
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec};
 
@@ -27,8 +28,10 @@ impl Service {
         let (mut begun, mut after) = (0, None);
         loop {
             let page = self.store.due_schedules(now, after, PAGE).await?;
-            for record in &page {
-                match self.step_schedule(record, now).await {
+            // Together, so that they share a commit.
+            let steps = page.iter().map(|record| self.step_schedule(record, now));
+            for (record, stepped) in page.iter().zip(join_all(steps).await) {
+                match stepped {
                     Ok(began) => begun += usize::from(began),
                     Err(error @ ServiceError::Store(StoreError::Corrupt { .. })) => {
                         tracing::error!(schedule = %record.what.name, %error, "it is passed over");
