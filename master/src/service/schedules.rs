@@ -1,7 +1,10 @@
 //! People make schedules, look at them, pause and remove them. What becomes of one when its
 //! time comes is in `schedule_step.rs`.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneDatabase},
+};
 use orchestra_contracts::{
     FieldError, JobSpec, NewSchedule, Schedule, ScheduleChange, ScheduleName, limits,
 };
@@ -110,9 +113,19 @@ impl Service {
 
 /// When its times are; else what to say of it.
 pub(super) fn table_of(what: &NewSchedule) -> Result<Timetable, (FieldError, &'static str)> {
-    let zone = TimeZone::get(&what.time_zone).ok().filter(|zone| !zone.is_unknown());
-    let zone = zone.ok_or_else(|| (at("/timeZone", "is no time zone"), ZONE_HINT))?;
+    let zone =
+        zone(&what.time_zone).ok_or_else(|| (at("/timeZone", "is no time zone"), ZONE_HINT))?;
     Timetable::new(&what.cron, zone).map_err(|detail| (at("/cron", detail), CRON_HINT))
+}
+
+/// By its name in the system's database, or in the one that the master was built with.
+fn zone(name: &str) -> Option<TimeZone> {
+    // They stand beside the zones, and are others on every machine.
+    if ["localtime", "posixrules"].iter().any(|file| file.eq_ignore_ascii_case(name)) {
+        return None;
+    }
+    let zone = TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name));
+    zone.ok().filter(|zone| !zone.is_unknown())
 }
 
 /// A spec as the jobs of the schedule have it.

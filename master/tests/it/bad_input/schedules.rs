@@ -70,6 +70,16 @@ pub(super) const ROWS: &[Row] = &[
     ),
     invalid(
         SCHEDULES,
+        r#"{"name": "a", "cron": "@daily", "timeZone": "localtime", "spec": {"command": "x"}}"#,
+        "/timeZone",
+    ),
+    invalid(
+        SCHEDULES,
+        r#"{"name": "a", "cron": "@daily", "timeZone": "Etc/Unknown", "spec": {"command": "x"}}"#,
+        "/timeZone",
+    ),
+    invalid(
+        SCHEDULES,
         r#"{"name": "a", "cron": "@daily", "timeZone": "../etc/passwd", "spec": {"command": "x"}}"#,
         "/timeZone",
     ),
