@@ -4,7 +4,8 @@
 //! repeats a call by itself, [`Client::wait`] and [`Client::follow`] excepted:
 //! whether a repetition is safe is the caller's knowledge, and [`retry()`] its tool.
 //!
-//! * `people.rs`, `workers.rs`, `tokens.rs` and `webhooks.rs` hold one short method a call.
+//! * `people.rs`, `schedules.rs`, `workers.rs`, `tokens.rs` and `webhooks.rs` hold one short
+//!   method a call.
 //! * `follow.rs` follows a job's log through every break of the connection.
 //! * `error.rs` says what can go wrong, and what of it may pass.
 
@@ -14,6 +15,7 @@ mod follow;
 mod people;
 mod query;
 mod retry;
+mod schedules;
 mod sse;
 mod tls;
 mod token;

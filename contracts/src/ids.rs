@@ -140,6 +140,48 @@ impl fmt::Display for QueueName {
     }
 }
 
+/// A schedule's name, of the same characters as a [`QueueName`]; it is the value of a label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScheduleName(String);
+
+impl ScheduleName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ScheduleName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_label_word(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("a schedule's name is 1 to 63 letters, digits, '.', '_' or '-'")
+    }
+}
+
+impl TryFrom<String> for ScheduleName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ScheduleName> for String {
+    fn from(name: ScheduleName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ScheduleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl TryFrom<String> for WorkerName {
     type Error = &'static str;
 

@@ -1,7 +1,9 @@
 //! Every address, once. The constants are axum's route patterns; the functions
 //! fill them in.
 
-use crate::{AttemptNo, DeliveryId, JobId, QueueName, TokenId, WebhookId, WorkerName};
+use crate::{
+    AttemptNo, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId, WorkerName,
+};
 
 pub const JOBS: &str = "/api/job";
 pub const PENDING: &str = "/api/job/pending";
@@ -23,6 +25,8 @@ pub const ORDERS: &str = "/api/worker/{name}/orders";
 pub const DRAIN: &str = "/api/worker/{name}/drain";
 pub const QUEUES: &str = "/api/queue";
 pub const QUEUE: &str = "/api/queue/{name}";
+pub const SCHEDULES: &str = "/api/schedule";
+pub const SCHEDULE: &str = "/api/schedule/{name}";
 pub const TOKENS: &str = "/api/token";
 pub const TOKEN: &str = "/api/token/{id}";
 pub const WEBHOOKS: &str = "/api/webhook";
@@ -82,6 +86,10 @@ pub fn drain(name: &WorkerName) -> String {
 
 pub fn queue(name: &QueueName) -> String {
     format!("/api/queue/{name}")
+}
+
+pub fn schedule(name: &ScheduleName) -> String {
+    format!("/api/schedule/{name}")
 }
 
 pub fn token(id: TokenId) -> String {

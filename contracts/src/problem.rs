@@ -57,6 +57,9 @@ pub enum ProblemKind {
     /// Readable, but refused; `errors` says which fields and why.
     #[serde(rename = "urn:orchestra:problem:invalid")]
     Invalid,
+    /// There is one of this name.
+    #[serde(rename = "urn:orchestra:problem:exists")]
+    Exists,
     /// The idempotency key was used for something else.
     #[serde(rename = "urn:orchestra:problem:idempotency-mismatch")]
     IdempotencyMismatch,

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use orchestra_contracts::{
-    Job, JobId, JobSpec, NewToken, Outcome, Problem, Role, TokenInfo,
+    Job, JobId, JobSpec, NewToken, Outcome, Problem, Role, Schedule, TokenInfo,
     event::LogEvent,
     worker::{
         ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Offer, Orders,
@@ -50,6 +50,18 @@ fn a_job_that_was_just_submitted() {
         "usage": null, "createdAt": "2026-01-02T03:04:05Z", "startedAt": null, "finishedAt": null
     }));
     assert!(!job.cancelling);
+}
+
+#[test]
+fn a_schedule() {
+    frozen::<Schedule>(&json!({
+        "name": "nightly", "cron": "0 3 * * *", "timeZone": "Europe/Berlin", "overlap": "skip",
+        "catchUp": "1h", "spec": {"command": "make", "maxRetries": 0, "queue": "default"},
+        "paused": true, "pausedSince": "2026-01-02T03:04:05Z",
+        "nextTimes": ["2026-01-03T02:00:00Z"], "lastTime": "2026-01-02T02:00:00Z", "lastJob": 7,
+        "skipped": 1, "skippedTime": "2026-01-01T02:00:00Z", "skippedReason": "the master was away",
+        "createdAt": "2026-01-01T00:00:00Z"
+    }));
 }
 
 #[test]

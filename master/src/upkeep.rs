@@ -14,7 +14,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 type Pass = fn(&Service) -> BoxFuture<'_, Result<usize, ServiceError>>;
 
-const PASSES: &[(&str, Pass)] = &[("expire leases", |service| service.expire_leases().boxed())];
+const PASSES: &[(&str, Pass)] = &[
+    ("expire leases", |service| service.expire_leases().boxed()),
+    ("begin what is scheduled", |service| service.step_schedules().boxed()),
+];
 
 /// Makes all passes again and again. One that fails is made again the next time.
 pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {

@@ -15,16 +15,17 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, LeaseToken, QueueChange, QueueName, TokenId, WebhookId,
-    WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, LeaseToken, QueueChange, QueueName, ScheduleChange,
+    ScheduleName, TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, Proof, QueueRules, Refusal, Rules},
     store::{
-        Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
-        LogChunk, MemoryStore, Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted,
-        TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+        Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter,
+        LogAppend, LogChunk, MemoryStore, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step,
+        Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant,
+        WebhookRecord, WorkerRecord,
     },
 };
 use orchestra_tests::check::What;
@@ -316,6 +317,52 @@ impl Store for OpenDisk {
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
         self.read().await;
         self.store.queues().await
+    }
+
+    async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError> {
+        let store = self.store.clone();
+        self.write("schedule", async move { store.add_schedule(schedule).await }).await
+    }
+
+    async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+        now: Timestamp,
+    ) -> Result<Option<ScheduleRecord>, StoreError> {
+        let (store, name) = (self.store.clone(), name.clone());
+        let write = async move { store.change_schedule(&name, change, now).await };
+        self.write("schedule", write).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError> {
+        let (store, name) = (self.store.clone(), name.clone());
+        self.write("schedule", async move { store.remove_schedule(&name).await }).await
+    }
+
+    async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError> {
+        let store = self.store.clone();
+        self.write("step", async move { store.step_schedule(step).await }).await
+    }
+
+    async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError> {
+        self.read().await;
+        self.store.schedule(name).await
+    }
+
+    async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError> {
+        self.read().await;
+        self.store.schedules().await
+    }
+
+    async fn due_schedules(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, ScheduleName)>,
+        limit: u32,
+    ) -> Result<Vec<ScheduleRecord>, StoreError> {
+        self.read().await;
+        self.store.due_schedules(now, after, limit).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

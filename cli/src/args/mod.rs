@@ -13,7 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     cancel, completion, doctor, drain, explain, get, images, logs, ls, master, queues, repro,
-    retry, rm, run, submit, token, up, wait, webhooks, worker, workers,
+    retry, rm, run, schedule, submit, token, up, wait, webhooks, worker, workers,
 };
 use crate::output::Format;
 
@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Workers(workers::Workers),
     /// List queues, pause and resume them, bound how many of their jobs run at once
     Queues(queues::Queues),
+    /// Have jobs begin at times of a calendar: make, list, pause and remove schedules
+    Schedule(schedule::ScheduleArgs),
     /// Have workers finish what they run and take nothing more
     ///
     /// It holds over restarts of worker and master, until `--undo`.
@@ -210,6 +212,17 @@ mod tests {
     #[case(&["queues", "limit", "default", "3"], true)]
     #[case(&["queues", "limit", "default", "0"], false)]
     #[case(&["queues", "resume", "a b"], false)]
+    #[case(&["schedule", "create", "nightly", "--cron", "0 3 * * *", "--", "ls", "-la"], true)]
+    #[case(&["schedule", "create", "n", "--cron", "@daily", "--time-zone", "Europe/Berlin",
+        "--overlap", "replace", "--catch-up", "2h", "--name", "job", "-e", "A=b", "true"], true)]
+    #[case(&["schedule", "create", "nightly", "true"], false)]
+    #[case(&["schedule", "create", "nightly", "--cron", "@daily"], false)]
+    #[case(&["schedule", "create", "a b", "--cron", "@daily", "true"], false)]
+    #[case(&["schedule", "create", "n", "--cron", "@daily", "--overlap", "wait", "true"], false)]
+    #[case(&["schedule", "ls", "-o", "name"], true)]
+    #[case(&["schedule", "pause", "a", "b"], true)]
+    #[case(&["schedule", "resume", "a"], true)]
+    #[case(&["schedule", "rm"], false)]
     #[case(&["drain", "box", "--undo"], true)]
     #[case(&["drain"], false)]
     #[case(&["webhooks", "ls", "-o", "json"], true)]

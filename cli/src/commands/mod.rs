@@ -15,6 +15,7 @@ pub(crate) mod repro;
 pub(crate) mod retry;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod submit;
 pub(crate) mod token;
 pub(crate) mod up;
@@ -43,6 +44,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Workers(workers) => workers::workers(workers).await,
         Command::Explain(explain) => explain::explain(explain).await,
         Command::Queues(queues) => queues::queues(queues).await,
+        Command::Schedule(schedule) => schedule::schedule(schedule).await,
         Command::Drain(drain) => drain::drain(drain).await,
         Command::Up(up) => up::up(*up).await,
         Command::Master(master) => master::master(master).await,

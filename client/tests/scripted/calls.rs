@@ -15,8 +15,8 @@ use axum::{
 };
 use orchestra_client::{Client, ClientError, Deleted, JobQuery, ListOrder};
 use orchestra_contracts::{
-    AttemptNo, IdempotencyKey, JobId, JobSpec, JobStatus, LeaseToken, PROBLEM_JSON, Problem,
-    ProblemKind, Span, Token, paths,
+    AttemptNo, IdempotencyKey, JobId, JobSpec, JobStatus, LeaseToken, NewSchedule, PROBLEM_JSON,
+    Problem, ProblemKind, ScheduleChange, ScheduleName, Span, Token, paths,
     worker::{ClaimTerms, LEASE_HEADER, LeaseRef, LogHead},
 };
 
@@ -217,6 +217,38 @@ async fn a_deletion_says_when() {
     let server = serve(Router::new().route(paths::JOB, axum::routing::delete(handler))).await;
     assert_eq!(server.client.delete(JobId(1)).await.unwrap(), Deleted::Now);
     assert_eq!(server.client.delete(JobId(2)).await.unwrap(), Deleted::WhenEnded);
+}
+
+#[tokio::test]
+async fn a_schedule_is_made_changed_and_removed_under_its_name() {
+    let shown = |paused: bool| {
+        Json(serde_json::json!({
+            "name": "nightly", "cron": "@daily", "timeZone": "UTC", "overlap": "skip",
+            "catchUp": "1h", "spec": {"command": "true"}, "paused": paused, "nextTimes": [],
+            "lastTime": null, "lastJob": null, "skipped": 0, "createdAt": "2026-01-02T03:04:05Z",
+        }))
+    };
+    let make = move |Json(wanted): Json<NewSchedule>| async move {
+        assert_eq!(wanted.cron, "@daily");
+        (StatusCode::CREATED, shown(false))
+    };
+    let change = move |Path(name): Path<String>, Json(change): Json<ScheduleChange>| async move {
+        assert_eq!(name, "nightly");
+        shown(change.paused.unwrap())
+    };
+    let gone = || async { StatusCode::NO_CONTENT };
+    let router = Router::new()
+        .route(paths::SCHEDULES, post(make).get(move || async move { Json([shown(true).0]) }))
+        .route(paths::SCHEDULE, axum::routing::patch(change).delete(gone));
+    let server = serve(router).await;
+    let name: ScheduleName = "nightly".parse().unwrap();
+    let wanted = NewSchedule::new(name.clone(), "@daily", JobSpec::new("true"));
+    let made = server.client.create_schedule(&wanted).await.unwrap();
+    assert_eq!((made.what, made.paused), (wanted, false));
+    assert!(server.client.schedules().await.unwrap()[0].paused);
+    let change = ScheduleChange { paused: Some(true) };
+    assert!(server.client.change_schedule(&name, change).await.unwrap().paused);
+    server.client.remove_schedule(&name).await.unwrap();
 }
 
 #[tokio::test]

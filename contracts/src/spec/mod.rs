@@ -4,7 +4,7 @@ mod after;
 mod array;
 pub(crate) mod check;
 mod demand;
-mod object;
+pub(crate) mod object;
 mod variables;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,8 @@ mod machine;
 mod offers;
 mod queues;
 mod retry;
+mod schedules;
+mod timetable;
 mod webhooks;
 
 pub use bulk::{NewJob, Upstream, plan};
@@ -22,6 +24,8 @@ pub use machine::apply;
 pub use offers::{Beyond, Offers};
 pub use queues::QueueRules;
 pub use retry::RetryPolicy;
+pub use schedules::{Due, Missed, Turn, due, turn};
+pub use timetable::Timetable;
 pub use webhooks::{Answer, EndFilter, Next, TRIES};
 
 #[cfg(test)]

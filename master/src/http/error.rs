@@ -74,6 +74,7 @@ fn status(kind: ProblemKind) -> StatusCode {
         ProblemKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemKind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         ProblemKind::IllegalStep
+        | ProblemKind::Exists
         | ProblemKind::LeaseLost
         | ProblemKind::LogOffset
         | ProblemKind::LogIncomplete => StatusCode::CONFLICT,
@@ -107,6 +108,7 @@ fn title(kind: ProblemKind) -> &'static str {
         ProblemKind::UnsupportedMediaType => "The body is not of the expected type",
         ProblemKind::RangeNotSatisfiable => "The log is shorter than this range",
         ProblemKind::Invalid => "The request was understood and refused",
+        ProblemKind::Exists => "There is one of this name",
         ProblemKind::IdempotencyMismatch => "The idempotency key stands for something else",
         ProblemKind::Unavailable => "The master cannot do this right now",
         ProblemKind::Internal => "Something went wrong here",
@@ -121,6 +123,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::NoSuchJob(_)
             | ServiceError::NoSuchAttempt(..)
             | ServiceError::NoSuchWorker(_)
+            | ServiceError::NoSuchSchedule(_)
             | ServiceError::NoSuchToken(_)
             | ServiceError::NoSuchWebhook(_)
             | ServiceError::NoSuchDelivery(..) => Self::new(ProblemKind::NotFound, detail),
@@ -130,6 +133,13 @@ impl From<ServiceError> for ApiError {
                 .hint("end this attempt and say nothing more of it"),
             ServiceError::Refused(Refusal::IllegalStep(_))
             | ServiceError::SubmittedAndDeleted(_) => Self::new(ProblemKind::IllegalStep, detail),
+            ServiceError::ScheduleExists(_) => Self::new(ProblemKind::Exists, detail)
+                .hint("take another name, or remove that one first"),
+            ServiceError::TooManySchedules => Self::new(ProblemKind::IllegalStep, detail)
+                .hint("remove one that is not needed any more"),
+            ServiceError::Untimely { errors, hint } => {
+                Self::new(ProblemKind::Invalid, detail).errors(errors).hint(hint)
+            }
             ServiceError::KeyOfAnother => Self::new(ProblemKind::IdempotencyMismatch, detail)
                 .hint("take a new key for each job, and the same one only to send it again"),
             ServiceError::Refused(Refusal::LogIncomplete(head)) => {

@@ -15,6 +15,7 @@ mod jobs;
 mod layers;
 mod queues;
 mod refusals;
+mod schedules;
 mod serve;
 mod tokens;
 mod webhooks;
@@ -36,6 +37,7 @@ pub fn routes() -> Vec<(Method, &'static str, Rule)> {
 fn all() -> access::Routes {
     jobs::routes()
         .merge(queues::routes())
+        .merge(schedules::routes())
         .merge(worker::routes())
         .merge(tokens::routes())
         .merge(webhooks::routes())

@@ -1,11 +1,14 @@
 //! Why a use case was not carried out.
 
 use orchestra_contracts::{
-    AttemptNo, DeliveryId, FieldError, JobId, JobStatus, TokenId, WebhookId, WorkerName,
-    frame::FrameError, worker::LogHead,
+    AttemptNo, DeliveryId, FieldError, JobId, JobStatus, ScheduleName, TokenId, WebhookId,
+    WorkerName, frame::FrameError, worker::LogHead,
 };
 
-use crate::{domain::Refusal, store::StoreError};
+use crate::{
+    domain::Refusal,
+    store::{MAX_SCHEDULES, StoreError},
+};
 
 /// Every reason, for callers and for the one match that turns it into a status.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,12 @@ pub enum ServiceError {
     NoSuchWebhook(WebhookId),
     #[error("webhook {0} has no delivery {1}, or its log has dropped it")]
     NoSuchDelivery(WebhookId, DeliveryId),
+    #[error("there is no schedule {0}")]
+    NoSuchSchedule(ScheduleName),
+    #[error("there is a schedule {0} already")]
+    ScheduleExists(ScheduleName),
+    #[error("there are {MAX_SCHEDULES} schedules, which is as many as a master keeps")]
+    TooManySchedules,
     /// The caller's token is for another worker, or another token is for this one.
     #[error("this token may not speak for the worker {0}")]
     NotItsWorker(WorkerName),
@@ -34,6 +43,9 @@ pub enum ServiceError {
     /// Fields that are not acceptable; never empty.
     #[error("{}", count(.0))]
     Invalid(Vec<FieldError>),
+    /// The same, with what to write instead.
+    #[error("{}", count(.errors))]
+    Untimely { errors: Vec<FieldError>, hint: &'static str },
     #[error("this idempotency key was used for another submission within the last day")]
     KeyOfAnother,
     #[error("job {0}, which was submitted with this idempotency key, has been deleted")]

@@ -37,6 +37,8 @@ mod queues;
 mod read;
 mod repro;
 mod retry;
+mod schedule_step;
+mod schedules;
 mod stale;
 mod submit;
 mod tail;

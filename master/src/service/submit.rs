@@ -134,7 +134,7 @@ impl Service {
     }
 
     /// What the words themselves and this operator refuse.
-    fn refusals(&self, spec: &JobSpec) -> Vec<FieldError> {
+    pub(super) fn refusals(&self, spec: &JobSpec) -> Vec<FieldError> {
         let mut errors = spec.validate();
         let longest = self.settings.max_job_timeout;
         if spec.timeout.is_some_and(|timeout| timeout > longest) {
@@ -172,7 +172,7 @@ impl Service {
 }
 
 /// A delay becomes a moment, and a moment a whole millisecond, as the database keeps it.
-fn put_off(spec: &mut JobSpec, now: Timestamp) {
+pub(super) fn put_off(spec: &mut JobSpec, now: Timestamp) {
     let delayed = spec.delay.take().map(|delay| now.saturating_add(delay.0).unwrap_or(now));
     let moment = spec.not_before.or(delayed).map(Timestamp::as_millisecond);
     spec.not_before = moment.and_then(|millis| Timestamp::from_millisecond(millis).ok());

@@ -10,6 +10,7 @@ mod memory;
 mod open;
 mod placement;
 mod rows;
+mod schedule;
 mod spread;
 mod sql;
 mod sqlite;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken, QueueChange,
-    QueueName, Role, Span, TokenId, WebhookId, WorkerName,
+    QueueName, Role, ScheduleChange, ScheduleName, Span, TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -34,6 +35,7 @@ use crate::domain::{
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
 pub use open::{open, open_with};
+pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::SqliteStore;
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
 pub use webhook::{
@@ -124,6 +126,38 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The queues that have rules, or jobs that have not ended, by name.
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError>;
+
+    /// Adds a schedule, unless there is one of its name or there are [`MAX_SCHEDULES`].
+    async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError>;
+
+    /// Pauses or resumes a schedule; `None` when there is none of this name.
+    async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+        now: Timestamp,
+    ) -> Result<Option<ScheduleRecord>, StoreError>;
+
+    /// Removes a schedule; its jobs stay. Answers whether there was one.
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError>;
+
+    /// Takes a schedule from one time to the next, with the job that begins: all or nothing,
+    /// and once, however many decided on the same.
+    async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError>;
+
+    async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError>;
+
+    /// All schedules, by name.
+    async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError>;
+
+    /// Schedules that are not paused and whose next time is not after `now`, by that time and
+    /// name, at most `limit` of them, from behind the one of this time and name.
+    async fn due_schedules(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, ScheduleName)>,
+        limit: u32,
+    ) -> Result<Vec<ScheduleRecord>, StoreError>;
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 

@@ -13,15 +13,17 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
+    TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
-        LogChunk, Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant,
-        TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+        Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter,
+        LogAppend, LogChunk, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step, Stepped,
+        Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord,
+        WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -194,6 +196,44 @@ impl Store for FaultyStore {
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
         self.read(self.store.queues()).await
+    }
+
+    async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError> {
+        self.write(self.store.add_schedule(schedule)).await
+    }
+
+    async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+        now: Timestamp,
+    ) -> Result<Option<ScheduleRecord>, StoreError> {
+        self.write(self.store.change_schedule(name, change, now)).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError> {
+        self.write(self.store.remove_schedule(name)).await
+    }
+
+    async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError> {
+        self.write(self.store.step_schedule(step)).await
+    }
+
+    async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError> {
+        self.read(self.store.schedule(name)).await
+    }
+
+    async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError> {
+        self.read(self.store.schedules()).await
+    }
+
+    async fn due_schedules(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, ScheduleName)>,
+        limit: u32,
+    ) -> Result<Vec<ScheduleRecord>, StoreError> {
+        self.read(self.store.due_schedules(now, after, limit)).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

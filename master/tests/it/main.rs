@@ -27,6 +27,7 @@ mod queues;
 mod race;
 mod readers;
 mod receiver;
+mod schedules;
 mod secrets;
 mod server;
 mod shuffled;

@@ -345,4 +345,13 @@ pub(crate) const GUARDS: &[Guard] = &[
         target: MASTER_API,
         test: "what_was_allowed_once_is_looked_at_again",
     },
+    Guard {
+        name: "schedule-once",
+        sentence: "a time of a schedule comes once, whoever else has read it",
+        file: "master/src/store/sqlite/schedules.rs",
+        with: "if due == 0 {",
+        without: "if due < 0 {",
+        target: MASTER,
+        test: "of_two_who_take_the_same_step_one_does",
+    },
 ];

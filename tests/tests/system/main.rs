@@ -24,6 +24,7 @@ mod openapi;
 mod queues;
 mod repro;
 mod sandbox;
+mod schedules;
 mod secrets;
 mod seed;
 mod steps;

@@ -12,7 +12,7 @@ pub(super) use body::{Draining, Frames};
 pub(super) use json::Json;
 pub(super) use key::Key;
 pub(super) use path::{
-    AttemptPath, DeliveryPath, JobPath, QueuePath, TokenPath, WebhookPath, WorkerPath,
+    AttemptPath, DeliveryPath, JobPath, QueuePath, SchedulePath, TokenPath, WebhookPath, WorkerPath,
 };
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};
 pub(super) use submitted::Submitted;

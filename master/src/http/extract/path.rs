@@ -7,7 +7,7 @@ use axum::{
     http::request::Parts,
 };
 use orchestra_contracts::{
-    AttemptNo, DeliveryId, JobId, QueueName, TokenId, WebhookId, WorkerName,
+    AttemptNo, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId, WorkerName,
 };
 
 use crate::http::error::ApiError;
@@ -27,6 +27,8 @@ pub(in crate::http) struct DeliveryPath(
 );
 /// `{name}` of a queue
 pub(in crate::http) struct QueuePath(pub(in crate::http) QueueName);
+/// `{name}` of a schedule
+pub(in crate::http) struct SchedulePath(pub(in crate::http) ScheduleName);
 /// `{name}`
 pub(in crate::http) struct WorkerPath(pub(in crate::http) WorkerName);
 
@@ -87,6 +89,14 @@ impl<S: Send + Sync> FromRequestParts<S> for WorkerPath {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for QueuePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        name(&params(parts, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SchedulePath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {

@@ -12,6 +12,7 @@ mod log_model;
 mod logs;
 mod offers;
 mod queues;
+mod schedules;
 mod submitting;
 mod tokens;
 mod waiting;

@@ -4,12 +4,14 @@
 //!
 //! `tables` holds what is kept and changes jobs, through the machine alone;
 //! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out,
-//! `list` finds them; `queues` is what operators decided, `webhooks` whom ends are told.
+//! `list` finds them; `queues` is what operators decided, `schedules` what begins by itself,
+//! `webhooks` whom ends are told.
 
 mod claim;
 mod list;
 mod queues;
 mod release;
+mod schedules;
 mod submit;
 mod tables;
 mod webhooks;
@@ -25,15 +27,16 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
+    TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
 use self::tables::Tables;
 use super::{
-    Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk,
-    Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
-    Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+    Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
+    LogChunk, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError,
+    Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
@@ -139,6 +142,44 @@ impl Store for MemoryStore {
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
         Ok(self.tables()?.queues())
+    }
+
+    async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError> {
+        Ok(self.tables()?.add_schedule(schedule))
+    }
+
+    async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+        now: Timestamp,
+    ) -> Result<Option<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.change_schedule(name, change, now))
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError> {
+        Ok(self.tables()?.schedules.remove(name).is_some())
+    }
+
+    async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError> {
+        Ok(self.tables()?.step_schedule(&step))
+    }
+
+    async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.schedules.get(name).cloned())
+    }
+
+    async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.schedules.values().cloned().collect())
+    }
+
+    async fn due_schedules(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, ScheduleName)>,
+        limit: u32,
+    ) -> Result<Vec<ScheduleRecord>, StoreError> {
+        Ok(self.tables()?.due_schedules(now, after.as_ref(), limit as usize))
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

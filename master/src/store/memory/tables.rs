@@ -7,7 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, JobId, JobStatus, LeaseToken, Outcome, QueueName, TokenId, WorkerName,
+    Attempt, AttemptNo, JobId, JobStatus, LeaseToken, Outcome, QueueName, ScheduleName, TokenId,
+    WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -18,8 +19,8 @@ use crate::{
         Rules, Stop, Verdict,
     },
     store::{
-        Appended, Applied, LogAppend, LogChunk, Order, Renewal, TokenGrant, TokenRecord,
-        WorkerRecord,
+        Appended, Applied, LogAppend, LogChunk, Order, Renewal, ScheduleRecord, TokenGrant,
+        TokenRecord, WorkerRecord,
         placement::{Placement, place},
         spread::spread,
     },
@@ -35,6 +36,9 @@ pub(super) struct Tables {
     pub(super) submissions: Submissions,
     pub(super) workers: BTreeMap<WorkerName, WorkerRecord>,
     pub(super) queues: BTreeMap<QueueName, QueueRules>,
+    pub(super) schedules: BTreeMap<ScheduleName, ScheduleRecord>,
+    /// Which jobs are a schedule's; those that were deleted stand there still.
+    pub(super) scheduled: BTreeMap<JobId, ScheduleName>,
     /// The first has the number 1.
     pub(super) tokens: Vec<TokenRecord>,
     pub(super) webhooks: Webhooks,

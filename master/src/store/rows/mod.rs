@@ -8,6 +8,7 @@ mod attempt;
 mod job;
 mod log;
 mod queue;
+mod schedule;
 mod token;
 mod webhook;
 mod worker;
@@ -23,6 +24,7 @@ pub(super) use attempt::{AttemptRow, AttemptWrite};
 pub(super) use job::{JobGuard, JobInsert, JobRow, JobWrite};
 pub(super) use log::{ChunkRow, HeadRow};
 pub(super) use queue::QueueRow;
+pub(super) use schedule::ScheduleRow;
 pub(super) use token::TokenRow;
 #[cfg(any(test, feature = "memory-store"))]
 pub(super) use webhook::JobAtEnd;

@@ -13,12 +13,13 @@ use super::{
     outbox::Redeliver,
     queues::{ChangeQueue, Drain},
     renew::Renew,
+    schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},
     tokens::{AddToken, RevokeToken},
     webhooks::{AddWebhook, RemoveWebhook},
     workers::Register,
     writer::Probe,
 };
-use crate::store::{LogAppend, StoreError, Tried};
+use crate::store::{LogAppend, Step, StoreError, Tried};
 
 /// A kind of write.
 pub(super) trait Verb: Sized + Send + Sync + 'static {
@@ -171,8 +172,12 @@ kinds! {
     drains: Drain,
     queues: ChangeQueue,
     webhooks: AddWebhook,
-    removals: RemoveWebhook,
+    webhook_removals: RemoveWebhook,
     inserts: Insert,
+    schedules: AddSchedule,
+    schedule_changes: ChangeSchedule,
+    schedule_removals: RemoveSchedule,
+    steps: Step,
     appends: LogAppend,
     renewals: Renew,
     events: Apply,
@@ -190,6 +195,8 @@ impl Batch {
     /// goes on: reports, renewals, and of the output what `fits`.
     pub(super) fn hold_back(&mut self, error: &StoreError, fits: impl FnMut(&LogAppend) -> bool) {
         self.inserts.keep(error, |_| false);
+        self.schedules.keep(error, |_| false);
+        self.steps.keep(error, |step| step.begin.is_none());
         for round in &mut self.claims.verbs {
             round.closed = true;
         }

@@ -74,16 +74,18 @@ impl Verb for Insert {
     }
 
     fn weight(&self) -> usize {
-        let text = |spec: &JobSpec| {
-            let env = spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-            let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
-            spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
-        };
-        self.jobs.iter().map(|job| text(&job.spec)).sum()
+        self.jobs.iter().map(|job| Self::text(&job.spec)).sum()
     }
 }
 
 impl Insert {
+    /// About how many bytes a spec has.
+    pub(super) fn text(spec: &JobSpec) -> usize {
+        let env = spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
+        spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
+    }
+
     /// The jobs as they are when nothing that they wait for has ended.
     fn with_ids(&self, first: i64) -> Vec<Job> {
         let ids: Vec<JobId> = (first..).take(self.jobs.len()).map(JobId).collect();

@@ -27,6 +27,7 @@ mod queues;
 mod release;
 mod renew;
 mod room;
+mod schedules;
 mod set_aside;
 mod tokens;
 mod webhooks;
@@ -38,8 +39,8 @@ use std::{ops::Range, path::Path, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, Size, TokenId, WebhookId,
-    WorkerName,
+    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
+    Size, TokenId, WebhookId, WorkerName,
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -53,15 +54,16 @@ use self::{
     queues::{ChangeQueue, Drain},
     renew::Renew,
     room::Room,
+    schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},
     tokens::{AddToken, RevokeToken},
     webhooks::{AddWebhook, RemoveWebhook},
     workers::Register,
     writer::{Probe, WriterHandle},
 };
 use super::{
-    Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk,
-    Once, Order, QueueRecord, Renewal, Store, StoreError, Submitted, TokenGrant, TokenRecord,
-    Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+    Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
+    LogChunk, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError,
+    Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
     rows::{AttemptRow, ChunkRow, HeadRow, JobRow, TokenRow},
     sql,
 };
@@ -181,6 +183,44 @@ impl Store for SqliteStore {
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
         queues::all(self.reads()?).await
+    }
+
+    async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError> {
+        self.writer.ask(AddSchedule(schedule)).await
+    }
+
+    async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+        now: Timestamp,
+    ) -> Result<Option<ScheduleRecord>, StoreError> {
+        self.writer.ask(ChangeSchedule { name: name.clone(), change, now }).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError> {
+        self.writer.ask(RemoveSchedule(name.clone())).await
+    }
+
+    async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError> {
+        self.writer.ask(step).await
+    }
+
+    async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError> {
+        schedules::one(self.reads()?, name).await
+    }
+
+    async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError> {
+        schedules::all(self.reads()?).await
+    }
+
+    async fn due_schedules(
+        &self,
+        now: Timestamp,
+        after: Option<(Timestamp, ScheduleName)>,
+        limit: u32,
+    ) -> Result<Vec<ScheduleRecord>, StoreError> {
+        schedules::due(self.reads()?, now, after, limit).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

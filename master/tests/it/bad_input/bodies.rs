@@ -3,7 +3,7 @@
 use axum::body::Body;
 use serde_json::json;
 
-use super::{CLAIM, JOBS, JSON, Row, UPDATE, ask, check, invalid, post, refused};
+use super::{CLAIM, JOBS, JSON, Row, SCHEDULES, UPDATE, ask, check, invalid, post, refused};
 use crate::harness::{Master, Reply, encode, out, request};
 
 const SPEC: &str = r#"{"command": "true"}"#;
@@ -22,6 +22,13 @@ pub(super) const ROWS: &[Row] = &[
     invalid("/api/queue/default", r#"{"concurrency": -1}"#, "/concurrency").patch(),
     invalid("/api/queue/default", r#"{"concurrency": 1000001}"#, "/concurrency").patch(),
     invalid("/api/queue/default", r#"{"concurrency": "all"}"#, "/concurrency").patch(),
+    post("/api/schedule/a%20b", "{}", 400, "bad-parameter").patch(),
+    post("/api/schedule/nightly", "{", 400, "unreadable").patch(),
+    post("/api/schedule/nightly", "{}", 404, "not-found").patch(),
+    invalid("/api/schedule/nightly", "[true]", "").patch(),
+    invalid("/api/schedule/nightly", r#"{"paused": "yes"}"#, "/paused").patch(),
+    invalid("/api/schedule/nightly", r#"{"cron": "@daily"}"#, "/cron").patch(),
+    post(SCHEDULES, "", 400, "unreadable"),
     post(JOBS, "", 400, "unreadable"),
     post(JOBS, "{", 400, "unreadable"),
     post(JOBS, r#"{"command": "x"} trailing"#, 400, "unreadable"),

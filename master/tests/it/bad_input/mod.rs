@@ -6,6 +6,7 @@ mod addresses;
 mod bodies;
 mod headers;
 mod reports;
+mod schedules;
 mod specs;
 mod tokens;
 mod wire;
@@ -17,6 +18,7 @@ use crate::harness::{Master, Reply, request};
 
 const JSON: &str = "application/json";
 const JOBS: &str = "/api/job";
+const SCHEDULES: &str = "/api/schedule";
 const CLAIM: &str = "/api/job/claim";
 const UPDATE: &str = "/api/job/update";
 
@@ -125,6 +127,7 @@ fn the_catalogue_has_no_fewer_rows_than_it_is_said_to_have() {
         ("addresses", addresses::ROWS.len()),
         ("bodies", bodies::ROWS.len()),
         ("specs", specs::ROWS.len()),
+        ("schedules", schedules::ROWS.len()),
         ("reports of workers", reports::ROWS.len()),
         ("headers", headers::ROWS.len()),
         ("tokens", tokens::HEADERS.len()),

@@ -11,7 +11,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{Place, at};
 use crate::store::{
     JobFilter, ListOrder, Store as _, sql,
-    sqlite::{apply, claim, ledger, lines, list, open::prepare, outbox, queues, renew},
+    sqlite::{apply, claim, ledger, lines, list, open::prepare, outbox, queues, renew, schedules},
 };
 
 /// The steps of a statement's plan.
@@ -25,7 +25,7 @@ async fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String>
 fn scans(plan: &[String]) -> bool {
     plan.iter().any(|step| {
         let table = step.strip_prefix("SCAN ").unwrap_or_default();
-        ["j", "job", "c", "a", "attempt", "log_chunk", "d", "due", "delivery"]
+        ["j", "job", "c", "a", "attempt", "log_chunk", "d", "due", "delivery", "schedule"]
             .iter()
             .any(|name| table.split(' ').next() == Some(name) && !table.contains("USING"))
     })
@@ -101,6 +101,8 @@ async fn hot_statements_look_rows_up() {
         (lines::COME_DUE, Some("job_due")),
         (queues::AHEAD, Some("job_claimable")),
         (queues::RULES, Some("job_held")),
+        (schedules::DUE, Some("schedule_due")),
+        (schedules::OPEN, Some("job_of_schedule")),
         (sql::HELD_JOBS, Some("job_expiry")),
         (outbox::DUE, Some("delivery_due")),
         (outbox::LOG, Some("delivery_log")),

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orchestra_contracts::{AttemptNo, Outcome, Size, worker::LeaseRef};
+use orchestra_contracts::{AttemptNo, NewSchedule, Outcome, Size, worker::LeaseRef};
 
 use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
     domain::{JobEvent, LeasePolicy, Proof},
-    store::{Store as _, StoreError, sqlite::room::Room},
+    store::{ScheduleRecord, Store as _, StoreError, sqlite::room::Room},
 };
 
 /// What had begun can end when not a page is left: its room was kept for it.
@@ -49,6 +49,10 @@ async fn no_new_work_is_taken_below_the_mark() {
     let error = store.insert(specs(1), at(2).now).await.unwrap_err();
     assert!(error.to_string().contains("less than ORCHESTRA_MIN_FREE"), "{error}");
     assert!(matches!(store.check().await, Err(StoreError::NoRoom { .. })));
+    let schedule = NewSchedule::new("a".parse().unwrap(), "@daily", specs(1).remove(0));
+    let schedule = ScheduleRecord::new(schedule, Some(at(9).now), at(2).now);
+    let added = store.add_schedule(schedule).await;
+    assert!(matches!(added, Err(StoreError::NoRoom { .. })), "{added:?}");
     assert!(store.claim(vec![claim("new")], at(2)).await.unwrap()[0].is_empty());
     let again = store.claim(vec![claim("before")], at(2)).await.unwrap().remove(0);
     assert_eq!(again[0].lease(), held.lease(), "an answer that was lost is given again");

@@ -41,6 +41,7 @@ async fn rows_of_each_earlier_schema_are_read() {
         assert_eq!(store.workers().await.unwrap()[0].name.as_str(), "w", "{version}");
         assert_eq!(store.workers().await.unwrap()[0].draining_since, None, "{version}");
         assert_eq!(store.queues().await.unwrap()[0].pending, 2, "{version}");
+        assert!(store.schedules().await.unwrap().is_empty(), "{version}");
         assert!(store.tokens().await.unwrap().is_empty(), "{version}");
         assert!(store.webhooks().await.unwrap().is_empty(), "{version}");
         let next = store.job(JobId(2)).await.unwrap().unwrap();

@@ -274,7 +274,10 @@ async fn a_lost_job_is_gone_at_once_though_the_engine_does_not_say_how_it_is() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(SOON, asked).await.expect("the engine is asked about a quiet one");
+    tokio::select! {
+        asked = timeout(SOON, asked) => asked.expect("the engine is asked about a quiet one"),
+        _ = &mut running.end => panic!("it sleeps"),
+    }
     running.control.stop(Stop::Lost);
     assert_eq!(end(running).await.outcome, Outcome::Lost);
     assert!(lab.containers().await.is_empty());
