@@ -46,8 +46,8 @@ pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
 pub use spec::{
-    Array, Condition, Demand, JobRef, JobSpec, Network, NotAnArray, Resources, Retry, Workspace,
-    check_labels, limits,
+    Array, Condition, Demand, JobRef, JobSpec, Network, NotAnArray, Resources, Retry, RetryOn,
+    Workspace, check_labels, limits,
 };
 pub use submission::Specs;
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_contracts::{
-    JobId, JobRef, JobSpec, Network, Resources, Retry, Secret, Size, Span, Workspace, limits,
+    JobId, JobRef, JobSpec, Network, Resources, Retry, RetryOn, Secret, Size, Span, Workspace,
+    limits,
 };
 use serde_json::Value;
 
@@ -34,7 +35,12 @@ fn everything() -> JobSpec {
         secrets: [("S".to_owned(), Secret::new("12345678"))].into(),
         timeout: Some(Span::from_secs(1)),
         lease: Some(Span::from_secs(1)),
-        retry: Retry { backoff: Some(Span::from_secs(1)), on_lost: false },
+        retry: Retry {
+            backoff: Some(Span::from_secs(1)),
+            on_lost: false,
+            on: Some(vec![RetryOn::TimedOut]),
+        },
+        max_log: Some(Size(1)),
         priority: 1,
         queue: "q".into(),
         not_before: Some(jiff::Timestamp::UNIX_EPOCH),
@@ -138,6 +144,8 @@ fn the_bounds_are_those_of_the_code() {
             [limits::PIDS.start(), limits::PIDS.end()].map(ToString::to_string).into(),
         ),
         ("resources.tmp", vec![Size(limits::TMP_MIN).to_string()]),
+        ("maxLog", vec![Size(limits::MAX_LOG_MIN).to_string()]),
+        ("retry.on", RetryOn::ALL.map(|it| it.as_str().to_owned()).into()),
         ("stdin", vec![limits::STDIN_BYTES.to_string()]),
     ];
     for (field, figures) in bounds {

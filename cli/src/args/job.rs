@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use orchestra_contracts::{
-    JobId, JobRef, JobSpec, Network, Resources, Retry, Size, Span, Workspace, limits,
+    JobId, JobRef, JobSpec, Network, Resources, Retry, RetryOn, Size, Span, Workspace, limits,
 };
 
 use super::secret;
@@ -42,6 +42,10 @@ pub(crate) struct JobOptions {
     /// Longest wait before the first retry; it doubles with each [default: the master's]
     #[arg(long, value_name = "TIME")]
     retry_backoff: Option<Span>,
+
+    /// Try again only after such a failure; may be repeated [default: any]
+    #[arg(long, value_name = "exited|signalled|timedOut|outOfMemory")]
+    retry_on: Vec<RetryOn>,
 
     /// Do not run it again when its worker is lost, for it may have run
     #[arg(long)]
@@ -78,6 +82,10 @@ pub(crate) struct JobOptions {
     /// Size of /tmp, which is kept in memory
     #[arg(long, value_name = "SIZE")]
     tmp: Option<Size>,
+
+    /// Keep so much of its log, head and tail [default: what the worker keeps]
+    #[arg(long, value_name = "SIZE")]
+    max_log: Option<Size>,
 
     /// What the command may reach
     #[arg(long, value_name = "none|bridge", value_parser = network)]
@@ -130,7 +138,9 @@ impl JobOptions {
         spec.secrets = secret::all(&self.secret)?;
         spec.timeout = self.timeout;
         spec.max_retries = self.retries.unwrap_or(spec.max_retries);
-        spec.retry = Retry { backoff: self.retry_backoff, on_lost: !self.at_most_once };
+        let on = (!self.retry_on.is_empty()).then_some(self.retry_on);
+        spec.retry = Retry { backoff: self.retry_backoff, on_lost: !self.at_most_once, on };
+        spec.max_log = self.max_log;
         spec.lease = self.lease;
         spec.name = self.name;
         spec.labels = BTreeMap::from_iter(self.label);
@@ -224,7 +234,9 @@ mod tests {
         expected.secrets = [("PATH".into(), path)].into();
         expected.timeout = Some(Span::from_secs(90));
         expected.max_retries = 3;
-        expected.retry = Retry { backoff: Some(Span::from_secs(5)), on_lost: false };
+        let on = Some(vec![RetryOn::TimedOut, RetryOn::Exited]);
+        expected.retry = Retry { backoff: Some(Span::from_secs(5)), on_lost: false, on };
+        expected.max_log = Some(Size::mib(1));
         expected.lease = Some(Span::from_secs(600));
         expected.name = Some("nightly".into());
         expected.labels = [("team".into(), "core".into())].into();
@@ -244,7 +256,7 @@ mod tests {
             tmp: Some(Size::mib(8)),
         };
         let words = "--image python -e A=b=c --env E= --secret PATH --timeout 90s --retries 3 --name nightly \
-                     --retry-backoff 5s --at-most-once --lease 10m \
+                     --retry-on timedOut --retry-on exited --max-log 1m --retry-backoff 5s --at-most-once --lease 10m \
                      -l team=core --require gpu=yes --require zone=a --network bridge --private --not-before 2026-01-31T18:00:00+01:00 --queue slow --priority -5 --cpus 0.5 \
                      --after 3 --after 4 --after-any 5 --after-failed 6 --memory 1g --pids 9 --tmp 8m true";
         assert_eq!(spec(&words.split_whitespace().collect::<Vec<_>>()), expected);

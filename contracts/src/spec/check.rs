@@ -39,6 +39,8 @@ pub mod limits {
     /// The engine refuses less than 6 MiB; a shell that compiles wants more.
     pub const MEMORY_MIN: u64 = 16 << 20;
     pub const TMP_MIN: u64 = 1 << 20;
+    /// Less shows neither how something began nor how it ended.
+    pub const MAX_LOG_MIN: u64 = 4 << 10;
     pub const CPUS_MIN: f64 = 0.01;
     pub const CPUS_MAX: f64 = 1024.0;
     /// A worker may name so many images; those beyond it are as if it had none of them.
@@ -170,6 +172,16 @@ impl JobSpec {
             "/timeout",
             "is less than a second; leave it out for the default",
         );
+        checks.refuse_if(
+            self.retry.on.as_ref().is_some_and(Vec::is_empty),
+            "/retry/on",
+            "is empty; for no retries at all leave out maxRetries",
+        );
+        checks.refuse_if(
+            self.max_log.is_some_and(|size| size.0 < limits::MAX_LOG_MIN),
+            "/maxLog",
+            format!("is less than {}", Size(limits::MAX_LOG_MIN)),
+        );
         let wanted = &self.resources;
         checks.refuse_if(
             wanted.cpus.is_some_and(|cpus| !(limits::CPUS_MIN..=limits::CPUS_MAX).contains(&cpus)),
@@ -289,6 +301,8 @@ mod tests {
         assert_eq!(pointers(|s| s.resources.memory = Some(Size(1))), ["/resources/memory"]);
         assert_eq!(pointers(|s| s.resources.pids = Some(1)), ["/resources/pids"]);
         assert_eq!(pointers(|s| s.resources.tmp = Some(Size(1))), ["/resources/tmp"]);
+        assert_eq!(pointers(|s| s.max_log = Some(Size(4095))), ["/maxLog"]);
+        assert_eq!(pointers(|s| s.retry.on = Some(vec![])), ["/retry/on"]);
         let wrong = || [("a b".into(), "x".into())].into();
         assert_eq!(pointers(|s| s.labels = wrong()), ["/labels/a b"]);
         assert_eq!(pointers(|s| s.requires = wrong()), ["/requires/a b"]);

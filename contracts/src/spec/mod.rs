@@ -7,12 +7,12 @@ mod demand;
 pub(crate) mod object;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, Size, Span, secret};
+use crate::{Outcome, Secret, Size, Span, secret};
 
 pub use after::{Condition, JobRef};
 pub use array::{Array, NotAnArray};
@@ -86,13 +86,17 @@ pub struct JobSpec {
     pub network: Network,
     #[serde(default, skip_serializing_if = "is_default")]
     pub workspace: Workspace,
+    /// Of its log, so much is kept of one attempt: the head and the tail. Never more than what the
+    /// worker keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_log: Option<Size>,
     /// Text for the command's standard input; without it, standard input is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
 }
 
 /// How an attempt that failed is followed by the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retry {
     /// The longest wait before the first retry; it doubles with each. The master's when absent.
@@ -102,11 +106,60 @@ pub struct Retry {
     /// its worker was lost, or shut down. `false` for a command that must not run twice.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub on_lost: bool,
+    /// After which failures of the command `maxRetries` pays for another try; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Vec<RetryOn>>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { backoff: None, on_lost: true }
+        Self { backoff: None, on_lost: true, on: None }
+    }
+}
+
+impl Retry {
+    /// Whether the command is tried again after this, if it failed so.
+    pub fn covers(&self, outcome: &Outcome) -> bool {
+        let kind = match outcome {
+            Outcome::Exited { .. } => RetryOn::Exited,
+            Outcome::Signalled { .. } => RetryOn::Signalled,
+            Outcome::TimedOut => RetryOn::TimedOut,
+            Outcome::OutOfMemory => RetryOn::OutOfMemory,
+            _ => return true,
+        };
+        self.on.as_ref().is_none_or(|on| on.contains(&kind))
+    }
+}
+
+/// A way in which a command fails, by the name of its [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RetryOn {
+    Exited,
+    Signalled,
+    TimedOut,
+    OutOfMemory,
+}
+
+impl RetryOn {
+    pub const ALL: [Self; 4] = [Self::Exited, Self::Signalled, Self::TimedOut, Self::OutOfMemory];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signalled => "signalled",
+            Self::TimedOut => "timedOut",
+            Self::OutOfMemory => "outOfMemory",
+        }
+    }
+}
+
+impl FromStr for RetryOn {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|it| it.as_str() == text);
+        known.ok_or("a command fails as exited, signalled, timedOut or outOfMemory")
     }
 }
 
@@ -193,6 +246,7 @@ impl JobSpec {
             resources: Resources::default(),
             network: Network::None,
             workspace: Workspace::Shared,
+            max_log: None,
             stdin: None,
         }
     }

@@ -169,6 +169,7 @@ fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
         // is no bound either: each hand-back is one worker's orderly goodbye.
         _ if *outcome == Outcome::HandedBack => return Try::Again { not_before: None },
         Blame::Nobody => return Try::NoMore,
+        Blame::Command if !job.spec.retry.covers(outcome) => return Try::NoMore,
         Blame::Command => (&mut job.retries, job.spec.max_retries),
         Blame::Infrastructure => (&mut job.infra_retries, rules.retry.infra_budget),
     };

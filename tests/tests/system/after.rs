@@ -1,4 +1,5 @@
-//! Jobs after other jobs, and many of one spec, in real containers.
+//! Jobs after other jobs, many of one spec, and what else a spec says of a job's way, in real
+//! containers.
 
 use orchestra_contracts::{Job, JobId, JobStatus, Outcome};
 use orchestra_tests::{Plan, Stack};
@@ -88,5 +89,32 @@ async fn what_waits_outlives_the_master() {
     let jobs = all(&stack, &[first.id, second.id]).await;
     assert!(jobs.iter().all(|job| job.status == JobStatus::Completed), "{jobs:?}");
     assert!(jobs[1].started_at > jobs[0].finished_at, "{jobs:?}");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_failures_that_were_named_are_tried_again() {
+    let Some(stack) = Plan::default().start().await else { return };
+    let retry = json!({"on": ["timedOut"], "backoff": "1s"});
+    let spec = json!({"command": "exit 3", "maxRetries": 2, "retry": retry});
+    let failed = stack.api.run(&spec).await;
+    assert_eq!((failed.status, failed.retry_count), (JobStatus::Failed, 0), "{failed:?}");
+    let command = "[ -e once ] && exit 0; touch once; sleep 100";
+    let spec = json!({"command": command, "maxRetries": 2, "timeout": "2s", "retry": retry});
+    let slow = stack.api.run(&spec).await;
+    assert_eq!((slow.status, slow.retry_count), (JobStatus::Completed, 1), "{slow:?}");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_of_a_chosen_size_keeps_its_head_and_its_tail() {
+    let Some(stack) = Plan::default().start().await else { return };
+    let job = stack.api.run(&json!({"command": "seq 1 20000", "maxLog": "8k"})).await;
+    assert_eq!(job.status, JobStatus::Completed, "{job:?}");
+    let log = stack.api.log(job.id, "").await;
+    let log = String::from_utf8_lossy(&log);
+    assert!(log.starts_with("1\n2\n3\n") && log.ends_with("\n19999\n20000\n"), "{log}");
+    assert!(log.contains("bytes were left out here]"), "{log}");
+    assert!((8_000..8_500).contains(&log.len()), "{} bytes", log.len());
     stack.stop().await;
 }

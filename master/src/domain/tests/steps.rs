@@ -1,12 +1,12 @@
 //! What the table has no room for.
 
 use orchestra_contracts::{
-    JobStatus, Usage,
+    Condition, JobStatus, RetryOn, Usage,
     worker::{LogEnd, LogHead},
 };
 
 use super::*;
-use crate::domain::{JobState, LeasePolicy, Refusal, Tail};
+use crate::domain::{Hold, JobState, LeasePolicy, Refusal, Tail};
 
 #[test]
 fn a_finish_holds_what_the_worker_said() {
@@ -186,4 +186,45 @@ fn a_lease_may_be_endless() {
     let expires_at = job.lease().unwrap().expires_at;
     assert_eq!(expires_at.as_millisecond(), Timestamp::MAX.as_millisecond());
     assert_eq!(expires_at.subsec_nanosecond() % 1_000_000, 0);
+}
+
+#[test]
+fn only_failures_that_were_named_are_tried_again() {
+    let mut job = moved(&new_job(9), claimed(1), &at(1));
+    job.spec.retry.on = Some(vec![RetryOn::TimedOut, RetryOn::Signalled]);
+    let status = |outcome| moved(&job, ended(1, outcome), &at(2)).status();
+    assert_eq!(status(Outcome::TimedOut), JobStatus::Pending);
+    assert_eq!(status(Outcome::Signalled { signal: 9 }), JobStatus::Pending);
+    assert_eq!(status(Outcome::Exited { code: 1 }), JobStatus::Failed);
+    assert_eq!(status(Outcome::OutOfMemory), JobStatus::Failed);
+    assert_eq!(status(Outcome::Lost), JobStatus::Pending, "what we broke is ours to repeat");
+}
+
+#[test]
+fn what_is_kept_back_is_not_claimed_until_it_is_freed() {
+    let mut job = new_job(0);
+    job.state = JobState::Pending { not_before: None, hold: Some(Hold::Jobs), after: None };
+    let refused = |job: &Job| matches!(apply(job, claimed(1), &at(1)), Verdict::Refused(_));
+    assert!(refused(&job));
+    let next = moved(&job, JobEvent::Freed { hold: Some(Hold::Turn) }, &at(1));
+    assert!(refused(&next));
+    let free = moved(&next, JobEvent::Freed { hold: None }, &at(2));
+    assert_eq!(moved(&free, claimed(1), &at(3)).status(), JobStatus::Assigned);
+    let again = apply(&free, JobEvent::Freed { hold: Some(Hold::Turn) }, &at(3));
+    assert_eq!(again, Verdict::AlreadyTrue, "nothing takes back what is free");
+}
+
+#[test]
+fn only_who_waits_for_jobs_is_skipped() {
+    let (upstream, needs) = (JobId(7), Condition::AfterOk);
+    let skip = || JobEvent::Skipped { job: upstream, ended: JobStatus::Failed, needs };
+    let mut job = new_job(0);
+    assert_eq!(apply(&job, skip(), &at(1)), Verdict::AlreadyTrue);
+    job.state = JobState::Pending { not_before: None, hold: Some(Hold::Jobs), after: None };
+    let skipped = moved(&job, skip(), &at(1));
+    assert_eq!(skipped.status(), JobStatus::Cancelled);
+    let outcome = Outcome::Skipped { job: upstream, ended: JobStatus::Failed, needs };
+    assert_eq!(skipped.finish().unwrap().outcome, outcome);
+    let again = moved(&skipped, JobEvent::RetryRequested, &at(2));
+    assert_eq!(moved(&again, claimed(1), &at(3)).status(), JobStatus::Assigned);
 }

@@ -76,6 +76,7 @@ async fn a_job_begins_when_all_others_have_completed(store: TestStore) {
 }
 
 async fn each_condition_lets_begin_or_ends_for_good(store: TestStore) {
+    use JobStatus::{Cancelled as No, Pending as Yes};
     submit(&store, &[spec("a"), spec("b"), spec("c")]).await;
     for condition in Condition::ALL {
         let its = [1, 2, 3].map(|upstream| after(condition, &[upstream]));
@@ -89,7 +90,6 @@ async fn each_condition_lets_begin_or_ends_for_good(store: TestStore) {
     for id in 4..=12 {
         statuses.push(status(&store, id).await);
     }
-    use JobStatus::{Cancelled as No, Pending as Yes};
     assert_eq!(statuses, [Yes, No, No, Yes, Yes, Yes, No, Yes, No]);
     assert_eq!(claimed(&store).await, [4, 7, 8, 9, 11]);
     assert_eq!(

@@ -73,7 +73,7 @@ impl Store for MemoryStore {
         once: Option<Once>,
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
-        Ok(self.tables()?.submit(jobs, once, now))
+        Ok(self.tables()?.submit(&jobs, once, now))
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {

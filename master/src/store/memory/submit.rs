@@ -24,18 +24,18 @@ pub(super) struct Kept {
 impl Tables {
     pub(super) fn submit(
         &mut self,
-        jobs: Vec<NewJob>,
+        jobs: &[NewJob],
         once: Option<Once>,
         now: Timestamp,
     ) -> Submitted {
-        let Some(Once { token, key, fingerprint }) = once else { return self.add(&jobs, now) };
+        let Some(Once { token, key, fingerprint }) = once else { return self.add(jobs, now) };
         self.submissions.retain(|_, kept| kept.at + KEYS_KEPT.0 > now);
         match self.submissions.get(&(token, key.clone())) {
             Some(kept) if kept.fingerprint == fingerprint => kept.answer.clone(),
             Some(_) => Submitted::Differs,
             None if jobs.is_empty() => Submitted::New(Vec::new()),
             None => {
-                let answer = self.add(&jobs, now);
+                let answer = self.add(jobs, now);
                 if !matches!(answer, Submitted::New(_)) {
                     return answer;
                 }

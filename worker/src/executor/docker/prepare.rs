@@ -25,6 +25,7 @@ use super::{
     workspace,
 };
 use crate::{
+    config::SandboxConfig,
     control::Orders,
     executor::{RunEvent, RunSpec},
 };
@@ -175,6 +176,7 @@ impl DockerExecutor {
 
     /// What the sandbox is to run.
     pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
+        let (log_head, log_tail) = kept_of_log(&self.sandbox, spec.spec.max_log);
         protocol::Run {
             script: spec.spec.command.clone().into_bytes(),
             env: environment(image, spec),
@@ -183,12 +185,22 @@ impl DockerExecutor {
             timeout: timeout_of(spec),
             grace: self.grace,
             lease: Lease::of(until.saturating_duration_since(Instant::now())),
-            log_head: self.sandbox.log_head.0,
-            log_tail: self.sandbox.log_tail.0,
+            log_head,
+            log_tail,
             umask: UMASK,
             masks: masks::of(spec.spec.secrets.values()),
         }
     }
+}
+
+/// How much of a log's head and tail is passed on. Of a bound of its own a fifth is for the tail,
+/// where it says what went wrong.
+fn kept_of_log(config: &SandboxConfig, most: Option<Size>) -> (u64, u64) {
+    let (head, tail) = (config.log_head.0, config.log_tail.0);
+    most.map_or((head, tail), |most| {
+        let tail = tail.min(most.0 / 5);
+        (head.min(most.0 - tail), tail)
+    })
 }
 
 /// For whoever wants to run the same by hand.

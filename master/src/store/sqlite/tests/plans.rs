@@ -11,7 +11,9 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{Place, at};
 use crate::store::{
     JobFilter, ListOrder, Store as _, sql,
-    sqlite::{apply, claim, ledger, lines, list, open::prepare, outbox, queues, renew, schedules},
+    sqlite::{
+        apply, claim, ledger, lines, list, open::prepare, outbox, queues, release, renew, schedules,
+    },
 };
 
 /// The steps of a statement's plan.
@@ -25,9 +27,22 @@ async fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String>
 fn scans(plan: &[String]) -> bool {
     plan.iter().any(|step| {
         let table = step.strip_prefix("SCAN ").unwrap_or_default();
-        ["j", "job", "c", "a", "attempt", "log_chunk", "d", "due", "delivery", "schedule"]
-            .iter()
-            .any(|name| table.split(' ').next() == Some(name) && !table.contains("USING"))
+        [
+            "j",
+            "job",
+            "c",
+            "a",
+            "attempt",
+            "log_chunk",
+            "d",
+            "due",
+            "delivery",
+            "schedule",
+            "dependency",
+            "u",
+        ]
+        .iter()
+        .any(|name| table.split(' ').next() == Some(name) && !table.contains("USING"))
     })
 }
 
@@ -104,6 +119,10 @@ async fn hot_statements_look_rows_up() {
         (schedules::DUE, Some("schedule_due")),
         (schedules::OPEN, Some("job_of_schedule")),
         (sql::HELD_JOBS, Some("job_expiry")),
+        (release::WAITERS, Some("dependency_upstream")),
+        (release::ENDED_BEFORE, None),
+        (release::NEXT_IN_ARRAY, Some("job_array")),
+        (release::UNDER_WAY, Some("job_array")),
         (outbox::DUE, Some("delivery_due")),
         (outbox::LOG, Some("delivery_log")),
         (outbox::DROP, Some("delivery_ended")),
