@@ -193,7 +193,8 @@ async fn run_shows_every_attempt_and_exits_like_the_last() {
     let said = text(&ran.stderr);
     assert!(said.ends_with("\u{1b}[31mraw") && !said.contains("hidden"), "{said}");
     let again = "orchestra: attempt 1: exited with code 3; it is tried again\n";
-    assert!(said.starts_with(again), "{said}");
+    // A busy machine may say before that why the job waits.
+    assert!(said.contains(again), "{said}");
     master.stop().await;
 }
 
