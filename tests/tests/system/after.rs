@@ -100,7 +100,7 @@ async fn only_the_failures_that_were_named_are_tried_again() {
     let failed = stack.api.run(&spec).await;
     assert_eq!((failed.status, failed.retry_count), (JobStatus::Failed, 0), "{failed:?}");
     let command = "[ -e once ] && exit 0; touch once; sleep 100";
-    let spec = json!({"command": command, "maxRetries": 2, "timeout": "2s", "retry": retry});
+    let spec = json!({"command": command, "maxRetries": 2, "timeout": "4s", "retry": retry});
     let slow = stack.api.run(&spec).await;
     assert_eq!((slow.status, slow.retry_count), (JobStatus::Completed, 1), "{slow:?}");
     stack.stop().await;

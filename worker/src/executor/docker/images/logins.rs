@@ -1,14 +1,14 @@
 //! What the engine's command line has been told to say to registries: `config.json` as
-//! `docker login` writes it. Read at each pull, for such words change; never logged.
-//!
-//! Only what stands in the file itself: a helper program (`credHelpers`, `credsStore`) is
-//! not run, and a registry that needs one is asked without a name.
+//! `docker login` writes it, and the helper programs that it names. Read at each pull, for such
+//! words change; never logged.
 
-use std::{collections::HashMap, io, path::Path};
+use std::{collections::HashMap, ffi::OsStr, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
+
+use super::helper::{self, Words};
 
 /// Under which Docker's own registry stands in the file.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -17,6 +17,12 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 struct File {
     #[serde(default)]
     auths: HashMap<String, Login>,
+    /// The helper of each registry.
+    #[serde(default, rename = "credHelpers")]
+    helpers: HashMap<String, String>,
+    /// The helper of all others.
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -41,21 +47,23 @@ pub(super) async fn of(
     };
     // The error's own words could repeat a password.
     let unreadable = |what| format!("{what} in {} cannot be read", file.display());
-    let logins: File = serde_json::from_slice(&text).map_err(|_| unreadable("what stands"))?;
-    let Some(login) = entry(logins, registry) else { return Ok(None) };
-    let broken = || unreadable("the login of that registry");
-    let decoded = STANDARD.decode(login.auth.trim()).map_err(|_| broken())?;
-    let decoded = String::from_utf8(decoded).map_err(|_| broken())?;
-    let (name, password) = decoded.trim_end_matches('\0').split_once(':').unwrap_or_default();
-    let token = login.identitytoken.filter(|token| !token.is_empty());
-    if token.is_none() && name.is_empty() {
-        return Ok(None);
-    }
+    let mut logins: File = serde_json::from_slice(&text).map_err(|_| unreadable("what stands"))?;
+    let words = match (of_helper(&logins, registry).await?, entry(&mut logins, registry)) {
+        (None, Some(login)) => {
+            login.words().map_err(|()| unreadable("the login of that registry"))?
+        }
+        (words, _) => words,
+    };
+    let Some(words) = words else { return Ok(None) };
+    let (username, password, identitytoken) = match words {
+        Words::Login { name, password } => (name, password, None),
+        Words::Token(token) => (String::new(), String::new(), Some(token)),
+    };
     let login = DockerCredentials {
-        username: Some(name.to_owned()),
-        password: Some(password.to_owned()),
+        username: Some(username),
+        password: Some(password),
         serveraddress: Some(registry.to_owned()),
-        identitytoken: token,
+        identitytoken,
         ..DockerCredentials::default()
     };
     if is_lost_on_the_way(&login) {
@@ -66,11 +74,42 @@ pub(super) async fn of(
     Ok(Some(login))
 }
 
-fn entry(mut logins: File, registry: &str) -> Option<Login> {
-    let hub = (registry == "docker.io").then_some(DOCKER_HUB);
-    let https = format!("https://{registry}");
-    let keys = hub.into_iter().chain([registry, &https]);
-    keys.into_iter().find_map(|key| logins.auths.remove(key))
+impl Login {
+    /// What stands in the file.
+    fn words(self) -> Result<Option<Words>, ()> {
+        let decoded = STANDARD.decode(self.auth.trim()).map_err(drop)?;
+        let decoded = String::from_utf8(decoded).map_err(drop)?;
+        let (name, password) = decoded.trim_end_matches('\0').split_once(':').unwrap_or_default();
+        if let Some(token) = self.identitytoken.filter(|token| !token.is_empty()) {
+            return Ok(Some(Words::Token(token)));
+        }
+        let (name, password) = (name.to_owned(), password.to_owned());
+        Ok((!name.is_empty()).then_some(Words::Login { name, password }))
+    }
+}
+
+/// What the registry's own helper keeps, or that of all others.
+async fn of_helper(logins: &File, registry: &str) -> Result<Option<Words>, String> {
+    let own = keys(registry).find_map(|key| logins.helpers.get(&key));
+    let Some(name) = own.or(logins.store.as_ref()) else { return Ok(None) };
+    let program = helper::program(name)
+        .ok_or_else(|| "the name of its credential helper is no program's name".to_owned())?;
+    let server = if registry == "docker.io" { DOCKER_HUB } else { registry };
+    match helper::ask(OsStr::new(&program), server).await {
+        // The store of a desktop that is not there keeps nothing; a registry's own helper does.
+        Err(_) if own.is_none() => Ok(None),
+        words => words,
+    }
+}
+
+fn entry(logins: &mut File, registry: &str) -> Option<Login> {
+    keys(registry).find_map(|key| logins.auths.remove(&key))
+}
+
+/// Under which a registry may stand in the file.
+fn keys(registry: &str) -> impl Iterator<Item = String> {
+    let hub = (registry == "docker.io").then(|| DOCKER_HUB.to_owned());
+    hub.into_iter().chain([registry.to_owned(), format!("https://{registry}")])
 }
 
 /// The engine reads this header in the alphabet for URLs, and takes what it cannot read for
@@ -105,6 +144,12 @@ mod tests {
         let hub = file(DOCKER_HUB, "you:secret");
         assert_eq!(login(&hub, "docker.io").await, some("you", "secret"));
         assert_eq!(login("{\"credsStore\": \"desktop\"}", "ghcr.io").await, Ok(None));
+        let helper = r#"{"credHelpers": {"ghcr.io": "no-such-helper"}}"#;
+        let error = login(helper, "ghcr.io").await.unwrap_err();
+        assert!(error.starts_with("docker-credential-no-such-helper cannot be run"), "{error}");
+        assert_eq!(login(helper, "quay.io").await, Ok(None));
+        let odd = login(r#"{"credsStore": "../x"}"#, "ghcr.io").await.unwrap_err();
+        assert!(odd.contains("no program's name"), "{odd}");
         assert!(of(Some(Path::new("/nowhere/config.json")), "ghcr.io").await.unwrap().is_none());
     }
 

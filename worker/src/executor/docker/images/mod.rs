@@ -7,7 +7,7 @@
 //!
 //! * `catalog` knows the folders, `walk` reads one, `recipe` is what it read;
 //! * `build` drives the engine's builder, `transcript` reads what it says;
-//! * `pull` brings an image out of a registry, `logins` what to say there;
+//! * `pull` brings an image out of a registry, `logins` and `helper` know what to say there;
 //! * `base` finds or makes the image that the others start from, with `bootstrap`
 //!   where no registry answers;
 //! * `verdict` tells a folder that is at fault from a network that is;
@@ -46,6 +46,7 @@ mod base;
 mod bootstrap;
 mod build;
 mod catalog;
+mod helper;
 mod journal;
 mod keep;
 mod lock;
