@@ -39,9 +39,9 @@ const FREE: &str = "
     SELECT r.value FROM jsonb_each($1) AS r
     WHERE NOT EXISTS (SELECT 1 FROM dependency AS d WHERE d.job_id = r.value)";
 
-/// The next of an array that waits for its turn.
+/// The next of an array that waits for its turn. A damaged one fails nothing here.
 pub(super) const NEXT_IN_ARRAY: &str = "
-    SELECT id, spec->>'array' FROM job
+    SELECT id, CASE WHEN json_valid(spec) THEN spec->>'array' END FROM job
     WHERE array_id = $1 AND waits_for = 'turn' AND status IN ('Pending', 'Assigned', 'Running')
     ORDER BY id LIMIT $2";
 
