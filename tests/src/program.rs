@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -203,11 +203,25 @@ impl Program {
         let _ = self.child.wait();
     }
 
+    /// Whether it catches SIGTERM (`SigCgt` in `proc_pid_status(5)`).
+    fn listens(&self) -> bool {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        caught.is_some_and(|mask| mask & (1 << (Signal::TERM.as_raw() - 1)) != 0)
+    }
+
     /// SIGTERM, and a clean end.
     ///
     /// # Panics
     /// When it does not end with code 0 within [`wait::STOP`].
     pub async fn terminate(&mut self) {
+        // One that has only just begun would be ended by the signal itself.
+        let limit = Instant::now() + wait::START;
+        while self.ended().is_none() && !self.listens() && Instant::now() < limit {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         if self.ended().is_none() {
             self.signal(Signal::TERM);
         }

@@ -8,7 +8,7 @@ use std::{
 use futures::StreamExt;
 use jiff::Timestamp;
 use orchestra_client::{Client, ClientError, FollowEvent, JobQuery, ListOrder};
-use orchestra_contracts::{Job, JobId, JobSpec, JobStatus};
+use orchestra_contracts::{AttemptNo, Job, JobId, JobSpec, JobStatus};
 use orchestra_program::Signals;
 
 use crate::{
@@ -101,16 +101,23 @@ async fn watch(
     let (id, mut waiting) = (job.id, Waiting::of(job.status));
     printer.progress(&format!("job {id} waits for a worker"));
     let mut events = pin!(client.follow(id, None));
-    let mut is_cancelled = false;
+    let (mut is_cancelled, mut retries) = (false, Retries::default());
     loop {
         tokio::select! {
             event = events.next() => match event.transpose()? {
-                Some(FollowEvent::Log { frame, .. }) => printer.frame(&frame).await?,
+                Some(FollowEvent::Log { frame, attempt, .. }) => {
+                    retries.tell_before(attempt, client, id, printer).await?;
+                    printer.frame(&frame).await?;
+                }
                 Some(FollowEvent::State(job)) => {
                     waiting.note(job.status);
-                    show_state(&job, printer).await?;
+                    retries.tell(&job, client, printer).await?;
+                    show_state(&job, printer);
                 }
-                Some(FollowEvent::End(job)) => return Ok(End::Job(show_end(&job, printer).await?)),
+                Some(FollowEvent::End(job)) => {
+                    retries.tell(&job, client, printer).await?;
+                    return Ok(End::Job(show_end(&job, printer).await?));
+                }
                 None => return Err(Failure::said(format!("the log of job {id} has no end"))),
             },
             () = waiting.is_long() => waiting.tell(client, id, printer).await?,
@@ -134,23 +141,78 @@ async fn cancel(client: &Client, id: JobId, printer: &mut LogPrinter) -> Result<
     }
 }
 
-async fn show_state(job: &Job, printer: &mut LogPrinter) -> Result<(), Failure> {
-    match (job.status, &job.assigned_worker) {
-        (JobStatus::Pending, _) => {
-            if let (Some(attempt), Some(reason)) = (job.attempt, &job.reason) {
-                let reason = reason.lines().next().unwrap_or_default();
-                let text = format!("attempt {attempt}: {reason}; it is tried again");
-                printer.note(&text).await?;
-                printer.forget();
+/// Says of each attempt but the last how it ended.
+#[derive(Default)]
+struct Retries {
+    /// Of so many it was said.
+    told: u32,
+}
+
+impl Retries {
+    async fn tell(
+        &mut self,
+        job: &Job,
+        client: &Client,
+        printer: &mut LogPrinter,
+    ) -> Result<(), Failure> {
+        let Some(newest) = job.attempt else { return Ok(()) };
+        self.tell_before(newest, client, job.id, printer).await?;
+        match &job.reason {
+            Some(reason) if job.status == JobStatus::Pending => {
+                self.say(newest, reason, printer).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A wait for the next attempt may be over before anybody has seen it.
+    async fn tell_before(
+        &mut self,
+        newest: AttemptNo,
+        client: &Client,
+        id: JobId,
+        printer: &mut LogPrinter,
+    ) -> Result<(), Failure> {
+        if newest.0 <= self.told + 1 {
+            return Ok(());
+        }
+        // Where they cannot be read, the log goes on without these sentences.
+        for attempt in client.attempts(id).await.unwrap_or_default() {
+            if attempt.number < newest {
+                let reason = attempt.reason.unwrap_or_default();
+                self.say(attempt.number, &reason, printer).await?;
             }
         }
+        // Whatever the answer was, it is not asked again.
+        self.told = self.told.max(newest.0 - 1);
+        Ok(())
+    }
+
+    async fn say(
+        &mut self,
+        attempt: AttemptNo,
+        reason: &str,
+        printer: &mut LogPrinter,
+    ) -> Result<(), Failure> {
+        if attempt.0 <= self.told {
+            return Ok(());
+        }
+        self.told = attempt.0;
+        let reason = reason.lines().next().unwrap_or_default();
+        printer.note(&format!("attempt {attempt}: {reason}; it is tried again")).await?;
+        printer.forget();
+        Ok(())
+    }
+}
+
+fn show_state(job: &Job, printer: &mut LogPrinter) {
+    match (job.status, &job.assigned_worker) {
         (JobStatus::Assigned, Some(worker)) => {
             printer.progress(&format!("job {} is prepared by worker {worker}", job.id));
         }
         (JobStatus::Running, _) => printer.progress(&format!("job {} is running", job.id)),
         _ => {}
     }
-    Ok(())
 }
 
 /// Says why the job ended where its own output does not, and gives the code.
