@@ -1,9 +1,14 @@
 //! Background tasks of a master, and what happens when one of them crashes.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MasterError;
+
+/// Longer than any of them takes to end: the server gives what is under way ten seconds.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Background tasks with names. They run until `shutdown`; one that ends before
 /// it has crashed, and takes the program down with an error.
@@ -32,7 +37,17 @@ impl Tasks {
     /// Waits for all of them, whatever made them end.
     pub(crate) async fn all_ended(mut self) -> Result<(), MasterError> {
         let mut crash = Ok(());
-        while let Some(ended) = self.running.join_next().await {
+        loop {
+            let ended = tokio::select! {
+                biased;
+                ended = self.running.join_next() => ended,
+                () = overdue(&self.shutdown) => {
+                    tracing::error!(left = self.running.len(), "tasks that do not end are cut off");
+                    self.running.shutdown().await;
+                    return crash;
+                }
+            };
+            let Some(ended) = ended else { return crash };
             let was_asked_to = self.shutdown.is_cancelled();
             let error = match ended {
                 Ok(_) if was_asked_to => continue,
@@ -46,8 +61,13 @@ impl Tasks {
             crash = crash.and(Err(error));
             self.shutdown.cancel();
         }
-        crash
     }
+}
+
+/// Returns when it was asked to end long ago.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(LIMIT).await;
 }
 
 #[cfg(test)]
@@ -59,6 +79,15 @@ mod tests {
         let shutdown = CancellationToken::new();
         let mut tasks = Tasks::new(shutdown.clone());
         tasks.spawn("one", shutdown.clone().cancelled_owned());
+        shutdown.cancel();
+        assert!(tasks.all_ended().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_end_is_not_waited_for() {
+        let shutdown = CancellationToken::new();
+        let mut tasks = Tasks::new(shutdown.clone());
+        tasks.spawn("one", std::future::pending());
         shutdown.cancel();
         assert!(tasks.all_ended().await.is_ok());
     }

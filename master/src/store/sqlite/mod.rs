@@ -34,7 +34,7 @@ mod webhooks;
 mod workers;
 mod writer;
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -44,6 +44,7 @@ use orchestra_contracts::{
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
+use tokio::time::timeout;
 
 use self::{
     apply::{Apply, Expire},
@@ -68,6 +69,9 @@ use super::{
     sql,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
+
+/// At the end, so long for reads that are under way.
+const READERS: Duration = Duration::from_secs(5);
 
 /// The embedded database.
 #[derive(Debug)]
@@ -353,7 +357,10 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         // The writer closes last, so that its connection can empty the WAL.
-        self.reads.close().await;
+        // A reader that does not come back loses nothing; the writer has all that was promised.
+        if timeout(READERS, self.reads.close()).await.is_err() {
+            tracing::warn!("a reader of the database does not end: it is left");
+        }
         self.writer.close().await;
     }
 }
