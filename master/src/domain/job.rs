@@ -81,14 +81,14 @@ impl Job {
         let element =
             |(first, index): (usize, u32)| Some(Element { array: *ids.get(first)?, index });
         job.element = new.element.and_then(element);
-        let bounded = job.spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
-        let hold = match (new.after.is_empty(), bounded) {
-            (false, _) => Some(Hold::Jobs),
-            (true, true) => Some(Hold::Turn),
-            (true, false) => None,
-        };
+        let hold = if new.after.is_empty() { Hold::past_jobs(&job.spec) } else { Some(Hold::Jobs) };
         job.state = JobState::Pending { not_before: job.spec.not_before, hold, after: None };
         job
+    }
+
+    /// The array that it is of, by its first job.
+    pub fn array(&self) -> Option<JobId> {
+        self.element.map(|element| element.array)
     }
 
     /// The state in the words of the API.
@@ -160,6 +160,14 @@ pub enum Hold {
     Jobs,
     /// As many jobs of its array as may be at once are under way.
     Turn,
+}
+
+impl Hold {
+    /// What keeps a job back that waits for no others, or for none any more.
+    pub fn past_jobs(spec: &JobSpec) -> Option<Self> {
+        let bounded = spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
+        bounded.then_some(Self::Turn)
+    }
 }
 
 /// A place in an array.

@@ -22,7 +22,7 @@ pub fn job(job: &Job) -> contracts::Job {
         status: job.status(),
         assigned_worker: worker.cloned(),
         retry_count: job.retries,
-        array_id: job.element.map(|element| element.array),
+        array_id: job.array(),
         array_index: job.element.map(|element| element.index),
         attempt: newest_attempt(job),
         cancelling: lease.is_some_and(|lease| lease.stop != Stop::No),

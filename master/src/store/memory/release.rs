@@ -13,7 +13,7 @@ impl Tables {
     pub(super) fn release(&mut self, ended: &Job, how: JobStatus, now: Timestamp) -> Vec<JobId> {
         let mut moved = BTreeSet::new();
         let mut ends = VecDeque::from([(ended.id, how)]);
-        let mut arrays: BTreeSet<JobId> = array(ended).into_iter().collect();
+        let mut arrays: BTreeSet<JobId> = ended.array().into_iter().collect();
         while let Some((id, how)) = ends.pop_front() {
             let waiters =
                 self.jobs.values().map(|entry| &entry.job).filter(|job| waits_for(job, id));
@@ -29,7 +29,7 @@ impl Tables {
     pub(super) fn release_new(&mut self, new: &[JobId], now: Timestamp) {
         let (mut moved, mut ends) = (BTreeSet::new(), VecDeque::new());
         let jobs = new.iter().filter_map(|id| self.job(*id));
-        let mut arrays: BTreeSet<JobId> = jobs.filter_map(array).collect();
+        let mut arrays: BTreeSet<JobId> = jobs.filter_map(Job::array).collect();
         for id in new {
             self.decide(*id, None, now, &mut moved, &mut ends, &mut arrays);
         }
@@ -69,12 +69,11 @@ impl Tables {
             Some(&(needs, upstream, ended)) => {
                 Some(JobEvent::Skipped { job: upstream, ended, needs })
             }
-            None => waiting.is_empty().then(|| {
-                let bounded = job.spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
-                JobEvent::Freed { hold: bounded.then_some(Hold::Turn) }
-            }),
+            None => {
+                waiting.is_empty().then(|| JobEvent::Freed { hold: Hold::past_jobs(&job.spec) })
+            }
         };
-        arrays.extend(array(job));
+        arrays.extend(job.array());
         self.met.extend(met.into_iter().map(|(_, upstream, _)| (id, upstream)));
         let Some(event) = event else { return };
         self.move_one(id, event, &rules(now));
@@ -87,7 +86,7 @@ impl Tables {
     fn turns(&mut self, arrays: BTreeSet<JobId>, now: Timestamp, moved: &mut BTreeSet<JobId>) {
         for id in arrays {
             let its =
-                || self.jobs.values().map(|entry| &entry.job).filter(|job| array(job) == Some(id));
+                || self.jobs.values().map(|entry| &entry.job).filter(|job| job.array() == Some(id));
             let waits =
                 |job: &&Job| matches!(job.state, JobState::Pending { hold: Some(Hold::Turn), .. });
             let under_way = |job: &&Job| {
@@ -111,10 +110,6 @@ impl Tables {
 fn waits_for(job: &Job, upstream: JobId) -> bool {
     matches!(job.state, JobState::Pending { hold: Some(Hold::Jobs), .. })
         && job.spec.waits_for().any(|(_, job)| *job == JobRef::Id(upstream))
-}
-
-fn array(job: &Job) -> Option<JobId> {
-    job.element.map(|element| element.array)
 }
 
 fn rules(now: Timestamp) -> Rules {

@@ -199,7 +199,7 @@ impl<'a> JobInsert<'a> {
             lease: spec.lease.map(Span::as_millis),
             not_before: spec.not_before.map(Timestamp::as_millisecond),
             waits_for: WaitsFor::of(&job.state),
-            array_id: job.element.map(|element| element.array),
+            array_id: job.array(),
             array_index: job.element.map(|element| element.index),
             created_at: job.created_at.as_millisecond(),
         }

@@ -188,7 +188,7 @@ impl Ledger {
                 Fate::Deleted => JobStatus::Cancelled,
                 Fate::Changed | Fate::Unchanged => return None,
             };
-            let array = entry.job.element.map(|element| element.array);
+            let array = entry.job.array();
             (!before.is_final()).then_some(Ended { id: entry.job.id, status, array })
         };
         self.entries.values().filter_map(ended).collect()

@@ -104,11 +104,10 @@ pub(super) async fn after_inserts(
     new: &[Job],
     now: Timestamp,
 ) -> Result<BTreeMap<JobId, Job>, StoreError> {
-    let held = |hold| move |job: &&Job| matches!(job.state, JobState::Pending { hold: Some(it), .. } if it == hold);
-    let arrays = new.iter().filter(held(Hold::Turn));
-    let arrays = arrays.filter_map(|job| Some(job.element?.array)).collect();
+    let arrays = new.iter().filter(|job| is_held(job, Hold::Turn)).filter_map(Job::array).collect();
     let mut releases = Releases { now, arrays, moved: BTreeMap::new() };
-    let waiting: Vec<JobId> = new.iter().filter(held(Hold::Jobs)).map(|job| job.id).collect();
+    let waiting = new.iter().filter(|job| is_held(job, Hold::Jobs));
+    let waiting: Vec<JobId> = waiting.map(|job| job.id).collect();
     if !waiting.is_empty() {
         let over: Vec<Waiter> = sqlx::query_as(ENDED_BEFORE)
             .bind(to_json(&waiting))
@@ -175,8 +174,7 @@ impl Releases {
         let free = free.into_iter().map(|id| (JobId(id), JobEvent::Freed { hold: None }));
         let moved = self.move_all(connection, free.chain(impossible).collect()).await?;
         let over = moved.into_iter().filter(|job| job.status().is_final());
-        let array = |job: &Job| job.element.map(|element| element.array);
-        Ok(over.map(|job| Ended { id: job.id, status: job.status(), array: array(&job) }).collect())
+        Ok(over.map(|job| Ended { id: job.id, status: job.status(), array: job.array() }).collect())
     }
 
     /// Gives turns in arrays, as far as there are any.
@@ -220,15 +218,13 @@ impl Releases {
             let event = match (ledger.job(id), event) {
                 (Some(job), JobEvent::Freed { .. }) => {
                     let next = next_hold(job);
-                    self.arrays.extend(next.and(job.element).map(|element| element.array));
+                    self.arrays.extend(next.and(job.array()));
                     JobEvent::Freed { hold: next }
                 }
                 (_, event) => event,
             };
             if let Some(job) = ledger.moved(id, event, &rules) {
-                self.arrays.extend(
-                    job.element.map(|element| element.array).filter(|_| job.status().is_final()),
-                );
+                self.arrays.extend(job.array().filter(|_| job.status().is_final()));
                 self.moved.insert(id, job.clone());
                 moved.push(job);
             }
@@ -240,9 +236,11 @@ impl Releases {
 
 /// What holds a job after what holds it now.
 fn next_hold(job: &Job) -> Option<Hold> {
-    let bounded = job.spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
-    let waits = matches!(job.state, JobState::Pending { hold: Some(Hold::Jobs), .. });
-    (waits && bounded).then_some(Hold::Turn)
+    if is_held(job, Hold::Jobs) { Hold::past_jobs(&job.spec) } else { None }
+}
+
+fn is_held(job: &Job, by: Hold) -> bool {
+    matches!(job.state, JobState::Pending { hold: Some(hold), .. } if hold == by)
 }
 
 impl Waiter {
