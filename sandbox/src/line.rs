@@ -58,16 +58,21 @@ impl Line {
         self.input.is_none()
     }
 
+    /// It is told here how much was said before.
     pub(crate) fn send(&mut self, event: &Event) {
         let said = self.said;
         self.append(|pending| match event {
             Event::Exited(exit) => Event::Exited(Exit { said, ..*exit }).encode(pending),
+            Event::Output { stream, at, bytes, .. } => {
+                protocol::encode_output(pending, *stream, *at, said, bytes);
+            }
             event => event.encode(pending),
         });
     }
 
     pub(crate) fn send_output(&mut self, stream: Stream, at: Duration, bytes: &[u8]) {
-        self.append(|pending| protocol::encode_output(pending, stream, at, bytes));
+        let said = self.said;
+        self.append(|pending| protocol::encode_output(pending, stream, at, said, bytes));
     }
 
     fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {

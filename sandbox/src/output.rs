@@ -61,7 +61,7 @@ impl Limiter {
         let gap = Event::Gap { at: self.dropped_at, bytes: self.dropped };
         let mut tail = mem::take(&mut self.tail);
         let kept = mem::take(&mut self.pieces).into_iter().map(move |Piece { stream, at, len }| {
-            Event::Output { stream, at, bytes: tail.drain(..len).collect() }
+            Event::Output { stream, at, said: 0, bytes: tail.drain(..len).collect() }
         });
         (self.dropped > 0).then_some(gap).into_iter().chain(kept)
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn output(stream: Stream, at: Duration, bytes: &[u8]) -> Event {
-        Event::Output { stream, at, bytes: bytes.to_vec() }
+        Event::Output { stream, at, said: 0, bytes: bytes.to_vec() }
     }
 
     fn finish(mut limiter: Limiter) -> Vec<Event> {

@@ -18,6 +18,7 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Where the first byte that was not yet given back stands.
     start: usize,
+    given: u64,
 }
 
 impl Decoder {
@@ -27,6 +28,11 @@ impl Decoder {
             self.start = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Length of all frames that were given back.
+    pub fn given(&self) -> u64 {
+        self.given
     }
 
     /// The next whole message; `None` until more bytes arrive.
@@ -47,7 +53,9 @@ impl Decoder {
             return Err(Malformed::NoLineFeed);
         }
         let message = M::decode(kind, &rest[..length as usize])?;
-        self.start += HEADER + length as usize + 1;
+        let frame = HEADER + length as usize + 1;
+        self.start += frame;
+        self.given += frame as u64;
         Ok(Some(message))
     }
 }

@@ -17,18 +17,14 @@ pub enum Event {
     Output {
         stream: Stream,
         at: Duration,
+        /// Length of all frames before this one: who has heard less has missed something.
+        said: u64,
         bytes: Vec<u8>,
     },
     /// So many bytes of output are left out here.
-    Gap {
-        at: Duration,
-        bytes: u64,
-    },
+    Gap { at: Duration, bytes: u64 },
     /// A line for the job's log, for example "timed out after 10s: sent SIGTERM".
-    Note {
-        at: Duration,
-        text: String,
-    },
+    Note { at: Duration, text: String },
     /// The last frame: the shell has ended, and every process with it.
     Exited(Exit),
     /// The last frame: the shell could not be started, or what the worker sent was
@@ -70,7 +66,7 @@ pub struct Exit {
     pub peak_memory: u64,
     /// By the container's cgroup; `None` where it does not tell.
     pub throttled: Option<Throttled>,
-    /// Length of all frames before this one: who has heard less has missed something.
+    /// As in [`Event::Output`].
     pub said: u64,
 }
 
@@ -120,7 +116,9 @@ impl Message for Event {
                 out.extend_from_slice(boot.as_bytes());
             }),
             Self::Started => frame(buffer, STARTED, |_| ()),
-            Self::Output { stream, at, bytes } => encode_output(buffer, *stream, *at, bytes),
+            Self::Output { stream, at, said, bytes } => {
+                encode_output(buffer, *stream, *at, *said, bytes);
+            }
             Self::Gap { at, bytes } => frame(buffer, GAP, |out| {
                 put_u64(out, micros(*at));
                 put_u64(out, *bytes);
@@ -167,7 +165,8 @@ impl Message for Event {
             STARTED => Self::Started,
             STDOUT | STDERR => {
                 let stream = if kind == STDOUT { Stream::Stdout } else { Stream::Stderr };
-                Self::Output { stream, at: input.micros()?, bytes: input.take_rest().to_vec() }
+                let (at, said) = (input.micros()?, input.u64()?);
+                Self::Output { stream, at, said, bytes: input.take_rest().to_vec() }
             }
             GAP => Self::Gap { at: input.micros()?, bytes: input.u64()? },
             NOTE => Self::Note {
@@ -211,10 +210,11 @@ impl Message for Event {
 }
 
 /// [`Event::Output`] without a copy of the bytes: the path that all output takes.
-pub fn encode_output(buffer: &mut Vec<u8>, stream: Stream, at: Duration, bytes: &[u8]) {
+pub fn encode_output(buffer: &mut Vec<u8>, stream: Stream, at: Duration, said: u64, bytes: &[u8]) {
     let kind = if stream == Stream::Stdout { STDOUT } else { STDERR };
     frame(buffer, kind, |out| {
         put_u64(out, micros(at));
+        put_u64(out, said);
         out.extend_from_slice(bytes);
     });
 }

@@ -25,7 +25,7 @@ pub use decoder::{Decoder, Malformed, Message};
 pub use event::{Event, Exit, Killed, Ready, Status, Stream, Throttled, encode_output};
 
 /// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// No frame's payload is longer. The longest is a [`Run`] with its script,
 /// environment and standard input.

@@ -92,11 +92,8 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Ready(Ready { version, boot, since_boot })
         }),
         Just(Event::Started),
-        (stream, micros(), bytes()).prop_map(|(stream, at, bytes)| Event::Output {
-            stream,
-            at,
-            bytes
-        }),
+        (stream, micros(), any::<u64>(), bytes())
+            .prop_map(|(stream, at, said, bytes)| { Event::Output { stream, at, said, bytes } }),
         (micros(), any::<u64>()).prop_map(|(at, bytes)| Event::Gap { at, bytes }),
         (micros(), any::<String>()).prop_map(|(at, text)| Event::Note { at, text }),
         exit().prop_map(Event::Exited),
@@ -172,9 +169,9 @@ proptest! {
 #[test]
 fn output_is_encoded_alike_with_and_without_an_event() {
     let at = Duration::from_micros(12);
-    let event = Event::Output { stream: Stream::Stderr, at, bytes: b"x\n".to_vec() };
+    let event = Event::Output { stream: Stream::Stderr, at, said: 34, bytes: b"x\n".to_vec() };
     let mut direct = Vec::new();
-    encode_output(&mut direct, Stream::Stderr, at, b"x\n");
+    encode_output(&mut direct, Stream::Stderr, at, 34, b"x\n");
     assert_eq!(direct, encoded(&[event]));
 }
 
@@ -190,9 +187,15 @@ fn the_bytes_of_frames_are_fixed() {
     let output = Event::Output {
         stream: Stream::Stdout,
         at: Duration::from_micros(258),
+        said: 3,
         bytes: b"hi".to_vec(),
     };
-    assert_eq!(encoded(&[output]), [19, 10, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, b'h', b'i', b'\n']);
+    let mut expected = vec![19, 18, 0, 0, 0];
+    for number in [258_u64, 3] {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.extend_from_slice(b"hi\n");
+    assert_eq!(encoded(&[output]), expected);
     let exit = Exit {
         status: Status::Signal(9),
         killed: Some(Killed::LeaseExpired),

@@ -208,11 +208,11 @@ impl Report {
         assert!(self.exit.is_none() && self.failed.is_none(), "{event:?} follows the last frame");
         match event {
             Event::Ready(_) | Event::Started => {}
-            Event::Output { stream: Stream::Stdout, at, bytes } => {
+            Event::Output { stream: Stream::Stdout, at, bytes, .. } => {
                 self.pass(at);
                 self.stdout.extend(bytes);
             }
-            Event::Output { stream: Stream::Stderr, at, bytes } => {
+            Event::Output { stream: Stream::Stderr, at, bytes, .. } => {
                 self.pass(at);
                 self.stderr.extend(bytes);
             }

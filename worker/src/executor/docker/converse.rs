@@ -268,7 +268,7 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
     let frame = |time, body| Ok(RunEvent::Frame(Frame { time, body }));
     match event {
         Event::Started => Ok(RunEvent::Started),
-        Event::Output { stream, at, bytes } => {
+        Event::Output { stream, at, bytes, .. } => {
             let stream = match stream {
                 SandboxStream::Stdout => LogStream::Stdout,
                 SandboxStream::Stderr => LogStream::Stderr,

@@ -247,7 +247,12 @@ impl Executor for DockerExecutor {
     async fn close(&self) {
         self.background.cancel();
         self.keeper.removals.close();
-        if timeout(CLOSE, self.keeper.removals.wait()).await.is_err() {
+        let tidied = async {
+            self.keeper.removals.wait().await;
+            // The engine may have made it late, for a process before this one.
+            self.keeper.sweep_now().await;
+        };
+        if timeout(CLOSE, tidied).await.is_err() {
             tracing::warn!("some containers could not be removed; the next start will do it");
         }
     }

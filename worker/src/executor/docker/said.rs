@@ -8,7 +8,7 @@ use bollard::container::LogOutput;
 use bytes::Bytes;
 use crc32fast::Hasher;
 use futures::StreamExt;
-use orchestra_sandbox::protocol::{Decoder, Event, Malformed, Message};
+use orchestra_sandbox::protocol::{Decoder, Event, Malformed};
 
 use super::engine::Output;
 
@@ -75,9 +75,10 @@ impl Said {
     /// The next event, or why there is none any more. It may be dropped and asked again.
     pub(super) async fn next(&mut self) -> Result<Event, Silence> {
         loop {
+            let before = self.decoder.given();
             let next = self.decoder.next();
             if let Some(event) = next.map_err(|bad: Malformed| Silence::Garbled(bad.to_string()))? {
-                return self.complete(event);
+                return whole(event, before);
             }
             match self.output.next().await {
                 Some(Ok(LogOutput::StdOut { message })) => {
@@ -102,14 +103,6 @@ impl Said {
         }
     }
 
-    /// The last word says how much came before it.
-    fn complete(&self, event: Event) -> Result<Event, Silence> {
-        let Event::Exited(exit) = &event else { return Ok(event) };
-        let mut last = Vec::new();
-        event.encode(&mut last);
-        if self.heard.bytes == exit.said + last.len() as u64 { Ok(event) } else { Err(missing()) }
-    }
-
     /// What of the bytes was not heard yet.
     fn pass_over(&mut self, mut bytes: Bytes) -> Result<Bytes, Silence> {
         let Some(again) = &mut self.again else { return Ok(bytes) };
@@ -125,6 +118,17 @@ impl Said {
     }
 }
 
+/// What cannot be unsaid says how much came before it: an engine that is killed may
+/// lose whole frames.
+fn whole(event: Event, before: u64) -> Result<Event, Silence> {
+    let said = match &event {
+        Event::Output { said, .. } => *said,
+        Event::Exited(exit) => exit.said,
+        _ => return Ok(event),
+    };
+    if said == before { Ok(event) } else { Err(missing()) }
+}
+
 fn missing() -> Silence {
     Silence::Garbled("a part of what its sandbox said is missing".to_owned())
 }
@@ -133,7 +137,7 @@ fn missing() -> Silence {
 mod tests {
     use bollard::errors::Error;
     use futures::stream;
-    use orchestra_sandbox::protocol::Stream;
+    use orchestra_sandbox::protocol::{Message, Stream};
 
     use super::*;
 
@@ -143,6 +147,7 @@ mod tests {
             let event = Event::Output {
                 stream: Stream::Stdout,
                 at: std::time::Duration::ZERO,
+                said: bytes.len() as u64,
                 bytes: text.as_bytes().to_vec(),
             };
             event.encode(&mut bytes);
@@ -182,6 +187,17 @@ mod tests {
                 assert_eq!(heard, ["one", "two", "three"], "broken at {broken}, pieces of {size}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_passed_on_after_a_frame_that_is_missing() {
+        let all = spoken();
+        // Kind, length, time, place, text, line feed.
+        let (first, second) = (5 + 8 + 8 + 3 + 1, 2 * (5 + 8 + 8 + 3 + 1));
+        let mut said = Said::new(stream_of(&[&all[..first], &all[second..]].concat(), 8));
+        let (heard, silence) = texts(&mut said).await;
+        assert_eq!(heard, ["one"]);
+        assert!(matches!(silence, Silence::Garbled(reason) if reason.contains("missing")));
     }
 
     #[tokio::test]

@@ -22,6 +22,8 @@ use super::{
 };
 use crate::clock;
 
+/// By then the engine has made what was asked for by a process that was killed meanwhile.
+const FIRST: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_mins(1);
 /// No container is made and then left unstarted for so long, nor kept after its end.
 const A_WHILE: Duration = Duration::from_mins(10);
@@ -29,9 +31,10 @@ const A_WHILE: Duration = Duration::from_mins(10);
 impl Keeper {
     /// Sweeps at intervals until it is dropped.
     pub(super) async fn sweep_often(&self) {
+        sleep(FIRST).await;
         loop {
-            sleep(EVERY).await;
             self.sweep_now().await;
+            sleep(EVERY).await;
         }
     }
 
