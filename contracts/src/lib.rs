@@ -7,11 +7,13 @@
 //! * [`JobSpec`] is what people submit, [`Job`] is what they read back.
 //! * [`worker`] holds the calls that only workers make: register, claim,
 //!   heartbeat, update.
+//! * [`files`] is what a job did to files, and what is kept of them.
 //! * [`frame`] is the log as it travels and as it is stored.
 //! * [`Problem`] is every refusal; [`paths`] is every address.
 
 pub mod event;
 pub mod explain;
+pub mod files;
 pub mod frame;
 pub mod paths;
 pub mod worker;
@@ -46,8 +48,8 @@ pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
 pub use spec::{
-    Array, Condition, Demand, JobRef, JobSpec, Network, NotAnArray, Resources, Retry, RetryOn,
-    Workspace, check_labels, limits,
+    Array, Condition, Demand, JobFile, JobRef, JobSpec, Network, NotAnArray, Resources, Retry,
+    RetryOn, Workspace, check_labels, limits,
 };
 pub use submission::Specs;
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};

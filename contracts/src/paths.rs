@@ -18,6 +18,11 @@ pub const REPRO: &str = "/api/job/{id}/repro";
 pub const ATTEMPTS: &str = "/api/job/{id}/attempts";
 /// GET answers the `LogHead`, POST appends frames.
 pub const ATTEMPT_LOG: &str = "/api/job/{id}/attempts/{attempt}/log";
+/// POST appends a piece of a file.
+pub const ATTEMPT_ARTIFACTS: &str = "/api/job/{id}/attempts/{attempt}/artifacts";
+pub const ARTIFACTS: &str = "/api/job/{id}/artifacts";
+pub const ARTIFACT: &str = "/api/job/{id}/artifacts/{*path}";
+pub const CHANGES: &str = "/api/job/{id}/changes";
 pub const WORKERS: &str = "/api/worker";
 pub const WORKER: &str = "/api/worker/{name}";
 pub const HEARTBEAT: &str = "/api/worker/{name}/heartbeat";
@@ -66,6 +71,23 @@ pub fn attempts(id: JobId) -> String {
 
 pub fn attempt_log(id: JobId, attempt: AttemptNo) -> String {
     format!("/api/job/{id}/attempts/{attempt}/log")
+}
+
+pub fn attempt_artifacts(id: JobId, attempt: AttemptNo) -> String {
+    format!("/api/job/{id}/attempts/{attempt}/artifacts")
+}
+
+pub fn artifacts(id: JobId) -> String {
+    format!("/api/job/{id}/artifacts")
+}
+
+/// `path` with its slashes, percent-encoded.
+pub fn artifact(id: JobId, path: &str) -> String {
+    format!("/api/job/{id}/artifacts/{path}")
+}
+
+pub fn changes(id: JobId) -> String {
+    format!("/api/job/{id}/changes")
 }
 
 pub fn worker(name: &WorkerName) -> String {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_contracts::{
-    JobId, JobRef, JobSpec, Network, Resources, Retry, RetryOn, Secret, Size, Span, Workspace,
-    limits,
+    JobFile, JobId, JobRef, JobSpec, Network, Resources, Retry, RetryOn, Secret, Size, Span,
+    Workspace, limits,
 };
 use serde_json::Value;
 
@@ -60,6 +60,8 @@ fn everything() -> JobSpec {
         network: Network::Bridge,
         workspace: Workspace::Private,
         stdin: Some("s".into()),
+        files: vec![JobFile::of_text("f", "")],
+        artifacts: vec!["*".into()],
     }
 }
 
@@ -147,6 +149,11 @@ fn the_bounds_are_those_of_the_code() {
         ("maxLog", vec![Size(limits::MAX_LOG_MIN).to_string()]),
         ("retry.on", RetryOn::ALL.map(|it| it.as_str().to_owned()).into()),
         ("stdin", vec![limits::STDIN_BYTES.to_string()]),
+        ("files", [limits::FILES, limits::FILES_BYTES].map(|it| it.to_string()).into()),
+        (
+            "artifacts",
+            [limits::ARTIFACT_PATTERNS, limits::ARTIFACTS].map(|it| it.to_string()).into(),
+        ),
     ];
     for (field, figures) in bounds {
         let (_, said) = &table[field];

@@ -217,6 +217,8 @@ impl Attempt {
             usage: None,
             ran: None,
             log: None,
+            artifacts: Vec::new(),
+            changes: None,
         }
     }
 

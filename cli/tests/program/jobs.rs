@@ -112,6 +112,8 @@ impl Master {
             usage: None,
             ran: None,
             log: Some(end),
+            artifacts: Vec::new(),
+            changes: None,
         };
         self.client.update(&update).await.unwrap();
     }

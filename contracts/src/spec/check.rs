@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Condition, JobSpec};
+use super::{Condition, JobSpec, files};
 use crate::{FieldError, ImageReference, Size, Span};
 
 /// The bounds of a spec. Each is checked by [`JobSpec::validate`].
@@ -30,6 +30,13 @@ pub mod limits {
     pub const ARRAY_INDEX: u32 = 1_000_000;
     /// The jobs of one call wait for so many in all.
     pub const AFTER_TOGETHER: usize = 100_000;
+    pub const FILES: usize = 100;
+    pub const FILES_BYTES: usize = 1024 * 1024;
+    pub const ARTIFACT_PATTERNS: usize = 32;
+    /// So many files are kept of an attempt.
+    pub const ARTIFACTS: usize = 1000;
+    /// So many changed files are listed.
+    pub const CHANGES: usize = 1000;
     pub const LABELS: usize = 32;
     pub const NAME_CHARS: usize = 128;
     /// So far ahead a job may be put off: a year, of 365.25 days.
@@ -60,6 +67,8 @@ impl JobSpec {
         self.check_names(&mut checks);
         self.check_start(&mut checks);
         self.check_others(&mut checks);
+        files::check_files(&self.files, &mut checks);
+        files::check_artifacts(&self.artifacts, &mut checks);
         self.check_limits(&mut checks);
         checks.into_errors()
     }
@@ -302,6 +311,8 @@ mod tests {
         assert_eq!(pointers(|s| s.resources.pids = Some(1)), ["/resources/pids"]);
         assert_eq!(pointers(|s| s.resources.tmp = Some(Size(1))), ["/resources/tmp"]);
         assert_eq!(pointers(|s| s.max_log = Some(Size(4095))), ["/maxLog"]);
+        assert_eq!(pointers(|s| s.artifacts = vec!["../*".into()]), ["/artifacts/0"]);
+        assert_eq!(pointers(|s| s.artifacts = vec!["*".into(); 33]), ["/artifacts"]);
         assert_eq!(pointers(|s| s.retry.on = Some(vec![])), ["/retry/on"]);
         let wrong = || [("a b".into(), "x".into())].into();
         assert_eq!(pointers(|s| s.labels = wrong()), ["/labels/a b"]);

@@ -4,6 +4,7 @@ mod after;
 mod array;
 pub(crate) mod check;
 mod demand;
+mod files;
 pub(crate) mod object;
 mod variables;
 
@@ -18,6 +19,7 @@ pub use after::{Condition, JobRef};
 pub use array::{Array, NotAnArray};
 pub use check::{check_labels, limits};
 pub use demand::Demand;
+pub use files::JobFile;
 pub(crate) use object::only as object_only;
 
 /// A job as it is submitted: `{"command": "echo hi"}` is enough.
@@ -93,6 +95,13 @@ pub struct JobSpec {
     /// Text for the command's standard input; without it, standard input is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// They stand in its working folder before the command begins.
+    #[serde(default, deserialize_with = "object::each", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<JobFile>,
+    /// Patterns of paths below its working folder: the files that are kept when it has ended,
+    /// however. `*` and `?` stand for characters of a name, `**` for any folders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<String>,
 }
 
 /// How an attempt that failed is followed by the next.
@@ -248,6 +257,8 @@ impl JobSpec {
             workspace: Workspace::Shared,
             max_log: None,
             stdin: None,
+            files: Vec::new(),
+            artifacts: Vec::new(),
         }
     }
 
@@ -288,6 +299,9 @@ mod tests {
 
     #[test]
     fn a_list_is_no_object() {
+        let json = r#"{"command": "x", "files": [["a", "text"]]}"#;
+        let error = serde_json::from_str::<JobSpec>(json).unwrap_err();
+        assert!(error.to_string().contains("expected an object"), "{error}");
         for field in ["retry", "resources"] {
             for list in ["[]", "[1.5]", "[null, true]"] {
                 let json = format!("{{\"command\": \"x\", \"{field}\": {list}}}");

@@ -15,6 +15,18 @@ pub(crate) fn only<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_map(Object(PhantomData))
 }
 
+/// The same for each entry of a list.
+pub(crate) fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(bound = "T: Deserialize<'de>")]
+    struct One<T>(#[serde(deserialize_with = "only")] T);
+
+    let list = Vec::<One<T>>::deserialize(deserializer)?;
+    Ok(list.into_iter().map(|One(entry)| entry).collect())
+}
+
 struct Object<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {

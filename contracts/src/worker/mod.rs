@@ -6,6 +6,7 @@
 //! POST /api/worker/{name}/heartbeat  Heartbeat        -> HeartbeatReply
 //! GET  /api/worker/{name}/orders     ?after=&wait=    -> Orders
 //! POST /api/job/{id}/attempts/{n}/log    frames      -> LogHead
+//! POST /api/job/{id}/attempts/{n}/artifacts  a piece of a file -> ArtifactHead
 //! POST /api/job/update               JobUpdate        -> Job
 //! ```
 //! A lease is a duration, never an instant: no clock is compared with another
@@ -19,7 +20,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptNo, JobId, JobStatus, LeaseToken, Outcome, Ran, Span, Usage, WorkerName};
+use crate::{
+    AttemptNo, JobId, JobStatus, LeaseToken, Outcome, Ran, Span, Usage, WorkerName,
+    files::{Artifact, Changes},
+};
 
 pub use claim::{ClaimRequest, ClaimTerms, Claimed, Lease, LeaseRef};
 pub use offer::{Excess, Offer};
@@ -161,7 +165,23 @@ pub struct JobUpdate {
     /// attempt may end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogEnd>,
+    /// The files that the worker uploaded; each must be stored whole before the attempt may end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// What the command did to the files in its working folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Box<Changes>>,
 }
+
+/// How much of a file is stored: where its next piece begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactHead {
+    pub offset: u64,
+}
+
+/// A file is uploaded in pieces of at most so many bytes.
+pub const ARTIFACT_PIECE: usize = 1 << 20;
 
 /// How much of an attempt's log is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
