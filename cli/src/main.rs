@@ -26,8 +26,11 @@ use std::process::ExitCode;
 
 use crate::args::Cli;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    orchestra_program::run(program())
+}
+
+async fn program() -> ExitCode {
     let cli = Cli::read();
     orchestra_program::log_to_stderr(cli.log_filter());
     match commands::run(cli.command).await {

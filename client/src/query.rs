@@ -1,6 +1,6 @@
 //! What lists and logs are asked for.
 
-use orchestra_contracts::{AttemptNo, Job, JobStatus, WorkerName, frame::Stream};
+use orchestra_contracts::{AttemptNo, Job, JobId, JobStatus, WorkerName, frame::Stream};
 
 /// Which jobs to list, and which page of them. The default is all, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct JobQuery {
     pub worker: Option<WorkerName>,
     /// Text in the command or the name, in any case.
     pub text: Option<String>,
+    /// The id of the array whose jobs they are.
+    pub array: Option<JobId>,
     pub order: ListOrder,
     /// At most so many on a page; nothing means every job.
     pub limit: Option<u32>,
@@ -61,6 +63,7 @@ impl JobQuery {
         pairs.extend(self.labels.iter().map(|(key, value)| ("label", format!("{key}={value}"))));
         pairs.extend(self.worker.iter().map(|worker| ("worker", worker.to_string())));
         pairs.extend(self.text.iter().map(|text| ("q", text.clone())));
+        pairs.extend(self.array.map(|array| ("array", array.to_string())));
         if self.order == ListOrder::Newest {
             pairs.push(("order", "newest".to_owned()));
         }

@@ -20,8 +20,11 @@ struct Arguments {
     log: String,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    orchestra_program::run(program())
+}
+
+async fn program() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr(&arguments.log);
 

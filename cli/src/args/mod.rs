@@ -2,11 +2,13 @@
 
 mod engine;
 mod job;
+mod jobs;
 mod secret;
 mod server;
 
 pub(crate) use engine::Engine;
 pub(crate) use job::{JobOptions, pair, read};
+pub(crate) use jobs::Jobs;
 pub(crate) use server::{Server, url_of};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

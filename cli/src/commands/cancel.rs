@@ -1,14 +1,19 @@
 //! `orchestra cancel`.
 
+use orchestra_contracts::JobStatus;
+
 use crate::{
-    args::Server, commands::each, exit::Exit, failure::Failure, jobref::JobRef, output::print_line,
+    args::{Jobs, Server},
+    commands::each,
+    exit::Exit,
+    failure::Failure,
+    output::print_line,
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cancel {
-    /// The jobs: ids, @latest, or beginnings of names
-    #[arg(required = true, value_name = "ID")]
-    jobs: Vec<JobRef>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     #[command(flatten)]
     server: Server,
@@ -16,7 +21,11 @@ pub(crate) struct Cancel {
 
 pub(crate) async fn cancel(args: Cancel) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    each(&client, &args.jobs, async |id| {
+    let jobs = args
+        .jobs
+        .chosen(&client, &[JobStatus::Pending, JobStatus::Assigned, JobStatus::Running])
+        .await?;
+    each(&client, &jobs, async |id| {
         client.cancel(id).await?;
         Ok(print_line(id)?)
     })

@@ -81,6 +81,8 @@ fn sheet(job: &Job, newest: Option<&Attempt>) -> String {
         for sentence in advice::advice(spec, usage, ran) {
             sheet.fact("advice", Some(sentence));
         }
+    } else {
+        sheet.fact("phases", newest.and_then(advice::coarse_phases));
     }
     sheet.text("command", &spec.command);
     let tail = if job.output_truncated { " (the end of it)" } else { "" };

@@ -1,7 +1,7 @@
 //! `orchestra ls`.
 
 use orchestra_client::{JobQuery, ListOrder};
-use orchestra_contracts::{Job, JobStatus, WorkerName};
+use orchestra_contracts::{Job, JobId, JobStatus, WorkerName};
 
 use crate::{
     args::{Output, Server, pair},
@@ -36,6 +36,10 @@ pub(crate) struct Ls {
     #[arg(value_name = "TEXT")]
     text: Option<String>,
 
+    /// Only jobs of this array: the id of its first
+    #[arg(long, value_name = "ID")]
+    array: Option<JobId>,
+
     /// How many jobs to show
     #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..),
           conflicts_with = "all")]
@@ -65,6 +69,7 @@ pub(crate) async fn ls(args: Ls) -> Result<Exit, Failure> {
         labels: args.label,
         worker: args.worker,
         text: args.text,
+        array: args.array,
         order: ListOrder::Newest,
         limit: None,
         cursor: args.cursor,

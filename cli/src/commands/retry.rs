@@ -1,14 +1,19 @@
 //! `orchestra retry`.
 
+use orchestra_contracts::JobStatus;
+
 use crate::{
-    args::Server, commands::each, exit::Exit, failure::Failure, jobref::JobRef, output::print_line,
+    args::{Jobs, Server},
+    commands::each,
+    exit::Exit,
+    failure::Failure,
+    output::print_line,
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Retry {
-    /// The jobs: ids, @latest, or beginnings of names
-    #[arg(required = true, value_name = "ID")]
-    jobs: Vec<JobRef>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     #[command(flatten)]
     server: Server,
@@ -16,7 +21,8 @@ pub(crate) struct Retry {
 
 pub(crate) async fn retry(args: Retry) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    each(&client, &args.jobs, async |id| {
+    let jobs = args.jobs.chosen(&client, &[JobStatus::Failed, JobStatus::Cancelled]).await?;
+    each(&client, &jobs, async |id| {
         client.retry(id).await?;
         Ok(print_line(id)?)
     })

@@ -3,19 +3,17 @@
 use orchestra_client::Deleted;
 
 use crate::{
-    args::Server,
+    args::{Jobs, Server},
     commands::each,
     exit::Exit,
     failure::Failure,
-    jobref::JobRef,
     output::{print_line, say},
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rm {
-    /// The jobs: ids, @latest, or beginnings of names
-    #[arg(required = true, value_name = "ID")]
-    jobs: Vec<JobRef>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     #[command(flatten)]
     server: Server,
@@ -23,7 +21,8 @@ pub(crate) struct Rm {
 
 pub(crate) async fn rm(args: Rm) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    each(&client, &args.jobs, async |id| {
+    let jobs = args.jobs.chosen(&client, &[]).await?;
+    each(&client, &jobs, async |id| {
         if client.delete(id).await? == Deleted::WhenEnded {
             say(&format!("job {id} is running; it is cancelled and goes when it has ended"));
         }

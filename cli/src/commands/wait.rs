@@ -1,20 +1,22 @@
 //! `orchestra wait`.
 
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    args::{Output, Server},
+    args::{Jobs, Output, Server},
     exit::{Exit, reason},
     failure::Failure,
     jobref::JobRef,
     output::{Format, print_json, print_line, say},
 };
 
+/// An array may have thousands; each wait is a request.
+const AT_ONCE: usize = 64;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
-    /// The jobs: ids, @latest, or beginnings of names
-    #[arg(required = true, value_name = "ID")]
-    jobs: Vec<JobRef>,
+    #[command(flatten)]
+    jobs: Jobs,
 
     #[command(flatten)]
     server: Server,
@@ -25,10 +27,11 @@ pub(crate) struct Wait {
 
 pub(crate) async fn wait(args: Wait) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    let wait = async |job: &JobRef| -> Result<_, Failure> {
+    let jobs = args.jobs.chosen(&client, &[]).await?;
+    let wait = async |job: JobRef| -> Result<_, Failure> {
         Ok(client.wait(job.resolve(&client).await?).await?)
     };
-    let jobs = try_join_all(args.jobs.iter().map(wait)).await?;
+    let jobs: Vec<_> = stream::iter(jobs).map(wait).buffered(AT_ONCE).try_collect().await?;
     for job in &jobs {
         if let Some(reason) = reason(job) {
             say(&reason);

@@ -1,5 +1,6 @@
 //! What a job used of what it had, and what to ask for the next time.
 
+use jiff::Timestamp;
 use orchestra_contracts::{Attempt, JobSpec, Ran, Size, Usage};
 
 use super::when;
@@ -32,9 +33,28 @@ pub(crate) fn facts(usage: &Usage, attempt: Option<&Attempt>) -> Vec<(&'static s
         ("run", Some(usage.wall_ms)),
         ("drain", usage.drain_ms),
     ];
-    let phases = phases.map(|(name, millis)| Some(format!("{name} {}", time(millis?))));
-    facts.push(("phases", phases.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    facts.push(("phases", in_words(&phases)));
     facts
+}
+
+/// The phases of an attempt that its worker told nothing of, because it was lost or never got
+/// so far, by the master's clock. Empty while the attempt goes on.
+pub(crate) fn coarse_phases(attempt: &Attempt) -> Option<String> {
+    let end = attempt.finished_at?;
+    let between = |from: Timestamp, to: Timestamp| {
+        Some(u64::try_from(to.duration_since(from).as_millis()).unwrap_or_default())
+    };
+    Some(in_words(&[
+        ("queued", attempt.queued_ms),
+        ("before the start", between(attempt.claimed_at, attempt.started_at.unwrap_or(end))),
+        ("run", attempt.started_at.and_then(|start| between(start, end))),
+    ]))
+}
+
+fn in_words(phases: &[(&str, Option<u64>)]) -> String {
+    let told = phases.iter().filter_map(|(name, millis)| Some((name, (*millis)?)));
+    let words = told.map(|(name, millis)| format!("{name} {}", when::millis(millis.into())));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// Sentences, where there is something to say.
@@ -85,7 +105,7 @@ fn comfortable(peak: u64) -> Size {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_contracts::Resources;
+    use orchestra_contracts::{AttemptNo, Resources};
 
     use super::*;
 
@@ -140,6 +160,30 @@ mod tests {
         );
         let short = Usage { wall_ms: 100, ..used(41, 50, 40) };
         assert_eq!(said(&asks(None, None), short), <[&str; 0]>::default());
+    }
+
+    #[test]
+    fn an_attempt_without_usage_has_the_phases_that_the_master_saw() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let lost = Attempt {
+            number: AttemptNo(1),
+            worker: "w".parse().unwrap(),
+            claimed_at: at("2026-01-02T03:04:05Z").unwrap(),
+            started_at: at("2026-01-02T03:04:06.5Z"),
+            finished_at: at("2026-01-02T03:05:06.5Z"),
+            outcome: None,
+            reason: None,
+            exit_code: None,
+            usage: None,
+            log_bytes: 0,
+            queued_ms: Some(250),
+            ran: None,
+        };
+        let said = coarse_phases(&lost);
+        assert_eq!(said.as_deref(), Some("queued 250ms, before the start 1.5s, run 1m 0s"));
+        let never = Attempt { started_at: None, queued_ms: None, ..lost.clone() };
+        assert_eq!(coarse_phases(&never).as_deref(), Some("before the start 1m 1s"));
+        assert_eq!(coarse_phases(&Attempt { finished_at: None, ..lost }), None);
     }
 
     #[test]

@@ -249,6 +249,26 @@ async fn what_was_submitted_can_be_changed_in_its_course() {
     master.stop().await;
 }
 
+#[tokio::test]
+async fn an_array_is_waited_for_cancelled_and_removed_at_once() {
+    let master = Master::start().await;
+    assert_eq!(master.prints(&["submit", "true"]).await, "1\n");
+    assert_eq!(master.prints(&["submit", "--array", "1-4", "true"]).await, "2\n3\n4\n5\n");
+    master.work(&[], 0).await;
+    master.work(&[], 0).await;
+    assert_eq!(master.prints(&["ls", "-o", "name", "--array", "2"]).await, "5\n4\n3\n2\n");
+    assert_eq!(master.prints(&["cancel", "--array", "3"]).await, "3\n4\n5\n");
+    let again = master.cli(&["cancel", "--array", "3"]).await;
+    assert_eq!(sentence(&again), "no job of the array 2 is left for that");
+    let waited = master.cli(&["wait", "-o", "name", "--array", "2"]).await;
+    assert_eq!(text(&waited.stdout), "2\n3\n4\n5\n");
+    assert_eq!(master.prints(&["retry", "--array", "2"]).await, "3\n4\n5\n");
+    assert_eq!(sentence(&master.cli(&["rm", "--array", "1"]).await), "job 1 is of no array");
+    assert_eq!(master.prints(&["rm", "--array", "5"]).await, "2\n3\n4\n5\n");
+    assert_eq!(master.prints(&["ls", "-o", "name"]).await, "1\n");
+    master.stop().await;
+}
+
 /// The one line on standard error of a program that printed this first.
 fn sentence_after<'a>(printed: &str, output: &'a Output) -> &'a str {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), printed));

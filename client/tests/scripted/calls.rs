@@ -196,6 +196,7 @@ async fn a_list_says_what_it_wants_and_where_it_goes_on() {
         statuses: vec![JobStatus::Running],
         labels: vec![("team".into(), "core".into())],
         text: Some("g++ a&b".into()),
+        array: Some(JobId(3)),
         order: ListOrder::Newest,
         limit: Some(1),
         ..JobQuery::default()
@@ -205,7 +206,7 @@ async fn a_list_says_what_it_wants_and_where_it_goes_on() {
     assert_eq!(page.next.as_deref(), Some("8"));
     assert_eq!(
         *asked.lock().unwrap(),
-        "status=Running&label=team%3Dcore&q=g%2B%2B+a%26b&order=newest&limit=1"
+        "status=Running&label=team%3Dcore&q=g%2B%2B+a%26b&array=3&order=newest&limit=1"
     );
 }
 

@@ -354,6 +354,8 @@ pub struct JobFilter {
     pub worker: Option<WorkerName>,
     /// Text that the command or the name contains, in any case.
     pub text: Option<String>,
+    /// The id of the array whose jobs they are.
+    pub array: Option<JobId>,
     pub order: ListOrder,
     /// Continue after this job (in the list's order).
     pub after: Option<JobId>,

@@ -42,6 +42,7 @@ async fn filters_narrow_the_list() {
         ("?q=100%25", vec![3]),
         ("?q=make+all", vec![1]),
         ("?q=", vec![1, 2, 3]),
+        ("?array=1", vec![]),
         ("?order=newest", vec![3, 2, 1]),
         ("?order=newest&status=pending", vec![3, 1]),
         ("?limit=2", vec![1, 2]),

@@ -34,7 +34,7 @@ pub(super) struct List {
 
 impl FromQuery for List {
     const NAMES: &'static [&'static str] =
-        &["status", "queue", "label", "worker", "q", "order", "limit", "cursor"];
+        &["status", "queue", "label", "worker", "q", "array", "order", "limit", "cursor"];
 
     fn from_pairs(pairs: &Pairs) -> Result<Self, ApiError> {
         let statuses: Result<Vec<JobStatus>, _> = pairs.words("status").map(str::parse).collect();
@@ -45,6 +45,7 @@ impl FromQuery for List {
             labels: pairs.all("label").map(label).collect::<Result<_, _>>()?,
             worker: pairs.parsed("worker", "a worker name")?,
             text: text(pairs)?,
+            array: pairs.parsed("array", "the id of an array")?,
             order: order(pairs)?,
             after: pairs.parsed::<JobId>("cursor", "a cursor from a Link header")?,
             limit: limit.unwrap_or_default(),

@@ -6,7 +6,7 @@ use orchestra_contracts::{
     Outcome,
 };
 
-use super::{TestStore, at, claim, every_adapter, ids, spec, worker};
+use super::{TestStore, at, claim, every_adapter, ids, spec, waiting::submit, worker};
 use crate::{
     domain::JobEvent,
     store::{JobFilter, ListOrder},
@@ -18,6 +18,7 @@ every_adapter!(
     by_status,
     by_queue_worker_and_label,
     by_text,
+    by_array,
     filters_go_together,
 );
 
@@ -121,6 +122,17 @@ async fn by_text(store: TestStore) {
     assert_eq!(list(&store, text(r"c\d")).await, [6]);
     assert_eq!(list(&store, text("' OR 1=1 --")).await, [0; 0]);
     assert_eq!(list(&store, text("default")).await, [0; 0], "only command and name");
+}
+
+async fn by_array(store: TestStore) {
+    let of = |array| JobFilter { array: Some(JobId(array)), ..JobFilter::default() };
+    let array = JobSpec { array: "7-9".parse().ok(), ..spec("true") };
+    assert_eq!(submit(&store, &[spec("true"), array, spec("true")]).await, [1, 2, 3, 4, 5]);
+    assert_eq!(list(&store, of(2)).await, [2, 3, 4]);
+    assert_eq!(pages(&store, JobFilter { order: ListOrder::Newest, ..of(2) }).await, [4, 3, 2]);
+    for none in [1, 3, 5, i64::MAX] {
+        assert_eq!(list(&store, of(none)).await, [0; 0], "{none}");
+    }
 }
 
 async fn filters_go_together(store: TestStore) {

@@ -39,7 +39,8 @@ fn after_ok(jobs: &[i64]) -> JobSpec {
     after(Condition::AfterOk, jobs)
 }
 
-async fn submit(store: &TestStore, specs: &[JobSpec]) -> Vec<i64> {
+/// As a call submits them, arrays as their jobs.
+pub(super) async fn submit(store: &TestStore, specs: &[JobSpec]) -> Vec<i64> {
     match store.share().submit(plan(specs).unwrap(), None, at(0).now).await.unwrap() {
         Submitted::New(jobs) => ids(&jobs),
         other => panic!("{other:?}"),

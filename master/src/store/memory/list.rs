@@ -42,6 +42,7 @@ fn fits(job: &Job, filter: &JobFilter) -> bool {
         && filter.queue.as_ref().is_none_or(|queue| *queue == spec.queue)
         && filter.labels.iter().all(has)
         && filter.worker.as_ref().is_none_or(|worker| worker_of(job) == Some(worker))
+        && filter.array.is_none_or(|array| job.array() == Some(array))
         && filter.text.as_ref().is_none_or(|text| {
             contains(&spec.command, text)
                 || spec.name.as_ref().is_some_and(|name| contains(name, text))

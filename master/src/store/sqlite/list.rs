@@ -1,6 +1,6 @@
 //! Lists of jobs: whatever filter, one statement, one page.
 
-use orchestra_contracts::{JobId, JobStatus};
+use orchestra_contracts::{JobId, JobStatus, limits};
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::store::{
@@ -25,6 +25,9 @@ pub(super) fn query(filter: &JobFilter) -> QueryBuilder<Sqlite> {
     for (key, value) in &filter.labels {
         query.push(" AND EXISTS (SELECT 1 FROM json_each(j.spec, '$.labels') WHERE key = ");
         query.push_bind(key.clone()).push(" AND value = ").push_bind(value.clone()).push(")");
+    }
+    if let Some(array) = filter.array {
+        push_array(&mut query, array);
     }
     if let Some(text) = &filter.text {
         push_text(&mut query, text);
@@ -58,6 +61,13 @@ fn push_statuses(query: &mut QueryBuilder<Sqlite>, filter: &JobFilter) {
             query.push(")");
         }
     }
+}
+
+/// An array is stored at once, so its ids follow each other and few rows are looked at.
+fn push_array(query: &mut QueryBuilder<Sqlite>, array: JobId) {
+    let beyond = array.0.saturating_add(limits::JOBS as i64);
+    query.push(" AND j.id >= ").push_bind(array.0).push(" AND j.id < ").push_bind(beyond);
+    query.push(" AND j.array_id = ").push_bind(array.0);
 }
 
 /// LIKE takes ASCII letters in any case.

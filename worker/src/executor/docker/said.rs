@@ -205,7 +205,7 @@ mod tests {
         let all = spoken();
         let mut said = Said::new(stream_of(&all[..20], 20));
         texts(&mut said).await;
-        let lacking = [&all[..10], &all[11..]].concat();
+        let lacking = [&all[..1], &all[2..]].concat();
         said.go_on_with(stream_of(&lacking, 8));
         let (heard, silence) = texts(&mut said).await;
         assert!(heard.is_empty());

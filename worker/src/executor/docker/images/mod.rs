@@ -60,7 +60,7 @@ mod verdict;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Beyond the build itself: for the base, and for another worker that builds it first.
 const BEFORE_BUILD: Duration = Duration::from_mins(10);

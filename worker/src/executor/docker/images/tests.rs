@@ -20,7 +20,7 @@ use super::*;
 mod failing;
 mod keeping;
 mod pulling;
-mod registry;
+pub(in crate::executor::docker) mod registry;
 
 /// A folder with one image, and the engine that it is built on.
 struct Lab {

@@ -10,6 +10,7 @@ mod leftovers;
 mod output;
 mod panics;
 mod proxy;
+mod pulled;
 mod remains;
 mod restarts;
 mod secrets;

@@ -1,9 +1,12 @@
 //! A registry of one image, as little of the distribution API as an engine needs to pull
 //! it. Engines take what listens on 127.0.0.0/8 for one without TLS.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use sha2::{Digest as _, Sha256};
@@ -17,7 +20,7 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// What is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(in crate::executor::docker) enum Manner {
     Good,
     /// It answers who says this (`Basic ...`) and nobody else.
     Asks(String),
@@ -27,9 +30,9 @@ pub(super) enum Manner {
     Empty,
 }
 
-pub(super) struct Registry {
-    pub(super) address: String,
-    pub(super) digest: String,
+pub(in crate::executor::docker) struct Registry {
+    pub(in crate::executor::docker) address: String,
+    pub(in crate::executor::docker) digest: String,
     /// How often its layer was asked for.
     pub(super) layers: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
@@ -44,8 +47,17 @@ struct Content {
 }
 
 impl Registry {
-    #[expect(clippy::disallowed_methods, reason = "it ends with its test")]
     pub(super) async fn open(manner: Manner) -> Self {
+        Self::serve(manner, &[]).await
+    }
+
+    /// Its image has this machine's `sh` and what that needs, and nothing else.
+    pub(in crate::executor::docker) async fn with_shell() -> Self {
+        Self::serve(Manner::Good, &shell()).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it ends with its test")]
+    async fn serve(manner: Manner, files: &[PathBuf]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mut tar = tar::Builder::new(Vec::new());
@@ -54,6 +66,10 @@ impl Registry {
         header.set_mode(0o644);
         // Another layer for each registry, so that no engine has it already.
         tar.append_data(&mut header, "where", address.as_bytes()).unwrap();
+        for file in files {
+            // Links are followed: what they lead to stands in their place.
+            tar.append_path_with_name(file, file.strip_prefix("/").unwrap()).unwrap();
+        }
         let layer = tar.into_inner().unwrap();
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let config = serde_json::json!({
@@ -148,6 +164,14 @@ impl Content {
         let error = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
         (404, "application/json", error.to_vec())
     }
+}
+
+/// `sh`, its libraries and its loader, as ldd(1) names them.
+fn shell() -> Vec<PathBuf> {
+    let ldd = std::process::Command::new("ldd").arg("/bin/sh").output().unwrap();
+    let words = String::from_utf8(ldd.stdout).unwrap();
+    let libraries = words.split_whitespace().filter(|word| word.starts_with('/'));
+    std::iter::once("/bin/sh").chain(libraries).map(PathBuf::from).collect()
 }
 
 fn digest(bytes: &[u8]) -> String {
