@@ -12,6 +12,7 @@ use super::{
     },
     lab::Lab,
 };
+use crate::executor::Executor;
 
 impl Lab {
     /// A container that is never started, as another process might have left it.
@@ -71,6 +72,18 @@ async fn the_sweep_takes_only_what_dead_processes_of_this_worker_left() {
     assert!(!lab.exists(&left).await);
     assert!(lab.exists(&of_another_worker).await);
     lab.remove(&of_another_worker).await;
+    lab.close().await;
+}
+
+/// As when an engine was still creating it for a worker that had been killed.
+#[tokio::test]
+async fn what_came_late_for_a_dead_process_is_gone_when_the_worker_has_ended() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    lab.executor.tidy().await;
+    let ours = lab.executor.keeper.worker.to_string();
+    let left = lab.leave(&ours, &format!("{}0", lab.executor.keeper.process)).await;
+    assert!(lab.exists(&left).await);
+    // It looks for itself.
     lab.close().await;
 }
 
