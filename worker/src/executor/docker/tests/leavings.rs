@@ -80,10 +80,12 @@ async fn nothing_but_files_is_taken_and_none_from_elsewhere() {
     fs::write(outside.path().join("secret"), "theirs").unwrap();
     let command = "mkdir out; cd out; echo ours > plain; ln -s /etc/passwd link; ln -s /etc folder
         ln -s plain inner; mkfifo pipe; ln -s ../../etc/passwd up; ln -s /proc/1/environ proc
-        perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"socket\", Listen => 1)'; :";
+        perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"socket\", Listen => 1)'
+        [ -S socket ] && [ -p pipe ] && echo made";
     let patterns = ["out/*", "out/*/*", "out/folder/passwd", "**/passwd", "**/secret", "theirs/*"];
     symlink(outside.path(), lab.files().join("theirs")).unwrap();
     let seen = lab.run_spec(leaving(&patterns, command)).await;
+    assert_eq!(seen.success(), "made\n");
     assert_eq!(read_all(&seen).await, [("out/plain".to_owned(), b"ours\n".to_vec(), false)]);
 
     // What comes into its place afterwards is not taken for it.
@@ -141,24 +143,26 @@ async fn a_job_leaves_them_however_it_ended() {
     let seen = lab.run_spec(fails).await;
     assert_eq!((&seen.outcome, paths(&seen)), (&Outcome::Exited { code: 3 }, vec!["out/a"]));
 
+    drop(seen);
     let hangs = || leaving(&["out/*"], &format!("{command} sleep 1000"));
     let timeout = Some(Duration::from_secs(2).into());
     let seen = lab.run_spec(JobSpec { timeout, ..hangs() }).await;
     assert_eq!((&seen.outcome, paths(&seen)), (&Outcome::TimedOut, vec!["out/a"]));
 
+    drop(seen);
     let mut running = lab.start(hangs());
     running.until_output("up\n").await;
     running.control.stop(Stop::Cancel);
     let seen = running.end().await;
     assert_eq!((&seen.outcome, paths(&seen)), (&Outcome::Cancelled, vec!["out/a"]));
     assert_eq!(read_all(&seen).await.len(), 1);
+    drop(seen);
 
     let mut running = lab.start(hangs());
     running.until_output("up\n").await;
     running.control.stop(Stop::Lost);
     let lost = running.end().await;
     assert!(lost.end.leavings.is_none() && lost.end.changes.is_none());
-    drop(seen);
     lab.close().await;
 }
 
