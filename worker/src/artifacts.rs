@@ -203,8 +203,10 @@ impl Courier<'_> {
                 Ok(head) => return Ok(head.offset),
                 Err(error) if is_lease_lost(&error) => return Err(Fault::LeaseLost),
                 Err(error) if error.is_temporary() => sleep(backoff.next()).await,
-                Err(ClientError::Refused(problem)) if problem.kind == ProblemKind::LogOffset => {
-                    let head = problem.log.map(|head| head.offset);
+                Err(ClientError::Refused(problem))
+                    if problem.kind == ProblemKind::ArtifactOffset =>
+                {
+                    let head = problem.artifact.map(|head| head.offset);
                     return head.ok_or_else(|| Fault::LeftOut(problem.to_string()));
                 }
                 Err(error) => return Err(Fault::LeftOut(error.to_string())),
@@ -351,7 +353,7 @@ mod tests {
     #[case::a_hole_is_told(&[Append::Store, Append::ForgetAndComplain])]
     #[case::the_master_is_unwell(&[Append::Unwell, Append::Unwell, Append::LoseAnswer])]
     #[tokio::test(start_paused = true)]
-    async fn every_byte_arrives_once(
+    async fn every_byte_of_a_file_arrives_once(
         #[case] script: &[Append],
         #[values(0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB + 7)] length: usize,
     ) {

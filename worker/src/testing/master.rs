@@ -84,6 +84,7 @@ pub(crate) fn problem(kind: ProblemKind, status: u16) -> ClientError {
         errors: Vec::new(),
         hint: None,
         log: None,
+        artifact: None,
     }))
 }
 
@@ -226,7 +227,12 @@ impl State {
         let file = self.files.entry(path.to_owned()).or_default();
         let stored = file.len() as u64;
         if at > stored {
-            return Err(misplaced(LogHead { offset: stored, ..LogHead::default() }));
+            let ClientError::Refused(mut refusal) = problem(ProblemKind::ArtifactOffset, 409)
+            else {
+                unreachable!("problems are refusals")
+            };
+            refusal.artifact = Some(ArtifactHead { offset: stored });
+            return Err(ClientError::Refused(refusal));
         }
         let known = (stored - at) as usize;
         file.extend_from_slice(piece.get(known..).unwrap_or_default());
