@@ -6,8 +6,8 @@ use bytes::Bytes;
 use orchestra_contracts::{
     AttemptNo, Job, JobId, WorkerName, paths,
     worker::{
-        ClaimRequest, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LEASE_HEADER,
-        LeaseRef, LogHead, Orders, Registration, Welcome,
+        ArtifactHead, ClaimRequest, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate,
+        LEASE_HEADER, LeaseRef, LogHead, Orders, Registration, Welcome,
     },
 };
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
@@ -74,6 +74,26 @@ impl Client {
             .header(LEASE_HEADER, lease.token.as_str())
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(frames);
+        self.fetch(request).await
+    }
+
+    /// Appends a piece that begins at `offset` of this file of the attempt. Repeating it is
+    /// safe; a file of no bytes is one empty piece.
+    pub async fn append_artifact(
+        &self,
+        worker: &WorkerName,
+        lease: &LeaseRef,
+        path: &str,
+        offset: u64,
+        piece: Bytes,
+    ) -> Result<ArtifactHead, ClientError> {
+        let offset = offset.to_string();
+        let request = self
+            .call(Method::POST, &paths::attempt_artifacts(lease.job, lease.attempt))
+            .query(&[("path", path), ("offset", &offset), ("worker", worker.as_str())])
+            .header(LEASE_HEADER, lease.token.as_str())
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(piece);
         self.fetch(request).await
     }
 

@@ -2,7 +2,9 @@
 
 use std::{fs::File, io, iter, mem, os::fd::AsFd, time::Duration};
 
-use orchestra_sandbox::protocol::{Command, Event, Exit, MAX_OUTPUT, Run, Status, Stream};
+use orchestra_sandbox::protocol::{
+    self, Command, Event, Exit, Killed, MAX_OUTPUT, Run, Status, Stream,
+};
 
 use crate::{
     OWN_FAILURE,
@@ -17,6 +19,7 @@ use crate::{
     sys::{self, Signal},
     tree::Tree,
     usage::Usage,
+    work::Work,
 };
 
 /// After SIGKILL a process is gone within milliseconds, unless it hangs in the kernel.
@@ -32,6 +35,7 @@ pub(crate) struct Job<'a> {
     line: &'a mut Line,
     clock: &'a Clock,
     children: File,
+    work: Work,
     tree: Tree,
     pipes: [Pipe; 2],
     chunk: Vec<u8>,
@@ -52,12 +56,16 @@ impl<'a> Job<'a> {
     /// The error is a sentence for the user.
     pub(crate) fn start(
         mut run: Box<Run>,
+        files: Vec<protocol::File>,
         line: &'a mut Line,
         clock: &'a Clock,
     ) -> Result<Self, String> {
         let lease = clock.end_of(run.lease);
         let watching = |error| format!("cannot watch the job: {error}");
         let children = sys::watch_children().map_err(watching)?;
+        shell::enter(&run)?;
+        let work = Work::prepare(&run, &files, clock)?;
+        drop(files);
         let mut shell = shell::start(&run)?;
         let started = clock.now();
         let ladder = Ladder::new(&run, lease, started);
@@ -75,6 +83,7 @@ impl<'a> Job<'a> {
             line,
             clock,
             children,
+            work,
             tree: Tree::new(shell.id()),
             pipes,
             chunk: vec![0; MAX_OUTPUT],
@@ -98,7 +107,12 @@ impl<'a> Job<'a> {
         self.sweep()?;
         self.unmask();
         let (code, last) = self.last_frame();
-        let frames = self.limiter.finish().chain(iter::once(last));
+        self.line.flush()?;
+        // What hangs in the kernel may hang in that folder.
+        let looks = self.tree.is_gone()
+            && matches!(&last, Event::Exited(exit) if exit.killed != Some(Killed::LeaseExpired));
+        let found = looks.then(|| self.work.conclude(self.clock)).into_iter().flatten();
+        let frames = self.limiter.finish().chain(found).chain(iter::once(last));
         farewell(self.line, self.clock, frames, self.ladder.lease())?;
         Ok(code)
     }
@@ -168,6 +182,9 @@ impl<'a> Job<'a> {
                 Ok(Some(Command::Kill)) => self.ladder.kill(),
                 Ok(Some(Command::Run(_))) => {
                     self.give_up("the worker sent a second job".to_owned())
+                }
+                Ok(Some(Command::File(_))) => {
+                    self.give_up("the worker sent a file after the job".to_owned())
                 }
                 Err(reason) => self.give_up(reason),
             };

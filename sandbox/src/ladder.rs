@@ -167,6 +167,9 @@ mod tests {
             log_tail: 0,
             umask: 0,
             masks: vec![],
+            change_limit: 0,
+            artifact_limit: 0,
+            artifacts: vec![],
         };
         Ladder::new(&run, 40 * SECOND, 10 * SECOND)
     }

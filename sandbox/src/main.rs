@@ -13,26 +13,32 @@
 //! It must never install a signal handler. The kernel drops signals for a PID 1
 //! that has none, so the job cannot stop or kill it, though both have one uid.
 
+mod artifacts;
 #[expect(unsafe_code, reason = "what must be refused is asked of the kernel itself")]
 mod attempt;
 mod clock;
+mod files;
 mod filter;
+mod folder;
 mod job;
 mod ladder;
 mod line;
 mod mask;
 mod output;
+mod pattern;
 mod pipe;
 mod shell;
+mod snapshot;
 #[expect(unsafe_code, reason = "the system calls that std does not offer, each behind a safe door")]
 mod sys;
 mod tree;
 mod usage;
 mod wall;
+mod work;
 
 use std::{ffi::OsString, fs, io, process::ExitCode, time::Duration};
 
-use orchestra_sandbox::protocol::{self, Command, Event, Ready, Run};
+use orchestra_sandbox::protocol::{self, Command, Event, File, MAX_PAYLOAD, Ready, Run};
 
 use crate::{clock::Clock, job::Job, line::Line};
 
@@ -41,6 +47,9 @@ const IDLE: Duration = Duration::from_mins(2);
 
 /// A reader that is there takes the last frames in no time; one that is not gets no more than this.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// So many files come with a job at most; their contents together are not longer than a frame.
+const FILES: usize = 1000;
 
 /// The exit code of this program's own failures, as everywhere in Orchestra.
 const OWN_FAILURE: u8 = 125;
@@ -93,12 +102,12 @@ fn serve(idle: Duration) -> io::Result<u8> {
         since_boot: clock.since_boot(),
     }));
     line.flush()?;
-    let run = match wait_for_job(&mut line, &clock, idle)? {
-        Idle::Job(run) => run,
+    let (run, files) = match wait_for_job(&mut line, &clock, idle)? {
+        Idle::Job(run, files) => (run, files),
         Idle::Over => return Ok(0),
         Idle::Fault(reason) => return fail(&mut line, &clock, reason),
     };
-    match Job::start(run, &mut line, &clock) {
+    match Job::start(run, files, &mut line, &clock) {
         Ok(job) => job.attend(),
         Err(reason) => fail(&mut line, &clock, reason),
     }
@@ -106,7 +115,7 @@ fn serve(idle: Duration) -> io::Result<u8> {
 
 /// How waiting for a job ended.
 enum Idle {
-    Job(Box<Run>),
+    Job(Box<Run>, Vec<File>),
     /// No job will come.
     Over,
     Fault(String),
@@ -114,14 +123,24 @@ enum Idle {
 
 fn wait_for_job(line: &mut Line, clock: &Clock, idle: Duration) -> io::Result<Idle> {
     let mut until = clock.now().saturating_add(idle);
+    let (mut files, mut room) = (Vec::new(), MAX_PAYLOAD);
     loop {
-        line.talk(clock, until)?;
         match line.command() {
-            Ok(Some(Command::Run(run))) => return Ok(Idle::Job(run)),
+            Ok(Some(Command::Run(run))) => return Ok(Idle::Job(run, files)),
+            Ok(Some(Command::File(file))) => {
+                let Some(left) = room.checked_sub(file.bytes.len()) else {
+                    return Ok(Idle::Fault("the worker sent too many bytes of files".to_owned()));
+                };
+                room = left;
+                files.push(file);
+                if files.len() > FILES {
+                    return Ok(Idle::Fault("the worker sent too many files".to_owned()));
+                }
+            }
             Ok(Some(Command::Renew(lease))) => until = clock.end_of(lease),
             Ok(Some(Command::Terminate { .. } | Command::Kill)) => return Ok(Idle::Over),
             Ok(None) if line.is_closed() || clock.now() >= until => return Ok(Idle::Over),
-            Ok(None) => {}
+            Ok(None) => line.talk(clock, until)?,
             Err(reason) => return Ok(Idle::Fault(reason)),
         }
     }

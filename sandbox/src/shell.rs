@@ -17,15 +17,19 @@ use crate::sys;
 const SHELLS: [(&str, &str); 4] =
     [("/bin/bash", "bash"), ("/usr/bin/bash", "bash"), ("/bin/sh", "sh"), ("/usr/bin/sh", "sh")];
 
-/// Starts the shell as leader of its own session, with piped output, and
-/// returns when it runs. The error is a sentence for the user.
-pub(crate) fn start(run: &Run) -> Result<Child, String> {
-    // This program needs neither for itself, and the shell inherits both.
+/// Enters the working folder. The error is a sentence for the user.
+pub(crate) fn enter(run: &Run) -> Result<(), String> {
     let workdir = Path::new(OsStr::from_bytes(&run.workdir));
     std::env::set_current_dir(workdir).map_err(|error| {
         format!("cannot enter the working directory {}: {error}", workdir.display())
     })?;
     sys::set_umask(run.umask);
+    Ok(())
+}
+
+/// Starts the shell as leader of its own session, with piped output, and returns when it
+/// runs. It inherits what was entered. The error is a sentence for the user.
+pub(crate) fn start(run: &Run) -> Result<Child, String> {
     for (path, name) in SHELLS {
         match command(path, name, run).and_then(|mut command| command.spawn()) {
             Ok(shell) => {

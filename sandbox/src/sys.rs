@@ -1,6 +1,8 @@
 //! The system calls that std does not offer. All the `unsafe` of this program,
 //! and no decision of it, is here.
 
+mod files;
+
 use std::{
     ffi::CStr,
     fs::File,
@@ -18,6 +20,11 @@ use std::{
 use libc::c_int;
 
 use crate::filter;
+
+pub(crate) use files::{
+    Seen, coarse_time, look_at, make_folder_at, names_of, open_file_at, open_folder_at,
+    random_number, remove_at, rename_at, write_new_at,
+};
 
 /// Signals have numbers up to here.
 const LAST_SIGNAL: c_int = 64;

@@ -5,13 +5,15 @@
 //!   |
 //! run       one attempt: prepare, start, run, drain, report
 //!   |    \
-//! executor  outbox    a container and its PID 1; the log on its way to the master
+//! executor  outbox    a container and its PID 1; the log on its way to the master,
+//!   |       artifacts and then the files that are kept
 //!   |
 //! executor/docker     the only place that speaks to the engine
 //! ```
 //! A worker never reads the database, opens no port, and forgets nothing that
 //! the master has not acknowledged.
 
+mod artifacts;
 mod claim;
 mod clock;
 mod config;
@@ -47,7 +49,10 @@ pub mod parts {
     pub use crate::{
         claim::{Terms, Worker},
         control::{Orders, Stop},
-        executor::{End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble},
+        executor::{
+            End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble,
+            leavings::{Leaving, Leavings, ReadError},
+        },
     };
 }
 

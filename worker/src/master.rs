@@ -11,8 +11,8 @@ use orchestra_client::{Client, ClientError};
 use orchestra_contracts::{
     ProblemKind, WorkerName,
     worker::{
-        ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead, Registration,
-        Welcome,
+        ArtifactHead, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead,
+        Registration, Welcome,
     },
 };
 
@@ -48,6 +48,16 @@ pub(crate) trait Master: Send + Sync + 'static {
         offset: u64,
         frames: Bytes,
     ) -> Result<LogHead, ClientError>;
+
+    /// A piece of a file that begins at `offset`. What is stored already is skipped.
+    async fn append_artifact(
+        &self,
+        worker: &WorkerName,
+        lease: &LeaseRef,
+        path: &str,
+        offset: u64,
+        piece: Bytes,
+    ) -> Result<ArtifactHead, ClientError>;
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError>;
 }
@@ -91,6 +101,17 @@ impl Master for Client {
         frames: Bytes,
     ) -> Result<LogHead, ClientError> {
         Client::append_log(self, worker, lease, offset, frames).await
+    }
+
+    async fn append_artifact(
+        &self,
+        worker: &WorkerName,
+        lease: &LeaseRef,
+        path: &str,
+        offset: u64,
+        piece: Bytes,
+    ) -> Result<ArtifactHead, ClientError> {
+        Client::append_artifact(self, worker, lease, path, offset, piece).await
     }
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {

@@ -84,6 +84,11 @@ impl Outbox {
         // An error means the same as above.
         let _ = self.frames.send(frame).await;
     }
+
+    /// Returns when the upload has failed.
+    pub(crate) async fn closed(&self) {
+        self.frames.closed().await;
+    }
 }
 
 impl Upload {

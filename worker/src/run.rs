@@ -3,7 +3,8 @@
 //!
 //! The four things that happen at once (the executor works, its events go to
 //! the outbox, the log is uploaded, the start is announced) are one task, so
-//! that nothing of an attempt outlives it.
+//! that nothing of an attempt outlives it. The files that it leaves follow when
+//! the executor is done, and before the log is closed: it says which are left out.
 
 use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use futures::FutureExt;
 use orchestra_client::Backoff;
 use orchestra_contracts::{
     Job, JobStatus, Outcome, Ran, WorkerName,
+    files::Artifact,
     worker::{JobUpdate, LeaseRef, LogEnd, LogHead},
 };
 use tokio::{
@@ -20,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    artifacts::{self, LeaseLost},
     control::{Control, Stop},
     executor::{End, Executor, Remains, RunEvent, RunSpec},
     master::{Link, Master, is_lease_lost},
@@ -28,6 +31,14 @@ use crate::{
 
 /// Events between executor and outbox. Few: the outbox is where they gather.
 const EVENTS: usize = 16;
+
+/// What came of an attempt.
+struct Ended {
+    end: End,
+    /// What is stored of the files that it left.
+    artifacts: Vec<Artifact>,
+    log: Result<LogEnd, UploadError>,
+}
 
 /// The right to one attempt, and what is needed to make use of it.
 pub(crate) struct Attempt {
@@ -94,11 +105,11 @@ impl Attempt {
         }
     }
 
-    async fn conclude(&self, (mut end, log): (End, Result<LogEnd, UploadError>)) {
+    async fn conclude(&self, mut ended: Ended) {
         let (id, number) = (self.lease.job, self.lease.attempt);
         // Until the report is delivered, or nobody waits for it any more.
-        let _kept = std::mem::take(&mut end.kept);
-        let Some(update) = self.report(end, log) else {
+        let _kept = std::mem::take(&mut ended.end.kept);
+        let Some(update) = self.report(ended) else {
             tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
             return;
         };
@@ -114,7 +125,7 @@ impl Attempt {
         arriving: mpsc::Receiver<RunEvent>,
         stored: LogHead,
         announce: bool,
-    ) -> (End, Result<LogEnd, UploadError>) {
+    ) -> Ended {
         let (started, start) = oneshot::channel();
         let (outbox, upload) = outbox::open(
             self.master.clone(),
@@ -124,16 +135,41 @@ impl Attempt {
             stored,
         );
         let work = async { (self.work(working).await, Instant::now()) };
-        let ((mut end, ended), (), (), log) = tokio::join!(
-            work,
-            forward(arriving, started, outbox),
-            self.announce(start, announce),
-            self.upload(upload),
-        );
+        let work = async {
+            let ((mut end, ended), outbox) = tokio::join!(work, forward(arriving, started, outbox));
+            let artifacts = Box::pin(self.keep(&mut end, &outbox)).await;
+            // With it the log ends.
+            drop(outbox);
+            (end, ended, artifacts)
+        };
+        let ((mut end, ended, artifacts), (), log) =
+            tokio::join!(work, self.announce(start, announce), self.upload(upload));
         if let Some(usage) = &mut end.usage {
             usage.drain_ms = Some(millis(ended.elapsed()));
         }
-        (end, log)
+        Ended { end, artifacts, log }
+    }
+
+    /// Brings the files that it left to the master, for as long as the lease holds.
+    async fn keep(&self, end: &mut End, outbox: &Outbox) -> Vec<Artifact> {
+        let Some(leavings) = end.leavings.take() else { return Vec::new() };
+        let courier = artifacts::Courier {
+            master: &*self.master,
+            link: &self.link,
+            worker: &self.worker,
+            lease: &self.lease,
+            log: outbox,
+        };
+        tokio::select! {
+            biased;
+            stored = courier.store(&*leavings) => stored.unwrap_or_else(|LeaseLost| {
+                self.control.stop(Stop::Lost);
+                Vec::new()
+            }),
+            () = self.control.stopped(Stop::Lost) => Vec::new(),
+            // An attempt without its log is worth nothing.
+            () = outbox.closed() => Vec::new(),
+        }
     }
 
     /// The executor's part, ended when the lease runs out under it.
@@ -178,7 +214,7 @@ impl Attempt {
     }
 
     /// What to say of the end; `None` when the attempt is not ours any more.
-    fn report(&self, end: End, log: Result<LogEnd, UploadError>) -> Option<JobUpdate> {
+    fn report(&self, Ended { end, artifacts, log }: Ended) -> Option<JobUpdate> {
         if self.control.stopping() == Some(Stop::Lost) || end.outcome == Outcome::Lost {
             return None;
         }
@@ -199,6 +235,8 @@ impl Attempt {
             outcome: Some(outcome),
             usage: end.usage,
             log,
+            artifacts,
+            changes: end.changes,
             ..self.update(status)
         })
     }
@@ -250,12 +288,12 @@ impl Attempt {
     }
 }
 
-/// Hands frames on until the executor has no more.
+/// Hands frames on until the executor has no more, and gives the outbox back.
 async fn forward(
     mut events: mpsc::Receiver<RunEvent>,
     started: oneshot::Sender<Option<Box<Ran>>>,
     outbox: Outbox,
-) {
+) -> Outbox {
     let (mut started, mut made) = (Some(started), None);
     while let Some(event) = events.recv().await {
         match event {
@@ -269,6 +307,7 @@ async fn forward(
             }
         }
     }
+    outbox
 }
 
 fn millis(time: Duration) -> u64 {

@@ -28,6 +28,7 @@ impl ApiError {
             errors: Vec::new(),
             hint: None,
             log: None,
+            artifact: None,
         };
         Self(Box::new(Parts { problem, header: None }))
     }
@@ -77,7 +78,9 @@ fn status(kind: ProblemKind) -> StatusCode {
         | ProblemKind::Exists
         | ProblemKind::LeaseLost
         | ProblemKind::LogOffset
-        | ProblemKind::LogIncomplete => StatusCode::CONFLICT,
+        | ProblemKind::LogIncomplete
+        | ProblemKind::ArtifactOffset
+        | ProblemKind::ArtifactIncomplete => StatusCode::CONFLICT,
         ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemKind::UriTooLong => StatusCode::URI_TOO_LONG,
         ProblemKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -103,6 +106,8 @@ fn title(kind: ProblemKind) -> &'static str {
         ProblemKind::LeaseLost => "Another attempt, or nobody, holds the job now",
         ProblemKind::LogOffset => "The upload does not begin where the stored log ends",
         ProblemKind::LogIncomplete => "The stored log is not complete",
+        ProblemKind::ArtifactOffset => "The piece does not begin where the stored file ends",
+        ProblemKind::ArtifactIncomplete => "A file is not stored as it is said to be",
         ProblemKind::TooLarge => "The body is too large",
         ProblemKind::UriTooLong => "The address is too long",
         ProblemKind::UnsupportedMediaType => "The body is not of the expected type",

@@ -4,12 +4,14 @@ use std::{fmt, time::Duration};
 
 use super::{
     Malformed, Message,
-    payload::{Input, frame, millis, put_bytes, put_u64},
+    payload::{Input, frame, millis, put_bytes, put_list, put_u64},
 };
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Belongs into the working folder of the job that follows.
+    File(File),
     /// The job. Sent once.
     Run(Box<Run>),
     /// The lease goes on.
@@ -39,6 +41,22 @@ impl Lease {
     }
 }
 
+/// A file that stands in the working folder when the command begins.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// Below the working folder.
+    pub path: Vec<u8>,
+    pub executable: bool,
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for File {
+    /// Without its content: it may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "File({}, {} bytes)", self.path.escape_ascii(), self.bytes.len())
+    }
+}
+
 /// A job, as far as PID 1 needs to know it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Run {
@@ -59,6 +77,16 @@ pub struct Run {
     pub umask: u32,
     /// What no output may show: the job's secrets and their encodings, of eight bytes at least.
     pub masks: Vec<Vec<u8>>,
+    /// So many changed files are told of, see [`Event::Changes`]; with 0 nobody looks for them.
+    ///
+    /// [`Event::Changes`]: super::Event::Changes
+    pub change_limit: u64,
+    /// So many files are told of, see [`Event::Artifacts`].
+    ///
+    /// [`Event::Artifacts`]: super::Event::Artifacts
+    pub artifact_limit: u64,
+    /// Patterns of the files that are wanted at the end; with none nobody looks for them.
+    pub artifacts: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Run {
@@ -88,6 +116,7 @@ pub(super) const RUN: u8 = 1;
 pub(super) const RENEW: u8 = 2;
 const TERMINATE: u8 = 3;
 pub(super) const KILL: u8 = 4;
+pub(super) const FILE: u8 = 5;
 
 impl Message for Command {
     fn encode(&self, buffer: &mut Vec<u8>) {
@@ -103,8 +132,10 @@ impl Message for Command {
                 put_u64(out, run.log_head);
                 put_u64(out, run.log_tail);
                 put_u64(out, u64::from(run.umask));
-                put_u64(out, run.masks.len() as u64);
-                run.masks.iter().for_each(|mask| put_bytes(out, mask));
+                put_list(out, &run.masks);
+                put_u64(out, run.change_limit);
+                put_u64(out, run.artifact_limit);
+                put_list(out, &run.artifacts);
                 for (key, value) in &run.env {
                     put_bytes(out, key);
                     put_bytes(out, value);
@@ -115,6 +146,11 @@ impl Message for Command {
                 frame(buffer, TERMINATE, |out| put_u64(out, millis(*grace)));
             }
             Self::Kill => frame(buffer, KILL, |_| ()),
+            Self::File(file) => frame(buffer, FILE, |out| {
+                put_bytes(out, &file.path);
+                out.push(file.executable.into());
+                out.extend_from_slice(&file.bytes);
+            }),
         }
     }
 
@@ -127,7 +163,9 @@ impl Message for Command {
                 let lease = lease(&mut input)?;
                 let (log_head, log_tail) = (input.u64()?, input.u64()?);
                 let umask = u32::try_from(input.u64()?).map_err(|_| Malformed::BadPayload(kind))?;
-                let masks = (0..input.u64()?).map(|_| input.bytes()).collect::<Result<_, _>>()?;
+                let masks = input.list()?;
+                let (change_limit, artifact_limit) = (input.u64()?, input.u64()?);
+                let artifacts = input.list()?;
                 let mut env = Vec::new();
                 while !input.rest.is_empty() {
                     env.push((input.bytes()?, input.bytes()?));
@@ -144,11 +182,19 @@ impl Message for Command {
                     log_tail,
                     umask,
                     masks,
+                    change_limit,
+                    artifact_limit,
+                    artifacts,
                 }))
             }
             RENEW => Self::Renew(lease(&mut input)?),
             TERMINATE => Self::Terminate { grace: input.millis()? },
             KILL => Self::Kill,
+            FILE => Self::File(File {
+                path: input.bytes()?,
+                executable: input.flag()?,
+                bytes: input.take_rest().to_vec(),
+            }),
             _ => return Err(Malformed::UnknownKind(kind)),
         };
         input.end(command)

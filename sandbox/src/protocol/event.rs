@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Malformed, Message,
-    payload::{Input, frame, micros, put_u64},
+    payload::{Input, frame, micros, put_bytes, put_list, put_u64},
 };
 
 /// What a sandbox says.
@@ -25,6 +25,10 @@ pub enum Event {
     Gap { at: Duration, bytes: u64 },
     /// A line for the job's log, for example "timed out after 10s: sent SIGTERM".
     Note { at: Duration, text: String },
+    /// What the job did to its working folder; before [`Event::Exited`].
+    Changes(Changes),
+    /// The wanted files that are there at the end; before [`Event::Exited`].
+    Artifacts(Artifacts),
     /// The last frame: the shell has ended, and every process with it.
     Exited(Exit),
     /// The last frame: the shell could not be started, or what the worker sent was
@@ -49,6 +53,38 @@ pub struct Ready {
 pub enum Stream {
     Stdout,
     Stderr,
+}
+
+/// Paths below the working folder, in order. Whatever bytes a name has, it is told as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub created: Vec<Vec<u8>>,
+    pub modified: Vec<Vec<u8>>,
+    pub deleted: Vec<Vec<u8>>,
+    /// So many more are not told of.
+    pub more: u64,
+    /// Not everything was looked at: there is too much of it, or it cannot be read.
+    pub incomplete: bool,
+}
+
+/// Files that fit the patterns, and that the job's user can read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Artifacts {
+    /// By path.
+    pub files: Vec<Artifact>,
+    /// So many more are not told of.
+    pub more: u64,
+    /// So many would fit, and cannot be read.
+    pub unread: u64,
+    /// As in [`Changes`].
+    pub incomplete: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    pub path: Vec<u8>,
+    /// How long it was.
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +138,8 @@ const GAP: u8 = 21;
 const NOTE: u8 = 22;
 const EXITED: u8 = 23;
 const FAILED: u8 = 24;
+const CHANGES: u8 = 25;
+const ARTIFACTS: u8 = 26;
 
 /// Stands for a number that is not known.
 const UNTOLD: u64 = u64::MAX;
@@ -146,6 +184,22 @@ impl Message for Event {
                 put_u64(out, exit.throttled.map_or(UNTOLD, |it| it.times));
                 put_u64(out, exit.throttled.map_or(0, |it| micros(it.time)));
                 put_u64(out, exit.said);
+            }),
+            Self::Changes(changes) => frame(buffer, CHANGES, |out| {
+                out.push(changes.incomplete.into());
+                put_u64(out, changes.more);
+                for list in [&changes.created, &changes.modified, &changes.deleted] {
+                    put_list(out, list);
+                }
+            }),
+            Self::Artifacts(artifacts) => frame(buffer, ARTIFACTS, |out| {
+                out.push(artifacts.incomplete.into());
+                put_u64(out, artifacts.more);
+                put_u64(out, artifacts.unread);
+                for file in &artifacts.files {
+                    put_u64(out, file.bytes);
+                    put_bytes(out, &file.path);
+                }
             }),
             Self::Failed(reason) => {
                 frame(buffer, FAILED, |out| out.extend_from_slice(reason.as_bytes()));
@@ -201,6 +255,21 @@ impl Message for Event {
                     },
                     said: input.u64()?,
                 })
+            }
+            CHANGES => Self::Changes(Changes {
+                incomplete: input.flag()?,
+                more: input.u64()?,
+                created: input.list()?,
+                modified: input.list()?,
+                deleted: input.list()?,
+            }),
+            ARTIFACTS => {
+                let incomplete = input.flag()?;
+                let (more, unread, mut files) = (input.u64()?, input.u64()?, Vec::new());
+                while !input.rest.is_empty() {
+                    files.push(Artifact { bytes: input.u64()?, path: input.bytes()? });
+                }
+                Self::Artifacts(Artifacts { files, more, unread, incomplete })
             }
             FAILED => Self::Failed(String::from_utf8_lossy(input.take_rest()).into_owned()),
             _ => return Err(Malformed::UnknownKind(kind)),

@@ -2,8 +2,9 @@
 //! over the container's attached standard input and output.
 //!
 //! ```text
-//! worker -> sandbox   Run, Renew, Terminate, Kill
-//! sandbox -> worker   Ready, [Started, {Output | Gap | Note}*], (Exited | Failed)
+//! worker -> sandbox   File*, Run, Renew, Terminate, Kill
+//! sandbox -> worker   Ready, [Started, {Output | Gap | Note}*], [Changes], [Artifacts],
+//!                     (Exited | Failed)
 //!
 //! frame: kind u8 | length u32 le | payload | '\n'
 //! ```
@@ -20,9 +21,12 @@ mod payload;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Lease, Run};
+pub use command::{Command, File, Lease, Run};
 pub use decoder::{Decoder, Malformed, Message};
-pub use event::{Event, Exit, Killed, Ready, Status, Stream, Throttled, encode_output};
+pub use event::{
+    Artifact, Artifacts, Changes, Event, Exit, Killed, Ready, Status, Stream, Throttled,
+    encode_output,
+};
 
 /// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
 pub const VERSION: u32 = 6;
@@ -30,6 +34,9 @@ pub const VERSION: u32 = 6;
 /// No frame's payload is longer. The longest is a [`Run`] with its script,
 /// environment and standard input.
 pub const MAX_PAYLOAD: usize = 4 << 20;
+
+/// Longer paths are neither told of nor wanted.
+pub const MAX_PATH: usize = 1024;
 
 /// Output is cut into pieces of at most this many bytes.
 pub const MAX_OUTPUT: usize = 64 << 10;

@@ -25,6 +25,12 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// How many there are, and each.
+pub(super) fn put_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
+    put_u64(out, list.len() as u64);
+    list.iter().for_each(|bytes| put_bytes(out, bytes));
+}
+
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -56,6 +62,19 @@ impl<'a> Input<'a> {
             self.rest.split_at_checked(length).ok_or(Malformed::BadPayload(self.kind))?;
         self.rest = rest;
         Ok(bytes.to_vec())
+    }
+
+    pub(super) fn list(&mut self) -> Result<Vec<Vec<u8>>, Malformed> {
+        (0..self.u64()?).map(|_| self.bytes()).collect()
+    }
+
+    /// One byte, which has one of two values.
+    pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(Malformed::BadPayload(self.kind)),
+        }
     }
 
     pub(super) fn millis(&mut self) -> Result<Duration, Malformed> {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    command::{KILL, RENEW, RUN},
+    command::{FILE, KILL, RENEW, RUN},
     *,
 };
 
@@ -30,11 +30,13 @@ fn run() -> impl Strategy<Value = Run> {
     let texts = (bytes(), vec((bytes(), bytes()), 0..4), bytes(), bytes(), vec(bytes(), 0..4));
     let times = (millis(), millis(), lease());
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
-    (texts, times, numbers).prop_map(
+    let looking = (any::<u64>(), any::<u64>(), vec(bytes(), 0..3));
+    (texts, times, numbers, looking).prop_map(
         |(
             (script, env, workdir, stdin, masks),
             (timeout, grace, lease),
             (log_head, log_tail, umask),
+            (change_limit, artifact_limit, artifacts),
         )| Run {
             script,
             env,
@@ -47,12 +49,43 @@ fn run() -> impl Strategy<Value = Run> {
             log_tail,
             umask,
             masks,
+            change_limit,
+            artifact_limit,
+            artifacts,
         },
     )
 }
 
+fn file() -> impl Strategy<Value = File> {
+    (bytes(), any::<bool>(), bytes()).prop_map(|(path, executable, bytes)| File {
+        path,
+        executable,
+        bytes,
+    })
+}
+
+fn changes() -> impl Strategy<Value = Changes> {
+    let paths = || vec(bytes(), 0..3);
+    (paths(), paths(), paths(), any::<u64>(), any::<bool>()).prop_map(
+        |(created, modified, deleted, more, incomplete)| Changes {
+            created,
+            modified,
+            deleted,
+            more,
+            incomplete,
+        },
+    )
+}
+
+fn artifacts() -> impl Strategy<Value = Artifacts> {
+    let file = (bytes(), any::<u64>()).prop_map(|(path, bytes)| Artifact { path, bytes });
+    (vec(file, 0..3), any::<u64>(), any::<u64>(), any::<bool>())
+        .prop_map(|(files, more, unread, incomplete)| Artifacts { files, more, unread, incomplete })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
+        file().prop_map(Command::File),
         run().prop_map(|run| Command::Run(Box::new(run))),
         lease().prop_map(Command::Renew),
         millis().prop_map(|grace| Command::Terminate { grace }),
@@ -96,6 +129,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(stream, at, said, bytes)| { Event::Output { stream, at, said, bytes } }),
         (micros(), any::<u64>()).prop_map(|(at, bytes)| Event::Gap { at, bytes }),
         (micros(), any::<String>()).prop_map(|(at, text)| Event::Note { at, text }),
+        changes().prop_map(Event::Changes),
+        artifacts().prop_map(Event::Artifacts),
         exit().prop_map(Event::Exited),
         any::<String>().prop_map(Event::Failed),
     ]
@@ -212,12 +247,42 @@ fn the_bytes_of_frames_are_fixed() {
     }
     expected.push(b'\n');
     assert_eq!(encoded(&[Event::Exited(exit)]), expected);
+    let file = File { path: b"a".to_vec(), executable: true, bytes: b"bc".to_vec() };
+    let expected = [&[5, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'a', 1][..], b"bc\n"].concat();
+    assert_eq!(encoded(&[Command::File(file)]), expected);
+    let changes = Changes {
+        created: vec![b"a".to_vec()],
+        modified: vec![],
+        deleted: vec![],
+        more: 2,
+        incomplete: true,
+    };
+    let mut expected = vec![25, 42, 0, 0, 0, 1];
+    for number in [2_u64, 1, 1] {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.push(b'a');
+    expected.extend([0; 16]);
+    expected.push(b'\n');
+    assert_eq!(encoded(&[Event::Changes(changes)]), expected);
+    let artifacts = Artifacts {
+        files: vec![Artifact { path: b"a".to_vec(), bytes: 4 }],
+        more: 2,
+        unread: 3,
+        incomplete: false,
+    };
+    let mut expected = vec![26, 34, 0, 0, 0, 0];
+    for number in [2_u64, 3, 4, 1] {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.extend_from_slice(b"a\n");
+    assert_eq!(encoded(&[Event::Artifacts(artifacts)]), expected);
 }
 
 #[test]
 fn what_is_no_frame_is_named() {
     let too_long = (MAX_PAYLOAD as u32 + 1).to_le_bytes();
-    let cases: [(&[u8], Malformed); 6] = [
+    let cases: [(&[u8], Malformed); 7] = [
         (&[99, 0, 0, 0, 0, b'\n'], Malformed::UnknownKind(99)),
         (&[KILL, too_long[0], too_long[1], too_long[2], too_long[3]], {
             Malformed::TooLong(MAX_PAYLOAD as u32 + 1)
@@ -226,6 +291,8 @@ fn what_is_no_frame_is_named() {
         (&[KILL, 1, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(KILL)),
         (&[RENEW, 1, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(RENEW)),
         (&[RUN, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(RUN)),
+        // Neither executable nor not.
+        (&[FILE, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, b'\n'], Malformed::BadPayload(FILE)),
     ];
     for (bytes, error) in cases {
         assert_eq!(decoded::<Command>(&[bytes]), Err(error));
@@ -247,6 +314,9 @@ fn a_run_does_not_show_what_may_be_secret() {
         log_tail: 0,
         umask: 0o022,
         masks: vec![],
+        change_limit: 0,
+        artifact_limit: 0,
+        artifacts: vec![],
     };
     let text = format!("{:?}", Command::Run(Box::new(run)));
     assert_eq!(text, "Run(Run { timeout: 7s, lease: Lease { ttl: 0ns, until: None }, .. })");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use orchestra_sandbox::protocol::{
-    Command, Decoder, Event, Exit, Lease, Message, Run, Status, Stream,
+    Artifacts, Changes, Command, Decoder, Event, Exit, File, Lease, Message, Run, Status, Stream,
 };
 
 /// No test waits longer for anything, however busy the machine is.
@@ -39,6 +39,9 @@ pub(crate) fn job(script: &str) -> Run {
         log_tail: 0,
         umask: 0o022,
         masks: vec![],
+        change_limit: 0,
+        artifact_limit: 0,
+        artifacts: vec![],
     }
 }
 
@@ -80,8 +83,13 @@ impl Sandbox {
 
     /// With a job, and somebody who reads.
     pub(crate) fn start(run: Run) -> Self {
+        Self::start_with(vec![], run)
+    }
+
+    pub(crate) fn start_with(files: Vec<File>, run: Run) -> Self {
         let mut sandbox = Self::spawn(&mut Process::new(PROGRAM));
         sandbox.read();
+        files.into_iter().for_each(|file| sandbox.send(&Command::File(file)));
         sandbox.send(&Command::Run(Box::new(run)));
         sandbox
     }
@@ -198,6 +206,8 @@ pub(crate) struct Report {
     pub(crate) stderr: Vec<u8>,
     pub(crate) notes: Vec<String>,
     pub(crate) gap: u64,
+    pub(crate) changes: Option<Changes>,
+    pub(crate) artifacts: Option<Artifacts>,
     pub(crate) exit: Option<Exit>,
     pub(crate) failed: Option<String>,
     at: Duration,
@@ -218,6 +228,8 @@ impl Report {
             }
             Event::Gap { bytes, .. } => self.gap += bytes,
             Event::Note { text, .. } => self.notes.push(text),
+            Event::Changes(changes) => self.changes = Some(changes),
+            Event::Artifacts(artifacts) => self.artifacts = Some(artifacts),
             Event::Exited(exit) => self.exit = Some(exit),
             Event::Failed(reason) => self.failed = Some(reason),
         }

@@ -12,3 +12,4 @@ mod pid_one;
 mod running;
 mod secrets;
 mod wall;
+mod work;

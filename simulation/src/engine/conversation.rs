@@ -113,7 +113,7 @@ impl Conversation {
                 }
                 Turn::Exit(exit) => {
                     let (outcome, usage) = (outcome_of(exit), Some(Usage::default()));
-                    return End { outcome, usage, kept: Kept::new(self.held) };
+                    return End { usage, kept: Kept::new(self.held), ..outcome.into() };
                 }
             }
         }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::testing::{Append, FakeMaster, ScriptedExecutor, claimed, worker};
 
+mod artifacts;
 mod offers;
 mod take_back;
 mod unwell;

@@ -2,12 +2,14 @@
 //! tests have a scripted one.
 
 pub(crate) mod docker;
+pub(crate) mod leavings;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, Outcome, Ran, Usage,
+    files::Changes,
     frame::{Body, Frame, Stream},
     worker::{LogHead, Offer},
 };
@@ -16,6 +18,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::leavings::Leavings;
 use crate::{clock, control::Orders};
 
 /// Runs attempts, each in a sandbox of its own.
@@ -131,10 +134,15 @@ impl RunEvent {
     }
 
     pub(crate) fn note_at(time: u64, text: impl AsRef<str>) -> Self {
-        let mut line = text.as_ref().trim_end_matches('\n').to_owned();
-        line.push('\n');
-        Self::Frame(Frame { time, body: Body::Bytes(Stream::System, line.into()) })
+        Self::Frame(line_at(time, text.as_ref()))
     }
+}
+
+/// Something that Orchestra itself has to say in a job's log.
+pub(crate) fn line_at(time: u64, text: &str) -> Frame {
+    let mut line = text.trim_end_matches('\n').to_owned();
+    line.push('\n');
+    Frame { time, body: Body::Bytes(Stream::System, line.into()) }
 }
 
 /// How an attempt ended. [`Outcome::Lost`] is not reported: its lease ran out.
@@ -142,6 +150,10 @@ impl RunEvent {
 pub struct End {
     pub outcome: Outcome,
     pub usage: Option<Usage>,
+    /// What its command did to the files in its working folder, where that is known.
+    pub changes: Option<Box<Changes>>,
+    /// The files that it leaves to be kept, if any were asked for.
+    pub leavings: Option<Box<dyn Leavings>>,
     pub kept: Kept,
 }
 
@@ -164,6 +176,6 @@ impl fmt::Debug for Kept {
 
 impl From<Outcome> for End {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, usage: None, kept: Kept::default() }
+        Self { outcome, usage: None, changes: None, leavings: None, kept: Kept::default() }
     }
 }

@@ -1,6 +1,6 @@
 //! An executor whose jobs are scripts of its own: words separated by `;`.
 //!
-//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `late` (the same, and then exits with 0) · `panic`
+//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `late` (the same, and then exits with 0) · `leave FILE` (an artifact that holds its own name) · `panic`
 //!
 //! What an earlier process left is run from its beginning, and says only what is
 //! not stored.
@@ -14,8 +14,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use orchestra_contracts::{
     AttemptNo, JobId, Outcome, Ran, Size, Usage,
+    files::Changes,
     frame::{Body, Frame, Stream},
     worker::{LogHead, Offer},
 };
@@ -26,7 +29,10 @@ use tokio::{
 
 use crate::{
     control::{Orders, Stop, stopped},
-    executor::{End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble},
+    executor::{
+        End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble,
+        leavings::{Leaving, Leavings, ReadError},
+    },
 };
 
 #[derive(Debug, Default)]
@@ -98,16 +104,43 @@ impl Stage {
         self.most.fetch_max(now, Ordering::SeqCst);
         events.send(RunEvent::Made(Box::new(scripted()))).await.unwrap();
         events.send(RunEvent::Started).await.unwrap();
-        let mut mouth = Mouth { events, stored };
+        let (mut mouth, mut left) = (Mouth { events, stored }, Vec::new());
+        let changes = |left: &[String]| {
+            Some(Box::new(Changes { created: left.to_vec(), ..Changes::default() }))
+        };
         for step in spec.spec.command.split(';').map(str::trim) {
+            if let Some(file) = step.strip_prefix("leave ") {
+                left.push(file.to_owned());
+                continue;
+            }
             if let Some(outcome) = step_of(step, spec.attempt, &mut orders, &mut mouth).await {
-                return outcome.into();
+                let changes = changes(&left);
+                return End { changes, leavings: Some(Box::new(Shelf(left))), ..outcome.into() };
             }
         }
         self.kept.fetch_add(1, Ordering::SeqCst);
         let kept = Kept::new(KeptEnd(self.kept.clone()));
         let usage = Some(Usage::default());
-        End { usage, kept, ..Outcome::Exited { code: 0 }.into() }
+        let changes = changes(&left);
+        let leavings: Option<Box<dyn Leavings>> = Some(Box::new(Shelf(left)));
+        End { usage, changes, leavings, kept, ..Outcome::Exited { code: 0 }.into() }
+    }
+}
+
+/// Files that hold their own names.
+struct Shelf(Vec<String>);
+
+#[async_trait]
+impl Leavings for Shelf {
+    fn paths(&self) -> &[String] {
+        &self.0
+    }
+
+    async fn open(&self, path: &str) -> Result<Leaving, ReadError> {
+        let content = Bytes::copy_from_slice(path.as_bytes());
+        let bytes = content.len() as u64;
+        let content = stream::iter([Ok(content)]).boxed();
+        Ok(Leaving { bytes, executable: false, content })
     }
 }
 

@@ -1,8 +1,8 @@
-//! A master in memory that misbehaves as it is told: it keeps one log, hands out
-//! the jobs that it was given, and remembers what workers say.
+//! A master in memory that misbehaves as it is told: it keeps one log and the files of one
+//! attempt, hands out the jobs that it was given, and remembers what workers say.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,8 +14,8 @@ use orchestra_contracts::{
     JobId, JobStatus, Problem, ProblemKind, Span, WorkerName,
     frame::{Body, Frame, Frames, Stream},
     worker::{
-        ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead, Registration,
-        Welcome,
+        ArtifactHead, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead,
+        Registration, Welcome,
     },
 };
 use tokio::sync::Notify;
@@ -34,6 +34,9 @@ pub(crate) enum Append {
     Unwell,
     LeaseLost,
     AnswerOffset(u64),
+    /// Of a file: all of it is forgotten, and the piece begins behind its end.
+    ForgetAndComplain,
+    TooLarge,
 }
 
 #[derive(Default)]
@@ -47,6 +50,10 @@ struct State {
     script: VecDeque<Append>,
     log: BytesMut,
     requests: Vec<usize>,
+    /// What happens to pieces of files.
+    piece_script: VecDeque<Append>,
+    files: BTreeMap<String, Vec<u8>>,
+    pieces: Vec<(String, u64, usize)>,
     jobs: VecDeque<Claimed>,
     /// What it believes the worker to hold.
     held: Vec<Claimed>,
@@ -77,6 +84,7 @@ pub(crate) fn problem(kind: ProblemKind, status: u16) -> ClientError {
         errors: Vec::new(),
         hint: None,
         log: None,
+        artifact: None,
     }))
 }
 
@@ -106,6 +114,25 @@ impl FakeMaster {
     /// Length of each append.
     pub(crate) fn requests(&self) -> Vec<usize> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// What happens to the next pieces of files.
+    pub(crate) fn script_pieces(&self, script: &[Append]) {
+        self.state.lock().unwrap().piece_script = script.iter().copied().collect();
+    }
+
+    /// An earlier process has sent this.
+    pub(crate) fn has_file(&self, path: &str, content: &[u8]) {
+        self.state.lock().unwrap().files.insert(path.to_owned(), content.to_vec());
+    }
+
+    pub(crate) fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.state.lock().unwrap().files.get(path).cloned()
+    }
+
+    /// Path, offset and length of each piece.
+    pub(crate) fn pieces(&self) -> Vec<(String, u64, usize)> {
+        self.state.lock().unwrap().pieces.clone()
     }
 
     /// Has the worker hold this from before, with so much of its log stored.
@@ -196,6 +223,22 @@ impl State {
         self.head()
     }
 
+    fn append_piece(&mut self, path: &str, at: u64, piece: &[u8]) -> Result<u64, ClientError> {
+        let file = self.files.entry(path.to_owned()).or_default();
+        let stored = file.len() as u64;
+        if at > stored {
+            let ClientError::Refused(mut refusal) = problem(ProblemKind::ArtifactOffset, 409)
+            else {
+                unreachable!("problems are refusals")
+            };
+            refusal.artifact = Some(ArtifactHead { offset: stored });
+            return Err(ClientError::Refused(refusal));
+        }
+        let known = (stored - at) as usize;
+        file.extend_from_slice(piece.get(known..).unwrap_or_default());
+        Ok(file.len() as u64)
+    }
+
     fn head(&self) -> LogHead {
         let mut head = LogHead { offset: self.log.len() as u64, ..LogHead::default() };
         let mut crc32 = crc32fast::Hasher::new();
@@ -212,6 +255,14 @@ impl State {
         head.crc32 = crc32.finalize();
         head
     }
+}
+
+fn misplaced(head: LogHead) -> ClientError {
+    let ClientError::Refused(mut refusal) = problem(ProblemKind::LogOffset, 409) else {
+        unreachable!("problems are refusals")
+    };
+    refusal.log = Some(head);
+    ClientError::Refused(refusal)
 }
 
 fn first_frame(frames: &Bytes) -> Bytes {
@@ -315,17 +366,48 @@ impl Master for FakeMaster {
             }
             Append::StoreFirstFrame => Ok(state.append(offset, &first_frame(&frames))),
             Append::StoreFirstFrameAndComplain => {
-                let head = state.append(offset, &first_frame(&frames));
-                let ClientError::Refused(mut refusal) = problem(ProblemKind::LogOffset, 409) else {
-                    unreachable!("problems are refusals")
-                };
-                refusal.log = Some(head);
-                Err(ClientError::Refused(refusal))
+                Err(misplaced(state.append(offset, &first_frame(&frames))))
             }
             Append::Unwell => Err(problem(ProblemKind::Unavailable, 503)),
             Append::LeaseLost => Err(problem(ProblemKind::LeaseLost, 409)),
             Append::AnswerOffset(offset) => Ok(LogHead { offset, ..LogHead::default() }),
+            Append::ForgetAndComplain | Append::TooLarge => unreachable!("logs have no such fate"),
         }
+    }
+
+    async fn append_artifact(
+        &self,
+        _: &WorkerName,
+        _: &LeaseRef,
+        path: &str,
+        offset: u64,
+        piece: Bytes,
+    ) -> Result<ArtifactHead, ClientError> {
+        tokio::task::yield_now().await;
+        self.check_silence()?;
+        let mut state = self.state.lock().unwrap();
+        state.pieces.push((path.to_owned(), offset, piece.len()));
+        let stored = match state.piece_script.pop_front().unwrap_or(Append::Store) {
+            Append::Store => state.append_piece(path, offset, &piece)?,
+            Append::LoseRequest => return Err(unanswered()),
+            Append::LoseAnswer => {
+                state.append_piece(path, offset, &piece)?;
+                return Err(unanswered());
+            }
+            Append::StoreFirstFrame | Append::StoreFirstFrameAndComplain => {
+                let half = piece.len().div_ceil(2);
+                state.append_piece(path, offset, &piece[..half])?
+            }
+            Append::ForgetAndComplain => {
+                state.files.remove(path);
+                state.append_piece(path, offset, &piece)?
+            }
+            Append::Unwell => return Err(problem(ProblemKind::Unavailable, 503)),
+            Append::LeaseLost => return Err(problem(ProblemKind::LeaseLost, 409)),
+            Append::TooLarge => return Err(problem(ProblemKind::TooLarge, 413)),
+            Append::AnswerOffset(offset) => offset,
+        };
+        Ok(ArtifactHead { offset: stored })
     }
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {

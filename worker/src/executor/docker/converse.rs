@@ -6,7 +6,7 @@
 //! PID 1 ends the job at the end of the lease, unless the engine comes back
 //! before that, and the attempt is given up a little later.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use orchestra_contracts::{
@@ -154,8 +154,11 @@ impl Sandbox {
                     let renewed = orders.borrow().until > Instant::now();
                     let end = ending::of_exit(&self.container, &exit, renewed).await;
                     // Its processes are gone already. What it said last stays readable
-                    // until the master knows.
-                    return End { kept: Kept::new(self.container), ..end };
+                    // until the master knows, and so do the files in there.
+                    let container = Arc::new(self.container);
+                    let changes = self.told.changes();
+                    let leavings = self.told.leavings(container.clone(), self.user);
+                    return End { changes, leavings, kept: Kept::new(container), ..end };
                 }
                 Turn::Failed(reason) => return Outcome::Refused { reason }.into(),
                 Turn::Overdue => {
@@ -211,7 +214,7 @@ impl Sandbox {
         times: &mut Times,
     ) -> Turn {
         let (said, clock, seam) = (&mut self.said, &mut self.clock, &mut self.seam);
-        let (started, overdue) = (&mut self.started, times.next());
+        let (started, told, overdue) = (&mut self.started, &mut self.told, times.next());
         let listen = async {
             loop {
                 // The receiver outlives the attempt.
@@ -225,6 +228,17 @@ impl Sandbox {
                     () = sleep_until(times.quiet) => return Turn::Quiet,
                 };
                 times.quiet = Instant::now() + QUIET;
+                let next = match next {
+                    Ok(Event::Changes(changes)) => {
+                        told.changes = Some(changes);
+                        continue;
+                    }
+                    Ok(Event::Artifacts(artifacts)) => {
+                        told.artifacts = Some(artifacts);
+                        continue;
+                    }
+                    next => next,
+                };
                 match next.map(|event| to_run_event(event, clock)) {
                     Err(silence) => return Turn::Silence(silence),
                     Ok(Err(turn)) => return turn,
@@ -279,7 +293,7 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
         Event::Note { at, text } => Ok(RunEvent::note_at(time(at), text)),
         Event::Exited(exit) => Err(Turn::Exited(exit)),
         Event::Failed(reason) => Err(Turn::Failed(reason)),
-        Event::Ready(_) => {
+        Event::Ready(_) | Event::Changes(_) | Event::Artifacts(_) => {
             Err(Turn::Silence(Silence::Garbled("its sandbox began anew".to_owned())))
         }
     }

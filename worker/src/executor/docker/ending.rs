@@ -13,7 +13,7 @@ use super::{
     engine::EngineError,
     reattach::{runs, state_of},
 };
-use crate::executor::{End, Kept};
+use crate::executor::End;
 
 /// What the engine says of a PID 1 that was killed.
 const SIGKILLED: i64 = 137;
@@ -37,7 +37,7 @@ pub(super) async fn of_exit(container: &Container, exit: &Exit, renewed: bool) -
         ..Usage::default()
     };
     let outcome = outcome_of(exit, out_of_memory, renewed);
-    End { outcome, usage: Some(usage), kept: Kept::default() }
+    End { usage: Some(usage), ..outcome.into() }
 }
 
 fn outcome_of(exit: &Exit, out_of_memory: bool, renewed: bool) -> Outcome {

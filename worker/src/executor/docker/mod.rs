@@ -13,6 +13,8 @@
 //!   turns the end into an outcome.
 //! * `environment` is what a job's command finds in its environment, `masks` what must not
 //!   show in its log.
+//! * `leavings` is what a job did to its working folder and what it leaves to be kept, `archive`
+//!   how the engine gives a file of that.
 //! * `boot` is the clock that a worker may share with its containers.
 //! * `network` is the network of jobs that ask for one, `wall` what they cannot reach on it.
 //! * `files`, `paths` and `room` are about worker-files, `workspace` about the folder of a job that
@@ -20,6 +22,7 @@
 //!   `engine` about the engine's API.
 //! * `offer` is what the master is told that jobs may have here.
 
+mod archive;
 mod boot;
 mod container;
 mod converse;
@@ -29,6 +32,7 @@ mod engine;
 mod environment;
 mod files;
 pub(crate) mod images;
+mod leavings;
 mod masks;
 mod network;
 mod offer;
@@ -63,7 +67,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    container::Keeper, images::Images, prepare::Prepared, room::Room, volume::Volume, wall::Wall,
+    container::Keeper,
+    images::Images,
+    prepare::{Prepared, files_of},
+    room::Room,
+    volume::Volume,
+    wall::Wall,
 };
 pub(crate) use self::{
     engine::{Engine, EngineError},
@@ -204,9 +213,10 @@ impl Executor for DockerExecutor {
             Ok(Prepared { sandbox, environment, ran, image, start }) => {
                 // The receiver outlives the attempt.
                 let _ = events.send(RunEvent::Made(ran)).await;
+                let files = files_of(&spec.spec);
                 let until = orders.borrow().until;
                 let job = self.job(&spec, &environment, until);
-                let mut end = sandbox.run(job, orders, events).await;
+                let mut end = sandbox.run(files, job, orders, events).await;
                 if let Some(usage) = &mut end.usage {
                     usage.image_ms = Some(image.as_millis() as u64);
                     usage.start_ms = Some(start.as_millis() as u64);

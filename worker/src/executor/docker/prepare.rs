@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use orchestra_contracts::{Network, Outcome, Ran, Size, Workspace};
+use orchestra_contracts::{JobFile, JobSpec, Network, Outcome, Ran, Size, Workspace, limits};
 use orchestra_sandbox::protocol::{self, Lease};
 use tokio::{
     sync::{mpsc, watch},
@@ -160,7 +160,7 @@ impl DockerExecutor {
         if plan.workspace == Workspace::Private {
             workspace::give(&self.keeper, &container, plan.user, &image.id).await?;
         }
-        let sandbox = Sandbox::start(container).await?;
+        let sandbox = Sandbox::start(container, plan.user).await?;
         if plan.network.is_some() {
             let tools = Tools { volume: plan.sandbox, image: &image.id };
             self.wall.raise(&self.keeper, &sandbox.container, tools).await?;
@@ -189,8 +189,22 @@ impl DockerExecutor {
             log_tail,
             umask: UMASK,
             masks: masks::of(spec.spec.secrets.values()),
+            change_limit: limits::CHANGES as u64,
+            artifact_limit: limits::ARTIFACTS as u64,
+            artifacts: spec.spec.artifacts.iter().map(|pattern| pattern.clone().into()).collect(),
         }
     }
+}
+
+/// What the sandbox is to put into the working folder.
+pub(super) fn files_of(spec: &JobSpec) -> Vec<protocol::File> {
+    let file = |file: &JobFile| protocol::File {
+        path: file.path.clone().into_bytes(),
+        executable: file.executable,
+        // The master has refused one that has no content.
+        bytes: file.content().unwrap_or_default(),
+    };
+    spec.files.iter().map(file).collect()
 }
 
 /// How much of a log's head and tail is passed on. Of a bound of its own a fifth is for the tail,

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     clock,
+    config::JobUser,
     control::{Orders, Stop, stopped},
     executor::{End, Left, Remains, RunEvent, RunSpec},
 };
@@ -33,6 +34,7 @@ use crate::{
 /// A container that this process has taken over.
 struct Found {
     container: Container,
+    user: JobUser,
     grace: Duration,
 }
 
@@ -51,7 +53,10 @@ impl DockerExecutor {
             return Ok(Left::NotOurs);
         }
         Ok(match self.keeper.take_over(container).await? {
-            Some(container) => Left::Ours(Box::new(Found { container, grace: self.grace })),
+            Some(container) => {
+                let (user, grace) = (self.worker_files.user, self.grace);
+                Left::Ours(Box::new(Found { container, user, grace }))
+            }
             None => Left::NotOurs,
         })
     }
@@ -83,7 +88,7 @@ impl Remains for Found {
         mut orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
-        let Self { container, grace } = *self;
+        let Self { container, user, grace } = *self;
         let found = async {
             let engine = container.engine();
             let state = engine.surely(|| state_of(&container)).await?;
@@ -99,7 +104,7 @@ impl Remains for Found {
         };
         // Its fence is what was renewed last by the process before, which is not later.
         let times = (began(&state), orders.borrow().until);
-        let mut sandbox = Sandbox::found(container, streams, times, Seam::after(stored));
+        let mut sandbox = Sandbox::found((container, user), streams, times, Seam::after(stored));
         let begun = tokio::select! {
             begun = sandbox.hear_beginning(&events) => begun,
             () = stopped(&mut orders, Stop::HandBack) => Err(stop_before_start(&orders)),

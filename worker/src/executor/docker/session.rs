@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use orchestra_contracts::Outcome;
-use orchestra_sandbox::protocol::{Command, Event, Message, Run, VERSION};
+use orchestra_sandbox::protocol::{Command, Event, File, Message, Run, VERSION};
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, watch},
@@ -19,12 +19,14 @@ use super::{
     boot,
     container::Container,
     engine::{Attached, EngineError, Input, Output},
+    leavings::Told,
     reattach::Breaks,
     said::Said,
     seam::Seam,
 };
 use crate::{
     clock::{self, SandboxClock},
+    config::JobUser,
     control::Orders,
     executor::{End, RunEvent},
 };
@@ -68,6 +70,9 @@ pub(super) struct Sandbox {
     /// Whether something could not be said to it on the present stream.
     pub(super) deaf: bool,
     pub(super) breaks: Breaks,
+    pub(super) told: Told,
+    /// As whom its job runs.
+    pub(super) user: JobUser,
 }
 
 /// How long a job may take.
@@ -81,7 +86,7 @@ pub(super) struct Limits {
 impl Sandbox {
     /// Starts a container that was created from `create.rs`'s request. It is
     /// attached to before it is started, so that nothing it says is missed.
-    pub(super) async fn start(container: Container) -> Result<Self, StartError> {
+    pub(super) async fn start(container: Container, user: JobUser) -> Result<Self, StartError> {
         let (engine, name) = (container.engine(), container.name());
         let Attached { output, input } = engine.surely(|| engine.attach(name)).await?;
         let starting = boot::now();
@@ -99,6 +104,8 @@ impl Sandbox {
             started: false,
             deaf: false,
             breaks: Breaks::default(),
+            told: Told::default(),
+            user,
         };
         match timeout_at(now + READY, sandbox.hear()).await {
             Ok(Ok(Event::Ready(ready))) if ready.version == VERSION => {
@@ -116,15 +123,28 @@ impl Sandbox {
     /// One that began at `began` (wall time, microseconds), and ends at `fence` unless
     /// it is told otherwise. `output` is all that it ever said, from its first frame on.
     pub(super) fn found(
-        container: Container,
+        (container, user): (Container, JobUser),
         (output, input): (Output, Input),
         (began, fence): (u64, Instant),
         seam: Seam,
     ) -> Self {
         let (said, clock) = (Said::new(output), SandboxClock::heard_at(began));
         let (shares_clock, started, deaf) = (false, false, false);
-        let breaks = Breaks::default();
-        Self { container, input, said, clock, seam, fence, shares_clock, started, deaf, breaks }
+        let (breaks, told) = (Breaks::default(), Told::default());
+        Self {
+            container,
+            input,
+            said,
+            clock,
+            seam,
+            fence,
+            shares_clock,
+            started,
+            deaf,
+            breaks,
+            told,
+            user,
+        }
     }
 
     /// Of one that was found: whether it has its job. Nothing may be said to it
@@ -173,9 +193,10 @@ impl Sandbox {
         }
     }
 
-    /// Hands the job over and stays until it has ended.
+    /// Hands the job over with its files and stays until it has ended.
     pub(super) async fn run(
         mut self,
+        files: Vec<File>,
         mut job: Run,
         orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
@@ -183,17 +204,25 @@ impl Sandbox {
         let limits = Limits { timeout: job.timeout, grace: job.grace };
         self.fence = Instant::now() + job.lease.ttl;
         job.lease = boot::lease(self.fence, self.shares_clock);
-        self.say(&Command::Run(Box::new(job))).await;
+        let files = files.into_iter().map(Command::File);
+        let commands: Vec<_> = files.chain([Command::Run(Box::new(job))]).collect();
+        self.say_all(&commands).await;
+        drop(commands);
         self.converse(limits, orders, events).await
     }
 
     /// Whether it could be said. What cannot be said to a sandbox that has gone shows
     /// in what it says last.
     pub(super) async fn say(&mut self, command: &Command) -> bool {
-        let mut frame = Vec::new();
-        command.encode(&mut frame);
+        self.say_all(std::slice::from_ref(command)).await
+    }
+
+    /// One after the other, without a pause between them.
+    async fn say_all(&mut self, commands: &[Command]) -> bool {
+        let mut frames = Vec::new();
+        commands.iter().for_each(|command| command.encode(&mut frames));
         let write = async {
-            self.input.write_all(&frame).await?;
+            self.input.write_all(&frames).await?;
             self.input.flush().await
         };
         let heard = match timeout(SLACK, write).await {

@@ -24,7 +24,7 @@ use bollard::{
     },
 };
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::{io::AsyncWrite, time::timeout};
 
 use self::error::explain;
@@ -261,6 +261,23 @@ impl Engine {
             Ok(all)
         });
         self.call("give an archive", self.limits.slow, gather).await.map(BytesMut::freeze)
+    }
+
+    /// The same as it arrives. The engine may take as long for a piece as for a call.
+    pub(super) fn download_pieces(
+        &self,
+        name: &str,
+        path: &str,
+    ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static + use<> {
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let pieces = self.docker.download_from_container(name, Some(options)).boxed();
+        let (address, limit) = (self.address.clone(), self.limits.slow);
+        let pieces = stream::unfold((pieces, address), move |(mut pieces, address)| async move {
+            let next = async { pieces.next().await.transpose() };
+            let next = limited("give an archive", limit, &address, next).await;
+            next.transpose().map(|next| (next, (pieces, address)))
+        });
+        pieces.boxed()
     }
 
     async fn call<T>(

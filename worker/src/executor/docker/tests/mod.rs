@@ -3,9 +3,11 @@
 
 mod confinement;
 mod endings;
+mod files;
 mod folders;
 mod hands;
 mod lab;
+mod leavings;
 mod leftovers;
 mod output;
 mod panics;

@@ -24,7 +24,16 @@ impl Lab {
     /// Another process of this worker starts the job, and is killed when the job
     /// has written `text`: all that it held is gone at once, but for the container.
     fn start_and_be_killed(&self, command: &str, text: &'static str, lease: Duration) {
-        let (config, spec) = (self.config.clone(), JobSpec::new(command));
+        self.start_and_be_killed_with(JobSpec::new(command), text, lease);
+    }
+
+    pub(super) fn start_and_be_killed_with(
+        &self,
+        spec: JobSpec,
+        text: &'static str,
+        lease: Duration,
+    ) {
+        let config = self.config.clone();
         let process = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
@@ -68,7 +77,7 @@ impl Lab {
     }
 
     /// Takes it back, with so many bytes of its output stored.
-    async fn take_back(&self, stored: u64) -> Running<'static> {
+    pub(super) async fn take_back(&self, stored: u64) -> Running<'static> {
         let remains = self.find_ours().await;
         self.executor.tidy().await;
         let control = Control::new(Instant::now() + LEASE);

@@ -1,0 +1,113 @@
+//! What a job did to its working folder, in the words of its PID 1, and the files that it
+//! leaves, out of its container, which has ended and is still there.
+//!
+//! PID 1 finds them, and the engine reads them, both within the container: nothing on this
+//! machine walks a folder that jobs write to.
+
+use std::{mem, sync::Arc};
+
+use async_trait::async_trait;
+use orchestra_contracts::files::{Changes, is_path};
+use orchestra_sandbox::protocol::{self, MAX_PATH};
+
+use super::{archive, container::Container, create::WORKDIR};
+use crate::{
+    config::JobUser,
+    executor::leavings::{Leaving, Leavings, ReadError},
+};
+
+/// What a sandbox has said of the working folder.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) changes: Option<protocol::Changes>,
+    pub(super) artifacts: Option<protocol::Artifacts>,
+}
+
+impl Told {
+    pub(super) fn changes(&mut self) -> Option<Box<Changes>> {
+        let changes = self.changes.take()?;
+        let texts = |paths: Vec<Vec<u8>>| paths.into_iter().map(|path| text(&path)).collect();
+        Some(Box::new(Changes {
+            created: texts(changes.created),
+            modified: texts(changes.modified),
+            deleted: texts(changes.deleted),
+            more: changes.more,
+            incomplete: changes.incomplete,
+        }))
+    }
+
+    pub(super) fn leavings(
+        &mut self,
+        container: Arc<Container>,
+        reader: JobUser,
+    ) -> Option<Box<dyn Leavings>> {
+        let mut found = self.artifacts.take()?;
+        let (mut paths, mut left_out) = (Vec::new(), Vec::new());
+        for file in mem::take(&mut found.files) {
+            match String::from_utf8(file.path) {
+                Ok(path) if is_path(&path) => paths.push(path),
+                Ok(path) => left_out.push(format!("{path:?} is no path that can be asked for")),
+                Err(error) => {
+                    let name = error.as_bytes().escape_ascii();
+                    left_out.push(format!("\"{name}\" is not UTF-8"));
+                }
+            }
+        }
+        if found.more > 0 {
+            left_out.push(format!("{} more files, for they are too many", found.more));
+        }
+        if found.unread > 0 {
+            left_out.push(format!("{} files, for the job's user cannot read them", found.unread));
+        }
+        if found.incomplete {
+            left_out
+                .push("what may be in folders that there was no time or right to search".into());
+        }
+        Some(Box::new(Files { container, reader, paths, left_out }))
+    }
+}
+
+/// Bytes that are not UTF-8 are replaced, which can make it longer.
+fn text(path: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(path).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_PATH));
+    text
+}
+
+/// Files in an ended container.
+struct Files {
+    container: Arc<Container>,
+    /// Whose files they are.
+    reader: JobUser,
+    paths: Vec<String>,
+    left_out: Vec<String>,
+}
+
+#[async_trait]
+impl Leavings for Files {
+    fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    async fn open(&self, path: &str) -> Result<Leaving, ReadError> {
+        let engine = self.container.engine();
+        let pieces = engine.download_pieces(self.container.name(), &format!("{WORKDIR}/{path}"));
+        archive::file_of(pieces, self.reader).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_are_not_text_are_told_as_well_as_they_can_be() {
+        assert_eq!(text(b"a/\xffb"), "a/\u{fffd}b");
+        assert_eq!(text("ä".as_bytes()), "ä");
+        assert_eq!(text(&[0xff; MAX_PATH]).len(), MAX_PATH - MAX_PATH % 3);
+    }
+}
