@@ -9,6 +9,7 @@ mod lab;
 mod leftovers;
 mod output;
 mod panics;
+mod pool;
 mod proxy;
 mod pulled;
 mod remains;
