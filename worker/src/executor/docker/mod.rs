@@ -67,6 +67,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     container::Keeper,
+    engine::CallLimits,
     images::Images,
     mold::Mold,
     pool::{Pool, Times},
@@ -118,8 +119,9 @@ impl DockerExecutor {
     }
 
     async fn start_with(config: &Config, parts: Parts) -> Result<Self, WorkerError> {
-        let Parts { volume, times, process } = parts;
-        let engine = Engine::connect(&config.engine).await?;
+        let Parts { volume, times, process, calls } = parts;
+        let mut engine = Engine::connect(&config.engine).await?;
+        engine.limits = calls;
         check_architecture(&engine).map_err(WorkerError::Engine)?;
         let worker_files =
             prepare_files(&config.worker_files, config.sandbox.job_user, engine.socket())
@@ -195,12 +197,13 @@ struct Parts {
     times: Times,
     /// See `sweep.rs`.
     process: String,
+    calls: CallLimits,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        let (volume, times) = (Volume::new(), Times::default());
-        Self { volume, times, process: sweep::this_process() }
+        let (volume, times, calls) = (Volume::new(), Times::default(), engine::LIMITS);
+        Self { volume, times, process: sweep::this_process(), calls }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct CallLimits {
     pub(super) slow: Duration,
 }
 
-const LIMITS: CallLimits =
+pub(super) const LIMITS: CallLimits =
     CallLimits { quick: Duration::from_secs(10), slow: Duration::from_mins(1) };
 
 /// What a container writes.

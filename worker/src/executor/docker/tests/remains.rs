@@ -43,7 +43,7 @@ impl Lab {
             let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
             let warm = u64::from(config.warm.warm.unwrap_or_default());
             while executor.pool.waiting() as u64 != warm {
-                runtime.block_on(sleep(Duration::from_millis(5)));
+                runtime.block_on(async { sleep(Duration::from_millis(5)).await });
             }
             let mut running = start_on(&executor, spec, Control::new(Instant::now() + lease));
             runtime.block_on(running.until_output(text));
@@ -98,7 +98,7 @@ impl Lab {
     /// Of its jobs' containers.
     async fn ids(&self) -> Vec<String> {
         let all = self.all_containers().await.into_iter();
-        all.filter(|(name, _)| !name.contains("-warm-")).map(|(_, id)| id).collect()
+        all.filter(|(name, _)| name.starts_with("/orchestra-7-1-")).map(|(_, id)| id).collect()
     }
 
     /// Each process of this worker has its jobs' sandboxes wait for them, or none.
