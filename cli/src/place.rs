@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orchestra_client::{Client, ClientError};
 use orchestra_master::MasterError;
+use orchestra_worker::WarmConfig;
 use tokio::time::timeout;
 
 use crate::{
@@ -35,7 +36,10 @@ impl Place {
             Answer::SomethingElse(error) => return Err(taken(&client, &error)),
             Answer::Nobody(_) => {}
         }
-        match Local::start(Settings::read([])?).await {
+        let mut settings = Settings::read([])?;
+        // It is here for one job.
+        settings.worker.warm = WarmConfig::NONE;
+        match Local::start(settings).await {
             // Somebody else was quicker, most likely another `run`.
             Err(Failure::Master(error @ MasterError::AddressInUse(_))) => {
                 match ask(&client).await {

@@ -36,7 +36,7 @@ mod usage;
 mod wall;
 mod work;
 
-use std::{ffi::OsString, fs, io, process::ExitCode, time::Duration};
+use std::{env, fs, io, process::ExitCode, time::Duration};
 
 use orchestra_sandbox::protocol::{self, Command, Event, File, MAX_PAYLOAD, Ready, Run};
 
@@ -44,6 +44,9 @@ use crate::{clock::Clock, job::Job, line::Line};
 
 /// A sandbox that was made ahead of time and never gets a job ends by itself.
 const IDLE: Duration = Duration::from_mins(2);
+/// How long it waits instead, in milliseconds. Not an argument: those can be read by the job, and
+/// none should see whether its sandbox was made for it or ahead of time.
+const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
 
 /// A reader that is there takes the last frames in no time; one that is not gets no more than this.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ const FILES: usize = 1000;
 const OWN_FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("--attempt") => attempt::all(),
         Some("--connect") => attempt::connect(arguments),
@@ -67,24 +70,20 @@ fn main() -> ExitCode {
 }
 
 fn be_init() -> ExitCode {
-    let outcome =
-        sys::become_init().and_then(|()| idle_limit(std::env::args_os().skip(1))).and_then(serve);
+    let outcome = sys::become_init().and_then(|()| idle_limit()).and_then(serve);
     ExitCode::from(outcome.unwrap_or_else(|error| {
         eprintln!("orchestra-sandbox: {error}");
         OWN_FAILURE
     }))
 }
 
-/// Reads `--idle-ms N`.
-fn idle_limit(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Duration> {
-    match (arguments.next(), arguments.next(), arguments.next()) {
-        (None, ..) => Ok(IDLE),
-        (Some(flag), Some(number), None) if flag == "--idle-ms" => {
-            let millis = number.to_str().and_then(|number| number.parse().ok());
-            millis.map(Duration::from_millis).ok_or_else(|| usage("--idle-ms takes milliseconds"))
-        }
-        _ => Err(usage("its only argument is --idle-ms N")),
+fn idle_limit() -> io::Result<Duration> {
+    if env::args_os().len() > 1 {
+        return Err(usage("it takes no argument"));
     }
+    let Some(number) = env::var_os(IDLE_VARIABLE) else { return Ok(IDLE) };
+    let millis = number.to_str().and_then(|number| number.parse().ok());
+    millis.map(Duration::from_millis).ok_or_else(|| usage("ORCHESTRA_IDLE_MS takes milliseconds"))
 }
 
 fn usage(text: &'static str) -> io::Error {

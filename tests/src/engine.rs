@@ -17,6 +17,8 @@ use crate::{settings, tools, wait};
 
 /// Every label that Orchestra sets begins with it.
 const LABELS: &str = "orchestra.";
+/// So the sandboxes are called that wait for their jobs.
+const WARM: &str = "orchestra-warm-";
 
 /// Whether tests that need the engine can run; when they cannot, one line says so.
 ///
@@ -46,21 +48,27 @@ async fn connect() -> Result<Docker, bollard::errors::Error> {
 /// The containers of this worker, running or not, by id. A container is the
 /// worker's when one of its `orchestra.` labels says the worker's name.
 pub async fn containers_left(worker: &str) -> Vec<String> {
-    let engine = connect().await.expect("the engine is still there");
-    containers_of(&engine, worker, true).await
+    containers_of(worker, true).await.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Those of them that run.
+/// Those of them that run, but for those that wait for their jobs.
 pub async fn running(worker: &str) -> Vec<String> {
-    let engine = connect().await.expect("the engine is still there");
-    containers_of(&engine, worker, false).await
+    not_warm(containers_of(worker, false).await)
 }
 
-async fn containers_of(engine: &Docker, worker: &str, all: bool) -> Vec<String> {
+fn not_warm(containers: Vec<(String, String)>) -> Vec<String> {
+    containers.into_iter().filter(|(_, name)| !name.starts_with(WARM)).map(|(id, _)| id).collect()
+}
+
+/// By id and name.
+async fn containers_of(worker: &str, all: bool) -> Vec<(String, String)> {
+    let engine = connect().await.expect("the engine is still there");
     let options = ListContainersOptions { all, ..Default::default() };
     let list =
         engine.list_containers(Some(options)).await.expect("the engine lists its containers");
-    list.into_iter().filter(|container| belongs(container, worker)).filter_map(|c| c.id).collect()
+    let ours = list.into_iter().filter(|container| belongs(container, worker));
+    ours.filter_map(|it| Some((it.id?, it.names?.first()?.trim_start_matches('/').to_owned())))
+        .collect()
 }
 
 fn belongs(container: &ContainerSummary, worker: &str) -> bool {
@@ -73,13 +81,15 @@ fn belongs(container: &ContainerSummary, worker: &str) -> bool {
 pub struct ContainerEvent {
     /// The container's.
     pub id: String,
+    /// As it is called from then on.
+    pub name: String,
     pub action: String,
     /// Nanoseconds since 1970, by the engine's clock.
     pub nanos: u64,
     pub labels: HashMap<String, String>,
 }
 
-/// Starts and ends of all containers from now on, until it is dropped.
+/// Starts, renamings and ends of all containers from now on, until it is dropped.
 ///
 /// # Panics
 /// When the engine breaks the stream off.
@@ -88,7 +98,7 @@ pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
     let wanted = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
     let filters = HashMap::from([
         ("type".to_owned(), wanted(&["container"])),
-        ("event".to_owned(), wanted(&["start", "die"])),
+        ("event".to_owned(), wanted(&["start", "rename", "die"])),
     ]);
     let options = EventsOptions { filters: Some(filters), ..Default::default() };
     let mut events = std::pin::pin!(engine.events(Some(options)));
@@ -97,7 +107,8 @@ pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
         let (Some(action), Some(nanos)) = (event.action, event.time_nano) else { continue };
         let actor = event.actor.unwrap_or_default();
         let (id, labels) = (actor.id.unwrap_or_default(), actor.attributes.unwrap_or_default());
-        tell(ContainerEvent { id, action, nanos: nanos as u64, labels });
+        let name = labels.get("name").cloned().unwrap_or_default();
+        tell(ContainerEvent { id, name, action, nanos: nanos as u64, labels });
     }
     panic!("the engine tells nothing any more");
 }
@@ -116,14 +127,16 @@ pub async fn remove(id: &str) -> bool {
     engine.remove_container(id, Some(options)).await.is_ok()
 }
 
-/// Waits until this worker has no container any more.
+/// Waits until this worker has no container any more but those that wait for their jobs.
 ///
 /// # Panics
 /// When one is still there after [`wait::SOON`].
 pub async fn all_gone(worker: &str) {
     let what = format!("the containers of {worker} to go");
-    wait::until(&what, wait::SOON, async || containers_left(worker).await.is_empty().then_some(()))
-        .await;
+    wait::until(&what, wait::SOON, async || {
+        not_warm(containers_of(worker, true).await).is_empty().then_some(())
+    })
+    .await;
 }
 
 pub async fn has_image(name: &str) -> bool {
@@ -178,7 +191,7 @@ pub fn remove_containers(workers: Vec<String>) {
     clean_up(async move |engine| {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         for worker in &workers {
-            for id in containers_of(&engine, worker, true).await {
+            for (id, _) in containers_of(worker, true).await {
                 // One that the worker is removing itself is gone a moment later.
                 let _ = engine.remove_container(&id, Some(options.clone())).await;
             }

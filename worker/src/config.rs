@@ -1,6 +1,7 @@
 //! The worker's settings: flags, each with an environment variable.
 
 mod images;
+mod warm;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, num::NonZero, path::PathBuf, str::FromStr};
 
@@ -8,7 +9,7 @@ use clap::builder::RangedU64ValueParser;
 use ipnet::Ipv4Net;
 use orchestra_contracts::{Demand, Network, Resources, Size, Span, WorkerName, worker::Offer};
 
-pub use self::images::ImagesConfig;
+pub use self::{images::ImagesConfig, warm::WarmConfig};
 use crate::{credentials::Credentials, labels};
 
 /// How a worker is to be run. `Config` is flattened into the commands that run one.
@@ -67,6 +68,9 @@ pub struct Config {
     /// SIGTERM and SIGKILL for a job that is ended
     #[arg(long, env = "ORCHESTRA_GRACE", default_value_t = Span::from_secs(10))]
     pub grace: Span,
+
+    #[command(flatten)]
+    pub warm: WarmConfig,
 
     #[command(flatten)]
     pub sandbox: SandboxConfig,
@@ -158,12 +162,18 @@ impl SandboxConfig {
         if let Some(excess) = self.offer().excesses(&demand).first() {
             return Err(excess.to_string());
         }
+        let usual = self.usual_limits();
         Ok(Limits {
-            cpus: wanted.cpus.unwrap_or(self.cpus),
-            memory: wanted.memory.unwrap_or(self.memory),
-            pids: wanted.pids.unwrap_or(self.pids),
-            tmp: wanted.tmp.unwrap_or(self.tmp),
+            cpus: wanted.cpus.unwrap_or(usual.cpus),
+            memory: wanted.memory.unwrap_or(usual.memory),
+            pids: wanted.pids.unwrap_or(usual.pids),
+            tmp: wanted.tmp.unwrap_or(usual.tmp),
         })
+    }
+
+    /// Of a job that asks for nothing in particular.
+    pub fn usual_limits(&self) -> Limits {
+        Limits { cpus: self.cpus, memory: self.memory, pids: self.pids, tmp: self.tmp }
     }
 
     /// The most that a job may ask for. Which images there are, the images folder says.

@@ -57,7 +57,7 @@ pub mod parts {
 }
 
 pub use crate::{
-    config::{Config, ImagesConfig, JobUser, Limits, SandboxConfig},
+    config::{Config, ImagesConfig, JobUser, Limits, SandboxConfig, WarmConfig},
     credentials::Credentials,
     doctor::{Check, checks},
     executor::docker::images::{ImageError, ImageStatus, Images, ReadyImage, StaleImage, step_of},

@@ -15,6 +15,9 @@ const FIRST: &str = "unset HOSTNAME; exec 3>&2 2>/dev/null; \
                      if [ -x /bin/bash ] || [ -x /usr/bin/bash ]; then s=bash; else s=sh; fi; \
                      (exec $s -c \"$1\" 2>&3 3>&-); exit $?";
 
+/// Of every job container.
+const HOST_NAME: &str = "orchestra";
+
 /// A page of memory, and the fewest files that a `/tmp` has room for.
 const PAGE: u64 = 4096;
 const FEWEST_FILES: u64 = 1024;
@@ -53,7 +56,7 @@ fn of(spec: &JobSpec, (id, element): Place, attempt: &Attempt, ran: &Ran) -> Rep
     }
     flag("workdir", "/work");
     flag("user", &ran.user);
-    flag("hostname", &format!("job-{id}"));
+    flag("hostname", HOST_NAME);
     flag("network", if spec.network == Network::None { "none" } else { "bridge" });
     flag("memory", &ran.memory.0.to_string());
     flag("memory-swap", &ran.memory.0.to_string());

@@ -115,18 +115,18 @@ fn a_slow_reader_gets_everything_while_the_lease_lasts() {
 
 #[test]
 fn an_idle_one_ends_by_itself() {
-    let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).args(["--idle-ms", "50"]));
+    let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).env("ORCHESTRA_IDLE_MS", "50"));
     assert_eq!(sandbox.exit_code(), 0);
 }
 
 #[test]
 fn an_idle_one_waits_as_long_as_it_is_told() {
-    let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).args(["--idle-ms", "3600000"]));
+    let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).env("ORCHESTRA_IDLE_MS", "3600000"));
     sandbox.send(&Command::Renew(Lease::of(MILLISECOND)));
     assert_eq!(sandbox.exit_code(), 0);
 
     // Its own limit is over when the job comes.
-    let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).args(["--idle-ms", "1000"]));
+    let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).env("ORCHESTRA_IDLE_MS", "1000"));
     sandbox.send(&Command::Renew(Lease::of(HOUR)));
     sandbox.read();
     assert!(!sandbox.ends_within(Duration::from_millis(1500)));

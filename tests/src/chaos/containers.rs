@@ -4,9 +4,12 @@
 //! With PID 1 of a container everything in it has ended (`pid_namespaces(7)`). The engine says so
 //! later, by as much as ten seconds where it has output left for a reader that stands still: such
 //! a container is on its list and runs nothing.
+//!
+//! Whose a container is, its name says. One that was made ahead of its job gets that name before
+//! the job is handed over: for its attempt it starts then.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     os::fd::OwnedFd,
     sync::{
@@ -24,7 +27,10 @@ use rustix::{
 use tokio::{task::JoinSet, time::sleep};
 
 use super::Recorder;
-use crate::{check::What, engine};
+use crate::{
+    check::What,
+    engine::{self, ContainerEvent},
+};
 
 /// So much later than it was, at most, an end is written down.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -50,14 +56,21 @@ impl Watched {
 /// When the engine breaks the stream off: what follows would be unseen.
 pub async fn watch(recorder: Recorder, workers: Vec<String>) {
     let mut running: HashMap<String, Arc<Watched>> = HashMap::new();
+    // Those that run, and have no attempt yet.
+    let mut waiting = HashSet::new();
     let mut watching = JoinSet::new();
     engine::events(|event| {
         while watching.try_join_next().is_some() {}
         match event.action.as_str() {
-            "start" => {
-                let Some((job, attempt, worker)) = attempt_of(&event.labels, &workers) else {
-                    return;
-                };
+            "start" | "rename" => {
+                let of_attempt = attempt_of(&event, &workers);
+                if event.action == "start" && of_attempt.is_none() {
+                    waiting.insert(event.id.clone());
+                }
+                // Of one that has its attempt already: another process has taken it over.
+                let is_new = event.action == "start" || waiting.contains(&event.id);
+                let Some((job, attempt, worker)) = of_attempt.filter(|_| is_new) else { return };
+                waiting.remove(&event.id);
                 let what = What::ContainerStarted { job, attempt, worker: worker.clone() };
                 recorder.record_at(event.nanos, what);
                 let what = What::ContainerGone { job, attempt, worker };
@@ -75,6 +88,7 @@ pub async fn watch(recorder: Recorder, workers: Vec<String>) {
                 });
             }
             "die" => {
+                waiting.remove(&event.id);
                 if let Some(watched) = running.remove(&event.id) {
                     watched.is_gone(|recorder, what| recorder.record_at(event.nanos, what));
                 }
@@ -86,13 +100,19 @@ pub async fn watch(recorder: Recorder, workers: Vec<String>) {
 }
 
 fn attempt_of(
-    labels: &HashMap<String, String>,
+    event: &ContainerEvent,
     workers: &[String],
 ) -> Option<(JobId, AttemptNo, WorkerName)> {
-    let worker = labels.get("orchestra.worker").filter(|name| workers.contains(name))?;
-    let number = |label: &str| labels.get(label)?.parse::<i64>().ok();
-    let (job, attempt) = (number("orchestra.job")?, number("orchestra.attempt")?);
-    Some((JobId(job), AttemptNo(attempt as u32), worker.parse().ok()?))
+    let worker = event.labels.get("orchestra.worker").filter(|name| workers.contains(name))?;
+    let (job, attempt) = named(&event.name)?;
+    Some((job, attempt, worker.parse().ok()?))
+}
+
+/// `orchestra-<job>-<attempt>-<anything>`, and behind a point whoever has taken it over.
+fn named(name: &str) -> Option<(JobId, AttemptNo)> {
+    let mut parts = name.split('.').next()?.strip_prefix("orchestra-")?.split('-');
+    let (job, attempt) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (parts.count() == 1).then_some((JobId(job), AttemptNo(attempt)))
 }
 
 /// PID 1 of a container, where it runs on this machine.
@@ -108,4 +128,19 @@ async fn process_of(id: &str) -> Option<OwnedFd> {
 fn has_ended(process: &OwnedFd) -> bool {
     let mut looked = [PollFd::new(process, PollFlags::IN)];
     poll(&mut looked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_name_says_whose_it_is() {
+        let attempt = Some((JobId(12), AttemptNo(3)));
+        assert_eq!(named("orchestra-12-3-0123abcd"), attempt);
+        assert_eq!(named("orchestra-12-3-0123abcd.77.88"), attempt, "taken over");
+        for other in ["orchestra-warm-0123abcd", "orchestra-12-3-0123abcd-wall", "orchestra-12"] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ async fn a_job_tells_where_its_time_went_and_what_it_used() {
         "a tenth of a core is not enough: {usage:?}"
     );
     assert!(usage.throttled_ms.is_some_and(|millis| millis > 300), "{usage:?}");
-    assert!(usage.image_ms.is_some() && usage.start_ms.is_some_and(|it| it > 0), "{usage:?}");
+    assert!(usage.image_ms.is_some() && usage.start_ms.is_some(), "{usage:?}");
     assert!(usage.drain_ms.is_some(), "{usage:?}");
     let attempts: Value =
         serde_json::to_value(stack.api.attempts(job.id).await).expect("it is JSON");

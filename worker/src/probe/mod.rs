@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 pub(crate) use self::promises::PROMISES;
 use crate::{
-    Config,
+    Config, WarmConfig,
     control::Control,
     doctor::Check,
     executor::{
@@ -46,8 +46,10 @@ const ATTEMPT: AttemptNo = AttemptNo(1);
 /// Runs the probe in a job container with the settings of this worker, without a master, and
 /// removes it again. One finding a promise, or one that says why there are none.
 pub async fn sandbox_checks(config: &Config) -> Vec<Check> {
+    // One job, and that is all.
+    let config = Config { warm: WarmConfig::NONE, ..config.clone() };
     let start = async {
-        let executor = DockerExecutor::start(config).await.map_err(|error| error.to_string())?;
+        let executor = DockerExecutor::start(&config).await.map_err(|error| error.to_string())?;
         let spec = JobSpec { timeout: Some(Span::from(TIMEOUT)), ..JobSpec::new(String::new()) };
         let held_to = executor.held_to(&spec.resources)?;
         let held = Held { held_to, master: address_of(&config.url) };

@@ -10,10 +10,7 @@ use orchestra_contracts::WorkerName;
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::TaskTracker;
 
-use super::{
-    engine::{Engine, EngineError, Health},
-    sweep,
-};
+use super::engine::{Engine, EngineError, Health};
 
 /// What a container is for: `job`, or `helper` (see `volume.rs`).
 pub(super) const ROLE_LABEL: &str = "orchestra.role";
@@ -52,8 +49,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(engine: Engine, worker: WorkerName) -> Self {
-        let process = sweep::this_process();
+    pub(super) fn new(engine: Engine, worker: WorkerName, process: String) -> Self {
         let (health, owned, removals) = (Health::new(), Owned::default(), TaskTracker::new());
         Self { engine, health, worker, process, owned, removals }
     }
@@ -72,7 +68,16 @@ impl Keeper {
     /// engine gets to create it.
     pub(super) fn container(&self, name: String) -> Container {
         self.owned.lock().insert(name.clone());
-        Container { keeper: self.clone(), name, present: true }
+        Container { keeper: self.clone(), name, before: None, present: true }
+    }
+
+    /// Whether what had these names, one after the other, is gone for sure.
+    async fn remove_all(self, names: Vec<String>) -> bool {
+        let mut gone = true;
+        for name in names {
+            gone &= self.clone().remove(name).await;
+        }
+        gone
     }
 
     /// Whether it is gone for sure.
@@ -102,6 +107,8 @@ impl Keeper {
 pub(super) struct Container {
     keeper: Keeper,
     name: String,
+    /// What it was called before, while nobody knows whether the engine has renamed it.
+    before: Option<String>,
     present: bool,
 }
 
@@ -118,11 +125,27 @@ impl Container {
         &self.keeper.health
     }
 
+    /// Gives it another name. Where the engine gives no answer, it is removed by both.
+    pub(super) async fn rename(&mut self, name: String) -> Result<(), EngineError> {
+        self.keeper.owned.lock().insert(name.clone());
+        let before = std::mem::replace(&mut self.name, name);
+        self.before = Some(before.clone());
+        self.keeper.engine.rename(&before, &self.name).await?;
+        self.before = None;
+        self.keeper.owned.lock().remove(&before);
+        Ok(())
+    }
+
+    /// A renaming that is still under way may overtake the removal of the older name alone.
+    fn names(&self) -> Vec<String> {
+        self.before.iter().chain([&self.name]).cloned().collect()
+    }
+
     /// Returns when it is gone, or when the engine has refused several times: then the
     /// answer is `false`. (Dropping it returns at once, and it goes soon after.)
     pub(super) async fn remove(mut self) -> bool {
         // Marked only afterwards: when this future is dropped half way, Drop begins again.
-        let gone = self.keeper.clone().remove(self.name.clone()).await;
+        let gone = self.keeper.clone().remove_all(self.names()).await;
         self.present = false;
         gone
     }
@@ -135,7 +158,7 @@ impl Drop for Container {
         }
         // Without a runtime the process is ending; the next one's sweep takes it.
         if let Ok(runtime) = Handle::try_current() {
-            let removal = self.keeper.clone().remove(self.name.clone());
+            let removal = self.keeper.clone().remove_all(self.names());
             self.keeper.removals.spawn_on(removal, &runtime);
         }
     }

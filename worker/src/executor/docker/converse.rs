@@ -196,7 +196,7 @@ impl Sandbox {
         }
     }
 
-    async fn renew(&mut self, until: Instant) -> bool {
+    pub(super) async fn renew(&mut self, until: Instant) -> bool {
         let lease = boot::lease(until, self.shares_clock);
         // Heard or not: it may have been.
         self.fence = self.fence.max(until);

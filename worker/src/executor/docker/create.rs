@@ -4,6 +4,8 @@
 //! Left out on purpose: masked and read-only paths (`None` means the engine's
 //! own lists, an empty list would mean none), the profiles of seccomp and `AppArmor`
 //! (the engine's), `init` (the sandbox is PID 1 and reaps).
+//!
+//! What is made for a job and what is made ahead of one differ in nothing that a job can see.
 
 use std::{collections::HashMap, net::IpAddr, path::Path, time::Duration};
 
@@ -16,11 +18,15 @@ use orchestra_contracts::{AttemptNo, JobId, Workspace};
 use super::{volume, workspace};
 use crate::config::{JobUser, Limits};
 
-pub(super) const JOB_LABEL: &str = "orchestra.job";
-pub(super) const ATTEMPT_LABEL: &str = "orchestra.attempt";
+const JOB_LABEL: &str = "orchestra.job";
+const ATTEMPT_LABEL: &str = "orchestra.attempt";
 
 /// Where worker-files stands in every job container, and where the command starts.
 pub(super) const WORKDIR: &str = "/work";
+/// Of every job container. `service/repro.rs` of the master says the same one.
+pub(super) const HOST_NAME: &str = "orchestra";
+/// Only PID 1 has it, and shows it to nobody.
+const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
 
 const OPEN_FILES: i64 = 1024;
 /// When the machine's memory is short its kernel ends jobs before the machine's own programs
@@ -38,8 +44,8 @@ const LOG_ROOM: u64 = 8 << 20;
 pub(super) struct Plan<'a> {
     /// Those of every container of this worker.
     pub(super) labels: HashMap<String, String>,
-    pub(super) job: JobId,
-    pub(super) attempt: AttemptNo,
+    /// Whose it is; `None` of one that is made ahead of its job. Its name says so, see `name.rs`.
+    pub(super) whose: Option<(JobId, AttemptNo)>,
     pub(super) user: JobUser,
     /// worker-files, as the engine's host knows it.
     pub(super) files: &'a Path,
@@ -65,13 +71,14 @@ impl Plan<'_> {
     pub(super) fn request(&self, image: &str) -> ContainerCreateBody {
         ContainerCreateBody {
             image: Some(image.to_owned()),
-            labels: Some(self.labels()),
-            hostname: Some(format!("job-{}", self.job)),
+            labels: Some(self.labels.clone()),
+            hostname: Some(HOST_NAME.to_owned()),
             user: Some(self.user.to_string()),
             working_dir: Some(WORKDIR.to_owned()),
-            env: Some(Vec::new()),
+            env: Some(vec![format!("{IDLE_VARIABLE}={}", self.idle.as_millis())]),
             entrypoint: Some(vec![volume::PROGRAM.to_owned()]),
-            cmd: Some(vec!["--idle-ms".to_owned(), self.idle.as_millis().to_string()]),
+            // Nothing of the image's either.
+            cmd: Some(Vec::new()),
             tty: Some(false),
             open_stdin: Some(true),
             stdin_once: Some(false),
@@ -123,17 +130,20 @@ impl Plan<'_> {
         }
     }
 
-    fn labels(&self) -> HashMap<String, String> {
+    /// Of a volume, which has no name that could tell.
+    fn labels_of_folder(&self) -> HashMap<String, String> {
         let mut labels = self.labels.clone();
-        labels.insert(JOB_LABEL.to_owned(), self.job.to_string());
-        labels.insert(ATTEMPT_LABEL.to_owned(), self.attempt.to_string());
+        if let Some((job, attempt)) = self.whose {
+            labels.insert(JOB_LABEL.to_owned(), job.to_string());
+            labels.insert(ATTEMPT_LABEL.to_owned(), attempt.to_string());
+        }
         labels
     }
 
     fn workspace(&self) -> Mount {
         match self.workspace {
             Workspace::Shared => self.worker_files(),
-            Workspace::Private => workspace::mount(self.labels()),
+            Workspace::Private => workspace::mount(self.labels_of_folder()),
         }
     }
 
@@ -199,8 +209,7 @@ mod tests {
         let limits = Limits { cpus: 1.5, memory: Size::mib(512), pids: 256, tmp: Size::mib(64) };
         let plan = Plan {
             labels: [("orchestra.worker".to_owned(), "w".to_owned())].into(),
-            job: JobId(7),
-            attempt: AttemptNo(2),
+            whose: Some((JobId(7), AttemptNo(2))),
             user: JobUser { uid: 1000, gid: 100 },
             files: Path::new("/srv/worker-files"),
             workspace,
@@ -219,10 +228,10 @@ mod tests {
     #[rstest]
     #[case::image("/Image", json!("sha256:1"))]
     #[case::pid_1_is_the_sandbox("/Entrypoint", json!(["/orchestra/orchestra-sandbox"]))]
-    #[case::an_idle_sandbox_ends("/Cmd", json!(["--idle-ms", "45000"]))]
+    #[case::an_idle_sandbox_ends("/Env", json!(["ORCHESTRA_IDLE_MS=45000"]))]
     #[case::not_root("/User", json!("1000:100"))]
     #[case::workdir("/WorkingDir", json!("/work"))]
-    #[case::no_environment("/Env", json!([]))]
+    #[case::no_arguments("/Cmd", json!([]))]
     #[case::no_terminal("/Tty", json!(false))]
     #[case::stdin_is_open("/OpenStdin", json!(true))]
     #[case::stdin_stays_open("/StdinOnce", json!(false))]
@@ -244,7 +253,7 @@ mod tests {
     #[case::no_core_dumps("/HostConfig/Ulimits/1", json!({"Name": "core", "Soft": 0, "Hard": 0}))]
     #[case::file_size("/HostConfig/Ulimits/2", json!({"Name": "fsize", "Soft": 5, "Hard": 5}))]
     #[case::first_to_go_when_memory_is_short("/HostConfig/OomScoreAdj", json!(500))]
-    #[case::host_name_is_the_jobs("/Hostname", json!("job-7"))]
+    #[case::host_name_tells_nothing("/Hostname", json!("orchestra"))]
     #[case::shared_memory("/HostConfig/ShmSize", json!(64 << 20))]
     #[case::own_ipc("/HostConfig/IpcMode", json!("private"))]
     #[case::own_cgroups("/HostConfig/CgroupnsMode", json!("private"))]
@@ -259,8 +268,7 @@ mod tests {
     #[case::sandbox("/HostConfig/Mounts/1", json!({
         "Type": "volume", "Source": "orchestra-sandbox-1", "Target": "/orchestra", "ReadOnly": true,
         "VolumeOptions": {"NoCopy": true}}))]
-    #[case::labels("/Labels", json!({
-        "orchestra.worker": "w", "orchestra.job": "7", "orchestra.attempt": "2"}))]
+    #[case::labels("/Labels", json!({"orchestra.worker": "w"}))]
     fn holds_the_job_in(#[case] pointer: &str, #[case] value: Value) {
         assert_eq!(request(None).pointer(pointer), Some(&value), "{pointer}");
     }

@@ -3,8 +3,9 @@
 //!
 //! * `prepare` is all that comes before a job runs.
 //! * `create` is the one builder of a job's container: what holds a job in.
-//! * `container` is one container, removed on every path; `sweep` removes what
-//!   earlier processes of this worker left.
+//! * `mold` makes sandboxes by it, and `pool` some of them ahead of their jobs.
+//! * `container` is one container, removed on every path; `name` tells whose it is, and
+//!   `sweep` removes what earlier processes of this worker left.
 //! * `remains` finds what an earlier process left of an attempt, and carries it on;
 //!   `seam` is the place in its log from where on.
 //! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
@@ -34,9 +35,12 @@ mod files;
 pub(crate) mod images;
 mod leavings;
 mod masks;
+mod mold;
+mod name;
 mod network;
 mod offer;
 mod paths;
+mod pool;
 mod prepare;
 mod reattach;
 mod remains;
@@ -53,7 +57,6 @@ mod workspace;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -68,7 +71,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     container::Keeper,
+    engine::CallLimits,
     images::Images,
+    mold::Mold,
+    pool::{Pool, Times},
     prepare::{Prepared, files_of},
     room::Room,
     volume::Volume,
@@ -80,7 +86,7 @@ pub(crate) use self::{
 };
 use crate::{
     Config, WorkerError,
-    config::{JobUser, Limits, SandboxConfig},
+    config::{JobUser, Limits},
     control::{Orders, Stop, stopped},
     executor::{End, Executor, Left, RunEvent, RunSpec, Trouble},
 };
@@ -94,16 +100,14 @@ const NOT_BEGUN: Duration = Duration::from_secs(30);
 pub(crate) struct DockerExecutor {
     keeper: Keeper,
     images: Images,
-    volume: Volume,
+    mold: Arc<Mold>,
+    pool: Arc<Pool>,
     default_image: String,
-    /// worker-files, as the engine's host knows it.
-    files: PathBuf,
     worker_files: WorkerFiles,
     room: Room,
     /// What keeps jobs from being started, engine or room.
     trouble: Arc<watch::Sender<Option<Trouble>>>,
     offer: Arc<watch::Sender<Option<Offer>>>,
-    sandbox: SandboxConfig,
     wall: Wall,
     grace: Duration,
     /// The environments that images bring, by image id.
@@ -115,7 +119,13 @@ pub(crate) struct DockerExecutor {
 impl DockerExecutor {
     /// Connects to the engine and prepares worker-files.
     pub(crate) async fn start(config: &Config) -> Result<Self, WorkerError> {
-        let engine = Engine::connect(&config.engine).await?;
+        Self::start_with(config, Parts::default()).await
+    }
+
+    async fn start_with(config: &Config, parts: Parts) -> Result<Self, WorkerError> {
+        let Parts { volume, times, process, calls } = parts;
+        let mut engine = Engine::connect(&config.engine).await?;
+        engine.limits = calls;
         check_architecture(&engine).map_err(WorkerError::Engine)?;
         let worker_files =
             prepare_files(&config.worker_files, config.sandbox.job_user, engine.socket())
@@ -123,7 +133,7 @@ impl DockerExecutor {
         let files =
             paths::on_host(&engine, &worker_files.path).await.map_err(WorkerError::WorkerFiles)?;
         let images = images_of(&engine, config);
-        let keeper = Keeper::new(engine, config.name.clone());
+        let keeper = Keeper::new(engine, config.name.clone(), process);
         let background = CancellationToken::new();
         let room = Room::new(worker_files.path.clone(), config.min_free_files);
         let trouble = Arc::new(watch::Sender::new(None));
@@ -131,6 +141,17 @@ impl DockerExecutor {
         let (looked, told) = (room.clone(), trouble.clone());
         let offer = offer::of(&config.sandbox, worker_files.user, &images).await;
         let (folders, offered) = (images.clone(), offer.clone());
+        let mold = Arc::new(Mold {
+            keeper: keeper.clone(),
+            volume,
+            user: worker_files.user,
+            files,
+            settings: config.sandbox.clone(),
+        });
+        let folder = worker_files.path.clone();
+        let pool = Pool::new(config, times, mold.clone(), images.clone(), room.clone(), folder);
+        let pool = Arc::new(pool);
+        let tended = pool.clone();
         keeper.removals.spawn(async move {
             let all = async {
                 tokio::join!(
@@ -138,7 +159,8 @@ impl DockerExecutor {
                     looked.watch(),
                     looked.tell(&watched.health, &told),
                     offer::watch_folders(&folders, &offered),
-                    folders.prune_often()
+                    folders.prune_often(),
+                    tended.tend()
                 )
             };
             until.run_until_cancelled(all).await
@@ -147,15 +169,14 @@ impl DockerExecutor {
             background,
             keeper,
             images,
-            volume: Volume::new(),
+            mold,
+            pool,
             default_image: config.default_image.clone(),
-            files,
             worker_files,
             room,
             trouble,
             offer,
             wall: Wall::new(&config.url, &config.sandbox.deny_networks),
-            sandbox: config.sandbox.clone(),
             grace: config.grace.0,
             environments: Mutex::default(),
         })
@@ -163,13 +184,30 @@ impl DockerExecutor {
 
     /// What a job that asks for this is held to, or the sentence that refuses it.
     pub(crate) fn held_to(&self, wanted: &Resources) -> Result<HeldTo, String> {
-        let (user, file_size) = (self.worker_files.user, self.sandbox.file_size.0);
-        Ok(HeldTo { user, limits: self.sandbox.limits(wanted)?, file_size })
+        let Mold { user, settings, .. } = &*self.mold;
+        let file_size = settings.file_size.0;
+        Ok(HeldTo { user: *user, limits: settings.limits(wanted)?, file_size })
     }
 
     /// The engine and its version, for people.
     pub(crate) fn describe(&self) -> String {
         self.keeper.engine.version().to_owned()
+    }
+}
+
+/// What is the same for every worker, and tests have otherwise.
+struct Parts {
+    volume: Volume,
+    times: Times,
+    /// See `sweep.rs`.
+    process: String,
+    calls: CallLimits,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        let (volume, times, calls) = (Volume::new(), Times::default(), engine::LIMITS);
+        Self { volume, times, process: sweep::this_process(), calls }
     }
 }
 
@@ -256,6 +294,7 @@ impl Executor for DockerExecutor {
 
     async fn close(&self) {
         self.background.cancel();
+        self.pool.close();
         self.keeper.removals.close();
         let tidied = async {
             self.keeper.removals.wait().await;

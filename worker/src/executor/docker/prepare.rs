@@ -14,15 +14,13 @@ use tokio::{
 
 use super::{
     DockerExecutor,
-    container::Container,
     create::{Plan, WORKDIR},
     engine::EngineError,
     environment::{defaults_beside, environment},
     images::{ImageError, ReadyImage},
-    masks, network,
+    masks, name, network,
     session::{Sandbox, StartError},
     wall::Tools,
-    workspace,
 };
 use crate::{
     config::SandboxConfig,
@@ -72,16 +70,12 @@ impl DockerExecutor {
         }
         // When this worker dies before it has handed the job over, that is the fence.
         plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());
-        let sandbox = match self.start_sandbox(&plan, &image).await {
-            // The volume may have been pruned since it was filled.
-            Err(error @ StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) => {
-                tracing::debug!("starting a sandbox again: {error}");
-                self.volume.distrust().await;
-                self.start_sandbox(&plan, &image).await
-            }
-            started => started,
+        let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
+        let until = orders.borrow().until;
+        let sandbox = match self.pool.take(&plan, (name, &image.id), until).await {
+            Some(sandbox) => sandbox,
+            None => self.start_cold(&plan, &image).await.map_err(could_not_start)?,
         };
-        let sandbox = sandbox.map_err(could_not_start)?;
         let ran = Box::new(ran(&plan, &image, &environment));
         let (image, start) = (found - began, found.elapsed());
         Ok(Prepared { sandbox, environment, ran, image, start })
@@ -90,28 +84,15 @@ impl DockerExecutor {
     /// What the job may have, or the refusal. The image and the lease come later.
     fn plan<'a>(&'a self, spec: &RunSpec) -> Result<Plan<'a>, Outcome> {
         let refuse = |reason| Outcome::Refused { reason };
-        let limits = self.sandbox.limits(&spec.spec.resources).map_err(refuse)?;
-        if spec.spec.network != Network::None && !self.sandbox.allow_network {
+        let settings = &self.mold.settings;
+        let limits = settings.limits(&spec.spec.resources).map_err(refuse)?;
+        if spec.spec.network != Network::None && !settings.allow_network {
             return Err(refuse(
                 "it asks for a network, and this worker's operator allows none".to_owned(),
             ));
         }
-        Ok(Plan {
-            labels: self.keeper.labels("job"),
-            job: spec.job,
-            attempt: spec.attempt,
-            user: self.worker_files.user,
-            files: &self.files,
-            workspace: spec.spec.workspace,
-            sandbox: self.volume.name(),
-            limits,
-            file_size: self.sandbox.file_size.0,
-            network: None,
-            dns: &self.sandbox.job_dns,
-            idle: Duration::ZERO,
-            runtime: self.sandbox.runtime.as_deref(),
-            log_bytes: self.sandbox.log_head.0 + self.sandbox.log_tail.0,
-        })
+        let whose = Some((spec.job, spec.attempt));
+        Ok(Plan { whose, workspace: spec.spec.workspace, ..self.mold.plan(limits) })
     }
 
     /// The job's image, with the lines of its build in the job's log.
@@ -148,19 +129,25 @@ impl DockerExecutor {
         Ok(environment)
     }
 
+    /// One that is made for this job.
+    async fn start_cold(&self, plan: &Plan<'_>, image: &ReadyImage) -> Result<Sandbox, StartError> {
+        let _cold = self.pool.cold_start();
+        match self.start_sandbox(plan, image).await {
+            Err(error @ StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) => {
+                tracing::debug!("starting a sandbox again: {error}");
+                self.start_sandbox(plan, image).await
+            }
+            started => started,
+        }
+    }
+
     async fn start_sandbox(
         &self,
         plan: &Plan<'_>,
         image: &ReadyImage,
     ) -> Result<Sandbox, StartError> {
-        self.volume.ensure(&self.keeper, &image.id).await?;
-        let container = self.new_container(plan);
-        let request = plan.request(&image.id);
-        Box::pin(self.keeper.engine.create_surely(container.name(), request)).await?;
-        if plan.workspace == Workspace::Private {
-            workspace::give(&self.keeper, &container, plan.user, &image.id).await?;
-        }
-        let sandbox = Sandbox::start(container, plan.user).await?;
+        let (job, attempt) = plan.whose.expect("it is for a job");
+        let sandbox = self.mold.start(name::of_attempt(job, attempt), plan, &image.id).await?;
         if plan.network.is_some() {
             let tools = Tools { volume: plan.sandbox, image: &image.id };
             self.wall.raise(&self.keeper, &sandbox.container, tools).await?;
@@ -168,15 +155,9 @@ impl DockerExecutor {
         Ok(sandbox)
     }
 
-    fn new_container(&self, plan: &Plan<'_>) -> Container {
-        let distinct: u32 = rand::random();
-        let name = format!("orchestra-{}-{}-{distinct:08x}", plan.job, plan.attempt);
-        self.keeper.container(name)
-    }
-
     /// What the sandbox is to run.
     pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
-        let (log_head, log_tail) = kept_of_log(&self.sandbox, spec.spec.max_log);
+        let (log_head, log_tail) = kept_of_log(&self.mold.settings, spec.spec.max_log);
         protocol::Run {
             script: spec.spec.command.clone().into_bytes(),
             env: environment(image, spec),

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use super::{
     DockerExecutor,
     container::{Container, Keeper, WORKER_LABEL},
-    create::{ATTEMPT_LABEL, JOB_LABEL},
     engine::EngineError,
+    name,
     prepare::{could_not_start, timeout_of},
     reattach::{state_of, streams_of},
     seam::Seam,
@@ -40,12 +40,11 @@ struct Found {
 
 impl DockerExecutor {
     pub(super) async fn find(&self, job: JobId, attempt: AttemptNo) -> Result<Left, EngineError> {
-        let labels = [
-            format!("{WORKER_LABEL}={}", self.keeper.worker),
-            format!("{JOB_LABEL}={job}"),
-            format!("{ATTEMPT_LABEL}={attempt}"),
-        ];
-        let mut containers = self.keeper.engine.labelled(&labels).await?;
+        let ours = format!("{WORKER_LABEL}={}", self.keeper.worker);
+        let mut containers = self.keeper.engine.labelled(&[ours]).await?;
+        containers.retain(|container| {
+            name_of(container).and_then(|name| name::attempt_in(&name)) == Some((job, attempt))
+        });
         // A start that failed and was tried again leaves two.
         containers.sort_by_key(|it| it.state != Some(ContainerSummaryStateEnum::RUNNING));
         let Some(container) = containers.first() else { return Ok(Left::Nothing) };

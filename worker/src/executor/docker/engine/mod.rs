@@ -13,8 +13,8 @@ use bollard::{
     container::LogOutput,
     errors::Error as BollardError,
     models::{
-        ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ImageInspect, Network,
-        NetworkCreateRequest, VolumeCreateRequest,
+        ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ContainerUpdateBody,
+        ImageInspect, Network, NetworkCreateRequest, VolumeCreateRequest,
     },
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder,
@@ -29,6 +29,7 @@ use tokio::{io::AsyncWrite, time::timeout};
 
 use self::error::explain;
 pub(crate) use self::{error::EngineError, health::Health};
+use crate::config::Limits;
 
 /// How long the engine may take for a call.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ pub(super) struct CallLimits {
     pub(super) slow: Duration,
 }
 
-const LIMITS: CallLimits =
+pub(super) const LIMITS: CallLimits =
     CallLimits { quick: Duration::from_secs(10), slow: Duration::from_mins(1) };
 
 /// What a container writes.
@@ -159,6 +160,21 @@ impl Engine {
             self.docker.rename_container(name, options),
         )
         .await
+    }
+
+    /// Changes what a container that runs is held to; the size of its `/tmp` stays.
+    pub(super) async fn limit(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
+        let memory = i64::try_from(limits.memory.0).unwrap_or(i64::MAX);
+        let body = ContainerUpdateBody {
+            memory: Some(memory),
+            // The same number: no swap beyond the memory.
+            memory_swap: Some(memory),
+            nano_cpus: Some((limits.cpus * 1e9) as i64),
+            pids_limit: Some(i64::from(limits.pids)),
+            ..ContainerUpdateBody::default()
+        };
+        let update = self.docker.update_container(name, body);
+        self.call("change a container", self.limits.slow, update).await
     }
 
     pub(super) async fn start(&self, name: &str) -> Result<(), EngineError> {

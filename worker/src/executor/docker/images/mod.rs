@@ -104,6 +104,11 @@ impl Images {
         Ok(self.catalog.read(name).await?.reference())
     }
 
+    /// What `images/<name>` is now, where it is built already.
+    pub(crate) async fn built(&self, name: &str) -> Result<Option<ReadyImage>, ImageError> {
+        find(&self.docker, &self.reference(name).await?).await
+    }
+
     /// Which images of registries it pulls.
     pub(crate) fn allowed(&self) -> BTreeSet<ImagePattern> {
         self.rules.allow_images.iter().cloned().collect()

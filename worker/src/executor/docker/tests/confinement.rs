@@ -3,12 +3,17 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use bollard::models::HostConfig;
-use orchestra_contracts::{AttemptNo, JobId, JobSpec, Network, Resources, Workspace};
+use orchestra_contracts::{JobId, JobSpec, Network, Resources};
+use rstest::rstest;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     super::{create::Plan, session::Sandbox},
-    lab::{LEASE, Lab, Running, run_spec},
+    lab::{
+        LEASE, Lab, Running,
+        Start::{self, Cold, Warm},
+        run_spec,
+    },
 };
 use crate::{
     control::Control,
@@ -38,9 +43,10 @@ fn probe(lab: &Lab) -> (Held, String) {
 }
 
 /// Each by its name in `probe/promises.rs`.
+#[rstest]
 #[tokio::test]
-async fn every_promise_of_the_sandbox_is_kept() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn every_promise_of_the_sandbox_is_kept(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let (held, script) = probe(&lab);
     let spec = JobSpec::new(script);
     let run = RunSpec { job: JobId(0), ..run_spec(spec) };
@@ -61,23 +67,8 @@ async fn the_probe_notices_a_container_without_the_flags() {
     let (held, script) = probe(&lab);
     let executor = &lab.executor;
     let image = executor.images.ensure("plain", mpsc::channel(1).0).await.unwrap();
-    executor.volume.ensure(&executor.keeper, &image.id).await.unwrap();
-    let plan = Plan {
-        labels: executor.keeper.labels("job"),
-        job: JobId(0),
-        attempt: AttemptNo(1),
-        user: held.held_to.user,
-        files: &lab.files(),
-        workspace: Workspace::Shared,
-        sandbox: executor.volume.name(),
-        limits: held.held_to.limits,
-        file_size: 1 << 30,
-        network: None,
-        dns: &[],
-        idle: LEASE,
-        runtime: None,
-        log_bytes: 1 << 20,
-    };
+    executor.mold.volume.ensure(&executor.keeper, &image.id).await.unwrap();
+    let plan = Plan { idle: LEASE, ..executor.mold.plan(held.held_to.limits) };
     let mut request = plan.request(&image.id);
     let mounts = request.host_config.take().and_then(|flags| flags.mounts);
     request.host_config = Some(HostConfig { mounts, ..HostConfig::default() });
@@ -106,9 +97,10 @@ fn random_name() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
+#[rstest]
 #[tokio::test]
-async fn only_worker_files_and_tmp_can_be_written_to() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn only_worker_files_and_tmp_can_be_written_to(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let command =
         "pwd; umask; echo kept > kept; mkdir folder; cp /bin/true /tmp/t && /tmp/t && echo runs
         for place in / /etc /usr/bin /orchestra /var/tmp /proc/sys/kernel/hostname; do
@@ -122,9 +114,10 @@ async fn only_worker_files_and_tmp_can_be_written_to() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn there_is_no_network_but_a_loopback() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn there_is_no_network_but_a_loopback(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let interfaces = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '";
     assert_eq!(lab.run(interfaces).await.success(), "lo\n");
     lab.close().await;
@@ -147,9 +140,10 @@ async fn an_operator_can_allow_a_network_with_a_wall_around_it() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_environment_is_exactly_ours() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn the_environment_is_exactly_ours(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let mut spec = JobSpec::new("env -u _ -u SHLVL -u PWD -u OLDPWD | sort");
     spec.env = [("MINE".to_owned(), "grüße; $HOME \"'".to_owned())].into();
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -161,9 +155,10 @@ async fn the_environment_is_exactly_ours() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn limits_hold() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn limits_hold(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let command = "ulimit -n; ulimit -c; df -k --output=size /tmp | tail -1
         head -c 300m /dev/zero > /tmp/full 2>/dev/null || echo full; rm /tmp/full
         for i in $(seq 300); do sleep 60 & done 2>&1 | grep -c -m1 'Resource temporarily unavailable'";
@@ -172,9 +167,10 @@ async fn limits_hold() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn pid_1_keeps_its_secrets() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn pid_1_keeps_its_secrets(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let command = "for file in environ mem fd/0 fd/1; do
             { cat /proc/1/$file > /dev/null; } 2>/dev/null && echo $file is open
         done; { echo x > /proc/1/fd/1; } 2>/dev/null && echo writable; true";

@@ -6,15 +6,19 @@ use orchestra_contracts::{JobSpec, Network, Outcome, Resources, Size, Span};
 use rstest::rstest;
 use tokio::time::{Instant, timeout};
 
-use super::lab::Lab;
+use super::lab::{
+    Lab,
+    Start::{self, Cold, Warm},
+};
 use crate::control::{Control, Stop};
 
 /// Generous: the machine may be busy. What must not happen takes minutes.
 const SOON: Duration = Duration::from_secs(30);
 
+#[rstest]
 #[tokio::test]
-async fn codes_and_signals_are_the_commands_own() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn codes_and_signals_are_the_commands_own(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     for (command, outcome) in [
         ("exit 1", Outcome::Exited { code: 1 }),
         ("exit 255", Outcome::Exited { code: 255 }),
@@ -36,8 +40,8 @@ async fn codes_and_signals_are_the_commands_own() {
 #[case::a_child_and_the_shell_does_not_mind("tail /dev/zero; exit 0")]
 #[case::a_child_of_a_child("bash -c 'tail /dev/zero; true'; true")]
 #[tokio::test]
-async fn too_much_memory_is_called_so(#[case] command: &str) {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn too_much_memory_is_called_so(#[case] command: &str, #[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let memory = Some(Size::mib(32));
     let small = Resources { memory, ..Resources::default() };
     let spec = JobSpec { resources: small, ..JobSpec::new(command) };
@@ -46,9 +50,10 @@ async fn too_much_memory_is_called_so(#[case] command: &str) {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_timeout_ends_the_job_even_when_it_does_not_listen() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_timeout_ends_the_job_even_when_it_does_not_listen(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let timeout = Some(Span::from_secs(1));
     let spec = JobSpec { timeout, ..JobSpec::new("trap '' TERM; while :; do sleep 1; done") };
     let start = Instant::now();
@@ -59,9 +64,10 @@ async fn a_timeout_ends_the_job_even_when_it_does_not_listen() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_cancelled_job_may_clean_up() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_cancelled_job_may_clean_up(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let command = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.1; done";
     let mut running = lab.start(JobSpec::new(command));
     running.until_output("ready\n").await;
@@ -83,9 +89,12 @@ async fn a_job_that_is_cancelled_before_it_starts_never_does() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_lost_or_handed_back_job_is_gone_when_the_run_returns() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_lost_or_handed_back_job_is_gone_when_the_run_returns(
+    #[values(Cold, Warm)] start: Start,
+) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     for (stop, outcome) in [(Stop::Lost, Outcome::Lost), (Stop::HandBack, Outcome::HandedBack)] {
         let mut running = lab.start(JobSpec::new("echo ready; sleep 1000"));
         running.until_output("ready\n").await;
@@ -113,9 +122,10 @@ async fn a_lost_job_whose_log_is_held_up_is_gone_at_once() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_sandbox_ends_itself_when_its_lease_is_not_renewed() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_sandbox_ends_itself_when_its_lease_is_not_renewed(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let control = Control::new(Instant::now() + Duration::from_secs(3));
     let running = lab.start_with(JobSpec::new("sleep 1000"), control);
     let seen = timeout(SOON, running.end()).await.unwrap();
@@ -123,9 +133,10 @@ async fn a_sandbox_ends_itself_when_its_lease_is_not_renewed() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_renewed_lease_reaches_the_sandbox() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_renewed_lease_reaches_the_sandbox(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let control = Control::new(Instant::now() + Duration::from_secs(8));
     let mut running = lab.start_with(JobSpec::new("echo ready; sleep 9; echo done"), control);
     running.until_output("ready\n").await;
@@ -134,9 +145,10 @@ async fn a_renewed_lease_reaches_the_sandbox() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn background_children_end_with_the_shell() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn background_children_end_with_the_shell(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let start = Instant::now();
     let command =
         "sleep 1000 & setsid nohup bash -c 'sleep 2; touch late' >/dev/null 2>&1 & echo done";

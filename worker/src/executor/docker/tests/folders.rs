@@ -4,7 +4,12 @@
 use bollard::models::VolumeCreateRequest;
 use orchestra_contracts::{JobSpec, Workspace};
 
-use super::lab::Lab;
+use rstest::rstest;
+
+use super::lab::{
+    Lab,
+    Start::{self, Cold, Warm},
+};
 
 /// Whatever a shell, a loader or a search for programs could pick up, in the folder that the
 /// next job starts in. Each leaves a mark when it runs.
@@ -22,9 +27,10 @@ const PLANT: &str = r#"
         { echo x > "$place/planted"; } 2> /dev/null && echo "$place is writable"
     done; cp .bashrc .profile /tmp; echo planted"#;
 
+#[rstest]
 #[tokio::test]
-async fn what_a_job_plants_does_not_run_in_the_next() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn what_a_job_plants_does_not_run_in_the_next(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     assert_eq!(lab.run(PLANT).await.success(), "planted\n");
     assert!(lab.files().join(".bashrc").exists() && !lab.files().join("ran").exists());
     let next = "ls -d /work; bash -c true; sh -c true; bash -lc true; bash -ic true 2> /dev/null

@@ -5,7 +5,12 @@ use std::time::Duration;
 use orchestra_contracts::{JobSpec, Outcome, Span};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::lab::Lab;
+use rstest::rstest;
+
+use super::lab::{
+    Lab,
+    Start::{self, Cold, Warm},
+};
 
 /// Generous: the machine may be busy. What must not happen takes minutes.
 const SOON: Duration = Duration::from_mins(1);
@@ -24,9 +29,12 @@ impl Lab {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_container_that_somebody_kills_is_not_the_commands_failure() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_container_that_somebody_kills_is_not_the_commands_failure(
+    #[values(Cold, Warm)] start: Start,
+) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let mut running = lab.start(JobSpec::new("echo ready; sleep 1000"));
     running.until_output("ready\n").await;
     lab.kill_container().await;
@@ -37,9 +45,12 @@ async fn a_container_that_somebody_kills_is_not_the_commands_failure() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_container_that_is_paused_and_goes_on_has_lost_nothing() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_container_that_is_paused_and_goes_on_has_lost_nothing(
+    #[values(Cold, Warm)] start: Start,
+) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let command = "echo ready; until [ -e go ]; do sleep 0.02; done; echo done";
     let mut running = lab.start(JobSpec::new(command));
     running.until_output("ready\n").await;

@@ -3,6 +3,8 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::RemoveImageOptions;
 use clap::Parser;
 use futures::future::BoxFuture;
 use orchestra_contracts::{
@@ -10,9 +12,12 @@ use orchestra_contracts::{
     frame::{Body, Frame, Stream},
 };
 use tempfile::TempDir;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
-use super::super::DockerExecutor;
+use super::super::{DockerExecutor, Parts};
 use crate::{
     Config,
     control::Control,
@@ -30,6 +35,15 @@ pub(super) struct Lab {
     pub(super) config: Config,
     /// Removed at the end, together with the images folder.
     home: TempDir,
+    start: Start,
+}
+
+/// How the jobs of a lab find their sandboxes. No job can tell, so what holds of one holds of
+/// the other, by the same tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Cold,
+    Warm,
 }
 
 /// What came of a run.
@@ -51,8 +65,24 @@ pub(super) struct Running<'a> {
 pub(super) const LEASE: Duration = Duration::from_mins(1);
 
 impl Lab {
-    /// `None` where there is no engine: the lane says so, and is no success in CI.
+    /// Each job in a sandbox that is made for it.
     pub(super) async fn open(arguments: &[&str]) -> Option<Self> {
+        Self::open_to(Start::Cold, arguments).await
+    }
+
+    pub(super) async fn open_to(start: Start, arguments: &[&str]) -> Option<Self> {
+        let warm = if start == Start::Warm { "1" } else { "0" };
+        let arguments = [&["--warm", warm], arguments].concat();
+        let mut lab = Self::open_with(&arguments, Parts::default()).await?;
+        lab.start = start;
+        if start == Start::Warm {
+            lab.until_warm(1).await;
+        }
+        Some(lab)
+    }
+
+    /// `None` where there is no engine: the lane says so, and is no success in CI.
+    pub(super) async fn open_with(arguments: &[&str], parts: Parts) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         for (image, dockerfile) in [
             ("plain", "ARG BASE\nFROM ${BASE}\nENV FROM_IMAGE=yes\n"),
@@ -69,12 +99,14 @@ impl Lab {
         let fixed =
             [&fixed[..], &["--default-image", "plain", "--grace", "1s"], arguments].concat();
         let config = Program::parse_from(fixed).config;
-        match DockerExecutor::start(&config).await {
+        match DockerExecutor::start_with(&config, parts).await {
             Ok(executor) => {
                 // Nobody's lease should run out while the image is made.
                 let (progress, _) = mpsc::channel(1);
                 executor.images.ensure("plain", progress).await.unwrap();
-                Some(Self { executor: Arc::new(executor), config, home })
+                executor.pool.stock().await;
+                executor.pool.look().await;
+                Some(Self { executor: Arc::new(executor), config, home, start: Start::Cold })
             }
             Err(error) => {
                 eprintln!("SKIPPED: {error}");
@@ -101,20 +133,53 @@ impl Lab {
     }
 
     pub(super) async fn run_spec(&self, spec: JobSpec) -> Seen {
+        if self.start == Start::Warm {
+            self.until_warm(1).await;
+        }
         self.start(spec).end().await
     }
 
-    /// The names of this lab's containers.
+    /// Returns when so many sandboxes wait for their jobs.
+    pub(super) async fn until_warm(&self, count: usize) {
+        let give_up = Instant::now() + LEASE;
+        while self.executor.pool.waiting() != count {
+            let waiting = self.executor.pool.waiting();
+            assert!(Instant::now() < give_up, "{waiting} wait, and not {count}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The names of this lab's containers, those apart that wait for their jobs.
     pub(super) async fn containers(&self) -> Vec<String> {
+        let all = self.all_containers().await.into_iter().map(|(name, _)| name);
+        all.filter(|name| !name.starts_with("/orchestra-warm-")).collect()
+    }
+
+    /// All of them, by name and id.
+    pub(super) async fn all_containers(&self) -> Vec<(String, String)> {
         let label = format!("orchestra.worker={}", self.executor.keeper.worker);
         let list = self.executor.keeper.engine.labelled(&[label]).await.unwrap();
-        list.into_iter().flat_map(|container| container.names.unwrap_or_default()).collect()
+        let named = |container: ContainerSummary| {
+            Some((container.names?.into_iter().next()?, container.id?))
+        };
+        list.into_iter().filter_map(named).collect()
+    }
+
+    /// The same, and removes an image that this test alone has made.
+    pub(super) async fn close_and_forget(self, image: &str) {
+        let engine = self.executor.keeper.engine.docker();
+        self.close().await;
+        let options = RemoveImageOptions { force: true, ..RemoveImageOptions::default() };
+        engine.remove_image(image, Some(options), None).await.unwrap();
     }
 
     /// Ends the test: everything that it made has to be gone.
     pub(super) async fn close(self) {
+        if self.start == Start::Warm {
+            assert!(self.executor.pool.handed_over() > 0, "all of its jobs started cold");
+        }
         self.executor.close().await;
-        assert_eq!(self.containers().await, <[String; 0]>::default());
+        assert_eq!(self.all_containers().await, []);
     }
 }
 

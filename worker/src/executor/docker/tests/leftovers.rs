@@ -7,6 +7,7 @@ use orchestra_contracts::{JobSpec, Outcome};
 
 use super::{
     super::{
+        DockerExecutor, Parts,
         container::{PROCESS_LABEL, WORKER_LABEL},
         volume::Volume,
     },
@@ -141,8 +142,8 @@ async fn a_run_that_is_dropped_leaves_nothing() {
 async fn the_volume_is_filled_once_and_again_after_it_was_pruned() {
     let Some(mut lab) = Lab::open(&[]).await else { return };
     let name = format!("orchestra-sandbox-test-{:08x}", rand::random::<u32>());
-    let executor = Arc::get_mut(&mut lab.executor).expect("nobody else has it yet");
-    executor.volume = Volume::named(name.clone());
+    let parts = Parts { volume: Volume::named(name.clone()), ..Parts::default() };
+    lab.executor = Arc::new(DockerExecutor::start_with(&lab.config, parts).await.unwrap());
     let (one, two) = tokio::join!(lab.run("echo 1"), lab.run("echo 2"));
     assert_eq!((one.success(), two.success()), ("1\n".into(), "2\n".into()));
 

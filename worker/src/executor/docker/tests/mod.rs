@@ -11,6 +11,7 @@ mod leavings;
 mod leftovers;
 mod output;
 mod panics;
+mod pool;
 mod proxy;
 mod pulled;
 mod remains;

@@ -8,12 +8,19 @@ use orchestra_contracts::{
     frame::{Body, Stream},
 };
 
-use super::lab::{Lab, output};
+use rstest::rstest;
+
+use super::lab::{
+    Lab,
+    Start::{self, Cold, Warm},
+    output,
+};
 use crate::clock;
 
+#[rstest]
 #[tokio::test]
-async fn output_and_errors_are_told_apart_and_stamped() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn output_and_errors_are_told_apart_and_stamped(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let before = clock::wall_micros();
     let seen = lab.run("echo hello; echo oops >&2; printf 'no newline'").await;
     assert_eq!(seen.success(), "hello\nno newline");
@@ -26,9 +33,10 @@ async fn output_and_errors_are_told_apart_and_stamped() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn scripts_are_taken_as_they_are() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn scripts_are_taken_as_they_are(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let script =
         "cat <<'EOF' | tr a-z A-Z\nquotes \" ' and $VARS\nEOF\nread -r line; echo \"$line ü\"";
     let spec = JobSpec { stdin: Some("from stdin\n".into()), ..JobSpec::new(script) };
@@ -36,9 +44,10 @@ async fn scripts_are_taken_as_they_are() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_megabyte_of_any_bytes_arrives_exactly() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_megabyte_of_any_bytes_arrives_exactly(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     // Every byte value in every neighbourhood, the same each time.
     let mut state = 1_u32;
     let mut next = || {
@@ -55,9 +64,12 @@ async fn a_megabyte_of_any_bytes_arrives_exactly() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_long_log_keeps_its_head_and_its_tail() {
-    let Some(lab) = Lab::open(&["--log-head", "64k", "--log-tail", "1k"]).await else { return };
+async fn a_long_log_keeps_its_head_and_its_tail(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &["--log-head", "64k", "--log-tail", "1k"]).await else {
+        return;
+    };
     let seen = lab.run("seq 100000").await;
     let all: Vec<_> = (1..=100_000).map(|n| format!("{n}\n")).collect();
     let all = all.concat();
@@ -69,9 +81,10 @@ async fn a_long_log_keeps_its_head_and_its_tail() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn many_at_once_do_not_mix() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn many_at_once_do_not_mix(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let commands: Vec<_> = (0..8).map(|n| format!("echo {n}")).collect();
     let all = join_all(commands.iter().map(|command| lab.run(command))).await;
     for (n, seen) in all.iter().enumerate() {
@@ -81,9 +94,10 @@ async fn many_at_once_do_not_mix() {
 }
 
 /// Many end before anybody could attach to a container that runs already.
+#[rstest]
 #[tokio::test]
-async fn two_hundred_short_jobs_have_exact_logs() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn two_hundred_short_jobs_have_exact_logs(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let commands: Vec<_> = (0..200).map(|n| format!("echo {n}")).collect();
     let runs = stream::iter(&commands).map(|command| lab.run(command));
     let all: Vec<_> = runs.buffered(8).collect().await;

@@ -12,13 +12,26 @@ use tokio::{
 };
 
 use super::{
-    super::DockerExecutor,
-    lab::{LEASE, Lab, NAME, Running, output, run_spec, start_on},
+    super::{DockerExecutor, Parts, pool::Times, sweep},
+    lab::{
+        LEASE, Lab, NAME, Running,
+        Start::{self, Cold, Warm},
+        output, run_spec, start_on,
+    },
 };
 use crate::{
+    Config,
     control::{Control, Stop},
     executor::{Executor, Left, Remains},
 };
+
+impl DockerExecutor {
+    /// As in another process of this worker, which is dead to all others.
+    pub(super) async fn start_dead(config: &Config, times: Times) -> Self {
+        let process = format!("{}0", sweep::this_process());
+        Self::start_with(config, Parts { process, times, ..Parts::default() }).await.unwrap()
+    }
+}
 
 impl Lab {
     /// Another process of this worker starts the job, and is killed when the job
@@ -36,10 +49,14 @@ impl Lab {
         let config = self.config.clone();
         let process = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
-            executor.keeper.process.push('0');
+            let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
+            let warm = u64::from(config.warm.warm.unwrap_or_default());
+            while executor.pool.waiting() as u64 != warm {
+                runtime.block_on(async { sleep(Duration::from_millis(5)).await });
+            }
             let mut running = start_on(&executor, spec, Control::new(Instant::now() + lease));
             runtime.block_on(running.until_output(text));
+            assert_eq!(executor.pool.handed_over(), warm);
             // Without a runtime nobody can remove the container any more.
             drop(runtime);
             drop(running);
@@ -53,8 +70,7 @@ impl Lab {
         let (config, job) = (self.config.clone(), run_spec(JobSpec::new("true")));
         let process = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let mut executor = runtime.block_on(DockerExecutor::start(&config)).unwrap();
-            executor.keeper.process.push('0');
+            let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
             let (events, _) = mpsc::channel(1);
             let orders = Control::new(Instant::now() + lease).subscribe();
             let prepared = runtime.block_on(executor.prepare(&job, &orders, &events));
@@ -88,10 +104,15 @@ impl Lab {
         Running::new(control, events, end)
     }
 
+    /// Of its jobs' containers.
     async fn ids(&self) -> Vec<String> {
-        let label = format!("orchestra.worker={}", self.executor.keeper.worker);
-        let list = self.executor.keeper.engine.labelled(&[label]).await.unwrap();
-        list.into_iter().filter_map(|container| container.id).collect()
+        let all = self.all_containers().await.into_iter();
+        all.filter(|(name, _)| name.starts_with("/orchestra-7-1-")).map(|(_, id)| id).collect()
+    }
+
+    /// Each process of this worker has its jobs' sandboxes wait for them, or none.
+    async fn open_for_processes(start: Start) -> Option<Self> {
+        Self::open_with(&["--warm", if start == Warm { "1" } else { "0" }], Parts::default()).await
     }
 
     async fn until_it_stopped(&self) {
@@ -123,8 +144,8 @@ const WAIT_FOR_GO: &str = "until [ -e go ]; do sleep 0.02; done";
 #[case::within_a_frame(300)]
 #[case::all_that_there_is(692)]
 #[tokio::test]
-async fn the_log_is_exact_over_the_seam(#[case] stored: u64) {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn the_log_is_exact_over_the_seam(#[case] stored: u64, #[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     let command = format!("seq 200; {WAIT_FOR_GO}; seq 201 400; exit 5");
     lab.start_and_be_killed(&command, "\n200\n", LEASE);
     assert_eq!(lines(1..=200).len(), 692);
@@ -160,9 +181,12 @@ async fn a_megabyte_of_any_bytes_is_read_back_exactly() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_ended_while_nobody_looked_is_reported_as_it_ended() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn what_ended_while_nobody_looked_is_reported_as_it_ended(
+    #[values(Cold, Warm)] start: Start,
+) {
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     let command = format!("echo hi; {WAIT_FOR_GO}; echo bye; exit 3");
     lab.start_and_be_killed(&command, "hi\n", LEASE);
     lab.go();
@@ -191,18 +215,20 @@ async fn what_went_down_without_a_word_is_told_at_once() {
 }
 
 /// Its deadline is still that of the process that was killed.
+#[rstest]
 #[tokio::test]
-async fn its_lease_is_renewed_at_once() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn its_lease_is_renewed_at_once(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     let lease = Duration::from_secs(10);
     lab.start_and_be_killed("echo hi; sleep 12; echo bye", "hi\n", lease);
     assert_eq!(lab.take_back(3).await.end().await.success(), "bye\n");
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_its_own_fence_ended_is_on_our_budget() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn what_its_own_fence_ended_is_on_our_budget(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     lab.start_and_be_killed("echo hi; sleep 1000", "hi\n", Duration::from_secs(5));
     lab.until_it_stopped().await;
     match lab.take_back(3).await.end().await.outcome {
@@ -235,9 +261,10 @@ async fn a_log_that_lacks_what_is_stored_is_not_gone_on_with() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_living_process_keeps_its_container() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_living_process_keeps_its_container(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     assert!(matches!(lab.find().await, Left::Nothing));
     lab.start_and_be_killed(&format!("echo hi; {WAIT_FOR_GO}"), "hi\n", LEASE);
     let running = lab.take_back(3).await;

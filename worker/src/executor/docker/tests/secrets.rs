@@ -2,7 +2,12 @@
 
 use orchestra_contracts::{JobSpec, Secret};
 
-use super::lab::Lab;
+use rstest::rstest;
+
+use super::lab::{
+    Lab,
+    Start::{self, Cold, Warm},
+};
 
 const VALUE: &str = "correct/horse+battery staple";
 
@@ -18,9 +23,10 @@ const TELL: &str = r#"
     [ "$TOKEN" = 'correct/horse+'"battery staple" ] && echo known; ls /proc/1/fd 2> /dev/null
     echo here; until [ -e go ]; do sleep 0.05; done"#;
 
+#[rstest]
 #[tokio::test]
-async fn nothing_of_a_secret_leaves_its_container() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn nothing_of_a_secret_leaves_its_container(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_to(start, &[]).await else { return };
     let mut spec = JobSpec::new(TELL);
     spec.secrets = [("TOKEN".to_owned(), Secret::new(VALUE))].into();
     let mut running = lab.start(spec);

@@ -1,13 +1,13 @@
 //! An engine that loses answers, breaks streams, hangs, or is gone for a while.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, time::Duration};
 
-use orchestra_contracts::{JobSpec, Outcome};
+use orchestra_contracts::{JobSpec, Outcome, Resources};
 use rstest::rstest;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
-    super::engine::CallLimits,
+    super::{Parts, engine::CallLimits},
     lab::{LEASE, Lab, Running},
     proxy::{Fault, Proxy, engine_socket},
 };
@@ -19,18 +19,25 @@ use crate::{
 /// Generous: the machine may be busy. What must not happen takes minutes.
 const SOON: Duration = Duration::from_mins(1);
 
+/// Little time for the engine's answers.
+const LIMITS: CallLimits =
+    CallLimits { quick: Duration::from_secs(2), slow: Duration::from_secs(4) };
+
 /// A lab whose engine stands behind a proxy, and is given little time for its answers.
 async fn troubled() -> Option<(Lab, Proxy)> {
+    troubled_with("0", LIMITS).await
+}
+
+/// The same, with so many sandboxes that wait for their jobs.
+async fn troubled_with(warm: &str, calls: CallLimits) -> Option<(Lab, Proxy)> {
     let Some(engine) = engine_socket() else {
         // Says that there is no engine, or is reached otherwise than by a socket.
         Lab::open(&[]).await?.close().await;
         return None;
     };
     let proxy = Proxy::before(&engine);
-    let mut lab = Lab::open(&["--engine", &proxy.address()]).await?;
-    let (quick, slow) = (Duration::from_secs(2), Duration::from_secs(4));
-    let executor = Arc::get_mut(&mut lab.executor).expect("nobody else has it yet");
-    executor.keeper.engine.limits = CallLimits { quick, slow };
+    let parts = Parts { calls, ..Parts::default() };
+    let lab = Lab::open_with(&["--engine", &proxy.address(), "--warm", warm], parts).await?;
     // The volume is filled once; what is tested is the container.
     assert_eq!(lab.run("echo warm").await.success(), "warm\n");
     lab.executor_is_quiet().await;
@@ -77,6 +84,26 @@ async fn an_answer_that_is_lost_costs_nothing(
     assert_eq!(lab.containers().await.len(), 1, "there is one container of it and no more");
     lab.go();
     assert_eq!(end(running).await.success(), "ready\ndone\n");
+    lab.close().await;
+}
+
+/// Whether the engine has renamed it or not: the job begins in another, and this one goes.
+#[rstest]
+#[tokio::test]
+async fn a_hand_over_that_the_engine_does_not_answer_costs_nothing(
+    #[values(Fault::LoseAnswer, Fault::Swallow, Fault::Hang)] fault: Fault,
+    #[values("/rename", "/update")] request: &str,
+) {
+    let Some((lab, proxy)) = troubled_with("1", LIMITS).await else { return };
+    lab.until_warm(1).await;
+    let before = lab.executor.pool.handed_over();
+    proxy.plan(request, &[fault]);
+    let resources = Resources { pids: Some(100), ..Resources::default() };
+    let spec = JobSpec { resources, ..JobSpec::new("echo once >> said; cat said") };
+    assert_eq!(end(lab.start(spec)).await.success(), "once\n");
+    assert!(proxy.is_through(), "the fault happened");
+    assert_eq!(lab.executor.pool.handed_over(), before);
+    timeout(SOON, lab.executor_is_quiet()).await.expect("its container goes");
     lab.close().await;
 }
 
@@ -262,9 +289,8 @@ async fn a_renewal_that_the_engine_holds_up_lengthens_no_lease() {
 /// seconds not to answer, the job stayed, though its lease was lost and the next attempt began.
 #[tokio::test]
 async fn a_lost_job_is_gone_at_once_though_the_engine_does_not_say_how_it_is() {
-    let Some((mut lab, proxy)) = troubled().await else { return };
-    let executor = Arc::get_mut(&mut lab.executor).expect("nobody else has it now");
-    executor.keeper.engine.limits.quick = 2 * SOON;
+    let calls = CallLimits { quick: 2 * SOON, ..LIMITS };
+    let Some((lab, proxy)) = troubled_with("0", calls).await else { return };
     let mut running = lab.start(JobSpec::new("echo ready; sleep 1000"));
     running.until_output("ready\n").await;
     let name = lab.containers().await.concat();

@@ -1,0 +1,108 @@
+//! How long it takes until a job begins, and until its client knows that it has ended: with a
+//! sandbox that waits for it and without, the two by turns. And what the waiting ones cost a job
+//! that needs all of its processor. Measures and judges nothing: docs/performance.md has the figures.
+//!
+//! `cargo test --release -p orchestra-tests --test starts -- --ignored --nocapture`
+
+use std::time::{Duration, Instant};
+
+use orchestra_contracts::{Job, JobStatus};
+use orchestra_tests::{Plan, Stack, say};
+use serde_json::json;
+use tokio::time::sleep;
+
+const ROUNDS: u32 = 5;
+/// In a row, each when the one before has ended and a new sandbox is likely to wait.
+const JOBS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(700);
+
+/// Without and with.
+const WAYS: [(&str, &str); 2] = [("cold", "0"), ("warm", "2")];
+
+async fn stacks() -> Option<[Stack; 2]> {
+    let start = |(_, warm)| Plan::default().setting("ORCHESTRA_WARM", warm).start();
+    let [cold, warm] = WAYS.map(start);
+    let stacks = [cold.await?, warm.await?];
+    for stack in &stacks {
+        // The image is there from now on.
+        stack.api.run(&json!({"command": "true"})).await;
+    }
+    sleep(4 * PAUSE).await;
+    Some(stacks)
+}
+
+async fn ended(stack: &Stack, command: &str) -> (Job, Duration) {
+    let start = Instant::now();
+    let job = stack.api.run(&json!({ "command": command })).await;
+    let took = start.elapsed();
+    assert_eq!(job.status, JobStatus::Completed, "{job:?}");
+    (job, took)
+}
+
+/// The middle one, and the one that 99 of 100 do not reach.
+fn percentiles(mut all: Vec<f64>) -> String {
+    all.sort_by(f64::total_cmp);
+    let at = |part: f64| all[((all.len() - 1) as f64 * part) as usize];
+    format!("p50 {:>6.1}  p90 {:>6.1}  p99 {:>6.1}", at(0.5), at(0.9), at(0.99))
+}
+
+#[tokio::test]
+#[ignore = "it measures, and takes three minutes"]
+async fn how_long_until_a_job_begins_and_ends() {
+    let Some(stacks) = stacks().await else { return };
+    let mut found = [const { (Vec::new(), Vec::new(), Vec::new()) }; 2];
+    for _ in 0..ROUNDS {
+        for (stack, (start, image, whole)) in stacks.iter().zip(&mut found) {
+            for _ in 0..JOBS {
+                let (job, took) = ended(stack, "true").await;
+                let usage = job.usage.expect("a sandbox tells");
+                start.push(usage.start_ms.expect("it was started here") as f64);
+                image.push(usage.image_ms.expect("it was started here") as f64);
+                whole.push(took.as_secs_f64() * 1e3);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    for ((way, _), (start, image, whole)) in WAYS.into_iter().zip(found) {
+        say(&format!("{way}: image known, ms          {}", percentiles(image)));
+        say(&format!("{way}: start_ms                 {}", percentiles(start)));
+        say(&format!("{way}: submit to completed, ms  {}", percentiles(whole)));
+    }
+    for stack in stacks {
+        stack.stop().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "it measures, and takes three minutes"]
+async fn what_those_that_wait_cost_a_job_that_computes() {
+    const COUNT: &str = "for ((i = 0; i < 2000000; i++)); do :; done";
+    let Some(stacks) = stacks().await else { return };
+    let mut alone = Vec::new();
+    let mut beside = [const { Vec::new() }; 2];
+    for _ in 0..ROUNDS {
+        for (stack, beside) in stacks.iter().zip(&mut beside) {
+            let wall = |job: Job| job.usage.expect("a sandbox tells").wall_ms as f64;
+            alone.push(wall(ended(stack, COUNT).await.0));
+            let short = async {
+                loop {
+                    stack.api.run(&json!({"command": "true"})).await;
+                    sleep(Duration::from_millis(400)).await;
+                }
+            };
+            tokio::select! {
+                (job, _) = ended(stack, COUNT) => beside.push(wall(job)),
+                () = short => {}
+            }
+        }
+    }
+    say(&format!("alone, ms                            {}", percentiles(alone)));
+    for ((way, _), beside) in WAYS.into_iter().zip(beside) {
+        say(&format!("beside short jobs that start {way}, ms {}", percentiles(beside)));
+    }
+    for stack in stacks {
+        // What was begun beside the last one ends first.
+        sleep(2 * PAUSE).await;
+        stack.stop().await;
+    }
+}

@@ -1,0 +1,54 @@
+//! How many sandboxes a worker keeps started ahead of their jobs.
+
+/// Of a worker that runs few jobs at once: someone who tries things out submits one or two. Each
+/// takes memory while it waits (`docs/operations.md`).
+const LEAST: u32 = 2;
+
+/// How many sandboxes wait for jobs.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct WarmConfig {
+    /// How many sandboxes are kept started ahead of their jobs, for the image that was used
+    /// last; 0 for none at all [default: 2, and no more than the slots]
+    #[arg(long, env = "ORCHESTRA_WARM", value_name = "COUNT")]
+    pub warm: Option<u32>,
+
+    /// How many there may be, of all images together, when many are used [default: the slots]
+    #[arg(long, env = "ORCHESTRA_MAX_WARM", value_name = "COUNT")]
+    pub max_warm: Option<u32>,
+}
+
+impl WarmConfig {
+    /// For who has a use for one job alone.
+    pub const NONE: Self = Self { warm: Some(0), max_warm: None };
+
+    /// The fewest and the most, of a worker with so many slots. More than can begin at once
+    /// are of no use, unless somebody asks for them.
+    pub(crate) fn bounds(&self, slots: u32) -> (usize, usize) {
+        let least = self.warm.unwrap_or(LEAST.min(slots).min(self.max_warm.unwrap_or(LEAST)));
+        let most = if least == 0 { 0 } else { self.max_warm.unwrap_or(slots).max(least) };
+        (least as usize, most as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing_said(None, None, 8, (2, 8))]
+    #[case::one_slot(None, None, 1, (1, 1))]
+    #[case::off(Some(0), Some(9), 8, (0, 0))]
+    #[case::more_than_slots(Some(5), None, 2, (5, 5))]
+    #[case::no_more_than(None, Some(1), 8, (1, 1))]
+    #[case::none_at_most(None, Some(0), 8, (0, 0))]
+    fn what_is_not_said_follows_from_the_slots(
+        #[case] warm: Option<u32>,
+        #[case] max_warm: Option<u32>,
+        #[case] slots: u32,
+        #[case] bounds: (usize, usize),
+    ) {
+        assert_eq!(WarmConfig { warm, max_warm }.bounds(slots), bounds);
+    }
+}

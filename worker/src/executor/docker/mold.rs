@@ -1,0 +1,76 @@
+//! What all sandboxes of one worker are made from, those for a job and those ahead of one.
+
+use std::{path::PathBuf, time::Duration};
+
+use orchestra_contracts::Workspace;
+
+use super::{
+    container::Keeper,
+    create::Plan,
+    engine::EngineError,
+    session::{Sandbox, StartError},
+    volume::Volume,
+    workspace,
+};
+use crate::config::{JobUser, Limits, SandboxConfig};
+
+pub(super) struct Mold {
+    pub(super) keeper: Keeper,
+    pub(super) volume: Volume,
+    pub(super) user: JobUser,
+    /// worker-files, as the engine's host knows it.
+    pub(super) files: PathBuf,
+    pub(super) settings: SandboxConfig,
+}
+
+impl Mold {
+    /// A sandbox as most jobs want it, of nobody yet.
+    pub(super) fn plan(&self, limits: Limits) -> Plan<'_> {
+        Plan {
+            labels: self.keeper.labels("job"),
+            whose: None,
+            user: self.user,
+            files: &self.files,
+            workspace: Workspace::Shared,
+            sandbox: self.volume.name(),
+            limits,
+            file_size: self.settings.file_size.0,
+            network: None,
+            dns: &self.settings.job_dns,
+            idle: Duration::ZERO,
+            runtime: self.settings.runtime.as_deref(),
+            log_bytes: self.settings.log_head.0 + self.settings.log_tail.0,
+        }
+    }
+
+    /// Starts a container of this name; `image` is the image's id.
+    pub(super) async fn start(
+        &self,
+        name: String,
+        plan: &Plan<'_>,
+        image: &str,
+    ) -> Result<Sandbox, StartError> {
+        let started = self.start_once(name, plan, image).await;
+        if let Err(StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) = started
+        {
+            // The volume may have been pruned since it was filled.
+            self.volume.distrust().await;
+        }
+        started
+    }
+
+    async fn start_once(
+        &self,
+        name: String,
+        plan: &Plan<'_>,
+        image: &str,
+    ) -> Result<Sandbox, StartError> {
+        self.volume.ensure(&self.keeper, image).await?;
+        let container = self.keeper.container(name);
+        Box::pin(self.keeper.engine.create_surely(container.name(), plan.request(image))).await?;
+        if plan.workspace == Workspace::Private {
+            workspace::give(&self.keeper, &container, plan.user, image).await?;
+        }
+        Sandbox::start(container, plan.user).await
+    }
+}

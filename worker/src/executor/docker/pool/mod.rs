@@ -1,0 +1,306 @@
+//! Warm sandboxes: started, never used, each for one job. A job that finds one begins in
+//! milliseconds; when it has ended its container goes, as every other one does. So there is
+//! nothing to clean, and no job can leave anything to the next.
+//!
+//! * `shelves` counts how many are to wait, of which image;
+//! * `warm` is one of them, until it is handed over;
+//! * `memory` tells when the machine needs what they take.
+//!
+//! A worker keeps them by renewing the time that each may wait, so those of a worker that was
+//! killed end by themselves, and the sweep of the next process removes them. They are made one
+//! at a time, when no job waits for a sandbox of its own, and none are made while the engine is
+//! unwell, or memory or disk is low.
+
+mod memory;
+mod shelves;
+mod warm;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use orchestra_contracts::{ImageReference, Size, Workspace};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep},
+};
+
+use self::{
+    shelves::Shelves,
+    warm::{Unfit, Warm, folder_at},
+};
+use super::{
+    create::Plan,
+    images::{ImageError, Images},
+    mold::Mold,
+    name,
+    room::Room,
+    session::{Sandbox, StartError},
+};
+use crate::{Config, config::Limits};
+
+/// How long things take in a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Between looks after those that wait.
+    pub(super) look: Duration,
+    /// So long one waits without another word of its worker.
+    pub(super) fence: Duration,
+    /// What nobody needed for so long goes.
+    pub(super) idle: Duration,
+    /// A job has the machine for itself so long before the next one is made.
+    pub(super) settle: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(10),
+            fence: Duration::from_mins(1),
+            idle: Duration::from_mins(10),
+            settle: Duration::from_millis(20),
+        }
+    }
+}
+
+/// After one that could not be made.
+const PAUSE: Duration = Duration::from_secs(2);
+
+pub(super) struct Pool {
+    mold: Arc<Mold>,
+    images: Images,
+    default_image: String,
+    room: Room,
+    /// worker-files, as this process knows it.
+    folder: PathBuf,
+    times: Times,
+    /// Those that wait are held to these.
+    limits: Limits,
+    /// A machine that has no memory for one more job has none for those that wait.
+    spare_memory: Size,
+    shelves: Mutex<Shelves<Warm>>,
+    /// Something was taken, or is to be looked at.
+    wake: Notify,
+    /// Sandboxes that are made for jobs that wait for them.
+    cold: watch::Sender<usize>,
+    /// How many jobs have got one.
+    handed_over: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn new(
+        config: &Config,
+        times: Times,
+        mold: Arc<Mold>,
+        images: Images,
+        room: Room,
+        folder: PathBuf,
+    ) -> Self {
+        Self {
+            images,
+            default_image: config.default_image.clone(),
+            room,
+            folder,
+            times,
+            limits: mold.settings.usual_limits(),
+            spare_memory: mold.settings.memory,
+            mold,
+            shelves: Mutex::new(Shelves::new(config.warm.bounds(config.slots))),
+            wake: Notify::new(),
+            cold: watch::Sender::new(0),
+            handed_over: AtomicU64::new(0),
+        }
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves<Warm>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One for this plan, by the name and the id of its image; `None` where it has to be made.
+    /// Its job has the lease until then.
+    pub(super) async fn take(
+        &self,
+        plan: &Plan<'_>,
+        (name, image): (&str, &str),
+        until: Instant,
+    ) -> Option<Sandbox> {
+        if !self.fits(plan) {
+            return None;
+        }
+        loop {
+            let warm = {
+                let mut gone = Vec::new();
+                let mut shelves = self.shelves();
+                if shelves.is_off() {
+                    return None;
+                }
+                let taken = shelves.take(name, image, Instant::now(), &mut gone);
+                drop(shelves);
+                self.wake.notify_one();
+                taken?
+            };
+            let (same, folder) = (plan.limits == self.limits, folder_at(&self.folder));
+            match warm.hand_over(plan, same, folder, until).await {
+                Ok(sandbox) => {
+                    self.handed_over.fetch_add(1, Ordering::Relaxed);
+                    return Some(sandbox);
+                }
+                Err(unfit) => {
+                    tracing::debug!("a warm sandbox is thrown away: {unfit}");
+                    if matches!(unfit, Unfit::Engine(error) if error.is_absence()) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What else is fixed when a container is created is the same for all of a worker's.
+    fn fits(&self, plan: &Plan<'_>) -> bool {
+        plan.network.is_none()
+            && plan.workspace == Workspace::Shared
+            && plan.limits.tmp == self.limits.tmp
+    }
+
+    /// A job waits for a sandbox of its own until this is dropped.
+    pub(super) fn cold_start(&self) -> ColdStart<'_> {
+        self.cold.send_modify(|count| *count += 1);
+        ColdStart(&self.cold)
+    }
+
+    /// Keeps as many as there are to be until it is dropped.
+    pub(super) async fn tend(&self) {
+        if self.shelves().is_off() {
+            return;
+        }
+        tokio::join!(self.refill(), self.look_often());
+    }
+
+    async fn refill(&self) {
+        loop {
+            self.wake.notified().await;
+            loop {
+                sleep(self.times.settle).await;
+                // Whoever waits for one of its own goes first. The sender is ours.
+                let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
+                if self.is_held_off() {
+                    break;
+                }
+                let Some((name, image)) = self.shelves().lacking() else { break };
+                match self.make(&image).await {
+                    // What is not wanted any more is dropped, and with it removed.
+                    Ok(warm) => drop(self.shelves().put(&name, &image, warm)),
+                    Err(error) => {
+                        tracing::debug!("no warm sandbox of {name}: {error}");
+                        sleep(PAUSE).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn make(&self, image: &str) -> Result<Warm, StartError> {
+        let folder = folder_at(&self.folder);
+        let plan = Plan { idle: self.times.fence, ..self.mold.plan(self.limits) };
+        let mut sandbox = self.mold.start(name::of_warm(), &plan, image).await?;
+        sandbox.fence = Instant::now() + self.times.fence;
+        Ok(Warm::new(sandbox, folder))
+    }
+
+    fn is_held_off(&self) -> bool {
+        self.mold.keeper.health.trouble().is_some() || self.is_low()
+    }
+
+    fn is_low(&self) -> bool {
+        self.room.is_short() || memory::is_below(self.spare_memory)
+    }
+
+    async fn look_often(&self) {
+        self.stock().await;
+        loop {
+            self.look().await;
+            self.wake.notify_one();
+            sleep(self.times.look).await;
+        }
+    }
+
+    /// Nobody has asked for anything yet. Most jobs want the default image; where it is not
+    /// built, the first of them builds it.
+    pub(super) async fn stock(&self) {
+        if let Ok(Some(image)) = self.built(&self.default_image).await {
+            self.shelves().stock(&self.default_image, &image, Instant::now());
+        }
+    }
+
+    /// The id of what a name stands for now.
+    async fn built(&self, name: &str) -> Result<Option<String>, ImageError> {
+        Ok(self.images.built(name).await?.map(|image| image.id))
+    }
+
+    pub(super) async fn look(&self) {
+        if self.is_low() {
+            let gone = self.shelves().clear();
+            if !gone.is_empty() {
+                tracing::info!("memory or disk is low: {} warm sandboxes go", gone.len());
+            }
+            return;
+        }
+        drop(self.shelves().shrink(Instant::now(), self.times.idle));
+        let images = self.shelves().images();
+        for (name, image, ready) in images {
+            self.follow(&name, &image).await;
+            for _ in 0..ready {
+                let lifted = self.shelves().lift(&name);
+                let Some(warm) = lifted else { break };
+                match warm.renew(Instant::now() + self.times.fence).await {
+                    Ok(warm) => drop(self.shelves().put(&name, &image, warm)),
+                    Err(unfit) => tracing::debug!("a warm sandbox is thrown away: {unfit}"),
+                }
+            }
+        }
+    }
+
+    /// An image that was edited, built again or removed is not what its jobs will want.
+    async fn follow(&self, name: &str, image: &str) {
+        if ImageReference::is_meant(name) {
+            return;
+        }
+        let now = match self.built(name).await {
+            Ok(now) if now.as_deref() == Some(image) => return,
+            Ok(now) => now,
+            Err(ImageError::Unavailable { .. }) => return,
+            Err(_) => None,
+        };
+        drop(self.shelves().replace(name, now.as_deref()));
+    }
+
+    /// All that wait go, and none are made any more.
+    pub(super) fn close(&self) {
+        drop(self.shelves().close());
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.shelves().images().into_iter().map(|(_, _, ready)| ready).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+}
+
+/// See [`Pool::cold_start`].
+pub(super) struct ColdStart<'a>(&'a watch::Sender<usize>);
+
+impl Drop for ColdStart<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

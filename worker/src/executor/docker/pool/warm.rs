@@ -1,0 +1,96 @@
+//! One sandbox that waits for its job. It is handed to one job and to no other; whatever is
+//! wrong with it, it is thrown away.
+
+use std::{path::Path, time::Duration};
+
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::super::{create::Plan, engine::EngineError, name, session::Sandbox};
+use crate::clock::{self, SandboxClock};
+
+/// What is thrown away is late to be handed over, too: it might end itself meanwhile.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A folder on its disk: another one in its place is another.
+pub(super) type Folder = Option<(u64, u64)>;
+
+pub(super) fn folder_at(path: &Path) -> Folder {
+    rustix::fs::stat(path).ok().map(|found| (found.st_dev, found.st_ino))
+}
+
+pub(super) struct Warm {
+    sandbox: Sandbox,
+    /// When it said that it is ready.
+    began: Instant,
+    /// worker-files as it was mounted.
+    folder: Folder,
+}
+
+/// Why it cannot be handed over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("its container has ended, or its stream")]
+    Gone,
+    #[error("it was left alone for too long")]
+    Late,
+    #[error("worker-files is another folder now")]
+    Moved,
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Warm {
+    /// Of a sandbox that has just said that it is ready.
+    pub(super) fn new(sandbox: Sandbox, folder: Folder) -> Self {
+        Self { sandbox, began: Instant::now(), folder }
+    }
+
+    /// Nothing is to be heard of one that waits.
+    fn is_quiet(&mut self) -> Result<(), Unfit> {
+        if self.sandbox.said.next().now_or_never().is_some() {
+            return Err(Unfit::Gone);
+        }
+        if self.sandbox.fence < Instant::now() + MARGIN { Err(Unfit::Late) } else { Ok(()) }
+    }
+
+    /// Lets it wait until then.
+    pub(super) async fn renew(mut self, until: Instant) -> Result<Self, Unfit> {
+        if self.sandbox.said.next().now_or_never().is_some() {
+            return Err(Unfit::Gone);
+        }
+        if self.sandbox.renew(until).await { Ok(self) } else { Err(Unfit::Gone) }
+    }
+
+    /// Makes it the plan's: from now on it ends with the lease of the job, and its name says
+    /// whose it is. So whoever finds it later, the job can have begun in no other.
+    pub(super) async fn hand_over(
+        mut self,
+        plan: &Plan<'_>,
+        same_limits: bool,
+        folder: Folder,
+        until: Instant,
+    ) -> Result<Sandbox, Unfit> {
+        if self.folder != folder {
+            return Err(Unfit::Moved);
+        }
+        self.is_quiet()?;
+        if !self.sandbox.renew(until).await {
+            return Err(Unfit::Gone);
+        }
+        let Some((job, attempt)) = plan.whose else { return Err(Unfit::Late) };
+        self.sandbox.container.rename(name::of_attempt(job, attempt)).await?;
+        if !same_limits {
+            let container = &self.sandbox.container;
+            container.engine().limit(container.name(), &plan.limits).await?;
+        }
+        // Once more, after the engine had time to tell.
+        if self.sandbox.said.next().now_or_never().is_some() {
+            return Err(Unfit::Gone);
+        }
+        // The wall clock may have been set while it waited.
+        let began = clock::wall_micros().saturating_sub(clock::micros(self.began.elapsed()));
+        self.sandbox.clock = SandboxClock::heard_at(began);
+        Ok(self.sandbox)
+    }
+}
