@@ -66,10 +66,10 @@ pub(super) const ARTIFACTS: &str = "
 
 /// The piece that holds the byte at $4, if any does.
 pub(super) const ARTIFACT_PIECE: &str = "
-    SELECT p.place, p.content
-    FROM artifact AS f JOIN artifact_piece AS p ON p.artifact = f.id
-    WHERE f.job_id = $1 AND f.attempt = $2 AND f.path = $3 AND p.place <= $4
-    ORDER BY p.place DESC LIMIT 1";
+    SELECT piece.place, piece.content
+    FROM artifact AS file JOIN artifact_piece AS piece ON piece.artifact = file.id
+    WHERE file.job_id = $1 AND file.attempt = $2 AND file.path = $3 AND piece.place <= $4
+    ORDER BY piece.place DESC LIMIT 1";
 
 pub(super) const CHANGES: &str = "SELECT changes FROM attempt WHERE job_id = $1 AND number = $2";
 

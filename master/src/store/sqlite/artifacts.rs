@@ -20,14 +20,14 @@ use crate::{
 /// The newest attempt of a job, the file there, and what is stored of all of its files. Whether
 /// the job keeps any is asked for the first piece of each.
 pub(super) const TARGET: &str = "
-    SELECT j.attempts, j.worker, j.token, f.id, coalesce(f.bytes, 0) AS bytes, f.hash,
-           f.id IS NOT NULL OR coalesce(json_array_length(j.spec, '$.artifacts'), 0) > 0 AS keeps,
-           (SELECT count(*) FROM artifact AS o
-            WHERE o.job_id = j.id AND o.attempt = j.attempts) AS files,
-           (SELECT coalesce(sum(o.bytes), 0) FROM artifact AS o
-            WHERE o.job_id = j.id AND o.attempt = j.attempts) AS together
+    SELECT j.attempts, j.worker, j.token, file.id, coalesce(file.bytes, 0) AS bytes, file.hash,
+           file.id IS NOT NULL OR coalesce(json_array_length(j.spec, '$.artifacts'), 0) > 0 AS keeps,
+           (SELECT count(*) FROM artifact AS other
+            WHERE other.job_id = j.id AND other.attempt = j.attempts) AS files,
+           (SELECT coalesce(sum(other.bytes), 0) FROM artifact AS other
+            WHERE other.job_id = j.id AND other.attempt = j.attempts) AS together
     FROM job AS j
-    LEFT JOIN artifact AS f ON f.job_id = j.id AND f.attempt = j.attempts AND f.path = $2
+    LEFT JOIN artifact AS file ON file.job_id = j.id AND file.attempt = j.attempts AND file.path = $2
     WHERE j.id = $1";
 
 /// Moves the end of a file from $5 to $6; under the token, until the attempt has ended.
@@ -45,10 +45,10 @@ const DROP_FILE: &str = "DELETE FROM artifact WHERE id = $1";
 
 /// Of jobs that are about to end an attempt.
 pub(super) const STORED: &str = "
-    SELECT f.job_id, f.path, f.bytes, f.hash
+    SELECT file.job_id, file.path, file.bytes, file.hash
     FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value
-    JOIN artifact AS f ON f.job_id = j.id AND f.attempt = j.attempts
-    WHERE f.hash IS NOT NULL";
+    JOIN artifact AS file ON file.job_id = j.id AND file.attempt = j.attempts
+    WHERE file.hash IS NOT NULL";
 
 /// Those that an attempt ended with: from now on they are there for everybody.
 pub(super) const NAME: &str = "
@@ -61,9 +61,9 @@ pub(super) const NAME: &str = "
 /// Those that were begun and that it did not end with.
 pub(super) const DROP_OTHERS: &str = "
     DELETE FROM artifact WHERE id IN (
-        SELECT f.id FROM jsonb_each($1) AS r
-        JOIN artifact AS f ON f.job_id = r.value->>'job_id' AND f.attempt = r.value->>'attempt'
-        WHERE f.sha256 IS NULL)";
+        SELECT file.id FROM jsonb_each($1) AS r
+        JOIN artifact AS file ON file.job_id = r.value->>'job_id' AND file.attempt = r.value->>'attempt'
+        WHERE file.sha256 IS NULL)";
 
 impl Verb for ArtifactPiece {
     type Answer = PieceStored;
