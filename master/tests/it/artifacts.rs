@@ -9,8 +9,10 @@ use orchestra_contracts::{
     files::{Artifact, Artifacts, AttemptChanges},
     worker::{ARTIFACT_PIECE, Claimed, LEASE_HEADER},
 };
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
 use crate::{
     faulty::{Fault, Plan},
@@ -26,7 +28,7 @@ fn artifact(path: &str, content: &[u8]) -> Artifact {
 
 /// A path as it stands in an address.
 fn escaped(path: &str) -> String {
-    path.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    utf8_percent_encode(path, NON_ALPHANUMERIC).to_string()
 }
 
 impl Master {
@@ -202,7 +204,7 @@ async fn whatever_it_is_called_a_browser_saves_it_and_runs_nothing() {
         let (first, second) = disposition.split_once("\"; filename*=UTF-8''").unwrap();
         let fallback = first.strip_prefix("attachment; filename=\"").unwrap();
         assert!(!fallback.contains(['"', '\\', '%']), "{disposition}");
-        let decoded = percent_encoding::percent_decode_str(second).decode_utf8().unwrap();
+        let decoded = percent_decode_str(second).decode_utf8().unwrap();
         assert_eq!(decoded, name);
     }
 }
@@ -402,9 +404,10 @@ async fn a_large_upload_holds_no_log_up() {
     for _ in 0..100 {
         alone.push(append(&mut offset).await);
     }
-    let uploading = {
+    let mut uploading = JoinSet::new();
+    {
         let master = master.clone();
-        tokio::spawn(async move {
+        uploading.spawn(async move {
             let piece = vec![7; ARTIFACT_PIECE];
             let begun = std::time::Instant::now();
             for place in 0..PIECES {
@@ -412,13 +415,15 @@ async fn a_large_upload_holds_no_log_up() {
                 assert_eq!(master.piece(&large, "large", at, &piece).await.status, 200);
             }
             begun.elapsed()
-        })
-    };
-    let mut beside = Vec::new();
-    while !uploading.is_finished() {
-        beside.push(append(&mut offset).await);
+        });
     }
-    let took = uploading.await.unwrap();
+    let mut beside = Vec::new();
+    let took = loop {
+        beside.push(append(&mut offset).await);
+        if let Some(took) = uploading.try_join_next() {
+            break took.unwrap();
+        }
+    };
     let tell = |name: &str, mut times: Vec<std::time::Duration>| {
         times.sort();
         let (middle, last) = (times[times.len() / 2], times[times.len() - 1]);

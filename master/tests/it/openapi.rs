@@ -10,7 +10,7 @@ fn description() -> Value {
     serde_json::from_str(include_str!("../../../contracts/openapi.json")).unwrap()
 }
 
-/// As OpenAPI writes it, which has no word for a part of an address that may have slashes.
+/// As the description writes it, which has no word for a part of an address that may have slashes.
 fn plain(path: &str) -> String {
     path.replace("{*", "{")
 }

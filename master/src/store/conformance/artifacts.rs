@@ -185,7 +185,7 @@ async fn an_end_waits_for_the_files_that_it_names(store: TestStore) {
         (file("whole", b"abd"), missing("whole", 3, 3)),
         (file("whole", b"ab"), missing("whole", 2, 3)),
     ] {
-        let end = held.ended_with(OK, &[named.clone()]);
+        let end = held.ended_with(OK, std::slice::from_ref(&named));
         let applied = store.event(held.job.id, end, at(2)).await;
         assert_eq!(applied.result, refusal, "{named:?}");
         assert_eq!(applied.job.status(), JobStatus::Assigned);
