@@ -177,7 +177,6 @@ async fn a_refusal_is_a_page_for_people_and_a_problem_for_programs() {
 #[tokio::test]
 async fn who_has_no_token_is_led_to_the_sign_in() {
     let master = Master::with_tokens().await;
-    master.shutdown.cancelled();
     for (method, path, rule) in http::pages() {
         let path = path.replace("{id}", "1");
         if method != "GET" || rule == Rule::Anyone {

@@ -15,7 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
-    By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WebElement, cdp::Cdp,
+    By, CapabilitiesHelper, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WebElement,
+    cdp::Cdp,
 };
 
 const DRIVER: &str = "chromedriver";
@@ -62,7 +63,7 @@ impl Browser {
         for argument in ARGUMENTS.into_iter().chain([folder.as_str()]) {
             wanted.add_arg(argument).expect("an argument is a string");
         }
-        wanted.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
+        wanted.set("goog:loggingPrefs", json!({"browser": "ALL"})).expect("it is JSON");
         let url = format!("http://127.0.0.1:{port}");
         // Several crates bring TLS into the build, which wants to know its cryptography.
         let _ = rustls::crypto::ring::default_provider().install_default();

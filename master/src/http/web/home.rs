@@ -61,8 +61,7 @@ fn figures(queues: &[Queue], workers: &[Worker], oldest: Option<&Job>) -> Markup
                 "of " (slots) @if slots == 1 { " slot" } @else { " slots" }
             }))
             (figure(paths::WORKERS_PAGE, "Workers online", online.len() as u64, &html! {
-                @if workers.len() == online.len() { "all there are" }
-                @else { "of " (workers.len()) " that were ever here" }
+                "of " (workers.len()) " known"
             }))
             (figure(paths::QUEUES_PAGE, "Queues", queues.len() as u64, &html! {
                 @match queues.iter().filter(|queue| queue.paused).count() {

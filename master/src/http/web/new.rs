@@ -101,14 +101,14 @@ fn choices(spec: &JobSpec, workers: &[Worker]) -> Markup {
     let wanted = &spec.resources;
     html! {
         div.grid {
-            (field("image", "Image", spec.image.as_deref().unwrap_or_default(), "the worker's own", Some("images")))
+            (field("image", "Image", spec.image.as_deref().unwrap_or_default(), "default", Some("images")))
             (field("queue", "Queue", &spec.queue, "default", Some("queues")))
             (field("timeout", "Timeout", &said(spec.timeout.as_ref()), "1h", None))
             (field("maxRetries", "Retries", &over_zero(spec.max_retries), "0", None))
-            (field("cpus", "Cores", &said(wanted.cpus.as_ref()), "the worker's default", None))
-            (field("memory", "Memory", &said(wanted.memory.as_ref()), "512m", None))
-            (field("pids", "Processes", &said(wanted.pids.as_ref()), "the worker's default", None))
-            (field("tmp", "/tmp", &said(wanted.tmp.as_ref()), "the worker's default", None))
+            (field("cpus", "Cores", &said(wanted.cpus.as_ref()), "default", None))
+            (field("memory", "Memory", &said(wanted.memory.as_ref()), "default", None))
+            (field("pids", "Processes", &said(wanted.pids.as_ref()), "default", None))
+            (field("tmp", "/tmp", &said(wanted.tmp.as_ref()), "default", None))
         }
         @for (id, values) in [("images", images), ("queues", queues)] {
             datalist id=(id) { @for value in values { option value=(value) {} } }

@@ -10,7 +10,10 @@ use axum::{
 use maud::{Markup, html};
 use orchestra_contracts::{Problem, ProblemKind, paths};
 
-use super::{layout::Page, text::Line};
+use super::{
+    layout::Page,
+    text::{Line, Sentence},
+};
 use crate::http::error::Refused;
 
 /// Addresses of programs keep what programs read.
@@ -59,7 +62,7 @@ fn body(problem: &Problem, uri: &Uri) -> Markup {
                 p { a.button.primary href=(local(again)) { "Open it" } }
             } @else {
                 p { (Line(&problem.detail)) }
-                @if let Some(hint) = &problem.hint { p.muted { (Line(hint)) } }
+                @if let Some(hint) = &problem.hint { p.muted { (Sentence(hint)) } }
                 p { a href=(paths::HOME) { "To the overview" } }
             }
         }

@@ -27,6 +27,29 @@ impl Render for Line<'_> {
     }
 }
 
+/// A sentence of ours, which may quote: times in it are shown as times, and what stands
+/// between backticks as code.
+pub(super) struct Sentence<'a>(pub(super) &'a str);
+
+impl Render for Sentence<'_> {
+    fn render(&self) -> Markup {
+        html! {
+            @for (index, part) in self.0.split('`').enumerate() {
+                @if index % 2 == 1 { code { (Line(part)) } }
+                @else { @for word in part.split_inclusive(' ') { (timed(word)) } }
+            }
+        }
+    }
+}
+
+fn timed(word: &str) -> Markup {
+    let text = word.trim_end_matches([' ', ',', ')', ':']);
+    match text.parse::<Timestamp>().ok().filter(|_| text.ends_with('Z')) {
+        Some(at) => html! { (moment(at)) (word[text.len()..]) },
+        None => Line(word).render(),
+    }
+}
+
 /// Plain stretches as they are, and each mark by its number.
 fn pieces(text: &str, keep: fn(char) -> bool) -> Markup {
     let hidden = |c: char| is_hidden(c) && !keep(c);
@@ -174,6 +197,17 @@ mod tests {
         for (number, text) in [(7, "7 B"), (512 << 20, "512 MiB"), (3 << 29, "1.5 GiB")] {
             assert_eq!(bytes(Size(number)), text);
         }
+    }
+
+    #[test]
+    fn a_sentence_has_times_and_code() {
+        let text = Sentence("paused since 2026-01-02T03:04:05Z, `orchestra <x>` helps").render();
+        assert_eq!(
+            text.into_string(),
+            "paused since <time datetime=\"2026-01-02T03:04:05Z\">2026-01-02 03:04:05 UTC</time>, \
+             <code>orchestra &lt;x&gt;</code> helps"
+        );
+        assert_eq!(Sentence("a b 2026 `").render().into_string(), "a b 2026 <code></code>");
     }
 
     #[test]

@@ -6,7 +6,10 @@ import { show } from './time.js';
 const PAUSE = 2000;
 // After a failure, so that a master that is busy is not asked the more often.
 const LONG_PAUSE = 10000;
+// What took long to find is looked for less often: a page costs so small a part of the time.
+const SHARE = 20;
 let timer;
+let isLeaving = false;
 let asking = false;
 
 const parts = (from) => [...from.querySelectorAll('[data-live][id]')];
@@ -44,12 +47,16 @@ export async function refresh() {
   asking = true;
   clearTimeout(timer);
   let pause = PAUSE;
+  const begun = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
     // The token is gone: the page itself says what to do.
     if (answer.redirected) return location.reload();
-    if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), 'text/html'));
-    else if (answer.status === 404) pause = Infinity;
+    if (answer.ok) {
+      const text = await answer.text();
+      pause = Math.max(PAUSE, (performance.now() - begun) * SHARE);
+      put(new DOMParser().parseFromString(text, 'text/html'));
+    } else if (answer.status === 404) pause = Infinity;
     else pause = LONG_PAUSE;
   } catch {
     pause = LONG_PAUSE;
@@ -61,7 +68,13 @@ export async function refresh() {
 
 function plan(pause) {
   clearTimeout(timer);
-  if (document.visibilityState === 'visible' && pause !== Infinity) timer = setTimeout(refresh, pause);
+  if (document.visibilityState === 'visible' && pause !== Infinity && !isLeaving) timer = setTimeout(refresh, pause);
+}
+
+// What the page is about may be gone by now.
+export function leave() {
+  isLeaving = true;
+  clearTimeout(timer);
 }
 
 export function start() {

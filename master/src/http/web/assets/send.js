@@ -1,6 +1,8 @@
 // Buttons and small forms that change something: one call of the API each. What the
 // attributes say is written by the master's templates.
 
+import { leave } from './live.js';
+
 const METHODS = ['post', 'patch', 'delete'];
 const SELECTOR = METHODS.map((method) => `[data-${method}]`).join(', ');
 const SURE_FOR = 5000;
@@ -52,8 +54,9 @@ async function send(from, method) {
   if (content) Object.assign(options, { body: content, headers: { 'content-type': 'application/json' } });
   const answer = await fetch(from.dataset[method], options);
   if (!answer.ok) return say(await refusal(answer), true);
-  say(answer.status === 202 ? 'Under way: its worker is told.' : 'Done.');
   const then = from.dataset.then;
+  if (then) leave();
+  say(answer.status === 202 ? 'Under way: its worker is told.' : 'Done.');
   if (then === 'reload') location.reload();
   else if (then) location.assign(then);
   else document.dispatchEvent(new Event('orchestra:changed'));

@@ -1,10 +1,10 @@
 //! What the job is, how it stands and why, and what can be done with it.
 
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 use orchestra_contracts::{Job, JobStatus, paths};
 
 use super::Sheet;
-use crate::http::web::text::{Block, Line, called, moment, status, took};
+use crate::http::web::text::{Block, Line, Sentence, called, moment, status, took};
 
 pub(super) fn section(sheet: &Sheet) -> Markup {
     let job = &sheet.job;
@@ -35,8 +35,8 @@ fn reasons(sheet: &Sheet) -> Markup {
         ul.reasons {
             @for reason in &sheet.explanation.reasons {
                 li {
-                    (Line(&reason.text))
-                    @if let Some(hint) = &reason.hint { span.muted { (Line(hint)) } }
+                    (Sentence(&reason.text))
+                    @if let Some(hint) = &reason.hint { span.muted { (Sentence(hint)) } }
                 }
             }
         }
@@ -47,24 +47,30 @@ fn facts(job: &Job) -> Markup {
     html! {
         dl.facts {
             @if let Some((array, index)) = job.element() {
-                dt { "Array" }
-                dd { "index " (index) " of " a href=(paths::job_page(array)) { (array) } }
+                (fact("Array", &html! { "index " (index) " of " a href=(paths::job_page(array)) { (array) } }))
             }
-            @if let Some(worker) = &job.assigned_worker { dt { "Worker" } dd { (Line(worker.as_str())) } }
-            @if let Some(code) = job.exit_code { dt { "Exit code" } dd { (code) } }
+            @if let Some(worker) = &job.assigned_worker { (fact("Worker", &Line(worker.as_str()))) }
+            @if let Some(code) = job.exit_code { (fact("Exit code", &code)) }
             @if let Some(attempt) = job.attempt {
-                dt { "Attempt" }
-                dd { (attempt) @if job.spec.max_retries > 0 {
-                    ", " (job.retry_count) " of " (job.spec.max_retries) " retries used" } }
+                (fact("Attempt", &html! {
+                    (attempt)
+                    @if job.spec.max_retries > 0 {
+                        ", " (job.retry_count) " of " (job.spec.max_retries) " retries used"
+                    }
+                }))
             }
-            dt { "Submitted" } dd { (moment(job.created_at)) }
-            @if let Some(at) = job.started_at { dt { "Started" } dd { (moment(at)) } }
-            @if let Some(at) = job.finished_at { dt { "Ended" } dd { (moment(at)) } }
+            (fact("Submitted", &moment(job.created_at)))
+            @if let Some(at) = job.started_at { (fact("Started", &moment(at))) }
+            @if let Some(at) = job.finished_at { (fact("Ended", &moment(at))) }
             @if let Some(at) = job.not_before.filter(|_| job.status == JobStatus::Pending) {
-                dt { "Not before" } dd { (moment(at)) }
+                (fact("Not before", &moment(at)))
             }
         }
     }
+}
+
+fn fact(name: &str, value: &dyn Render) -> Markup {
+    html! { div { dt { (name) } dd { (value.render()) } } }
 }
 
 /// What the state allows. All of it goes through the API, by a script.

@@ -19,7 +19,8 @@ pub(super) fn section(job: &Job) -> Markup {
                 dt { "Image" }
                 dd { @match &spec.image { Some(image) => (Line(image)), None => "the worker's own" } }
                 @if let Some(timeout) = spec.timeout { dt { "Timeout" } dd { (timeout) } }
-                dt { "Retries" } dd { "up to " (spec.max_retries) }
+                dt { "Retries" }
+                dd { @if spec.max_retries == 0 { "none" } @else { "up to " (spec.max_retries) } }
                 @if spec.priority != 0 { dt { "Priority" } dd { (spec.priority) } }
                 (limits(spec))
                 dt { "Network" } dd { @match spec.network { Network::None => "none", Network::Bridge => "bridge" } }
