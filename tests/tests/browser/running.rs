@@ -33,6 +33,8 @@ async fn a_job_of_the_form_is_watched_to_its_end() {
     // Again, with another command: the form has what the job said.
     browser.click("#head .actions a").await;
     browser.holds("return document.querySelector('#name')?.value === 'of the form'").await;
+    let to_the_end = "const it = document.querySelector('#command'); it.focus(); it.setSelectionRange(it.value.length, it.value.length)";
+    browser.ask(to_the_end).await;
     browser.write("#command", "\nexit 3").await;
     browser.click("#new button.primary").await;
     browser.says("#head .standing", "exited with code 3").await;
