@@ -38,11 +38,28 @@ pub const WEBHOOKS: &str = "/api/webhook";
 pub const WEBHOOK: &str = "/api/webhook/{id}";
 pub const DELIVERIES: &str = "/api/webhook/{id}/deliveries";
 pub const REDELIVER: &str = "/api/webhook/{id}/deliveries/{delivery}/retry";
+
+/// The pages for people, and what belongs to them; no program calls them.
+pub const HOME: &str = "/";
+pub const JOBS_PAGE: &str = "/jobs";
+pub const JOB_PAGE: &str = "/jobs/{id}";
+pub const NEW_PAGE: &str = "/new";
+pub const QUEUES_PAGE: &str = "/queues";
+pub const WORKERS_PAGE: &str = "/workers";
+pub const SCHEDULES_PAGE: &str = "/schedules";
+pub const SIGN_IN: &str = "/signin";
+pub const SIGN_OUT: &str = "/signout";
+pub const ASSET: &str = "/assets/{version}/{name}";
+
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
 
 pub fn job(id: JobId) -> String {
     format!("/api/job/{id}")
+}
+
+pub fn job_page(id: JobId) -> String {
+    format!("/jobs/{id}")
 }
 
 pub fn cancel(id: JobId) -> String {

@@ -2,8 +2,8 @@
 
 mod engine;
 mod job;
-mod jobs;
 mod job_file;
+mod jobs;
 mod secret;
 mod server;
 

@@ -1,5 +1,7 @@
 //! Refusals on the wire: `application/problem+json` (RFC 9457).
 
+use std::sync::Arc;
+
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -14,6 +16,10 @@ use crate::{domain::Refusal, service::ServiceError, store::StoreError};
 /// A refusal, ready to be sent.
 #[derive(Debug)]
 pub(super) struct ApiError(Box<Parts>);
+
+/// Rides in the answer, for those who write it in another way.
+#[derive(Clone, Debug)]
+pub(super) struct Refused(pub(super) Arc<Problem>);
 
 #[derive(Debug)]
 struct Parts {
@@ -60,6 +66,10 @@ impl ApiError {
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.header = Some((name, value));
         self
+    }
+
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.0.problem.kind
     }
 
     fn log(mut self, head: LogHead) -> Self {
@@ -264,6 +274,7 @@ impl IntoResponse for ApiError {
         let mut response =
             (status(problem.kind), [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         response.extensions_mut().insert(problem.kind);
+        response.extensions_mut().insert(Refused(Arc::new(problem)));
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, value);
         }

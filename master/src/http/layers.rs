@@ -24,6 +24,7 @@ use super::{
     extract::Draining,
     refusals,
     serve::Lane,
+    web,
 };
 
 /// Longer addresses than this lead nowhere; servers in front of us often take no more.
@@ -42,8 +43,9 @@ const FOR_BROWSERS: [(HeaderName, HeaderValue); 4] = [
 
 /// Puts the routes into what surrounds them all. The layer that is added last
 /// sees a request first: it gets its id, then the span that carries the id to
-/// every line logged, then refusals are noted, then the net under panics, then its
-/// body is kept whole, then its head and browsers are looked at.
+/// every line logged, then refusals are noted, and become pages for people, then comes
+/// the net under panics, then its body is kept whole, then its head and browsers are
+/// looked at.
 pub(super) fn around<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     access: Access,
@@ -55,6 +57,7 @@ pub(super) fn around<S: Clone + Send + Sync + 'static>(
         .layer(middleware::from_fn(check_head))
         .layer(middleware::from_fn(read_to_the_end))
         .layer(CatchPanicLayer::custom(after_a_panic))
+        .layer(middleware::from_fn(web::refusal_as_page))
         .layer(middleware::map_response(for_browsers))
         .layer(middleware::from_fn(refusals::noted))
         // Failures are logged where they are handled, with what was wrong.

@@ -1,5 +1,6 @@
 //! The REST API: one file an endpoint or small group. Handlers parse, call one
-//! use case and answer. Only this room knows status codes.
+//! use case and answer. Only this room knows status codes. `web` shows the same use
+//! cases to people.
 
 use std::sync::Arc;
 
@@ -19,20 +20,26 @@ mod refusals;
 mod schedules;
 mod serve;
 mod tokens;
+mod web;
 mod webhooks;
 mod worker;
 
 pub use access::{Access, Hosts, Rule};
 pub use serve::{Tls, serve, serve_at_most, serve_over};
 
-/// Everything that the API answers.
+/// Everything that the API and the pages answer.
 pub fn router(service: Arc<Service>, access: Access) -> Router {
     layers::around(all().guarded(&service, &access), access).with_state(service)
 }
 
-/// Every route with its rule: for the test that asks each of them as each role.
+/// Every route of the API with its rule: for the test that asks each of them as each role.
 pub fn routes() -> Vec<(Method, &'static str, Rule)> {
-    all().listed()
+    all().listed(false)
+}
+
+/// The same of the pages for people.
+pub fn pages() -> Vec<(Method, &'static str, Rule)> {
+    all().listed(true)
 }
 
 fn all() -> access::Routes {
@@ -43,4 +50,5 @@ fn all() -> access::Routes {
         .merge(tokens::routes())
         .merge(webhooks::routes())
         .merge(health::routes())
+        .merge(web::routes())
 }

@@ -1,26 +1,36 @@
 //! Pages of other sites that ask through somebody's browser.
 
-use axum::{body::Body, http::StatusCode};
-use orchestra_master::http::{self, Access, Hosts};
+use axum::{
+    body::Body,
+    http::{Method, StatusCode},
+};
+use orchestra_master::http::{self, Access, Hosts, Rule};
 use serde_json::json;
 
 use crate::harness::{Master, Reply, request};
 
-/// Every route, one address that leads nowhere, and the log as events.
+/// Every route of the API and every page, and one address that leads nowhere.
 fn addresses() -> Vec<(String, String)> {
-    let mut all: Vec<_> = http::routes()
-        .into_iter()
-        .map(|(method, path, _)| {
-            let path = path.replace("{id}", "1").replace("{attempt}", "1").replace("{name}", "w");
-            let path = path.replace("{*path}", "a");
-            (method.to_string(), path)
-        })
-        .collect();
+    let mut all = of_programs();
+    all.extend(filled_in(http::pages()));
+    all
+}
+
+/// What no page is.
+fn of_programs() -> Vec<(String, String)> {
+    let mut all: Vec<_> = filled_in(http::routes()).collect();
     all.extend(
-        [("GET", "/"), ("GET", "/nowhere"), ("OPTIONS", "/api/job"), ("PUT", "/api/job")]
+        [("GET", "/nowhere"), ("OPTIONS", "/api/job"), ("PUT", "/api/job")]
             .map(|(method, path)| (method.to_owned(), path.to_owned())),
     );
     all
+}
+
+fn filled_in(routes: Vec<(Method, &'static str, Rule)>) -> impl Iterator<Item = (String, String)> {
+    routes.into_iter().map(|(method, path, _)| {
+        let path = path.replace("{id}", "1").replace("{attempt}", "1").replace("{name}", "w");
+        (method.to_string(), path.replace("{*path}", "a"))
+    })
 }
 
 async fn ask(master: &Master, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
@@ -162,13 +172,13 @@ async fn where_tokens_are_needed_any_name_will_do_and_other_sites_still_will_not
 }
 
 /// What a job wrote is data, also for a browser that is pointed at it: on every
-/// answer of every route, refused or not.
+/// answer of every route of the API, refused or not. Pages have a policy of their own.
 #[tokio::test]
 async fn every_answer_tells_browsers_to_do_nothing_with_it() {
     let master = Master::start().await;
     master.submit(json!({"command": "true"})).await;
     let events = ("GET".to_owned(), "/api/job/1/log".to_owned());
-    for (method, path) in addresses().into_iter().chain([events.clone()]) {
+    for (method, path) in of_programs().into_iter().chain([events.clone()]) {
         let accept: &[_] = if path == events.1 { &[("accept", "text/event-stream")] } else { &[] };
         for headers in [accept, &[("host", "evil.example")], &[("host", "")]] {
             let response = {

@@ -38,5 +38,6 @@ mod tokens;
 mod trouble;
 mod upload;
 mod waiting;
+mod web;
 mod webhook_trouble;
 mod webhooks;

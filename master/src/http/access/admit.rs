@@ -6,15 +6,16 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, header, request::Parts},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use orchestra_contracts::{ProblemKind, Token};
 
-use super::{Rule, cut};
+use super::{Rule, browser, cookie, cut};
 use crate::{
     http::{
         error::{ApiError, busy, internal},
         serve::Lane,
+        web,
     },
     service::{Caller, Service},
 };
@@ -25,14 +26,26 @@ pub(super) struct Gate {
     pub(super) service: Arc<Service>,
     pub(super) open: bool,
     pub(super) rule: Rule,
+    pub(super) is_page: bool,
+}
+
+/// What a page has to know of the way in.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Entry {
+    /// No token is looked at here, so there is nothing to sign in with.
+    pub(in crate::http) open: bool,
 }
 
 /// Lets the caller in or says why not. A token that is revoked meanwhile ends the
 /// answer: a handler that waits is dropped, as when its client goes away, and a
 /// body that still comes breaks off.
 pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let caller = match gate.caller(request.headers()) {
+    let caller = match gate.caller(&request) {
         Ok(caller) => caller,
+        // A page leads to where a token can be given.
+        Err(refusal) if gate.is_page && refusal.kind() == ProblemKind::Unauthenticated => {
+            return Redirect::to(&web::sign_in_for(request.uri())).into_response();
+        }
         Err(refusal) => return refusal.into_response(),
     };
     let lane = request.extensions().get::<Lane>();
@@ -41,6 +54,7 @@ pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
     }
     let revoked = caller.revoked().clone();
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(Entry { open: gate.open });
     tokio::select! {
         response = next.run(request) => cut::at(revoked.clone(), response),
         () = revoked.cancelled() => unauthenticated("the token was revoked").into_response(),
@@ -48,11 +62,11 @@ pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
 }
 
 impl Gate {
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    fn caller(&self, request: &Request) -> Result<Caller, ApiError> {
         if self.open || self.rule == Rule::Anyone {
             return Ok(Caller::anyone());
         }
-        let token = bearer(headers).ok_or_else(|| unauthenticated("a token is needed here"))?;
+        let token = token_of(request).ok_or_else(|| unauthenticated("a token is needed here"))?;
         let caller = self.service.holder(&token);
         let caller = caller.ok_or_else(|| unauthenticated("the token is not valid"))?;
         if !self.rule.admits(caller.role()) {
@@ -62,6 +76,17 @@ impl Gate {
         }
         Ok(caller)
     }
+}
+
+/// The header outdoes the cookie. A browser adds the cookie by itself, so that one counts
+/// only where the browser says that a page of ours asks; see `browser` for reads.
+fn token_of(request: &Request) -> Option<Token> {
+    let headers = request.headers();
+    if headers.contains_key(header::AUTHORIZATION) {
+        return bearer(headers);
+    }
+    let is_read = request.method().is_safe();
+    cookie::read(headers).filter(|_| is_read || browser::is_our_page(headers))
 }
 
 /// The token of `Authorization: Bearer <token>`, where there is one and no other.

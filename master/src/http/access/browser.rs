@@ -8,12 +8,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Body as _;
-use orchestra_contracts::ProblemKind;
+use orchestra_contracts::{ProblemKind, paths};
 
 use super::Access;
 use crate::http::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The forms of our own pages, see [`is_our_page`].
+const OUR_FORMS: [&str; 2] = [paths::SIGN_IN, paths::SIGN_OUT];
 /// What a page may send anywhere without asking first (<https://fetch.spec.whatwg.org>).
 const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
@@ -32,7 +34,8 @@ pub(in crate::http) async fn check(
 fn look(access: &Access, request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = host(request.uri(), headers)?;
-    // Nothing is gained by a rebound name where a token is needed: a browser has none to send.
+    // Nothing is gained by a rebound name where a token is needed: a browser has none to send to
+    // it, for cookies belong to names.
     if let Some(host) = host.as_ref().filter(|host| access.open && !access.hosts.know(host)) {
         let detail = format!("this master is not known as {host}");
         return Err(ApiError::new(ProblemKind::WrongHost, detail)
@@ -56,6 +59,15 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, ApiError> {
     let Some(value) = first else { return Ok(None) };
     let authority = Authority::try_from(value.as_bytes());
     authority.map(Some).map_err(|_| ApiError::parameter("the header host is not a host"))
+}
+
+/// Whether the browser says that a page of ours asks, for what changes something and for
+/// forms. Comes after [`check`], by which no origin but ours is left.
+pub(in crate::http) fn is_our_page(headers: &HeaderMap) -> bool {
+    match headers.get(SEC_FETCH_SITE) {
+        Some(site) => site == "same-origin",
+        None => headers.contains_key(header::ORIGIN),
+    }
 }
 
 /// Newer browsers say themselves whether a page of ours asks.
@@ -87,6 +99,9 @@ fn same_origin(
 /// For browsers that tell nothing: the bodies that need no leave are not taken.
 fn no_form(request: &Request) -> Result<(), ApiError> {
     if matches!(*request.method(), Method::GET | Method::HEAD) || request.body().is_end_stream() {
+        return Ok(());
+    }
+    if OUR_FORMS.contains(&request.uri().path()) && is_our_page(request.headers()) {
         return Ok(());
     }
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

@@ -4,10 +4,12 @@
 //!   browser, at every address, known or not.
 //! * `routes` is the only way to add a route, and wants its [`Rule`].
 //! * `admit` decides: this rule, this token, yes or no.
+//! * `cookie` is how a browser shows its token.
 //! * `cut` ends what is still being answered when a token is revoked.
 
 mod admit;
 mod browser;
+mod cookie;
 mod cut;
 mod hosts;
 mod routes;
@@ -15,7 +17,9 @@ mod rule;
 
 use std::net::IpAddr;
 
-pub(super) use browser::check as check_browser;
+pub(super) use admit::Entry;
+pub(super) use browser::{check as check_browser, is_our_page};
+pub(super) use cookie::{set as cookie_of, unset as no_cookie};
 pub use hosts::Hosts;
 pub(super) use routes::Routes;
 pub use rule::Rule;

@@ -23,6 +23,8 @@ struct Route {
     method: Method,
     path: &'static str,
     rule: Rule,
+    /// For people in a browser, not for programs.
+    is_page: bool,
     handler: MethodRouter<Arc<Service>>,
 }
 
@@ -33,7 +35,7 @@ macro_rules! methods {
             H: Handler<T, Arc<Service>>,
             T: 'static,
         {
-            self.add(Method::$method, path, rule, routing::$name(handler))
+            self.add(Method::$method, path, rule, false, routing::$name(handler))
         })+
     };
 }
@@ -41,14 +43,33 @@ macro_rules! methods {
 impl Routes {
     methods!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
+    /// A page, or a file that pages are made of. Who has no token is led to the sign-in.
+    pub(in crate::http) fn page<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Service>>,
+        T: 'static,
+    {
+        self.add(Method::GET, path, rule, true, routing::get(handler))
+    }
+
+    /// Where a form of a page goes.
+    pub(in crate::http) fn form<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Service>>,
+        T: 'static,
+    {
+        self.add(Method::POST, path, rule, true, routing::post(handler))
+    }
+
     fn add(
         mut self,
         method: Method,
         path: &'static str,
         rule: Rule,
+        is_page: bool,
         handler: MethodRouter<Arc<Service>>,
     ) -> Self {
-        self.0.push(Route { method, path, rule, handler });
+        self.0.push(Route { method, path, rule, is_page, handler });
         self
     }
 
@@ -63,14 +84,17 @@ impl Routes {
         service: &Arc<Service>,
         access: &Access,
     ) -> Router<Arc<Service>> {
-        self.0.into_iter().fold(Router::new(), |router, Route { path, rule, handler, .. }| {
-            let gate = Gate { service: service.clone(), open: access.open, rule };
+        self.0.into_iter().fold(Router::new(), |router, route| {
+            let Route { path, rule, is_page, handler, .. } = route;
+            let gate = Gate { service: service.clone(), open: access.open, rule, is_page };
             let handler = handler.route_layer(middleware::from_fn_with_state(gate, admit));
             router.route(path, handler)
         })
     }
 
-    pub(in crate::http) fn listed(&self) -> Vec<(Method, &'static str, Rule)> {
-        self.0.iter().map(|route| (route.method.clone(), route.path, route.rule)).collect()
+    /// Those of the API, or those of the pages.
+    pub(in crate::http) fn listed(&self, pages: bool) -> Vec<(Method, &'static str, Rule)> {
+        let wanted = self.0.iter().filter(|route| route.is_page == pages);
+        wanted.map(|route| (route.method.clone(), route.path, route.rule)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Parsing at the edge. What does not parse is refused here, as a problem.
 
 mod body;
+mod form;
 mod json;
 mod key;
 mod path;
@@ -9,6 +10,7 @@ mod readable;
 mod submitted;
 
 pub(super) use body::{Draining, Frames, Piece};
+pub(super) use form::Form;
 pub(super) use json::{Json, Report};
 pub(super) use key::Key;
 pub(super) use path::{

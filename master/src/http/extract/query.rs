@@ -42,7 +42,7 @@ impl<S: Send + Sync, T: FromQuery> FromRequestParts<S> for Query<T> {
 }
 
 impl Pairs {
-    fn read(query: &str, names: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn read(query: &str, names: &[&str]) -> Result<Self, ApiError> {
         let mut pairs = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -53,6 +53,11 @@ impl Pairs {
             pairs.push((name, value));
         }
         Ok(Self(pairs))
+    }
+
+    /// Without what is left empty, as the fields of a form are that nobody filled in.
+    pub(in crate::http) fn filled(&self) -> Self {
+        Self(self.0.iter().filter(|(_, value)| !value.is_empty()).cloned().collect())
     }
 
     /// Each value of a name that may be repeated.

@@ -27,9 +27,16 @@ use crate::{
 const MAX_LIMIT: u32 = 1000;
 const MAX_TEXT: usize = 256;
 
-pub(super) struct List {
+pub(in crate::http) struct List {
     filter: JobFilter,
     is_page: bool,
+}
+
+impl List {
+    /// Its limit is 0 where none is asked for.
+    pub(in crate::http) fn filter(self) -> JobFilter {
+        self.filter
+    }
 }
 
 impl FromQuery for List {

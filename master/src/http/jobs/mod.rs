@@ -17,6 +17,8 @@ mod repro;
 mod retry;
 mod submit;
 
+pub(super) use list::List;
+
 pub(super) fn routes() -> Routes {
     Routes::default()
         .post(paths::JOBS, Rule::Client, submit::handler)

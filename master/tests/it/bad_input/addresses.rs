@@ -4,7 +4,7 @@ use super::{JOBS, Row, ask, check};
 
 pub(super) const ROWS: &[Row] = &[
     ask("GET", "/nope", 404, "not-found"),
-    ask("GET", "/", 404, "not-found"),
+    ask("GET", "/index.html", 404, "not-found"),
     ask("GET", "/api/job/1/", 404, "not-found"),
     ask("GET", "//api/job", 404, "not-found"),
     ask("GET", "/API/JOB", 404, "not-found"),

@@ -1,0 +1,11 @@
+// What every page does.
+
+import { start as keepFresh } from './live.js';
+import { start as listen } from './send.js';
+import { show } from './time.js';
+
+document.documentElement.classList.add('scripted');
+show();
+setInterval(show, 1000);
+listen();
+keepFresh();

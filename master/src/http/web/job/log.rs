@@ -1,0 +1,68 @@
+//! The log. What is in it comes by a script, as events, beginning at its tail; without
+//! one the ends of both streams are shown.
+
+use maud::{Markup, html};
+use orchestra_contracts::paths;
+
+use super::Sheet;
+use crate::http::web::text::Block;
+
+pub(super) fn section(sheet: &Sheet) -> Markup {
+    let job = &sheet.job;
+    let path = paths::log(job.id);
+    html! {
+        section #log.log data-path=(path) aria-label="Log" {
+            div.head {
+                h2 { "Log" }
+                p #log-state.muted role="status" {}
+                a.button download={ "job-" (job.id) ".log" } href={ (path) "?stream=all" } { "Download" }
+            }
+            div.tools hidden {
+                div.field {
+                    label for="log-search" { "Search" }
+                    span.search {
+                        input #log-search type="search" autocomplete="off" spellcheck="false"
+                            placeholder="in the lines shown";
+                        button #log-previous title="The match before (Shift+Enter)" aria-label="The match before" { "↑" }
+                        button #log-next title="The next match (Enter)" aria-label="The next match" { "↓" }
+                        output #log-found for="log-search" {}
+                    }
+                }
+                div.field {
+                    label for="log-stream" { "Stream" }
+                    select #log-stream {
+                        option value="all" { "all" }
+                        option value="stdout" { "stdout" }
+                        option value="stderr" { "stderr" }
+                        option value="system" { "system" }
+                    }
+                }
+                @if sheet.attempts.len() > 1 {
+                    div.field {
+                        label for="log-attempt" { "Attempt" }
+                        select #log-attempt {
+                            option value="" { "all" }
+                            @for attempt in &sheet.attempts {
+                                option value=(attempt.number) { (attempt.number) }
+                            }
+                        }
+                    }
+                }
+                div.field.toggles {
+                    button #log-times type="button" aria-pressed="false" { "Times" }
+                    button #log-follow type="button" aria-pressed="true" { "Follow" }
+                }
+            }
+            button #log-earlier.quiet hidden { "Earlier lines" }
+            div #log-lines.lines role="log" aria-live="off" tabindex="0" aria-label="Lines of the log" hidden {}
+            noscript {
+                @for (name, text) in [("stdout", &job.output), ("stderr", &job.error)] {
+                    @if !text.is_empty() {
+                        h3 { (name) @if job.output_truncated { ", its end" } }
+                        pre.lines { (Block(text)) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `GET /jobs`: the list of jobs, by the same filters as that of the API, page by page.
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
+use maud::{Markup, html};
+use orchestra_contracts::{JobId, JobStatus, paths};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{layout::Page, table, visitor::Visitor};
+use crate::{
+    http::{
+        error::ApiError,
+        extract::{FromQuery, Pairs, Query},
+        jobs::List,
+    },
+    service::Service,
+    store::{JobFilter, ListOrder},
+};
+
+/// On one page.
+const LIMIT: u32 = 50;
+
+/// The filter of the list, and how its form was filled in.
+pub(super) struct Shown {
+    filter: JobFilter,
+    /// Names and values, as the form sends them.
+    said: Vec<(&'static str, String)>,
+}
+
+impl FromQuery for Shown {
+    const NAMES: &'static [&'static str] = List::NAMES;
+
+    fn from_pairs(pairs: &Pairs) -> Result<Self, ApiError> {
+        let pairs = pairs.filled();
+        let oldest = pairs.one("order")? == Some("oldest");
+        let mut filter = List::from_pairs(&pairs)?.filter();
+        if !oldest {
+            filter.order = ListOrder::Newest;
+        }
+        if filter.limit == 0 {
+            filter.limit = LIMIT;
+        }
+        let kept = Self::NAMES.iter().filter(|name| **name != "cursor");
+        let said = kept.flat_map(|name| pairs.all(name).map(|value| (*name, value.to_owned())));
+        let said = said.collect();
+        Ok(Self { filter, said })
+    }
+}
+
+impl Shown {
+    fn value(&self, name: &str) -> &str {
+        self.said.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The same list, from behind this job.
+    fn after(&self, last: JobId) -> String {
+        let mut address = self.address();
+        let joint = if self.said.is_empty() { '?' } else { '&' };
+        address.push_str(&format!("{joint}cursor={last}"));
+        address
+    }
+
+    /// The beginning of the list.
+    fn address(&self) -> String {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let pairs = self.said.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let query = pairs.collect::<Vec<_>>().join("&");
+        let joint = if query.is_empty() { "" } else { "?" };
+        format!("{}{joint}{query}", paths::JOBS_PAGE)
+    }
+}
+
+pub(super) async fn handler(
+    State(service): State<Arc<Service>>,
+    visitor: Visitor,
+    Query(shown): Query<Shown>,
+) -> Result<Response, ApiError> {
+    let page = service.glance(&shown.filter).await?;
+    let is_first = shown.filter.after.is_none();
+    let body = html! {
+        div.head { h1 { "Jobs" } }
+        (form(&shown))
+        section #list data-live {
+            @if page.jobs.is_empty() { (nothing(&shown, is_first)) } @else { (table::of_jobs(&page.jobs)) }
+            @if !is_first || page.next.is_some() {
+                nav.pages aria-label="Pages of the list" {
+                    @if !is_first { a.button href=(shown.address()) { "To the beginning" } }
+                    @if let Some(last) = page.next {
+                        a.button rel="next" href=(shown.after(last)) { "Next page" }
+                    }
+                }
+            }
+        }
+    };
+    Ok(Page::new(visitor, paths::JOBS_PAGE, "Jobs").show(&body))
+}
+
+fn nothing(shown: &Shown, is_first: bool) -> Markup {
+    html! {
+        div.empty {
+            @if !is_first { p { "That was the last of them." } }
+            @else if shown.said.is_empty() {
+                p { "Nothing was submitted yet." }
+                p { a.button href=(paths::NEW_PAGE) { "Submit the first job" } }
+            } @else {
+                p { "No job is like this." }
+                p { a.button href=(paths::JOBS_PAGE) { "Show all" } }
+            }
+        }
+    }
+}
+
+fn form(shown: &Shown) -> Markup {
+    let status = shown.value("status");
+    html! {
+        form.filter method="get" action=(paths::JOBS_PAGE) role="search" {
+            (field("q", "Text", shown.value("q"), "in the command or the name"))
+            div.field {
+                label for="status" { "Status" }
+                select #status name="status" {
+                    option value="" { "any" }
+                    @for known in JobStatus::ALL.map(JobStatus::as_str) {
+                        option value=(known) selected[status.eq_ignore_ascii_case(known)] { (known) }
+                    }
+                    @if status.contains(',') { option value=(status) selected { (status) } }
+                }
+            }
+            (field("queue", "Queue", shown.value("queue"), "any"))
+            (field("label", "Label", shown.value("label"), "key=value"))
+            (field("worker", "Worker", shown.value("worker"), "any"))
+            div.field {
+                label for="order" { "Order" }
+                select #order name="order" {
+                    option value="" { "newest first" }
+                    option value="oldest" selected[shown.value("order") == "oldest"] { "oldest first" }
+                }
+            }
+            div.field { button { "Filter" } }
+        }
+    }
+}
+
+fn field(name: &str, title: &str, value: &str, placeholder: &str) -> Markup {
+    html! {
+        div.field {
+            label for=(name) { (title) }
+            input id=(name) name=(name) value=(value) placeholder=(placeholder) autocomplete="off"
+                pattern=[(name == "label").then_some(".+=.*")];
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What surrounds every page, and what browsers are told to keep to: no script and no
+//! style but ours, in files of their own, whatever strangers' text slips in.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use maud::{DOCTYPE, Markup, html};
+use orchestra_contracts::paths;
+
+use super::{assets, text, visitor::Visitor};
+
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+/// Forms say where they come from, to us and to nobody else.
+const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
+const KIND: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// The pages that one can always get to.
+const PLACES: [(&str, &str); 5] = [
+    (paths::HOME, "Overview"),
+    (paths::JOBS_PAGE, "Jobs"),
+    (paths::QUEUES_PAGE, "Queues"),
+    (paths::WORKERS_PAGE, "Workers"),
+    (paths::SCHEDULES_PAGE, "Schedules"),
+];
+
+/// One page: who looks at it, and what it is called.
+pub(super) struct Page<'a> {
+    visitor: Option<Visitor>,
+    title: &'a str,
+    place: &'static str,
+    script: Option<&'static str>,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(visitor: Visitor, place: &'static str, title: &'a str) -> Self {
+        Self { visitor: Some(visitor), title, place, script: None }
+    }
+
+    /// For whoever is there, known or not.
+    pub(super) fn for_strangers(title: &'a str) -> Self {
+        Self { visitor: None, title, place: "", script: None }
+    }
+
+    /// A script of its own, besides that of all pages.
+    pub(super) fn with_script(self, name: &'static str) -> Self {
+        Self { script: Some(name), ..self }
+    }
+
+    pub(super) fn show(&self, body: &Markup) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, KIND),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::REFERRER_POLICY, REFERRER),
+        ];
+        (headers, self.document(body).into_string()).into_response()
+    }
+
+    fn document(&self, body: &Markup) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (text::plain(self.title)) " · Orchestra" }
+                    link rel="icon" type="image/svg+xml" href=(assets::address("icon.svg"));
+                    link rel="stylesheet" href=(assets::address("style.css"));
+                    @if self.script == Some("log.js") {
+                        link rel="stylesheet" href=(assets::address("log.css"));
+                    }
+                    script type="module" src=(assets::address("page.js")) {}
+                    @if let Some(name) = self.script {
+                        script type="module" src=(assets::address(name)) {}
+                    }
+                }
+                body {
+                    a.skip href="#main" { "Skip to the content" }
+                    (self.bar())
+                    main #main tabindex="-1" { (body) }
+                    noscript {
+                        p.notice { "Without JavaScript this page shows what there was when it was loaded; "
+                            "to change something, use the command line or the API." }
+                    }
+                    p #said role="status" aria-live="polite" hidden {}
+                }
+            }
+        }
+    }
+
+    fn bar(&self) -> Markup {
+        html! {
+            header.bar {
+                a.brand href=(paths::HOME) {
+                    img src=(assets::address("icon.svg")) alt="" width="22" height="22";
+                    "Orchestra"
+                }
+                @if let Some(visitor) = self.visitor {
+                    nav aria-label="Pages" {
+                        @for (path, name) in PLACES {
+                            a href=(path) aria-current=[(path == self.place).then_some("page")] { (name) }
+                        }
+                    }
+                    div.ends {
+                        a.button.primary href=(paths::NEW_PAGE) { "New job" }
+                        @if visitor.has_token {
+                            form method="post" action=(paths::SIGN_OUT) {
+                                button.quiet title={ "Signed in as " (visitor.role()) } { "Sign out" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The pages for people: the rooms' own API in another clothing. Handlers parse, call
+//! the use cases that the JSON handlers call, and render. What changes something goes
+//! through the API itself, sent by the scripts in `assets`.
+//!
+//! * `layout` is what surrounds every page, with the policy that browsers keep to.
+//! * `text` makes strangers' text harmless; templates show it in no other way.
+//! * `assets` are the files that pages are made of, built into the program.
+
+mod assets;
+mod home;
+mod job;
+mod jobs;
+mod layout;
+mod new;
+mod queues;
+mod refused;
+mod schedules;
+mod sign_in;
+mod table;
+mod text;
+mod visitor;
+mod workers;
+
+use orchestra_contracts::paths;
+
+use super::access::{Routes, Rule};
+
+pub(super) use refused::as_page as refusal_as_page;
+pub(super) use sign_in::address as sign_in_for;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .page(paths::HOME, Rule::Client, home::handler)
+        .page(paths::JOBS_PAGE, Rule::Client, jobs::handler)
+        .page(paths::JOB_PAGE, Rule::Client, job::handler)
+        .page(paths::NEW_PAGE, Rule::Client, new::handler)
+        .page(paths::QUEUES_PAGE, Rule::Client, queues::handler)
+        .page(paths::WORKERS_PAGE, Rule::Client, workers::handler)
+        .page(paths::SCHEDULES_PAGE, Rule::Client, schedules::handler)
+        .page(paths::SIGN_IN, Rule::Anyone, sign_in::handler)
+        .form(paths::SIGN_IN, Rule::Anyone, sign_in::enter)
+        .form(paths::SIGN_OUT, Rule::Anyone, sign_in::leave)
+        .page(paths::ASSET, Rule::Anyone, assets::handler)
+}

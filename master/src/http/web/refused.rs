@@ -1,0 +1,75 @@
+//! Refusals for people: the same words on a page, where a browser asks for one.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, Uri, header},
+    middleware::Next,
+    response::Response,
+};
+use maud::{Markup, html};
+use orchestra_contracts::{Problem, ProblemKind, paths};
+
+use super::{
+    layout::Page,
+    text::{Line, Sentence},
+};
+use crate::http::error::Refused;
+
+/// Addresses of programs keep what programs read.
+const OF_PROGRAMS: [&str; 3] = ["/api/", paths::HEALTHZ, paths::READYZ];
+
+pub(in crate::http) async fn as_page(request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    let for_people = wants_page(request.headers()) && !is_of_programs(uri.path());
+    let response = next.run(request).await;
+    match response.extensions().get::<Refused>().cloned() {
+        Some(Refused(problem)) if for_people => written(response, &problem, &uri),
+        _ => response,
+    }
+}
+
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| {
+        kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/html")
+    })
+}
+
+fn is_of_programs(path: &str) -> bool {
+    OF_PROGRAMS.iter().any(|it| path.starts_with(it))
+}
+
+/// Status and headers stay.
+fn written(response: Response, problem: &Problem, uri: &Uri) -> Response {
+    let (mut parts, _) = response.into_parts();
+    let page = Page::for_strangers(&problem.title).show(&body(problem, uri));
+    let (page, body) = page.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(page.headers);
+    Response::from_parts(parts, Body::new(body))
+}
+
+fn body(problem: &Problem, uri: &Uri) -> Markup {
+    let again = uri.path_and_query().map_or("/", |path| path.as_str());
+    html! {
+        section.card.narrow {
+            p.muted { (problem.status) }
+            h1 { (problem.title) }
+            @if problem.kind == ProblemKind::CrossSite {
+                // Followed from here it is a link of ours, which is answered.
+                p { "A link on another site led here." }
+                p { a.button.primary href=(local(again)) { "Open it" } }
+            } @else {
+                p { (Line(&problem.detail)) }
+                @if let Some(hint) = &problem.hint { p.muted { (Sentence(hint)) } }
+                p { a href=(paths::HOME) { "To the overview" } }
+            }
+        }
+    }
+}
+
+/// An address that begins with two slashes would lead to another host.
+fn local(path: &str) -> &str {
+    if path.starts_with("//") { "/" } else { path }
+}

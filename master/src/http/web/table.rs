@@ -1,0 +1,57 @@
+//! Jobs in a table: the same on every page that lists some.
+
+use maud::{Markup, html};
+use orchestra_contracts::{Job, paths};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::text::{Line, age, called, status, took};
+
+pub(super) fn of_jobs(jobs: &[Job]) -> Markup {
+    html! {
+        table.rows {
+            thead { tr {
+                th scope="col" { "Status" }
+                th scope="col" { "Job" }
+                th scope="col" { "Queue" }
+                th scope="col" { "Worker" }
+                th scope="col" { "Submitted" }
+                th scope="col" { "Took" }
+            } }
+            tbody { @for job in jobs { (row(job)) } }
+        }
+    }
+}
+
+fn row(job: &Job) -> Markup {
+    html! {
+        tr {
+            td { (status(job)) }
+            td.main {
+                a href=(paths::job_page(job.id)) {
+                    span.id { (job.id) } " "
+                    @if job.spec.name.is_some() { (Line(&called(job))) }
+                    @else { code { (Line(&called(job))) } }
+                }
+                @for (key, value) in &job.spec.labels { " " (label(key, value)) }
+            }
+            td.what data-name="Queue" { (Line(&job.spec.queue)) }
+            td.what data-name="Worker" {
+                @if let Some(worker) = &job.assigned_worker { (Line(worker.as_str())) }
+            }
+            td.time { (age(job.created_at)) }
+            td.time.what data-name="Took" { (took(job)) }
+        }
+    }
+}
+
+/// Leads to all jobs that have it.
+pub(super) fn label(key: &str, value: &str) -> Markup {
+    let pair = format!("{key}={value}");
+    let query = utf8_percent_encode(&pair, NON_ALPHANUMERIC);
+    html! { a.label href={ (paths::JOBS_PAGE) "?label=" (query) } { (Line(&pair)) } }
+}
+
+/// Jobs that keep to one word of a list's query.
+pub(super) fn jobs_with(name: &str, value: &str) -> String {
+    format!("{}?{name}={}", paths::JOBS_PAGE, utf8_percent_encode(value, NON_ALPHANUMERIC))
+}

@@ -1,0 +1,130 @@
+//! `GET /workers`: who is there, what they have to offer, and what they do.
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
+use maud::{Markup, html};
+use orchestra_contracts::{
+    Network, paths,
+    worker::{Offer, Worker},
+};
+
+use super::{
+    layout::Page,
+    table::jobs_with,
+    text::{Line, age, bytes},
+    visitor::Visitor,
+};
+use crate::{
+    http::{error::ApiError, extract::NoQuery},
+    service::Service,
+};
+
+/// Links to jobs that a worker holds; the rest is counted.
+const SHOWN_JOBS: usize = 8;
+
+pub(super) async fn handler(
+    State(service): State<Arc<Service>>,
+    visitor: Visitor,
+    _: NoQuery,
+) -> Result<Response, ApiError> {
+    let mut workers = service.workers().await?;
+    workers.sort_by_key(|worker| !worker.online);
+    let body = html! {
+        h1 { "Workers" }
+        section #workers data-live {
+            @if workers.is_empty() {
+                div.empty {
+                    p { "No worker has registered yet." }
+                    p.muted { code { "orchestra worker" } " on this machine or another starts one." }
+                }
+            }
+            div.cards { @for worker in &workers { (card(worker, visitor)) } }
+        }
+        @if !visitor.is_admin() { p.muted { "An admin's token drains workers." } }
+    };
+    Ok(Page::new(visitor, paths::WORKERS_PAGE, "Workers").show(&body))
+}
+
+fn card(worker: &Worker, visitor: Visitor) -> Markup {
+    let registration = &worker.registration;
+    let name = worker.name.as_str();
+    html! {
+        article.card {
+            div.head {
+                h2 { a href=(jobs_with("worker", name)) { (Line(name)) } }
+                (standing(worker))
+            }
+            @if let Some(reason) = &worker.unwell { p.notice { "Starts no jobs: " (Line(reason)) } }
+            dl.facts {
+                dt { "Slots" }
+                dd {
+                    (worker.running.len()) " of " (registration.slots) " in use "
+                    meter min="0" max=(registration.slots) value=(worker.running.len()) {}
+                }
+                @if !worker.running.is_empty() { dt { "Jobs" } dd { (running(worker)) } }
+                dt { "Queues" } dd { (Line(&registration.queues.join(", "))) }
+                @if let Some(offer) = &registration.offer { (offered(offer)) }
+                @if !registration.labels.is_empty() {
+                    dt { "Labels" }
+                    dd { @for (key, value) in &registration.labels {
+                        span.label { (Line(&format!("{key}={value}"))) } " " } }
+                }
+                @if !registration.host.is_empty() { dt { "Host" } dd { (Line(&registration.host)) } }
+                @if !registration.engine.is_empty() { dt { "Engine" } dd { (Line(&registration.engine)) } }
+                dt { "Version" } dd { (Line(&registration.version)) }
+                dt { "Heard of" } dd { (age(worker.seen_at)) }
+            }
+            @if visitor.is_admin() { (changes(worker)) }
+        }
+    }
+}
+
+fn standing(worker: &Worker) -> Markup {
+    let (class, word) = match worker {
+        Worker { online: false, .. } => ("status away", "Away"),
+        Worker { draining_since: Some(_), .. } => ("status paused", "Draining"),
+        Worker { unwell: Some(_), .. } => ("status failed", "Unwell"),
+        _ => ("status open", "Online"),
+    };
+    html! { span class=(class) { (word) } }
+}
+
+fn running(worker: &Worker) -> Markup {
+    html! {
+        @for id in worker.running.iter().take(SHOWN_JOBS) { a href=(paths::job_page(*id)) { (id) } " " }
+        @if worker.running.len() > SHOWN_JOBS { "and " (worker.running.len() - SHOWN_JOBS) " more" }
+    }
+}
+
+/// The most that a job may ask of it, and the images that it has.
+fn offered(offer: &Offer) -> Markup {
+    let images: Vec<_> = offer.images.iter().map(String::as_str).collect();
+    let references: Vec<_> = offer.references.iter().map(ToString::to_string).collect();
+    html! {
+        dt { "A job gets at most" }
+        dd {
+            (offer.cpus) " cores, " (bytes(offer.memory)) ", " (offer.pids) " processes, "
+            (bytes(offer.tmp)) " of /tmp, "
+            @match offer.network { Network::None => "no network", Network::Bridge => "a network" }
+        }
+        dt { "Images" }
+        dd { @if images.is_empty() { "none" } @else { (Line(&images.join(", "))) } }
+        @if !references.is_empty() { dt { "Of registries" } dd { (Line(&references.join(", "))) } }
+        @if let Some(runtime) = &offer.runtime { dt { "Runtime" } dd { (Line(runtime)) } }
+    }
+}
+
+fn changes(worker: &Worker) -> Markup {
+    let path = paths::drain(&worker.name);
+    html! {
+        p.actions {
+            @if let Some(since) = worker.draining_since {
+                span.muted { "drained " (age(since)) }
+                button data-delete=(path) { "Hand it jobs again" }
+            } @else if worker.online {
+                button data-post=(path) title="It is handed nothing new and finishes what it has" { "Drain" }
+            }
+        }
+    }
+}
