@@ -143,7 +143,6 @@ impl Snapshot {
             let (was, is) = (old.peek(), new.peek());
             let paths = (was.map(|it| it.path(&self.text)), is.map(|it| it.path(&after.text)));
             let (list, path) = match paths {
-                (None, None) => break,
                 (Some(was_path), Some(is_path)) if was_path == is_path => {
                     let same = old.next().map(|it| it.stamp) == new.next().map(|it| it.stamp);
                     // The working folder itself is nobody's change.
@@ -166,7 +165,7 @@ impl Snapshot {
                     }
                     (&mut changes.created, path)
                 }
-                (Some(_), None) => break,
+                (_, None) => break,
             };
             if told.has_room_for(path) {
                 list.push(path.to_vec());

@@ -258,17 +258,24 @@ mod tests {
 
     const MIB: usize = ARTIFACT_PIECE;
 
-    /// Files that are other ones at each reading, or break off.
+    /// A file that is another one at each reading, or breaks off.
     #[derive(Default)]
     struct Shelf {
         paths: Vec<String>,
         left_out: Vec<String>,
         /// Of each reading in turn; the last goes on.
-        readings: Mutex<Vec<Result<(Vec<u8>, Option<ReadError>), ReadError>>>,
+        readings: Mutex<Vec<Reading>>,
+    }
+
+    /// What comes of it, and how it breaks off; one without content cannot even begin.
+    #[derive(Clone, Debug, Default)]
+    struct Reading {
+        content: Option<Vec<u8>>,
+        end: Option<ReadError>,
     }
 
     impl Shelf {
-        fn of(readings: Vec<Result<(Vec<u8>, Option<ReadError>), ReadError>>) -> Self {
+        fn of(readings: Vec<Reading>) -> Self {
             let readings = Mutex::new(readings);
             Self { paths: vec!["out/file".to_owned()], readings, ..Self::default() }
         }
@@ -278,12 +285,17 @@ mod tests {
         }
     }
 
-    fn whole(content: &[u8]) -> Result<(Vec<u8>, Option<ReadError>), ReadError> {
-        Ok((content.to_vec(), None))
+    fn whole(content: &[u8]) -> Reading {
+        Reading { content: Some(content.to_vec()), end: None }
     }
 
-    fn broken(content: &[u8]) -> Result<(Vec<u8>, Option<ReadError>), ReadError> {
-        Ok((content.to_vec(), Some(ReadError::Broken("it broke off".to_owned()))))
+    fn broken(content: &[u8]) -> Reading {
+        let end = Some(ReadError::Broken("it broke off".to_owned()));
+        Reading { end, ..whole(content) }
+    }
+
+    fn shut(why: ReadError) -> Reading {
+        Reading { content: None, end: Some(why) }
     }
 
     #[async_trait]
@@ -299,8 +311,9 @@ mod tests {
         async fn open(&self, _: &str) -> Result<Leaving, ReadError> {
             let mut readings = self.readings.lock().unwrap();
             let last = readings.len() == 1;
-            let reading = if last { readings[0].clone() } else { readings.remove(0) };
-            let (content, end) = reading?;
+            let Reading { content, end } =
+                if last { readings[0].clone() } else { readings.remove(0) };
+            let Some(content) = content else { return Err(end.unwrap()) };
             // Sizes that fit no piece.
             let pieces = content.chunks(300_001).map(Bytes::copy_from_slice).map(Ok);
             let pieces: Vec<_> = pieces.chain(end.map(Err)).collect();
@@ -383,12 +396,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reading_that_breaks_is_begun_again_and_nothing_is_sent_twice() {
         let (master, content) = (FakeMaster::scripted(&[]), bytes(2 * MIB + 9));
-        let away = Err(ReadError::Away("no engine".to_owned()));
+        let away = shut(ReadError::Away("no engine".to_owned()));
         let readings = vec![
             broken(&content[..MIB + 5]),
             away.clone(),
             away,
-            broken(&content[..2 * MIB + 1]),
+            broken(&content[..2 * MIB + 2]),
             whole(&content),
         ];
         let (stored, said) = store(&master, &Shelf::of(readings)).await;
@@ -402,11 +415,11 @@ mod tests {
     #[case::its_beginning_changed(vec![broken(&bytes(MIB + 5)), whole(&[7; MIB + 5])], "written to while")]
     #[case::it_became_shorter(vec![broken(&bytes(2 * MIB)), whole(&bytes(MIB))], "shorter")]
     #[case::it_always_breaks(vec![broken(&bytes(5))], "it broke off")]
-    #[case::nobody_has_it(vec![Err(ReadError::Unfit("it is gone".to_owned()))], "it is gone")]
-    #[case::its_engine_stays_away(vec![Err(ReadError::Away("no engine".to_owned()))], "no engine")]
+    #[case::nobody_has_it(vec![shut(ReadError::Unfit("it is gone".to_owned()))], "it is gone")]
+    #[case::its_engine_stays_away(vec![shut(ReadError::Away("no engine".to_owned()))], "no engine")]
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_is_left_out_and_the_log_says_so(
-        #[case] readings: Vec<Result<(Vec<u8>, Option<ReadError>), ReadError>>,
+        #[case] readings: Vec<Reading>,
         #[case] why: &str,
     ) {
         let master = FakeMaster::scripted(&[]);
@@ -420,16 +433,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_file_that_grew_and_changed_between_two_readings_is_left_out() {
         let master = FakeMaster::scripted(&[]);
-        let sent = Ok((bytes(MIB + 5), Some(ReadError::Broken("longer".to_owned()))));
         master.has_file("out/file", &bytes(MIB + 5));
         let mut changed = bytes(MIB + 50);
         changed[MIB + 2] ^= 1;
         let mut same = bytes(MIB + 50);
         same[MIB + 7] ^= 1;
         for (then, kept) in [(same, 1), (changed, 0)] {
-            let mut shelf = Shelf::of(vec![sent.clone(), whole(&then)]);
-            // The end is only seen behind the last byte.
-            shelf.readings.get_mut().unwrap()[0] = Ok((bytes(MIB + 5), None));
+            let shelf = Shelf::of(vec![whole(&bytes(MIB + 5)), whole(&then)]);
             let mut stored = Stored::default();
             let (log, _upload) = outbox::open(
                 master.clone(),

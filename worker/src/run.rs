@@ -162,13 +162,13 @@ impl Attempt {
         };
         tokio::select! {
             biased;
+            () = self.control.stopped(Stop::Lost) => Vec::new(),
+            // An attempt without its log is worth nothing.
+            () = outbox.closed() => Vec::new(),
             stored = courier.store(&*leavings) => stored.unwrap_or_else(|LeaseLost| {
                 self.control.stop(Stop::Lost);
                 Vec::new()
             }),
-            () = self.control.stopped(Stop::Lost) => Vec::new(),
-            // An attempt without its log is worth nothing.
-            () = outbox.closed() => Vec::new(),
         }
     }
 

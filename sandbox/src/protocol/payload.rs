@@ -28,7 +28,9 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// How many there are, and each.
 pub(super) fn put_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
     put_u64(out, list.len() as u64);
-    list.iter().for_each(|bytes| put_bytes(out, bytes));
+    for bytes in list {
+        put_bytes(out, bytes);
+    }
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

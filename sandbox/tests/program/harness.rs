@@ -89,7 +89,9 @@ impl Sandbox {
     pub(crate) fn start_with(files: Vec<File>, run: Run) -> Self {
         let mut sandbox = Self::spawn(&mut Process::new(PROGRAM));
         sandbox.read();
-        files.into_iter().for_each(|file| sandbox.send(&Command::File(file)));
+        for file in files {
+            sandbox.send(&Command::File(file));
+        }
         sandbox.send(&Command::Run(Box::new(run)));
         sandbox
     }

@@ -173,5 +173,5 @@ fn a_handful_of_files_costs_next_to_nothing() {
     });
     took.sort_unstable();
     println!("without and with a look before and after: {took:?}");
-    assert!(took[1] - took[0] < 20 * MILLISECOND, "{took:?}");
+    assert!(took[1] < took[0] + 20 * MILLISECOND, "{took:?}");
 }

@@ -50,7 +50,7 @@ pub(super) async fn file_of(
     Ok(Leaving { bytes, executable: mode & 0o111 != 0, content: archive.content(bytes).boxed() })
 }
 
-/// As the kernel decides it (path_resolution(7)).
+/// As the kernel decides it, `path_resolution(7)`.
 fn may_read(reader: JobUser, owner: (Option<u64>, Option<u64>), mode: u32) -> bool {
     let (user, group) = (Some(u64::from(reader.uid)), Some(u64::from(reader.gid)));
     let right = match owner {

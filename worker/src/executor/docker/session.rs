@@ -220,7 +220,9 @@ impl Sandbox {
     /// One after the other, without a pause between them.
     async fn say_all(&mut self, commands: &[Command]) -> bool {
         let mut frames = Vec::new();
-        commands.iter().for_each(|command| command.encode(&mut frames));
+        for command in commands {
+            command.encode(&mut frames);
+        }
         let write = async {
             self.input.write_all(&frames).await?;
             self.input.flush().await
