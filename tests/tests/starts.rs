@@ -2,7 +2,7 @@
 //! sandbox that waits for it and without, the two by turns. And what the waiting ones cost a job
 //! that needs all of its processor. Measures and judges nothing: docs/performance.md has the figures.
 //!
-//! `cargo test --release -p orchestra-tests --test starts -- --ignored --nocapture`
+//! `cargo test --release -p orchestra-tests --test starts -- --ignored --nocapture --test-threads 1`
 
 use std::time::{Duration, Instant};
 

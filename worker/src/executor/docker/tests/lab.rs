@@ -133,7 +133,7 @@ impl Lab {
     }
 
     pub(super) async fn run_spec(&self, spec: JobSpec) -> Seen {
-        if self.start == Start::Warm {
+        if self.start == Start::Warm && self.executor.pool.waiting() == 0 {
             self.until_warm(1).await;
         }
         self.start(spec).end().await

@@ -31,6 +31,15 @@ impl DockerExecutor {
         let process = format!("{}0", sweep::this_process());
         Self::start_with(config, Parts { process, times, ..Parts::default() }).await.unwrap()
     }
+
+    /// Returns when as many wait as there are to be, with their number.
+    async fn until_warm(&self, config: &Config) -> u64 {
+        let count = config.warm.warm.unwrap_or_default();
+        while self.pool.waiting() != count as usize {
+            sleep(Duration::from_millis(5)).await;
+        }
+        count.into()
+    }
 }
 
 impl Lab {
@@ -50,10 +59,7 @@ impl Lab {
         let process = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
-            let warm = u64::from(config.warm.warm.unwrap_or_default());
-            while executor.pool.waiting() as u64 != warm {
-                runtime.block_on(async { sleep(Duration::from_millis(5)).await });
-            }
+            let warm = runtime.block_on(executor.until_warm(&config));
             let mut running = start_on(&executor, spec, Control::new(Instant::now() + lease));
             runtime.block_on(running.until_output(text));
             assert_eq!(executor.pool.handed_over(), warm);
@@ -71,9 +77,11 @@ impl Lab {
         let process = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
+            let warm = runtime.block_on(executor.until_warm(&config));
             let (events, _) = mpsc::channel(1);
             let orders = Control::new(Instant::now() + lease).subscribe();
             let prepared = runtime.block_on(executor.prepare(&job, &orders, &events));
+            assert_eq!(executor.pool.handed_over(), warm);
             drop(runtime);
             drop(prepared);
         };
@@ -277,9 +285,10 @@ async fn a_living_process_keeps_its_container(#[values(Cold, Warm)] start: Start
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_sandbox_that_never_got_its_job_is_told_as_that() {
-    let Some(lab) = Lab::open(&[]).await else { return };
+async fn a_sandbox_that_never_got_its_job_is_told_as_that(#[values(Cold, Warm)] start: Start) {
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     lab.prepare_and_be_killed(LEASE);
     match lab.take_back(0).await.end().await.outcome {
         Outcome::CouldNotStart { reason } => assert!(reason.contains("never told"), "{reason}"),
@@ -288,16 +297,16 @@ async fn a_sandbox_that_never_got_its_job_is_told_as_that() {
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_sandbox_that_never_got_its_job_ends_with_its_lease() {
+async fn a_sandbox_that_never_got_its_job_ends_with_its_lease(#[values(Cold, Warm)] start: Start) {
     const SHORT: Duration = Duration::from_secs(5);
-    let Some(lab) = Lab::open(&[]).await else { return };
+    let Some(lab) = Lab::open_for_processes(start).await else { return };
     let began = Instant::now();
     lab.prepare_and_be_killed(SHORT);
-    let name = lab.containers().await.remove(0);
-    let name = name.trim_start_matches('/');
+    let id = lab.ids().await.remove(0);
     let runs = async || {
-        let state = lab.executor.keeper.engine.inspect(name).await.unwrap().state;
+        let state = lab.executor.keeper.engine.inspect(&id).await.unwrap().state;
         state.unwrap().running == Some(true)
     };
     assert!(runs().await, "it waits for its job");
