@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::worker::{ArtifactHead, LogHead};
+
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// The closed list of refusals. Their names are part of the API: programs match
@@ -46,6 +48,13 @@ pub enum ProblemKind {
     /// The attempt cannot end yet: the stored log is not all of it; `log` says how far it is.
     #[serde(rename = "urn:orchestra:problem:log-incomplete")]
     LogIncomplete,
+    /// A piece does not begin where what is stored of its file ends; `artifact` says where that is.
+    #[serde(rename = "urn:orchestra:problem:artifact-offset")]
+    ArtifactOffset,
+    /// The attempt cannot end yet: a file that it names is not stored as it says.
+    #[serde(rename = "urn:orchestra:problem:artifact-incomplete")]
+    ArtifactIncomplete,
+    /// The body, or what the body would be added to.
     #[serde(rename = "urn:orchestra:problem:too-large")]
     TooLarge,
     #[serde(rename = "urn:orchestra:problem:uri-too-long")]
@@ -93,7 +102,10 @@ pub struct Problem {
     pub hint: Option<String>,
     /// For the two problems about a log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<crate::worker::LogHead>,
+    pub log: Option<LogHead>,
+    /// For the two problems about an artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactHead>,
 }
 
 impl fmt::Display for Problem {

@@ -261,6 +261,7 @@ async fn a_misplaced_upload_says_where_to_go_on() {
         errors: vec![],
         hint: None,
         log: Some(LogHead { offset: 12, ..LogHead::default() }),
+        artifact: None,
     };
     let router =
         Router::new().route(paths::ATTEMPT_LOG, get((StatusCode::CONFLICT, Json(problem))));

@@ -77,6 +77,7 @@ pub(crate) fn problem(kind: ProblemKind, status: u16) -> ClientError {
         errors: Vec::new(),
         hint: None,
         log: None,
+        artifact: None,
     }))
 }
 
