@@ -74,6 +74,10 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_MAX_STREAMS", value_name = "NUMBER", default_value_t = 8192)]
     pub max_streams: usize,
 
+    /// The files that an attempt leaves: so many bytes of them are kept
+    #[arg(long, env = "ORCHESTRA_ARTIFACTS_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
+    pub artifacts_limit: Size,
+
     /// How long a job stays with a worker that is not heard of
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     pub lease: Span,
@@ -173,6 +177,7 @@ impl Config {
             max_job_timeout: self.max_job_timeout,
             retry,
             max_streams: self.max_streams,
+            artifacts_limit: self.artifacts_limit,
             reachable: Reachable::with(self.webhook_allow.clone()),
         })
     }
@@ -194,6 +199,7 @@ impl fmt::Debug for Config {
             .field("lent", &self.lent)
             .field("min_free", &self.min_free)
             .field("max_streams", &self.max_streams)
+            .field("artifacts_limit", &self.artifacts_limit)
             .field("lease", &self.lease)
             .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)

@@ -13,19 +13,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, DeliveryId, JobId, LeaseToken, QueueChange, QueueName, ScheduleChange,
     ScheduleName, TokenId, WebhookId, WorkerName,
+    files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, Proof, QueueRules, Refusal, Rules},
     store::{
-        Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter,
-        LogAppend, LogChunk, MemoryStore, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step,
-        Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant,
-        WebhookRecord, WorkerRecord,
+        Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
+        JobFilter, LogAppend, LogChunk, MemoryStore, Once, Order, PieceStored, QueueRecord,
+        Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant,
+        TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use orchestra_tests::check::What;
@@ -278,6 +280,19 @@ impl Store for OpenDisk {
         self.write("append", write).await
     }
 
+    async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
+        let (store, disk) = (self.store.clone(), self.disk.clone());
+        let write = async move {
+            let (job, proof) = (piece.job, piece.proof.clone());
+            let stale = disk.is_stale(job, &proof);
+            let stored = store.append_artifact(piece).await?;
+            let refused = !matches!(stored, PieceStored::Stored(_));
+            disk.note_write(job, &proof, stale, refused);
+            Ok(stored)
+        };
+        self.write("artifact", write).await
+    }
+
     async fn register(
         &self,
         worker: &WorkerName,
@@ -395,6 +410,32 @@ impl Store for OpenDisk {
     ) -> Result<Vec<LogChunk>, StoreError> {
         self.read().await;
         self.store.log_chunks(id, attempt, range, order, limit).await
+    }
+
+    async fn artifacts(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: Option<&str>,
+    ) -> Result<Vec<Artifact>, StoreError> {
+        self.read().await;
+        self.store.artifacts(id, attempt, path).await
+    }
+
+    async fn artifact_bytes(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: &str,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.read().await;
+        self.store.artifact_bytes(id, attempt, path, offset).await
+    }
+
+    async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError> {
+        self.read().await;
+        self.store.changes(id, attempt).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {

@@ -35,7 +35,7 @@ use orchestra_contracts::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{NewJob, RetryPolicy};
+use super::{Left, Missing, NewJob, RetryPolicy};
 
 /// A job as the machine knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,13 +242,15 @@ pub enum JobEvent {
         proof: Proof,
         ran: Option<Box<Ran>>,
     },
-    /// `HandedBack` as outcome gives the job back unfinished. `log` must agree with what is stored.
+    /// `HandedBack` as outcome gives the job back unfinished. `log` must agree with what is
+    /// stored, and so must the files of `left`.
     Ended {
         proof: Proof,
         outcome: Outcome,
         usage: Option<Usage>,
         log: Option<LogEnd>,
         tail: Option<Tail>,
+        left: Left,
     },
     /// Upkeep saw that the lease has run out.
     LeaseExpired,
@@ -312,4 +314,6 @@ pub enum Refusal {
     IllegalStep(&'static str),
     #[error("the log is not complete: {} bytes are stored", .0.offset)]
     LogIncomplete(LogHead),
+    #[error("a file is not complete: {0}")]
+    ArtifactIncomplete(Missing),
 }

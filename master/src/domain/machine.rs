@@ -7,8 +7,8 @@ use orchestra_contracts::{
 };
 
 use super::{
-    Effects, Finish, Hold, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop, Tail,
-    Verdict,
+    Effects, Finish, Hold, Job, JobEvent, JobState, Lease, Missing, Proof, Refusal, Rules, Stop,
+    Tail, Verdict,
 };
 
 /// The one way in which a job changes.
@@ -16,8 +16,9 @@ pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
     match event {
         JobEvent::Claimed { worker, token, ttl } => claim(job, worker, token, ttl, rules.now),
         JobEvent::Started { proof, ran: _ } => start(job, &proof, rules.now),
-        JobEvent::Ended { proof, outcome, usage, log, tail } => {
-            end(job, &proof, Report { outcome, usage, log, tail }, rules)
+        JobEvent::Ended { proof, outcome, usage, log, tail, left } => {
+            let missing = left.missing;
+            end(job, &proof, Report { outcome, usage, log, tail, missing }, rules)
         }
         JobEvent::LeaseExpired => expire(job, rules),
         JobEvent::CancelRequested => cancel(job, rules.now),
@@ -72,6 +73,7 @@ struct Report {
     usage: Option<Usage>,
     log: Option<LogEnd>,
     tail: Option<Tail>,
+    missing: Option<Missing>,
 }
 
 fn end(job: &Job, proof: &Proof, report: Report, rules: &Rules) -> Verdict {
@@ -85,6 +87,9 @@ fn end(job: &Job, proof: &Proof, report: Report, rules: &Rules) -> Verdict {
     let stored = LogEnd { offset: job.log.offset, crc32: job.log.crc32 };
     if report.log.is_some_and(|log| log != stored) {
         return Verdict::Refused(Refusal::LogIncomplete(job.log));
+    }
+    if let Some(missing) = report.missing {
+        return Verdict::Refused(Refusal::ArtifactIncomplete(missing));
     }
     // A worker made of curl may report the end without having reported the start.
     let started_at =

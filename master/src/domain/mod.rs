@@ -5,6 +5,7 @@ mod bulk;
 mod explain;
 mod job;
 mod lease;
+mod left;
 mod machine;
 mod offers;
 mod queues;
@@ -20,6 +21,7 @@ pub use job::{
     Tail, Verdict,
 };
 pub use lease::LeasePolicy;
+pub use left::{Left, Missing};
 pub use machine::apply;
 pub use offers::{Beyond, Offers};
 pub use queues::QueueRules;

@@ -4,7 +4,10 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use orchestra_contracts::{FieldError, PROBLEM_JSON, Problem, ProblemKind, worker::LogHead};
+use orchestra_contracts::{
+    FieldError, PROBLEM_JSON, Problem, ProblemKind,
+    worker::{ArtifactHead, LogHead},
+};
 
 use crate::{domain::Refusal, service::ServiceError, store::StoreError};
 
@@ -28,6 +31,7 @@ impl ApiError {
             errors: Vec::new(),
             hint: None,
             log: None,
+            artifact: None,
         };
         Self(Box::new(Parts { problem, header: None }))
     }
@@ -62,6 +66,11 @@ impl ApiError {
         self.0.problem.log = Some(head);
         self
     }
+
+    fn artifact(mut self, head: ArtifactHead) -> Self {
+        self.0.problem.artifact = Some(head);
+        self
+    }
 }
 
 fn status(kind: ProblemKind) -> StatusCode {
@@ -77,7 +86,9 @@ fn status(kind: ProblemKind) -> StatusCode {
         | ProblemKind::Exists
         | ProblemKind::LeaseLost
         | ProblemKind::LogOffset
-        | ProblemKind::LogIncomplete => StatusCode::CONFLICT,
+        | ProblemKind::LogIncomplete
+        | ProblemKind::ArtifactOffset
+        | ProblemKind::ArtifactIncomplete => StatusCode::CONFLICT,
         ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ProblemKind::UriTooLong => StatusCode::URI_TOO_LONG,
         ProblemKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -103,10 +114,12 @@ fn title(kind: ProblemKind) -> &'static str {
         ProblemKind::LeaseLost => "Another attempt, or nobody, holds the job now",
         ProblemKind::LogOffset => "The upload does not begin where the stored log ends",
         ProblemKind::LogIncomplete => "The stored log is not complete",
-        ProblemKind::TooLarge => "The body is too large",
+        ProblemKind::ArtifactOffset => "The piece does not begin where the stored file ends",
+        ProblemKind::ArtifactIncomplete => "A file is not stored as it is said to be",
+        ProblemKind::TooLarge => "This is too large",
         ProblemKind::UriTooLong => "The address is too long",
         ProblemKind::UnsupportedMediaType => "The body is not of the expected type",
-        ProblemKind::RangeNotSatisfiable => "The log is shorter than this range",
+        ProblemKind::RangeNotSatisfiable => "What is there is shorter than this range",
         ProblemKind::Invalid => "The request was understood and refused",
         ProblemKind::Exists => "There is one of this name",
         ProblemKind::IdempotencyMismatch => "The idempotency key stands for something else",
@@ -127,6 +140,31 @@ impl From<ServiceError> for ApiError {
             | ServiceError::NoSuchToken(_)
             | ServiceError::NoSuchWebhook(_)
             | ServiceError::NoSuchDelivery(..) => Self::new(ProblemKind::NotFound, detail),
+            ServiceError::KeepsNone(_) => Self::new(ProblemKind::NotFound, detail).hint(
+                "give it \"artifacts\", the patterns of files to keep, like [\"build/*.tar.gz\"]",
+            ),
+            ServiceError::NoSuchArtifact(..) => Self::new(ProblemKind::NotFound, detail)
+                .hint("/api/job/{id}/artifacts lists those that there are"),
+            ServiceError::NoneEnded(_) | ServiceError::NotEnded(..) => {
+                Self::new(ProblemKind::NotFound, detail)
+                    .hint("this is known when it has ended: /api/job/{id}?wait=30s waits for that")
+            }
+            ServiceError::NoChanges(..) => Self::new(ProblemKind::NotFound, detail)
+                .hint("attempts that were lost or never began have none"),
+            ServiceError::NotAPath(_) => Self::new(ProblemKind::Invalid, detail)
+                .hint("no '..', no '/' at either end, no control characters, at most 1024 bytes"),
+            ServiceError::ArtifactOffset(head) => Self::new(ProblemKind::ArtifactOffset, detail)
+                .hint("go on uploading from artifact.offset")
+                .artifact(head),
+            ServiceError::ArtifactBeyond { .. } => Self::new(ProblemKind::TooLarge, detail)
+                .hint("leave this file out; who runs the master: see ORCHESTRA_ARTIFACTS_LIMIT"),
+            ServiceError::NoUpload(_) => Self::new(ProblemKind::IllegalStep, detail)
+                .hint("upload files of jobs alone that have \"artifacts\""),
+            ServiceError::Refused(Refusal::ArtifactIncomplete(missing)) => {
+                Self::new(ProblemKind::ArtifactIncomplete, detail)
+                    .hint("upload the rest of it, or leave it out, then report the end again")
+                    .artifact(missing.head)
+            }
             ServiceError::NotItsWorker(_) => Self::new(ProblemKind::Forbidden, detail)
                 .hint("use the name that the token was made for, or a token that names none"),
             ServiceError::Refused(Refusal::LeaseLost) => Self::new(ProblemKind::LeaseLost, detail)

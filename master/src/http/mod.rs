@@ -14,6 +14,7 @@ mod health;
 mod jobs;
 mod layers;
 mod queues;
+mod range;
 mod refusals;
 mod schedules;
 mod serve;

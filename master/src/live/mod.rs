@@ -2,9 +2,12 @@
 //! waits only when there are none, so a slow one costs no memory, and what it
 //! sees is stored already.
 //!
+//! What an attempt left behind is read here as well, in pieces.
+//!
 //! The hub carries no data: it says "look again", nothing else.
 
 mod bells;
+mod file;
 mod follow;
 mod hub;
 mod last_lines;
@@ -14,6 +17,7 @@ pub mod sse;
 mod text;
 
 pub use bells::Bells;
+pub use file::{CutOff, Shelf};
 pub use follow::{Follow, FollowError, FollowEvent};
 pub use hub::{Hub, Watch};
 pub use last_lines::last_lines;

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{Service, vault::CannotOpen};
 use crate::{
-    domain::{Job, JobEvent, Proof},
+    domain::{Job, JobEvent, Left, Proof},
     store::{Claim, StoreError},
 };
 
@@ -219,7 +219,14 @@ async fn give_back(service: &Service, undelivered: &Undelivered) {
 /// Ends an attempt that nobody begins.
 async fn end(service: &Service, job: &Job, outcome: Outcome) -> bool {
     let Some((id, proof)) = proof_of(job) else { return false };
-    let event = JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None };
+    let event = JobEvent::Ended {
+        proof,
+        outcome,
+        usage: None,
+        log: None,
+        tail: None,
+        left: Left::default(),
+    };
     let ended = service.apply(id, event).await;
     if let Err(error) = &ended {
         tracing::warn!(job = %id, %error, "nobody begins it, and it stays leased");

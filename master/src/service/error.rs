@@ -1,13 +1,16 @@
 //! Why a use case was not carried out.
 
 use orchestra_contracts::{
-    AttemptNo, DeliveryId, FieldError, JobId, JobStatus, ScheduleName, TokenId, WebhookId,
-    WorkerName, frame::FrameError, worker::LogHead,
+    AttemptNo, DeliveryId, FieldError, JobId, JobStatus, ScheduleName, Size, TokenId, WebhookId,
+    WorkerName,
+    frame::FrameError,
+    limits,
+    worker::{ArtifactHead, LogHead},
 };
 
 use crate::{
     domain::Refusal,
-    store::{MAX_SCHEDULES, StoreError},
+    store::{Excess, MAX_SCHEDULES, StoreError},
 };
 
 /// Every reason, for callers and for the one match that turns it into a status.
@@ -62,6 +65,28 @@ pub enum ServiceError {
     /// An upload does not begin at the end of what is stored.
     #[error("the frames do not begin where the stored log ends, which is at {}", .0.offset)]
     LogOffset(LogHead),
+    /// The name of a file leads elsewhere.
+    #[error("{0:?} is not a path below the working folder")]
+    NotAPath(String),
+    /// A piece does not begin at the end of what is stored of its file.
+    #[error("the piece does not begin where the stored file ends, which is at {}", .0.offset)]
+    ArtifactOffset(ArtifactHead),
+    #[error("{}", beyond(*.excess, *.limit))]
+    ArtifactBeyond { excess: Excess, limit: Size },
+    /// For workers.
+    #[error("job {0} asks for no files to be kept")]
+    NoUpload(JobId),
+    /// For people.
+    #[error("job {0} keeps no artifacts")]
+    KeepsNone(JobId),
+    #[error("attempt {1} of job {0} left no artifact {2:?}")]
+    NoSuchArtifact(JobId, AttemptNo, String),
+    #[error("no attempt of job {0} has ended yet")]
+    NoneEnded(JobId),
+    #[error("attempt {1} of job {0} has not ended yet")]
+    NotEnded(JobId, AttemptNo),
+    #[error("what attempt {1} of job {0} changed is not known: its worker did not say")]
+    NoChanges(JobId, AttemptNo),
     #[error("as many read logs or wait for jobs as this master serves at once")]
     Crowded,
     #[error("the database cannot be used: {0}")]
@@ -72,6 +97,15 @@ impl ServiceError {
     /// One field that is not acceptable.
     pub fn field(pointer: &str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { pointer: pointer.to_owned(), detail: detail.into() }])
+    }
+}
+
+fn beyond(excess: Excess, limit: Size) -> String {
+    match excess {
+        Excess::Files => format!("{} files of this attempt are kept already", limits::ARTIFACTS),
+        Excess::Bytes => {
+            format!("with this file there would be more than {limit} of files of this attempt")
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use orchestra_contracts::{AttemptNo, JobId, Span};
+use orchestra_contracts::{AttemptNo, JobId, Size, Span};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::{
     store::{Applied, Store},
 };
 
+mod artifacts;
 mod caller;
 mod cancel;
 mod claim;
@@ -49,6 +50,7 @@ mod view;
 mod webhooks;
 mod workers;
 
+pub use artifacts::PieceUpload;
 pub use caller::Caller;
 pub use delete::Deletion;
 pub use deliver::run as deliver;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// So many may read logs or wait for a job's end at once.
     pub max_streams: usize,
+    /// The files that an attempt leaves have so many bytes together, at most.
+    pub artifacts_limit: Size,
     /// Where messages to webhooks may go.
     pub reachable: Reachable,
 }
@@ -93,6 +97,7 @@ impl Default for Settings {
             max_job_timeout: Span::from_secs(24 * 3600),
             retry: RetryPolicy::default(),
             max_streams: 8192,
+            artifacts_limit: Size::mib(256),
             reachable: Reachable::default(),
         }
     }

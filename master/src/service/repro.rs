@@ -110,6 +110,14 @@ fn notes(spec: &JobSpec, ran: &Ran) -> Vec<String> {
         Some(files) => format!("it works in {files}, as it is now and on the engine's own host"),
         None => "its folder is empty and in memory, and counts as that".to_owned(),
     });
+    if let Some(first) = spec.files.first() {
+        let more = match spec.files.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let path = quoted(&first.path);
+        notes.push(format!("its files, {path}{more}, are not put there: the job itself has them"));
+    }
     if spec.network == Network::Bridge {
         notes.push("its network is the engine's own: nothing on it is out of reach".to_owned());
     }
@@ -152,7 +160,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use orchestra_contracts::{AttemptNo, Secret, Size};
+    use orchestra_contracts::{AttemptNo, JobFile, Secret, Size};
 
     use super::*;
 
@@ -225,6 +233,22 @@ mod tests {
         let Repro { command, notes, .. } = repro(&spec, &ran());
         assert!(command.contains(" --network bridge "), "{command}");
         assert!(notes.iter().any(|note| note.contains("nothing on it is out of reach")));
+    }
+
+    #[test]
+    fn files_that_came_with_the_job_are_told_of() {
+        let told = |files: &[&str]| {
+            let mut spec = JobSpec::new("true");
+            spec.files = files.iter().map(|path| JobFile::of_text(*path, "x")).collect();
+            let notes = repro(&spec, &ran()).notes;
+            notes.into_iter().find(|note| note.starts_with("its files"))
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(
+            told(&["a b"]).unwrap(),
+            "its files, 'a b', are not put there: the job itself has them"
+        );
+        assert!(told(&["a", "b", "c"]).unwrap().starts_with("its files, a and 2 more, are not"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::Serialize;
 pub(super) struct Stale {
     heartbeats: AtomicU64,
     logs: AtomicU64,
+    artifacts: AtomicU64,
     updates: AtomicU64,
 }
 
@@ -22,6 +23,8 @@ pub struct StaleCounts {
     pub heartbeats: u64,
     /// Pieces of a log.
     pub logs: u64,
+    /// Pieces of files.
+    pub artifacts: u64,
     /// Starts and ends of attempts.
     pub updates: u64,
 }
@@ -35,6 +38,10 @@ impl Stale {
         self.logs.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn artifact(&self) {
+        self.artifacts.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn update(&self) {
         self.updates.fetch_add(1, Ordering::Relaxed);
     }
@@ -44,6 +51,7 @@ impl Stale {
         StaleCounts {
             heartbeats: of(&self.heartbeats),
             logs: of(&self.logs),
+            artifacts: of(&self.artifacts),
             updates: of(&self.updates),
         }
     }

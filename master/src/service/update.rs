@@ -7,7 +7,7 @@ use orchestra_contracts::{
     worker::{JobUpdate, LogHead},
 };
 
-use super::{Service, ServiceError, tail};
+use super::{Service, ServiceError, artifacts, tail};
 use crate::{
     domain::{self, JobEvent, Proof, Refusal, Tail},
     store::{Appended, LogAppend},
@@ -50,12 +50,13 @@ impl Service {
         proof: Proof,
         outcome: Outcome,
     ) -> Result<(domain::Job, domain::Effects), ServiceError> {
+        let left = artifacts::left(&update)?;
         let job = self.store.job(update.id).await?.ok_or(ServiceError::NoSuchJob(update.id))?;
         // Looked at only to save work: whether the lease holds is decided by the machine.
         let tail =
             if holds(&job, &proof) { self.close_log(&job, &update, &proof).await? } else { None };
         let (usage, log) = (update.usage, update.log);
-        self.apply(update.id, JobEvent::Ended { proof, outcome, usage, log, tail }).await
+        self.apply(update.id, JobEvent::Ended { proof, outcome, usage, log, tail, left }).await
     }
 
     /// The tail of the finished log. A worker that uploads none sends its

@@ -4,6 +4,7 @@
 //! its call returns. Adapters batch: calls that wait at the same time share one
 //! transaction.
 
+mod artifact;
 mod errors;
 #[cfg(any(test, feature = "memory-store"))]
 mod memory;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken, QueueChange,
     QueueName, Role, ScheduleChange, ScheduleName, Span, TokenId, WebhookId, WorkerName,
+    files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
 
@@ -32,6 +34,7 @@ use crate::domain::{
     Effects, Job, JobEvent, LeasePolicy, NewJob, Offers, Proof, QueueRules, Refusal, Rules,
 };
 
+pub use artifact::{ArtifactPiece, Excess, PieceStored};
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
 pub use open::{open, open_with};
@@ -95,6 +98,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Appends whole frames to the newest attempt's log, fenced by the proof.
     async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError>;
+
+    /// Appends to a file that the newest attempt leaves, fenced by the proof. It is there for
+    /// nobody until the attempt ends with it; those that it does not end with are dropped then.
+    async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError>;
 
     /// Adds a worker or replaces what it said of itself.
     async fn register(
@@ -180,6 +187,27 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         order: Order,
         limit: u32,
     ) -> Result<Vec<LogChunk>, StoreError>;
+
+    /// The files that an attempt ended with, by path; all of them, or that of one path.
+    async fn artifacts(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: Option<&str>,
+    ) -> Result<Vec<Artifact>, StoreError>;
+
+    /// Bytes of a stored file from `offset` on, as many as are kept together; `None` where
+    /// there are none.
+    async fn artifact_bytes(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: &str,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError>;
+
+    /// What an attempt's worker said at its end that its command did to files.
+    async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError>;
 
     /// All workers that ever registered, by name.
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError>;

@@ -59,6 +59,20 @@ macro_rules! log_chunks {
 pub(super) const LOG_CHUNKS: &str = log_chunks!("ASC");
 pub(super) const LOG_CHUNKS_BACKWARDS: &str = log_chunks!("DESC");
 
+pub(super) const ARTIFACTS: &str = "
+    SELECT path, bytes, sha256, executable FROM artifact
+    WHERE job_id = $1 AND attempt = $2 AND sha256 IS NOT NULL AND ($3 IS NULL OR path = $3)
+    ORDER BY path";
+
+/// The piece that holds the byte at $4, if any does.
+pub(super) const ARTIFACT_PIECE: &str = "
+    SELECT piece.place, piece.content
+    FROM artifact AS file JOIN artifact_piece AS piece ON piece.artifact = file.id
+    WHERE file.job_id = $1 AND file.attempt = $2 AND file.path = $3 AND piece.place <= $4
+    ORDER BY piece.place DESC LIMIT 1";
+
+pub(super) const CHANGES: &str = "SELECT changes FROM attempt WHERE job_id = $1 AND number = $2";
+
 pub(super) const WORKERS: &str =
     "SELECT name, registration, registered_at, seen_at, draining_at FROM worker ORDER BY name";
 

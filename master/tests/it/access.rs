@@ -30,6 +30,10 @@ const TABLE: &[Row] = &[
     ("GET", "/api/job/{id}/log", CLIENT),
     ("GET", "/api/job/{id}/repro", CLIENT),
     ("GET", "/api/job/{id}/attempts", CLIENT),
+    ("POST", "/api/job/{id}/attempts/{attempt}/artifacts", WORKER),
+    ("GET", "/api/job/{id}/artifacts", CLIENT),
+    ("GET", "/api/job/{id}/artifacts/{*path}", CLIENT),
+    ("GET", "/api/job/{id}/changes", CLIENT),
     ("GET", "/api/queue", CLIENT),
     ("PATCH", "/api/queue/{name}", ADMIN),
     ("POST", "/api/schedule", CLIENT),
@@ -71,6 +75,7 @@ async fn ask(master: &Master, method: &str, path: &str, token: Option<&Token>) -
     let path = path
         .replace("{id}", "99")
         .replace("{attempt}", "1")
+        .replace("{*path}", "a/b")
         .replace("{name}", "w")
         .replace("{delivery}", "1");
     let mut request = request(method, &path);
@@ -150,6 +155,12 @@ fn as_w2() -> Vec<(Method, &'static str, &'static str, Value)> {
             "application/octet-stream",
             Value::Null,
         ),
+        (
+            Method::POST,
+            "/api/job/1/attempts/1/artifacts?path=a&offset=0&worker=w2",
+            "application/octet-stream",
+            Value::Null,
+        ),
     ]
 }
 
@@ -170,13 +181,13 @@ async fn a_token_for_one_worker_speaks_for_no_other() {
     let master = Master::with_tokens().await;
     let of = async |worker| issue(&master, Role::Worker, worker).await;
     let w1 = of(Some("w1")).await;
-    assert_eq!(speak_as_w2(&master, &w1.token).await, [403; 7]);
+    assert_eq!(speak_as_w2(&master, &w1.token).await, [403; 8]);
 
     let anybody = of(None).await;
-    let let_in = [200, 200, 200, 204, 204, 404, 404];
+    let let_in = [200, 200, 200, 204, 204, 404, 404, 404];
     assert_eq!(speak_as_w2(&master, &anybody.token).await, let_in);
     let w2 = of(Some("w2")).await;
-    assert_eq!(speak_as_w2(&master, &anybody.token).await, [403; 7], "the name is taken now");
+    assert_eq!(speak_as_w2(&master, &anybody.token).await, [403; 8], "the name is taken now");
     assert_eq!(speak_as_w2(&master, &w2.token).await, let_in);
     assert_eq!(speak_as_w2(&master, &issue(&master, Role::Admin, None).await.token).await, let_in);
     master.service.revoke_token(w2.info.id).await.unwrap();

@@ -12,6 +12,7 @@ fn addresses() -> Vec<(String, String)> {
         .into_iter()
         .map(|(method, path, _)| {
             let path = path.replace("{id}", "1").replace("{attempt}", "1").replace("{name}", "w");
+            let path = path.replace("{*path}", "a");
             (method.to_string(), path)
         })
         .collect();

@@ -87,7 +87,7 @@ async fn workers_register_and_are_listed() {
 async fn health_is_told() {
     let master = Master::start().await;
     assert_eq!(master.get("/healthz").await.json(), json!({"status": "alive"}));
-    let stale = json!({"heartbeats": 0, "logs": 0, "updates": 0});
+    let stale = json!({"heartbeats": 0, "logs": 0, "artifacts": 0, "updates": 0});
     let ready = json!({"status": "ready", "stale": stale});
     assert_eq!(master.get("/readyz").await.json(), ready);
 }

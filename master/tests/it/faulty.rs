@@ -11,19 +11,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
     TokenId, WebhookId, WorkerName,
+    files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter,
-        LogAppend, LogChunk, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step, Stepped,
-        Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord,
-        WorkerRecord,
+        Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
+        JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal,
+        ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord,
+        Tried, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -163,6 +165,10 @@ impl Store for FaultyStore {
         self.write(self.store.append_log(append)).await
     }
 
+    async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
+        self.write(self.store.append_artifact(piece)).await
+    }
+
     async fn register(
         &self,
         worker: &WorkerName,
@@ -262,6 +268,29 @@ impl Store for FaultyStore {
     ) -> Result<Vec<LogChunk>, StoreError> {
         self.log_reads.fetch_add(1, Ordering::SeqCst);
         self.read(self.store.log_chunks(id, attempt, range, order, limit)).await
+    }
+
+    async fn artifacts(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: Option<&str>,
+    ) -> Result<Vec<Artifact>, StoreError> {
+        self.read(self.store.artifacts(id, attempt, path)).await
+    }
+
+    async fn artifact_bytes(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: &str,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.read(self.store.artifact_bytes(id, attempt, path, offset)).await
+    }
+
+    async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError> {
+        self.read(self.store.changes(id, attempt)).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {

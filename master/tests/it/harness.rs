@@ -16,7 +16,7 @@ use futures::StreamExt;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    AttemptNo, JobId, Span,
+    AttemptNo, JobId, Size, Span,
     frame::{Body as FrameBody, Frame, Stream},
     worker::{Claimed, LEASE_HEADER, LogHead},
 };
@@ -100,6 +100,12 @@ impl Master {
     pub(crate) async fn serving_readers(max_streams: usize) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         Self::with(access, Settings { max_streams, ..settings() }).await
+    }
+
+    /// For attempts that leave no more files than that.
+    pub(crate) async fn keeping_at_most(artifacts_limit: Size) -> Self {
+        let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
+        Self::with(access, Settings { artifacts_limit, ..settings() }).await
     }
 
     /// One that tells webhooks of ends, in these networks as well.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test; the lint knows only its test functions")]
 
 mod access;
+mod artifacts;
 mod bad_input;
 mod browsers;
 mod bulk;

@@ -10,6 +10,11 @@ fn description() -> Value {
     serde_json::from_str(include_str!("../../../contracts/openapi.json")).unwrap()
 }
 
+/// As the description writes it, which has no word for a part of an address that may have slashes.
+fn plain(path: &str) -> String {
+    path.replace("{*", "{")
+}
+
 /// Method and path of each operation, with the operation.
 fn operations(description: &Value) -> Vec<(String, String, &Value)> {
     let paths = description["paths"].as_object().unwrap();
@@ -27,7 +32,7 @@ fn it_lists_exactly_the_routes() {
         operations(&description).into_iter().map(|(method, path, _)| (method, path)).collect();
     let routes: BTreeSet<_> = http::routes()
         .into_iter()
-        .map(|(method, path, _)| (method.to_string(), path.to_owned()))
+        .map(|(method, path, _)| (method.to_string(), plain(path)))
         .collect();
     assert_eq!(described, routes);
 }
@@ -36,7 +41,7 @@ fn it_lists_exactly_the_routes() {
 fn each_operation_says_whether_it_wants_a_token() {
     let description = description();
     for (method, path, operation) in operations(&description) {
-        let rule = http::routes().into_iter().find(|it| it.0 == *method && it.1 == path);
+        let rule = http::routes().into_iter().find(|it| it.0 == *method && plain(it.1) == path);
         let is_open = rule.unwrap().2 == Rule::Anyone;
         assert_eq!(operation["security"] == json!([]), is_open, "{method} {path}");
         assert_eq!(operation["responses"]["401"].is_null(), is_open, "{method} {path}");

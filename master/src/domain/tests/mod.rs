@@ -7,7 +7,7 @@ mod table;
 use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span};
 
-use super::{Job, JobEvent, Proof, RetryPolicy, Rules, Verdict, apply};
+use super::{Job, JobEvent, Left, Proof, RetryPolicy, Rules, Verdict, apply};
 
 const INFRA_BUDGET: u32 = 3;
 const POISON_AFTER: u32 = 2;
@@ -52,7 +52,14 @@ fn started(attempt: u32) -> JobEvent {
 }
 
 fn ended(attempt: u32, outcome: Outcome) -> JobEvent {
-    JobEvent::Ended { proof: proof(attempt), outcome, usage: None, log: None, tail: None }
+    JobEvent::Ended {
+        proof: proof(attempt),
+        outcome,
+        usage: None,
+        log: None,
+        tail: None,
+        left: Left::default(),
+    }
 }
 
 /// The job after an event that must move it.

@@ -2,11 +2,11 @@
 
 use orchestra_contracts::{
     Condition, JobStatus, RetryOn, Usage,
-    worker::{LogEnd, LogHead},
+    worker::{ArtifactHead, LogEnd, LogHead},
 };
 
 use super::*;
-use crate::domain::{Hold, JobState, LeasePolicy, Refusal, Tail};
+use crate::domain::{Hold, JobState, LeasePolicy, Left, Missing, Refusal, Tail};
 
 #[test]
 fn a_finish_holds_what_the_worker_said() {
@@ -20,6 +20,7 @@ fn a_finish_holds_what_the_worker_said() {
         usage,
         log: None,
         tail: tail.clone(),
+        left: Left::default(),
     };
     let job = moved(&job, event, &at(4));
     let finish = job.finish().unwrap();
@@ -39,12 +40,35 @@ fn an_attempt_ends_only_with_its_whole_log() {
         usage: None,
         log: Some(LogEnd { offset, crc32 }),
         tail: None,
+        left: Left::default(),
     };
     for (offset, crc32) in [(99, 7), (101, 7), (100, 8)] {
         let refused = Verdict::Refused(Refusal::LogIncomplete(job.log));
         assert_eq!(apply(&job, end(offset, crc32), &at(2)), refused);
     }
     assert_eq!(moved(&job, end(100, 7), &at(2)).status(), JobStatus::Completed);
+}
+
+#[test]
+fn an_attempt_ends_only_with_the_files_that_it_is_said_to_leave() {
+    let job = moved(&new_job(0), claimed(1), &at(1));
+    let missing = Missing { path: "a".into(), said: 3, head: ArtifactHead { offset: 2 } };
+    let end = |number, missing| JobEvent::Ended {
+        proof: proof(number),
+        outcome: Outcome::Exited { code: 0 },
+        usage: None,
+        log: None,
+        tail: None,
+        left: Left { missing, ..Left::default() },
+    };
+    let refused = |refusal| Verdict::Refused(refusal);
+    let incomplete = refused(Refusal::ArtifactIncomplete(missing.clone()));
+    assert_eq!(apply(&job, end(1, Some(missing.clone())), &at(2)), incomplete);
+    let lost = refused(Refusal::LeaseLost);
+    assert_eq!(apply(&job, end(2, Some(missing.clone())), &at(2)), lost, "who asks comes first");
+    let job = moved(&job, end(1, None), &at(2));
+    assert_eq!(job.status(), JobStatus::Completed);
+    assert_eq!(apply(&job, end(1, Some(missing)), &at(3)), Verdict::AlreadyTrue);
 }
 
 #[test]
@@ -66,6 +90,7 @@ fn a_worker_without_attempt_numbers_means_the_newest() {
         usage: None,
         log: None,
         tail: None,
+        left: Left::default(),
     };
     let job = moved(&job, JobEvent::Started { proof: nameless, ran: None }, &at(2));
     let job = moved(&job, end.clone(), &at(3));

@@ -104,6 +104,7 @@ fn verdict(job: &Job, event: JobEvent, rules: &Rules) -> String {
         Verdict::Refused(Refusal::LeaseLost) => "lost".into(),
         Verdict::Refused(Refusal::IllegalStep(_)) => "no".into(),
         Verdict::Refused(Refusal::LogIncomplete(_)) => "log".into(),
+        Verdict::Refused(Refusal::ArtifactIncomplete(_)) => "file".into(),
     }
 }
 

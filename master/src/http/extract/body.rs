@@ -16,7 +16,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use orchestra_contracts::ProblemKind;
+use orchestra_contracts::{ProblemKind, worker::ARTIFACT_PIECE};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::http::error::ApiError;
@@ -74,12 +74,27 @@ impl<S: Send + Sync> FromRequest<S> for Frames {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        if media_type(request.headers()).as_deref() != Some("application/octet-stream") {
-            let detail = "log frames are sent as application/octet-stream";
-            return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail));
-        }
-        read(request.into_body(), FRAMES).await.map(Self)
+        octets(request, "log frames are", FRAMES).await.map(Self)
     }
+}
+
+/// A body that is a piece of a file.
+pub(in crate::http) struct Piece(pub(in crate::http) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Piece {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        octets(request, "a piece of a file is", ARTIFACT_PIECE).await.map(Self)
+    }
+}
+
+async fn octets(request: Request, they_are: &str, limit: usize) -> Result<Bytes, ApiError> {
+    if media_type(request.headers()).as_deref() != Some("application/octet-stream") {
+        let detail = format!("{they_are} sent as application/octet-stream");
+        return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail));
+    }
+    read(request.into_body(), limit).await
 }
 
 /// The media type without its parameters, in lower case.

@@ -17,9 +17,12 @@ use serde_path_to_error::{Path, Segment};
 use super::{body, readable::Readable};
 use crate::http::error::{ApiError, internal};
 
-/// A spec holds 1 MiB of standard input and 64 KiB of command, and JSON may
+/// A spec holds 1 MiB of standard input, as much of files and 64 KiB of command, and JSON may
 /// escape what is in them.
-pub(super) const LIMIT: usize = 5 << 19;
+pub(super) const LIMIT: usize = 4 << 20;
+/// A report of a worker names a thousand files of each kind, and a job may name its files so
+/// that JSON escapes each character.
+const REPORT: usize = 10 << 20;
 
 /// A body that is read from, or written as, JSON.
 pub(in crate::http) struct Json<T>(pub(in crate::http) T);
@@ -28,10 +31,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        check_type(request.headers())?;
-        let bytes = body::read(request.into_body(), LIMIT).await?;
-        parse(&bytes).map(Self)
+        read(request, LIMIT).await.map(Self)
     }
+}
+
+/// The same from a worker that tells of an attempt.
+pub(in crate::http) struct Report<T>(pub(in crate::http) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Report<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        read(request, REPORT).await.map(Self)
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
+    check_type(request.headers())?;
+    let bytes = body::read(request.into_body(), limit).await?;
+    parse(&bytes)
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

@@ -8,11 +8,12 @@ mod query;
 mod readable;
 mod submitted;
 
-pub(super) use body::{Draining, Frames};
-pub(super) use json::Json;
+pub(super) use body::{Draining, Frames, Piece};
+pub(super) use json::{Json, Report};
 pub(super) use key::Key;
 pub(super) use path::{
-    AttemptPath, DeliveryPath, JobPath, QueuePath, SchedulePath, TokenPath, WebhookPath, WorkerPath,
+    ArtifactPath, AttemptPath, DeliveryPath, JobPath, QueuePath, SchedulePath, TokenPath,
+    WebhookPath, WorkerPath,
 };
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};
 pub(super) use submitted::Submitted;

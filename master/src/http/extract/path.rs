@@ -16,6 +16,8 @@ use crate::http::error::ApiError;
 pub(in crate::http) struct JobPath(pub(in crate::http) JobId);
 /// `{id}` and `{attempt}`
 pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::http) AttemptNo);
+/// `{id}` and `{*path}`
+pub(in crate::http) struct ArtifactPath(pub(in crate::http) JobId, pub(in crate::http) String);
 /// `{id}` of a token
 pub(in crate::http) struct TokenPath(pub(in crate::http) TokenId);
 /// `{id}` of a webhook
@@ -50,6 +52,16 @@ impl<S: Send + Sync> FromRequestParts<S> for AttemptPath {
             ApiError::parameter(format!("{attempt:?} is not the number of an attempt: 1, 2, ..."))
         })?;
         Ok(Self(JobId(id(&params, "a job id")?), AttemptNo(number)))
+    }
+}
+
+/// The path is a name to look up, and never leads anywhere.
+impl<S: Send + Sync> FromRequestParts<S> for ArtifactPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        Ok(Self(JobId(id(&params, "a job id")?), part(&params, "path").to_owned()))
     }
 }
 

@@ -4,8 +4,10 @@ use orchestra_contracts::paths;
 
 use super::access::{Routes, Rule};
 
+mod artifacts;
 mod attempts;
 mod cancel;
+mod changes;
 mod delete;
 mod explain;
 mod get;
@@ -28,4 +30,7 @@ pub(super) fn routes() -> Routes {
         .get(paths::LOG, Rule::Client, log::handler)
         .get(paths::REPRO, Rule::Client, repro::handler)
         .get(paths::ATTEMPTS, Rule::Client, attempts::handler)
+        .get(paths::ARTIFACTS, Rule::Client, artifacts::handler)
+        .get(paths::ARTIFACT, Rule::Client, artifacts::file::handler)
+        .get(paths::CHANGES, Rule::Client, changes::handler)
 }

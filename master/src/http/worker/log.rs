@@ -17,8 +17,8 @@ use crate::{
 };
 
 pub(super) struct Place {
-    offset: u64,
-    worker: WorkerName,
+    pub(super) offset: u64,
+    pub(super) worker: WorkerName,
 }
 
 impl FromQuery for Place {
@@ -55,12 +55,16 @@ pub(super) async fn append(
     Frames(frames): Frames,
 ) -> Result<Json<LogHead>, ApiError> {
     service.may_act_as(&caller, &worker)?;
+    let token = lease_token(&headers)?;
+    let upload = Upload { job, attempt, worker, token, offset, frames };
+    Ok(Json(service.append_log(upload).await?))
+}
+
+pub(super) fn lease_token(headers: &HeaderMap) -> Result<Option<LeaseToken>, ApiError> {
     let token = headers.get(LEASE_HEADER).map(|value| {
         let text = value.to_str();
         text.map(LeaseToken::new)
             .map_err(|_| ApiError::parameter(format!("{LEASE_HEADER} is not text")))
     });
-    let token = token.transpose()?;
-    let upload = Upload { job, attempt, worker, token, offset, frames };
-    Ok(Json(service.append_log(upload).await?))
+    token.transpose()
 }

@@ -4,6 +4,7 @@ use orchestra_contracts::paths;
 
 use super::access::{Routes, Rule};
 
+mod artifact;
 mod claim;
 mod drain;
 mod heartbeat;
@@ -27,4 +28,5 @@ pub(super) fn routes() -> Routes {
         .post(paths::UPDATE, Rule::Worker, update::handler)
         .get(paths::ATTEMPT_LOG, Rule::AnyRole, log::head)
         .post(paths::ATTEMPT_LOG, Rule::Worker, log::append)
+        .post(paths::ATTEMPT_ARTIFACTS, Rule::Worker, artifact::append)
 }

@@ -8,7 +8,7 @@ use orchestra_contracts::{Job, worker::JobUpdate};
 use crate::{
     http::{
         error::ApiError,
-        extract::{Json, NoQuery},
+        extract::{Json, NoQuery, Report},
     },
     service::{Caller, Service},
 };
@@ -17,7 +17,7 @@ pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,
     _: NoQuery,
-    Json(update): Json<JobUpdate>,
+    Report(update): Report<JobUpdate>,
 ) -> Result<Json<Job>, ApiError> {
     service.may_act_as(&caller, &update.assigned_worker)?;
     Ok(Json(service.update(update).await?))

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{Held, TestStore, at, claim, encode, every_adapter, spec, stdout, worker};
 use crate::{
-    domain::{JobEvent, Proof, Refusal, Tail},
+    domain::{JobEvent, Left, Proof, Refusal, Tail},
     store::{Appended, LogAppend, Order},
 };
 
@@ -40,6 +40,7 @@ async fn a_job_is_read_back_as_it_became(store: TestStore) {
             error: "\0".into(),
             truncated: true,
         }),
+        left: Left::default(),
     };
     let steps = [
         (held.started(), JobStatus::Running),
@@ -98,6 +99,7 @@ async fn every_write_is_fenced(store: TestStore) {
             usage: None,
             log: None,
             tail: None,
+            left: Left::default(),
         };
         for event in [start, end] {
             let applied = store.event(held.job.id, event, at(2)).await;
@@ -140,6 +142,7 @@ async fn an_end_waits_for_the_log(store: TestStore) {
         usage: None,
         log: Some(log),
         tail: None,
+        left: Left::default(),
     };
     let refused = store.event(held.job.id, end(), at(2)).await;
     assert_eq!(refused.result, Err(Refusal::LogIncomplete(LogHead::default())));

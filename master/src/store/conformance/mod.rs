@@ -3,6 +3,7 @@
 //! The name of the adapter is in the name of the test:
 //! `store::conformance::claiming::sqlite::the_oldest_goes_first`.
 
+mod artifacts;
 mod claiming;
 mod durable;
 mod events;
@@ -31,7 +32,7 @@ use orchestra_contracts::{
 use tempfile::TempDir;
 
 use super::{Applied, Claim, LeaseTerms, LogAppend, MemoryStore, Store};
-use crate::domain::{Job, JobEvent, LeasePolicy, Proof, RetryPolicy, Rules};
+use crate::domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
     ($adapter:ident: $($case:ident)+) => {
@@ -156,7 +157,14 @@ impl Held {
     }
 
     fn ended(&self, outcome: Outcome) -> JobEvent {
-        JobEvent::Ended { proof: self.proof(), outcome, usage: None, log: None, tail: None }
+        JobEvent::Ended {
+            proof: self.proof(),
+            outcome,
+            usage: None,
+            log: None,
+            tail: None,
+            left: Left::default(),
+        }
     }
 
     fn append(&self, offset: u64, frames: Bytes) -> LogAppend {

@@ -5,8 +5,9 @@
 //! `tables` holds what is kept and changes jobs, through the machine alone;
 //! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out,
 //! `list` finds them; `queues` is what operators decided, `schedules` what begins by itself,
-//! `webhooks` whom ends are told.
+//! `webhooks` whom ends are told, `artifacts` the files that attempts leave.
 
+mod artifacts;
 mod claim;
 mod list;
 mod queues;
@@ -25,18 +26,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
     TokenId, WebhookId, WorkerName,
+    files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
 
 use self::tables::Tables;
 use super::{
-    Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
-    LogChunk, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError,
-    Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+    Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
+    JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal, ScheduleRecord,
+    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant,
+    WebhookRecord, WorkerRecord,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
@@ -106,6 +110,10 @@ impl Store for MemoryStore {
 
     async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError> {
         Ok(self.tables()?.append(&append))
+    }
+
+    async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
+        Ok(self.tables()?.append_artifact(&piece))
     }
 
     async fn register(
@@ -207,6 +215,29 @@ impl Store for MemoryStore {
         limit: u32,
     ) -> Result<Vec<LogChunk>, StoreError> {
         Ok(self.tables()?.log_chunks(id, attempt, &range, order, limit as usize))
+    }
+
+    async fn artifacts(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: Option<&str>,
+    ) -> Result<Vec<Artifact>, StoreError> {
+        Ok(self.tables()?.artifacts(id, attempt, path))
+    }
+
+    async fn artifact_bytes(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: &str,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.tables()?.artifact_bytes(id, attempt, path, offset))
+    }
+
+    async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError> {
+        Ok(self.tables()?.changes(id, attempt))
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {

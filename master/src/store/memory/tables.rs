@@ -12,11 +12,11 @@ use orchestra_contracts::{
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use super::{submit::Submissions, webhooks::Webhooks};
+use super::{artifacts::Files, submit::Submissions, webhooks::Webhooks};
 use crate::{
     domain::{
-        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, NewJob, QueueRules,
-        Rules, Stop, Verdict,
+        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, Left, NewJob,
+        QueueRules, Rules, Stop, Verdict,
     },
     store::{
         Appended, Applied, LogAppend, LogChunk, Order, Renewal, ScheduleRecord, TokenGrant,
@@ -58,6 +58,7 @@ pub(super) struct Kept {
     pub(super) claim_request: Option<String>,
     head: LogHead,
     chunks: Vec<LogChunk>,
+    pub(super) files: Files,
 }
 
 impl Tables {
@@ -95,6 +96,7 @@ impl Tables {
             JobEvent::Started { ran, .. } => ran.clone(),
             _ => None,
         };
+        let (event, left) = entry.compare(event);
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
             Verdict::AlreadyTrue => {
@@ -111,6 +113,9 @@ impl Tables {
         entry.keep(&next, effects.attempt_ended.as_ref());
         if let (Some(kept), Some(ran)) = (entry.attempts.last_mut(), ran) {
             kept.shown.ran = Some(*ran);
+        }
+        if let (Some(kept), true) = (entry.attempts.last_mut(), effects.attempt_ended.is_some()) {
+            kept.files.end(left);
         }
         entry.job = next.clone();
         self.webhooks.note_end(&next);
@@ -236,7 +241,7 @@ impl Tables {
         kept.iter().map(show).collect()
     }
 
-    fn kept(&self, id: JobId, attempt: AttemptNo) -> Option<&Kept> {
+    pub(super) fn kept(&self, id: JobId, attempt: AttemptNo) -> Option<&Kept> {
         let place = (attempt.0 as usize).checked_sub(1)?;
         self.jobs.get(&id)?.attempts.get(place)
     }
@@ -265,6 +270,17 @@ impl Tables {
 }
 
 impl Entry {
+    /// The event as the machine has to know it, and what it says of files.
+    fn compare(&self, event: JobEvent) -> (JobEvent, Left) {
+        let JobEvent::Ended { proof, outcome, usage, log, tail, left } = event else {
+            return (event, Left::default());
+        };
+        let none = Files::default();
+        let left = self.attempts.last().map_or(&none, |kept| &kept.files).compare(left);
+        let event = JobEvent::Ended { proof, outcome, usage, log, tail, left: left.clone() };
+        (event, left)
+    }
+
     /// Keeps what the machine says of the newest attempt.
     fn keep(&mut self, next: &Job, finish: Option<&Finish>) {
         let Some(lease) = next.lease().or(self.job.lease()) else { return };
@@ -287,7 +303,7 @@ impl Entry {
     }
 
     /// The lease, when it is on this attempt and this proves it.
-    fn held_as(
+    pub(super) fn held_as(
         &mut self,
         worker: &WorkerName,
         attempt: AttemptNo,
@@ -319,7 +335,7 @@ impl Kept {
             ran: None,
         };
         let (head, chunks) = (LogHead::default(), Vec::new());
-        Self { shown, claim_request: None, head, chunks }
+        Self { shown, claim_request: None, head, chunks, files: Files::default() }
     }
 
     /// Whether it has not ended and was begun for this request.

@@ -63,6 +63,7 @@ pub(in crate::store) struct AttemptWrite {
     tail: Option<String>,
     /// What it has is kept where this is none.
     pub(in crate::store) ran: Option<String>,
+    pub(in crate::store) changes: Option<String>,
 }
 
 impl AttemptWrite {
@@ -86,6 +87,7 @@ impl AttemptWrite {
             usage: finish.and_then(|finish| finish.usage.as_ref()).map(to_json),
             tail: finish.and_then(|finish| finish.tail.as_ref()).map(to_json),
             ran: None,
+            changes: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! What is read becomes a [`StoreError::Corrupt`] where it is not what the code
 //! writes. What is written travels as JSON, many rows in one parameter.
 
+mod artifact;
 mod attempt;
 mod job;
 mod log;
@@ -20,6 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::StoreError;
 
+pub(super) use artifact::{ArtifactRow, PieceRow, changes};
 pub(super) use attempt::{AttemptRow, AttemptWrite};
 pub(super) use job::{JobGuard, JobInsert, JobRow, JobWrite};
 pub(super) use log::{ChunkRow, HeadRow};

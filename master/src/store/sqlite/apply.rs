@@ -3,7 +3,7 @@
 use orchestra_contracts::JobId;
 use sqlx::SqliteConnection;
 
-use super::{batch::Verb, ledger::Ledger};
+use super::{artifacts::Stored, batch::Verb, ledger::Ledger};
 use crate::{
     domain::{JobEvent, Rules},
     store::{Applied, StoreError, spread::spread},
@@ -27,9 +27,14 @@ impl Verb for Apply {
         calls: &[Self],
     ) -> Result<Vec<Option<Applied>>, StoreError> {
         let mut ledger = Ledger::load(connection, calls.iter().map(|call| call.id)).await?;
+        let events = calls.iter().map(|call| (call.id, &call.event));
+        let stored = Stored::load(connection, events).await?;
         let mut answers: Vec<Option<Applied>> = calls
             .iter()
-            .map(|call| ledger.apply(call.id, call.event.clone(), &call.rules))
+            .map(|call| {
+                let event = stored.tell(call.id, call.event.clone());
+                ledger.apply(call.id, event, &call.rules)
+            })
             .collect();
         let now = calls.iter().map(|call| call.rules.now).max().unwrap_or_default();
         let along = ledger.save(connection, now).await?;

@@ -19,7 +19,7 @@ use super::{
     workers::Register,
     writer::Probe,
 };
-use crate::store::{LogAppend, Step, StoreError, Tried};
+use crate::store::{ArtifactPiece, LogAppend, Step, StoreError, Tried};
 
 /// A kind of write.
 pub(super) trait Verb: Sized + Send + Sync + 'static {
@@ -179,6 +179,7 @@ kinds! {
     schedule_removals: RemoveSchedule,
     steps: Step,
     appends: LogAppend,
+    pieces: ArtifactPiece,
     renewals: Renew,
     events: Apply,
     expiries: Expire,
@@ -192,7 +193,7 @@ kinds! {
 
 impl Batch {
     /// Holds back what adds to a disk that has no room for it. What has begun
-    /// goes on: reports, renewals, and of the output what `fits`.
+    /// goes on: reports, renewals, and of the output what `fits`. Files wait.
     pub(super) fn hold_back(&mut self, error: &StoreError, fits: impl FnMut(&LogAppend) -> bool) {
         self.inserts.keep(error, |_| false);
         self.schedules.keep(error, |_| false);
@@ -200,6 +201,7 @@ impl Batch {
         for round in &mut self.claims.verbs {
             round.closed = true;
         }
+        self.pieces.keep(error, |_| false);
         self.appends.keep(error, fits);
     }
 }

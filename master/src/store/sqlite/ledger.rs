@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use orchestra_contracts::{JobId, JobStatus};
+use orchestra_contracts::{AttemptNo, JobId, JobStatus};
 use serde::Serialize;
 use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
 
 use super::{
+    artifacts::Ends,
     outbox,
     release::{self, Ended},
     set_aside::readable,
 };
 use crate::{
-    domain::{self, Effects, Job, JobEvent, Rules, Verdict},
+    domain::{self, Effects, Job, JobEvent, Left, Rules, Verdict},
     store::{
         Applied, StoreError,
         rows::{AttemptWrite, JobGuard, JobRow, JobWrite, to_json},
@@ -49,16 +50,16 @@ pub(super) const UPDATE_JOBS: &str = "
 /// Adds those that begin, updates those that go on: under their token, until they have ended.
 pub(super) const WRITE_ATTEMPTS: &str = "
     INSERT INTO attempt (job_id, number, worker, token, claim_request, claimed_at, started_at,
-                         ended_at, outcome, usage, tail, ran)
+                         ended_at, outcome, usage, tail, ran, changes)
     SELECT r.value->>'job_id', r.value->>'number', r.value->>'worker', r.value->>'token',
            r.value->>'claim_request', r.value->>'claimed_at', r.value->>'started_at',
            r.value->>'ended_at', r.value->>'outcome', r.value->>'usage', r.value->>'tail',
-           r.value->>'ran'
+           r.value->>'ran', r.value->>'changes'
     FROM jsonb_each($1) AS r WHERE true
     ON CONFLICT (job_id, number) DO UPDATE SET
         started_at = excluded.started_at, ended_at = excluded.ended_at,
         outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail,
-        ran = coalesce(excluded.ran, attempt.ran)
+        ran = coalesce(excluded.ran, attempt.ran), changes = excluded.changes
     WHERE attempt.token = excluded.token AND attempt.ended_at IS NULL";
 
 pub(super) const DELETE_JOBS: &str = "
@@ -70,6 +71,7 @@ pub(super) struct Ledger {
     entries: HashMap<JobId, Entry>,
     /// By job and number.
     attempts: BTreeMap<(JobId, u32), AttemptWrite>,
+    ends: Ends,
 }
 
 struct Entry {
@@ -111,7 +113,11 @@ impl Ledger {
     pub(super) fn of(jobs: impl IntoIterator<Item = Job>) -> Self {
         let entry =
             |job: Job| (job.id, Entry { guard: JobGuard::of(&job), job, fate: Fate::Unchanged });
-        Self { entries: jobs.into_iter().map(entry).collect(), attempts: BTreeMap::new() }
+        Self {
+            entries: jobs.into_iter().map(entry).collect(),
+            attempts: BTreeMap::new(),
+            ends: Ends::default(),
+        }
     }
 
     /// A job as it stands, where it was read and not deleted.
@@ -125,6 +131,10 @@ impl Ledger {
         let ran = match &event {
             JobEvent::Started { ran, .. } => ran.as_ref().map(to_json),
             _ => None,
+        };
+        let left = match &event {
+            JobEvent::Ended { left, .. } => left.clone(),
+            _ => Left::default(),
         };
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
@@ -144,7 +154,11 @@ impl Ledger {
             let earlier = self.attempts.remove(&(id, next.attempts));
             // It may have begun and ended in one batch.
             attempt.ran = ran.or(earlier.and_then(|earlier| earlier.ran));
+            attempt.changes = left.changes.as_ref().map(to_json);
             self.attempts.insert((id, next.attempts), attempt);
+            if effects.attempt_ended.is_some() && !next.spec.artifacts.is_empty() {
+                self.ends.note(id, AttemptNo(next.attempts), &left);
+            }
         }
         entry.job = next.clone();
         entry.fate = Fate::Changed;
@@ -201,6 +215,7 @@ impl Ledger {
     ) -> Result<(), StoreError> {
         let is = |fate| move |entry: &&Entry| entry.fate == fate;
         self.attempts.retain(|(id, _), _| self.entries[id].fate == Fate::Changed);
+        self.ends.keep(|id| self.entries[&id].fate == Fate::Changed);
         let changed: Vec<_> = self
             .entries
             .values()
@@ -212,6 +227,7 @@ impl Ledger {
             self.entries.values().filter(is(Fate::Deleted)).map(|entry| &entry.guard).collect();
         write_all(connection, UPDATE_JOBS, &changed).await?;
         write_all(connection, WRITE_ATTEMPTS, &attempts).await?;
+        self.ends.write(connection).await?;
         write_all(connection, DELETE_JOBS, &deleted).await?;
         let changed = self.entries.values().filter(is(Fate::Changed)).map(|entry| &entry.job);
         outbox::note_ends(connection, changed).await

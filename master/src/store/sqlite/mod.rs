@@ -13,6 +13,7 @@
 
 mod append;
 mod apply;
+mod artifacts;
 mod batch;
 mod claim;
 mod insert;
@@ -37,10 +38,12 @@ mod writer;
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
     Size, TokenId, WebhookId, WorkerName,
+    files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
 use sqlx::SqlitePool;
@@ -62,10 +65,11 @@ use self::{
     writer::{Probe, WriterHandle},
 };
 use super::{
-    Added, Appended, Applied, Claim, DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend,
-    LogChunk, Once, Order, QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError,
-    Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
-    rows::{AttemptRow, ChunkRow, HeadRow, JobRow, TokenRow},
+    Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
+    JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal, ScheduleRecord,
+    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant,
+    WebhookRecord, WorkerRecord,
+    rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
     sql,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
@@ -152,6 +156,10 @@ impl Store for SqliteStore {
 
     async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError> {
         self.writer.ask(append).await
+    }
+
+    async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
+        self.writer.ask(piece).await
     }
 
     async fn register(
@@ -275,6 +283,47 @@ impl Store for SqliteStore {
             .fetch_all(self.reads()?)
             .await?;
         Ok(rows.into_iter().map(LogChunk::from).collect())
+    }
+
+    async fn artifacts(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: Option<&str>,
+    ) -> Result<Vec<Artifact>, StoreError> {
+        let rows: Vec<ArtifactRow> = sqlx::query_as(sql::ARTIFACTS)
+            .bind(id.0)
+            .bind(i64::from(attempt.0))
+            .bind(path)
+            .fetch_all(self.reads()?)
+            .await?;
+        Ok(rows.into_iter().map(Artifact::from).collect())
+    }
+
+    async fn artifact_bytes(
+        &self,
+        id: JobId,
+        attempt: AttemptNo,
+        path: &str,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let row: Option<PieceRow> = sqlx::query_as(sql::ARTIFACT_PIECE)
+            .bind(id.0)
+            .bind(i64::from(attempt.0))
+            .bind(path)
+            .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+            .fetch_optional(self.reads()?)
+            .await?;
+        Ok(row.and_then(|row| row.from(offset)))
+    }
+
+    async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError> {
+        let text: Option<Option<String>> = sqlx::query_scalar(sql::CHANGES)
+            .bind(id.0)
+            .bind(i64::from(attempt.0))
+            .fetch_optional(self.reads()?)
+            .await?;
+        changes(id, text.flatten().as_deref())
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError> {

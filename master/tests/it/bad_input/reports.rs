@@ -3,7 +3,7 @@
 use axum::body::Body;
 use serde_json::json;
 
-use super::{CLAIM, JSON, Row, UPDATE, check, invalid, post, refused};
+use super::{CLAIM, JSON, Row, UPDATE, ask, check, invalid, post, refused};
 use crate::harness::{Master, request};
 
 const WORKER: &str = "/api/worker/w";
@@ -14,6 +14,40 @@ const TOKEN: &str = "/api/token";
 macro_rules! offering {
     ($offer:literal) => {
         concat!(r#"{"slots": 1, "queues": ["q"], "version": "1", "offer": "#, $offer, "}")
+    };
+}
+
+/// A piece of a file for job 1, which nobody holds.
+macro_rules! piece {
+    ($query:literal, $status:literal, $kind:literal) => {
+        ask("POST", concat!("/api/job/1/attempts/1/artifacts?", $query), $status, $kind)
+            .with(&[("content-type", "application/octet-stream")])
+    };
+}
+
+/// An end with these files.
+macro_rules! left {
+    ($artifacts:literal, $pointer:literal) => {
+        invalid(
+            UPDATE,
+            concat!(
+                r#"{"id": 1, "status": "Completed", "assignedWorker": "w", "artifacts": "#,
+                $artifacts,
+                "}"
+            ),
+            $pointer,
+        )
+    };
+}
+
+/// An end with these changes.
+macro_rules! changed {
+    ($changes:literal) => {
+        concat!(
+            r#"{"id": 1, "status": "Completed", "assignedWorker": "w", "changes": "#,
+            $changes,
+            "}"
+        )
     };
 }
 
@@ -95,6 +129,46 @@ pub(super) const ROWS: &[Row] = &[
         404,
         "not-found",
     ),
+    piece!("path=a&offset=0&worker=w", 409, "lease-lost"),
+    piece!("offset=0&worker=w", 400, "bad-parameter"),
+    piece!("path=a&worker=w", 400, "bad-parameter"),
+    piece!("path=a&offset=0", 400, "bad-parameter"),
+    piece!("path=a&offset=-1&worker=w", 400, "bad-parameter"),
+    piece!("path=a&offset=0&worker=a%20b", 400, "bad-parameter"),
+    piece!("path=a&path=b&offset=0&worker=w", 400, "bad-parameter"),
+    piece!("path=%ff&offset=0&worker=w", 400, "bad-parameter"),
+    piece!("path=&offset=0&worker=w", 422, "invalid"),
+    piece!("path=../a&offset=0&worker=w", 422, "invalid"),
+    piece!("path=/etc/passwd&offset=0&worker=w", 422, "invalid"),
+    piece!("path=a/%2e%2e/b&offset=0&worker=w", 422, "invalid"),
+    piece!("path=a%00&offset=0&worker=w", 422, "invalid"),
+    piece!("path=a%0Ab&offset=0&worker=w", 422, "invalid"),
+    piece!("path=a/&offset=0&worker=w", 422, "invalid"),
+    piece!("path=a&offset=0&worker=w&mode=755", 400, "bad-parameter"),
+    post(
+        "/api/job/1/attempts/1/artifacts?path=a&offset=0&worker=w",
+        "{}",
+        415,
+        "unsupported-media-type",
+    ),
+    left!(
+        r#"[{"path": "../a", "bytes": 0, "sha256": "00", "executable": false}]"#,
+        "/artifacts/0/path"
+    ),
+    left!(
+        r#"[{"path": "a", "bytes": 0, "sha256": "00", "executable": false}]"#,
+        "/artifacts/0/sha256"
+    ),
+    left!(
+        r#"[{"path": "a", "bytes": -1, "sha256": "00", "executable": false}]"#,
+        "/artifacts/0/bytes"
+    ),
+    left!(r#"[{"path": "a", "bytes": 0, "executable": false}]"#, "/artifacts/0/sha256"),
+    left!(r#"[{"path": "a"}]"#, "/artifacts/0/bytes"),
+    left!(r#"{}"#, "/artifacts"),
+    invalid(UPDATE, changed!(r#"{"created": "a"}"#), "/changes/created"),
+    invalid(UPDATE, changed!(r#"{"renamed": []}"#), "/changes/renamed"),
+    invalid(UPDATE, changed!(r#"{"more": -1}"#), "/changes/more"),
     invalid(WORKER, "{}", "/slots").put(),
     invalid(WORKER, r#"{"slots": 0, "queues": ["q"], "version": "1"}"#, "/slots").put(),
     invalid(WORKER, r#"{"slots": 4097, "queues": ["q"], "version": "1"}"#, "/slots").put(),

@@ -13,12 +13,12 @@ use crate::{
     http::{
         error::ApiError,
         extract::{FromQuery, JobPath, Pairs, Query},
+        range,
     },
     live::{Reading, Start, Streams, sse},
     service::{Service, view_job},
 };
 
-mod range;
 mod text;
 
 const LAST_EVENT_ID: &str = "last-event-id";

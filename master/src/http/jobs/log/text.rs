@@ -11,9 +11,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use orchestra_contracts::{JobId, ProblemKind};
 
-use super::range::Range;
 use crate::{
-    http::error::ApiError,
+    http::{error::ApiError, range::Range},
     live::{Follow, FollowError, FollowEvent, Reading, Text, sse},
     service::Service,
 };

@@ -12,7 +12,8 @@ use super::{Place, at};
 use crate::store::{
     JobFilter, ListOrder, Store as _, sql,
     sqlite::{
-        apply, claim, ledger, lines, list, open::prepare, outbox, queues, release, renew, schedules,
+        apply, artifacts, claim, ledger, lines, list, open::prepare, outbox, queues, release,
+        renew, schedules,
     },
 };
 
@@ -33,6 +34,11 @@ fn scans(plan: &[String]) -> bool {
             "c",
             "a",
             "attempt",
+            "artifact",
+            "artifact_piece",
+            "file",
+            "other",
+            "piece",
             "log_chunk",
             "d",
             "due",
@@ -131,6 +137,14 @@ async fn hot_statements_look_rows_up() {
         (ledger::UPDATE_JOBS, None),
         (ledger::WRITE_ATTEMPTS, None),
         (ledger::DELETE_JOBS, None),
+        (artifacts::TARGET, None),
+        (artifacts::MOVE_END, None),
+        (artifacts::STORED, None),
+        (artifacts::NAME, None),
+        (artifacts::DROP_OTHERS, None),
+        (sql::ARTIFACTS, None),
+        (sql::ARTIFACT_PIECE, None),
+        (sql::CHANGES, None),
         (sql::LOG_CHUNKS, None),
         (sql::LOG_CHUNKS_BACKWARDS, None),
     ] {

@@ -10,7 +10,7 @@ use orchestra_contracts::{AttemptNo, NewSchedule, Outcome, Size, worker::LeaseRe
 
 use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
-    domain::{JobEvent, LeasePolicy, Proof},
+    domain::{JobEvent, LeasePolicy, Left, Proof},
     store::{ScheduleRecord, Store as _, StoreError, sqlite::room::Room},
 };
 
@@ -63,7 +63,14 @@ async fn no_new_work_is_taken_below_the_mark() {
         store.renew(&lease.worker, leases, LeasePolicy::default(), at(3).now).await.unwrap();
     assert!(renewed.lost.is_empty());
     let outcome = Outcome::Exited { code: 0 };
-    let ended = JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None };
+    let ended = JobEvent::Ended {
+        proof,
+        outcome,
+        usage: None,
+        log: None,
+        tail: None,
+        left: Left::default(),
+    };
     let applied = store.apply(job.id, ended, at(4)).await.unwrap().unwrap();
     assert!(applied.result.is_ok(), "what runs goes on");
     store.close().await;

@@ -1,6 +1,6 @@
 //! What an earlier version wrote is read by this one.
 
-use orchestra_contracts::{JobId, JobStatus};
+use orchestra_contracts::{AttemptNo, JobId, JobStatus};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{Place, at, claim};
@@ -43,6 +43,8 @@ async fn rows_of_each_earlier_schema_are_read() {
         assert_eq!(store.queues().await.unwrap()[0].pending, 2, "{version}");
         assert!(store.schedules().await.unwrap().is_empty(), "{version}");
         assert!(store.tokens().await.unwrap().is_empty(), "{version}");
+        assert!(store.artifacts(JobId(1), AttemptNo(1), None).await.unwrap().is_empty());
+        assert_eq!(store.changes(JobId(1), AttemptNo(1)).await.unwrap(), None, "{version}");
         assert!(store.webhooks().await.unwrap().is_empty(), "{version}");
         let next = store.job(JobId(2)).await.unwrap().unwrap();
         assert_eq!((next.status(), next.spec.priority), (JobStatus::Pending, 5), "{version}");

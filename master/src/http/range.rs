@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, header};
 
 /// What a client asks for, before the length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Range {
+pub(in crate::http) enum Range {
     From(u64),
     Between(u64, u64),
     Last(u64),
 }
 
-pub(super) fn wanted(headers: &HeaderMap) -> Option<Range> {
+pub(in crate::http) fn wanted(headers: &HeaderMap) -> Option<Range> {
     let value = headers.get(header::RANGE)?.to_str().ok()?;
     let (first, last) = value.strip_prefix("bytes=")?.trim().split_once('-')?;
     Some(match (first, last) {
@@ -25,7 +25,7 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<Range> {
 
 impl Range {
     /// The bytes of a text of this length; `None` when it has none of them.
-    pub(super) fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
+    pub(in crate::http) fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
         let last = length.checked_sub(1)?;
         let range = match self {
             Self::From(first) => first..=last,

@@ -1,0 +1,85 @@
+//! What an attempt leaves besides its log: files that are kept, and what became of the others.
+
+use orchestra_contracts::{
+    files::{Artifact, Changes},
+    worker::ArtifactHead,
+};
+
+/// What its worker says of that at the attempt's end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Files that were uploaded.
+    pub artifacts: Vec<Artifact>,
+    /// Kept with the attempt; decides nothing.
+    pub changes: Option<Box<Changes>>,
+    /// The first of the files that is not stored as it is said to be. The store knows.
+    pub missing: Option<Missing>,
+}
+
+/// How far a file is stored that was said to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    pub path: String,
+    pub said: u64,
+    pub head: ArtifactHead,
+}
+
+impl Left {
+    /// The same, compared with what is `stored` of the file of a path: how many bytes, and their
+    /// SHA-256.
+    #[must_use]
+    pub fn compared(mut self, stored: impl Fn(&str) -> Option<(u64, String)>) -> Self {
+        self.missing = self.artifacts.iter().find_map(|said| {
+            let (bytes, sha256) = stored(&said.path).unwrap_or_default();
+            let whole = bytes == said.bytes && sha256 == said.sha256;
+            let head = ArtifactHead { offset: bytes };
+            (!whole).then(|| Missing { path: said.path.clone(), said: said.bytes, head })
+        });
+        self
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, said, head } = self;
+        if head.offset == *said {
+            return write!(f, "the content of {path:?} that is stored is another");
+        }
+        write!(f, "of the {said} bytes of {path:?} {} are stored", head.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_is_not_as_it_is_said_to_be_is_named() {
+        let said = |path: &str, bytes, sha256: &str| Artifact {
+            path: path.to_owned(),
+            bytes,
+            sha256: sha256.to_owned(),
+            executable: false,
+        };
+        let stored = |path: &str| match path {
+            "whole" => Some((3, "abc".to_owned())),
+            "begun" => Some((1, "a".to_owned())),
+            _ => None,
+        };
+        let missing = |artifacts: Vec<Artifact>| {
+            let left = Left { artifacts, ..Left::default() }.compared(stored);
+            left.missing.map(|missing| missing.to_string())
+        };
+        let whole = || said("whole", 3, "abc");
+        assert_eq!(missing(vec![]), None);
+        assert_eq!(missing(vec![whole()]), None);
+        for (wrong, sentence) in [
+            (said("begun", 3, "abc"), "of the 3 bytes of \"begun\" 1 are stored"),
+            (said("never", 3, "abc"), "of the 3 bytes of \"never\" 0 are stored"),
+            (said("never", 0, "e3b"), "the content of \"never\" that is stored is another"),
+            (said("whole", 3, "abd"), "the content of \"whole\" that is stored is another"),
+        ] {
+            assert_eq!(missing(vec![whole(), wrong]).as_deref(), Some(sentence));
+        }
+    }
+}

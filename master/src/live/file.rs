@@ -1,0 +1,132 @@
+//! Files that an attempt left, piece by piece: one of them, or all of them as a tar archive.
+//! However large they are, there is one piece in memory.
+
+use std::{io, mem, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use orchestra_contracts::{AttemptNo, JobId, files::Artifact};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{Store, StoreError};
+
+/// What an archive is made of; also its unit.
+const BLOCK: usize = 512;
+
+/// Why a file ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CutOff {
+    #[error("the master is shutting down")]
+    ShuttingDown,
+    #[error("the job was deleted meanwhile")]
+    Deleted,
+    #[error("its path cannot stand in a tar archive: {0}")]
+    Path(io::Error),
+    #[error("the database cannot be used: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A reader of an attempt's files.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) job: JobId,
+    pub(crate) attempt: AttemptNo,
+    /// Its place among those who read.
+    pub(crate) _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Shelf {
+    /// These bytes of a file.
+    pub fn bytes(
+        self,
+        path: String,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static {
+        stream::try_unfold((self, path, range), async |(shelf, path, range)| {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let piece = shelf.piece(&path, &range).await.inspect_err(|error| {
+                tracing::debug!(job = %shelf.job, %error, "a file is cut off");
+            })?;
+            let rest = range.start + piece.len() as u64..range.end;
+            Ok(Some((piece, (shelf, path, rest))))
+        })
+    }
+
+    async fn piece(&self, path: &str, range: &Range<u64>) -> Result<Bytes, CutOff> {
+        if self.shutdown.is_cancelled() {
+            return Err(CutOff::ShuttingDown);
+        }
+        let read = self.store.artifact_bytes(self.job, self.attempt, path, range.start);
+        let mut piece = read.await?.ok_or(CutOff::Deleted)?;
+        piece.truncate(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+        Ok(piece)
+    }
+
+    /// All of these files, each with this time.
+    pub fn archive(
+        self,
+        files: Vec<Artifact>,
+        time: Timestamp,
+    ) -> impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static {
+        let entry = move |file: Artifact| {
+            let padding = (BLOCK - file.bytes as usize % BLOCK) % BLOCK;
+            let padding = (padding > 0).then(|| Ok(Bytes::from(vec![0; padding])));
+            let head = head(&file, time).map_err(CutOff::Path);
+            let content = self.clone().bytes(file.path, 0..file.bytes);
+            stream::iter([head]).chain(content).chain(stream::iter(padding))
+        };
+        let end = Bytes::from(vec![0; 2 * BLOCK]);
+        stream::iter(files).map(entry).flatten().chain(stream::iter([Ok(end)]))
+    }
+}
+
+/// What stands before a file's content. A long path takes more than one block.
+fn head(file: &Artifact, time: Timestamp) -> io::Result<Bytes> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(file.bytes);
+    header.set_mode(if file.executable { 0o755 } else { 0o644 });
+    header.set_mtime(u64::try_from(time.as_second()).unwrap_or_default());
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, &file.path, io::empty())?;
+    Ok(mem::take(builder.get_mut()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_back_whatever_the_path() {
+        let deep = "a/".repeat(120) + &"x".repeat(200);
+        for path in ["a", "a b/ä", "-rf", "a\\b", "...", ".hidden/..x", &deep] {
+            let file = Artifact {
+                path: path.to_owned(),
+                bytes: 3,
+                sha256: String::new(),
+                executable: true,
+            };
+            let mut bytes = head(&file, Timestamp::from_second(7).unwrap()).unwrap().to_vec();
+            assert_eq!(bytes.len() % BLOCK, 0);
+            bytes.extend(b"abc");
+            bytes.resize(bytes.len() + 3 * BLOCK - 3, 0);
+            let mut archive = tar::Archive::new(&*bytes);
+            let mut entries = archive.entries().unwrap();
+            let mut entry = entries.next().unwrap().unwrap();
+            assert_eq!(entry.path().unwrap().to_str(), Some(path));
+            assert_eq!(entry.header().mode().unwrap(), 0o755);
+            assert_eq!(entry.header().mtime().unwrap(), 7);
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            assert_eq!(content, "abc");
+        }
+    }
+}

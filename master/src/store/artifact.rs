@@ -1,0 +1,164 @@
+//! Files that attempts leave: how their pieces come, and where a piece goes in a file of which
+//! a part is stored already.
+
+use bytes::Bytes;
+use orchestra_contracts::{AttemptNo, JobId, Size, limits, worker::ArtifactHead};
+use sha2::{
+    Digest, Sha256,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
+
+use crate::domain::Proof;
+
+/// A piece of a file that the newest attempt leaves.
+#[derive(Clone, Debug)]
+pub struct ArtifactPiece {
+    pub job: JobId,
+    pub attempt: AttemptNo,
+    pub proof: Proof,
+    /// Below the working folder, checked by the caller.
+    pub path: String,
+    /// Where in the file it begins. What is stored already is skipped; a hole is refused.
+    pub offset: u64,
+    pub content: Bytes,
+    /// An attempt's files have so many bytes together, at most.
+    pub limit: Size,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PieceStored {
+    /// Up to here, new or again.
+    Stored(ArtifactHead),
+    /// It begins behind the end of what is stored of its file.
+    Misplaced(ArtifactHead),
+    /// The file is one too many, or too large beside the others: nothing is stored of it now.
+    Beyond(Excess),
+    /// Its job asks for no files to be kept.
+    KeepsNone,
+    LeaseLost,
+    NoSuchJob,
+}
+
+/// Of what there is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    Files,
+    Bytes,
+}
+
+/// What is stored of an attempt's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shelf {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+}
+
+/// Where a piece goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PiecePlace {
+    Known(ArtifactHead),
+    Misplaced(ArtifactHead),
+    Beyond(Excess),
+    /// So many of its bytes are stored already, the rest is new.
+    New(usize),
+}
+
+/// `stored`: of its file, where that was begun.
+pub(super) fn place(piece: &ArtifactPiece, stored: Option<u64>, shelf: Shelf) -> PiecePlace {
+    let head = ArtifactHead { offset: stored.unwrap_or_default() };
+    let Some(known) = head.offset.checked_sub(piece.offset) else {
+        return PiecePlace::Misplaced(head);
+    };
+    let new = (piece.content.len() as u64).saturating_sub(known);
+    if stored.is_some() && new == 0 {
+        return PiecePlace::Known(head);
+    }
+    if stored.is_none() && shelf.files >= limits::ARTIFACTS as u64 {
+        return PiecePlace::Beyond(Excess::Files);
+    }
+    if shelf.bytes.saturating_add(new) > piece.limit.0 {
+        return PiecePlace::Beyond(Excess::Bytes);
+    }
+    PiecePlace::New(known as usize)
+}
+
+/// A SHA-256 that goes on from piece to piece, so that nobody reads them again for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Running(Sha256);
+
+impl Running {
+    /// As it was kept; `None` where that is none of this version.
+    pub(super) fn kept(state: &[u8]) -> Option<Self> {
+        let state = SerializedState::<Sha256>::try_from(state).ok()?;
+        Sha256::deserialize(&state).ok().map(Self)
+    }
+
+    pub(super) fn add(&mut self, content: &[u8]) {
+        self.0.update(content);
+    }
+
+    pub(super) fn keep(&self) -> Vec<u8> {
+        self.0.serialize().to_vec()
+    }
+
+    /// In hexadecimal digits.
+    pub(super) fn end(self) -> String {
+        hex::encode(self.0.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::LeaseToken;
+
+    use super::*;
+
+    fn piece(offset: u64, content: &'static str) -> ArtifactPiece {
+        let proof =
+            Proof { worker: "w".parse().unwrap(), token: LeaseToken::new("t"), attempt: None };
+        let (path, content) = ("a".to_owned(), Bytes::from(content));
+        let (job, attempt, limit) = (JobId(1), AttemptNo(1), Size(10));
+        ArtifactPiece { job, attempt, proof, path, offset, content, limit }
+    }
+
+    #[test]
+    fn a_piece_goes_behind_what_is_stored() {
+        let shelf = Shelf { files: 1, bytes: 3 };
+        let at = |offset| ArtifactHead { offset };
+        let placed = |offset, content| place(&piece(offset, content), Some(3), shelf);
+        assert_eq!(placed(3, "de"), PiecePlace::New(0));
+        assert_eq!(placed(1, "bcde"), PiecePlace::New(2));
+        for (offset, content) in [(0, "abc"), (1, "b"), (3, ""), (0, "")] {
+            assert_eq!(placed(offset, content), PiecePlace::Known(at(3)), "{offset}");
+        }
+        assert_eq!(placed(4, "e"), PiecePlace::Misplaced(at(3)));
+        assert_eq!(place(&piece(1, "b"), None, shelf), PiecePlace::Misplaced(at(0)));
+        assert_eq!(place(&piece(0, ""), None, shelf), PiecePlace::New(0), "an empty file is one");
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_all_files_together() {
+        let shelf = |files, bytes| Shelf { files, bytes };
+        let most = limits::ARTIFACTS as u64;
+        let placed = |stored, shelf| place(&piece(0, "abc"), stored, shelf);
+        assert_eq!(placed(None, shelf(most - 1, 7)), PiecePlace::New(0));
+        assert_eq!(placed(None, shelf(0, 8)), PiecePlace::Beyond(Excess::Bytes));
+        assert_eq!(placed(None, shelf(most, 0)), PiecePlace::Beyond(Excess::Files));
+        assert_eq!(placed(Some(0), shelf(most, 7)), PiecePlace::New(0));
+        assert_eq!(placed(Some(2), shelf(most, 10)), PiecePlace::Beyond(Excess::Bytes));
+    }
+
+    #[test]
+    fn a_hash_goes_on_where_it_was_kept() {
+        let mut whole = Running::default();
+        whole.add(b"abc");
+        let mut first = Running::default();
+        first.add(b"ab");
+        let mut second = Running::kept(&first.keep()).unwrap();
+        second.add(b"c");
+        assert_eq!(second.end(), whole.clone().end());
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(whole.end(), known);
+        assert!(Running::kept(b"something else").is_none());
+    }
+}

@@ -1,0 +1,261 @@
+//! Files that attempts leave: their pieces, fenced by the lease and idempotent by offset, and
+//! what becomes of them with the attempt's end.
+
+use std::collections::HashMap;
+
+use orchestra_contracts::{AttemptNo, JobId, files::Artifact, worker::ArtifactHead};
+use serde::Serialize;
+use sqlx::{FromRow, SqliteConnection};
+
+use super::{batch::Verb, ledger::write_all};
+use crate::{
+    domain::{JobEvent, Left},
+    store::{
+        ArtifactPiece, Excess, PieceStored, StoreError,
+        artifact::{PiecePlace, Running, Shelf, place},
+        rows::to_json,
+    },
+};
+
+/// The newest attempt of a job, the file there, and what is stored of all of its files. Whether
+/// the job keeps any is asked for the first piece of each.
+pub(super) const TARGET: &str = "
+    SELECT j.attempts, j.worker, j.token, file.id, coalesce(file.bytes, 0) AS bytes, file.hash,
+           file.id IS NOT NULL OR coalesce(json_array_length(j.spec, '$.artifacts'), 0) > 0 AS keeps,
+           (SELECT count(*) FROM artifact AS other
+            WHERE other.job_id = j.id AND other.attempt = j.attempts) AS files,
+           (SELECT coalesce(sum(other.bytes), 0) FROM artifact AS other
+            WHERE other.job_id = j.id AND other.attempt = j.attempts) AS together
+    FROM job AS j
+    LEFT JOIN artifact AS file ON file.job_id = j.id AND file.attempt = j.attempts AND file.path = $2
+    WHERE j.id = $1";
+
+/// Moves the end of a file from $5 to $6; under the token, until the attempt has ended.
+pub(super) const MOVE_END: &str = "
+    INSERT INTO artifact (job_id, attempt, path, bytes, hash)
+    SELECT a.job_id, a.number, $4, $6, $7 FROM attempt AS a
+    WHERE a.job_id = $1 AND a.number = $2 AND a.token = $3 AND a.ended_at IS NULL
+    ON CONFLICT (job_id, attempt, path) DO UPDATE SET bytes = excluded.bytes, hash = excluded.hash
+    WHERE artifact.bytes = $5 AND artifact.sha256 IS NULL
+    RETURNING id";
+
+const ADD_PIECE: &str = "INSERT INTO artifact_piece (artifact, place, content) VALUES ($1, $2, $3)";
+
+const DROP_FILE: &str = "DELETE FROM artifact WHERE id = $1";
+
+/// Of jobs that are about to end an attempt.
+pub(super) const STORED: &str = "
+    SELECT file.job_id, file.path, file.bytes, file.hash
+    FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value
+    JOIN artifact AS file ON file.job_id = j.id AND file.attempt = j.attempts
+    WHERE file.hash IS NOT NULL";
+
+/// Those that an attempt ended with: from now on they are there for everybody.
+pub(super) const NAME: &str = "
+    UPDATE artifact SET
+        sha256 = r.value->>'sha256', executable = r.value->>'executable', hash = NULL
+    FROM jsonb_each($1) AS r
+    WHERE artifact.job_id = r.value->>'job_id' AND artifact.attempt = r.value->>'attempt'
+      AND artifact.path = r.value->>'path' AND artifact.bytes = r.value->>'bytes'";
+
+/// Those that were begun and that it did not end with.
+pub(super) const DROP_OTHERS: &str = "
+    DELETE FROM artifact WHERE id IN (
+        SELECT file.id FROM jsonb_each($1) AS r
+        JOIN artifact AS file ON file.job_id = r.value->>'job_id' AND file.attempt = r.value->>'attempt'
+        WHERE file.sha256 IS NULL)";
+
+impl Verb for ArtifactPiece {
+    type Answer = PieceStored;
+
+    /// One after the other: what costs time is the content.
+    async fn run(
+        connection: &mut SqliteConnection,
+        calls: &[Self],
+    ) -> Result<Vec<PieceStored>, StoreError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for call in calls {
+            answers.push(store(connection, call).await?);
+        }
+        Ok(answers)
+    }
+
+    fn weight(&self) -> usize {
+        self.content.len()
+    }
+}
+
+#[derive(FromRow)]
+struct TargetRow {
+    attempts: i64,
+    worker: Option<String>,
+    token: Option<String>,
+    id: Option<i64>,
+    bytes: i64,
+    hash: Option<Vec<u8>>,
+    keeps: bool,
+    files: i64,
+    together: i64,
+}
+
+impl TargetRow {
+    /// Whether the piece is of the newest attempt and its proof is of the lease on it.
+    fn is_held(&self, piece: &ArtifactPiece) -> bool {
+        let proof = &piece.proof;
+        self.token.as_deref() == Some(proof.token.as_str())
+            && self.worker.as_deref() == Some(proof.worker.as_str())
+            && self.attempts == i64::from(piece.attempt.0)
+            && proof.attempt.is_none_or(|attempt| attempt == piece.attempt)
+    }
+
+    fn shelf(&self) -> Shelf {
+        Shelf { files: self.files as u64, bytes: self.together as u64 }
+    }
+}
+
+async fn store(
+    connection: &mut SqliteConnection,
+    piece: &ArtifactPiece,
+) -> Result<PieceStored, StoreError> {
+    let row: Option<TargetRow> = sqlx::query_as(TARGET)
+        .bind(piece.job.0)
+        .bind(&piece.path)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(PieceStored::NoSuchJob) };
+    if !row.is_held(piece) {
+        return Ok(PieceStored::LeaseLost);
+    }
+    if !row.keeps {
+        return Ok(PieceStored::KeepsNone);
+    }
+    let known = match place(piece, row.id.map(|_| row.bytes as u64), row.shelf()) {
+        PiecePlace::Known(head) => return Ok(PieceStored::Stored(head)),
+        PiecePlace::Misplaced(head) => return Ok(PieceStored::Misplaced(head)),
+        PiecePlace::Beyond(excess) => return give_up(connection, &row, excess).await,
+        PiecePlace::New(known) => known,
+    };
+    let Some(mut hash) = row.hash.as_deref().map_or(Some(Running::default()), Running::kept) else {
+        // Another version began it: it begins anew.
+        give_up(connection, &row, Excess::Bytes).await?;
+        return Ok(PieceStored::Misplaced(ArtifactHead::default()));
+    };
+    let new = piece.content.slice(known..);
+    hash.add(&new);
+    let end = row.bytes + new.len() as i64;
+    let file: Option<i64> = sqlx::query_scalar(MOVE_END)
+        .bind(piece.job.0)
+        .bind(row.attempts)
+        .bind(piece.proof.token.as_str())
+        .bind(&piece.path)
+        .bind(row.bytes)
+        .bind(end)
+        .bind(hash.keep())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(file) = file else { return Ok(PieceStored::LeaseLost) };
+    if !new.is_empty() {
+        let add = sqlx::query(ADD_PIECE).bind(file).bind(row.bytes).bind(new.to_vec());
+        add.execute(connection).await?;
+    }
+    Ok(PieceStored::Stored(ArtifactHead { offset: end as u64 }))
+}
+
+/// What was stored of the file makes room for others.
+async fn give_up(
+    connection: &mut SqliteConnection,
+    row: &TargetRow,
+    excess: Excess,
+) -> Result<PieceStored, StoreError> {
+    if let Some(id) = row.id {
+        sqlx::query(DROP_FILE).bind(id).execute(connection).await?;
+    }
+    Ok(PieceStored::Beyond(excess))
+}
+
+/// What is stored of the files that some attempts are about to end with.
+#[derive(Default)]
+pub(super) struct Stored(HashMap<JobId, HashMap<String, (u64, String)>>);
+
+#[derive(FromRow)]
+struct StoredRow {
+    job_id: i64,
+    path: String,
+    bytes: i64,
+    hash: Vec<u8>,
+}
+
+impl Stored {
+    pub(super) async fn load(
+        connection: &mut SqliteConnection,
+        events: impl Iterator<Item = (JobId, &JobEvent)>,
+    ) -> Result<Self, StoreError> {
+        let names = |event: &JobEvent| matches!(event, JobEvent::Ended { left, .. } if !left.artifacts.is_empty());
+        let ids: Vec<JobId> = events.filter(|(_, event)| names(event)).map(|(id, _)| id).collect();
+        let mut stored = Self::default();
+        if ids.is_empty() {
+            return Ok(stored);
+        }
+        let rows: Vec<StoredRow> =
+            sqlx::query_as(STORED).bind(to_json(&ids)).fetch_all(connection).await?;
+        for StoredRow { job_id, path, bytes, hash } in rows {
+            let sha256 = Running::kept(&hash).map(Running::end).unwrap_or_default();
+            let files = stored.0.entry(JobId(job_id)).or_default();
+            files.insert(path, (bytes as u64, sha256));
+        }
+        Ok(stored)
+    }
+
+    /// An event that knows of them.
+    pub(super) fn tell(&self, id: JobId, event: JobEvent) -> JobEvent {
+        let JobEvent::Ended { proof, outcome, usage, log, tail, left } = event else {
+            return event;
+        };
+        let left = left.compared(|path| self.0.get(&id)?.get(path).cloned());
+        JobEvent::Ended { proof, outcome, usage, log, tail, left }
+    }
+}
+
+/// Attempts that have ended, and the files that they ended with.
+#[derive(Default)]
+pub(super) struct Ends {
+    attempts: Vec<End>,
+    named: Vec<Named>,
+}
+
+#[derive(Serialize)]
+struct End {
+    job_id: JobId,
+    attempt: AttemptNo,
+}
+
+#[derive(Serialize)]
+struct Named {
+    job_id: JobId,
+    attempt: AttemptNo,
+    #[serde(flatten)]
+    file: Artifact,
+}
+
+impl Ends {
+    pub(super) fn note(&mut self, job_id: JobId, attempt: AttemptNo, left: &Left) {
+        let named = |file: &Artifact| Named { job_id, attempt, file: file.clone() };
+        self.named.extend(left.artifacts.iter().map(named));
+        self.attempts.push(End { job_id, attempt });
+    }
+
+    /// Files of these jobs alone are looked at; the others' are gone with them.
+    pub(super) fn keep(&mut self, lives: impl Fn(JobId) -> bool) {
+        self.attempts.retain(|end| lives(end.job_id));
+        self.named.retain(|named| lives(named.job_id));
+    }
+
+    pub(super) async fn write(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        write_all(connection, NAME, &self.named).await?;
+        if !self.attempts.is_empty() {
+            let others = sqlx::query(DROP_OTHERS).bind(to_json(&self.attempts));
+            others.execute(connection).await?;
+        }
+        Ok(())
+    }
+}
