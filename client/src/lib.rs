@@ -6,9 +6,11 @@
 //!
 //! * `people.rs`, `schedules.rs`, `workers.rs`, `tokens.rs` and `webhooks.rs` hold one short
 //!   method a call.
+//! * `artifacts.rs` fetches what a job left, and checks it.
 //! * `follow.rs` follows a job's log through every break of the connection.
 //! * `error.rs` says what can go wrong, and what of it may pass.
 
+mod artifacts;
 mod client;
 mod error;
 mod follow;
@@ -23,6 +25,7 @@ mod tokens;
 mod webhooks;
 mod workers;
 
+pub use artifacts::FetchError;
 pub use client::{Client, Transport};
 pub use error::ClientError;
 pub use follow::FollowEvent;
