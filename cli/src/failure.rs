@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use orchestra_client::ClientError;
+use orchestra_client::{ClientError, FetchError};
 use orchestra_master::MasterError;
 use orchestra_worker::WorkerError;
 
@@ -14,6 +14,8 @@ use crate::{exit::Exit, output};
 pub(crate) enum Failure {
     #[error("{error}{advice}", error = .0, advice = advice(.0))]
     Client(#[from] ClientError),
+    #[error("{0}")]
+    Fetch(FetchError),
     #[error(transparent)]
     Master(#[from] MasterError),
     #[error(transparent)]
@@ -33,6 +35,15 @@ fn advice(error: &ClientError) -> &'static str {
             "; start a master with `orchestra up`, or name one with --url"
         }
         _ => "",
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Client(error) => Self::Client(error),
+            error => Self::Fetch(error),
+        }
     }
 }
 

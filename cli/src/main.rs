@@ -4,6 +4,7 @@
 //! * `args.rs` is the command line; `commands/` holds one file a verb.
 //! * `place.rs` finds the master, `local.rs` brings up one, with a worker, in this process.
 //! * `waiting.rs` says why a job does not begin.
+//! * `folder.rs` is where files are fetched to.
 //! * `output/` is the only place that writes to the terminal; what jobs are
 //!   called and what they print is data there, never part of a format.
 //! * `exit.rs` says which code to end with.
@@ -15,6 +16,7 @@ mod clock;
 mod commands;
 mod exit;
 mod failure;
+mod folder;
 mod jobref;
 mod local;
 mod output;

@@ -12,7 +12,7 @@ use orchestra_contracts::{
     JobId, JobRef, JobSpec, Network, Resources, Retry, RetryOn, Size, Span, Workspace, limits,
 };
 
-use super::secret;
+use super::{job_file, secret};
 use crate::failure::Failure;
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -99,6 +99,16 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
 
+    /// A file of this machine that the job has in its folder, under the same path or under
+    /// TARGET, for example src/main.py:main.py; may be repeated
+    #[arg(long, value_name = "PATH[:TARGET]")]
+    with_file: Vec<String>,
+
+    /// Files to keep when it has ended, for example 'build/*.tar.gz' or '**/report.xml'; may be
+    /// repeated. `orchestra artifacts` fetches them
+    #[arg(long, value_name = "PATTERN")]
+    artifact: Vec<String>,
+
     /// Start it after this time at the earliest, for example 10m
     #[arg(long, value_name = "TIME", conflicts_with = "not_before")]
     delay: Option<Span>,
@@ -133,6 +143,8 @@ impl JobOptions {
     pub(crate) fn spec(self, words: &[String]) -> Result<JobSpec, Failure> {
         let mut spec = JobSpec::new(words.join(" "));
         spec.stdin = self.stdin.map(|path| read(&path, limits::STDIN_BYTES)).transpose()?;
+        spec.files = job_file::all(&self.with_file)?;
+        spec.artifacts = self.artifact;
         spec.image = self.image;
         spec.env = BTreeMap::from_iter(self.env);
         spec.secrets = secret::all(&self.secret)?;
@@ -247,6 +259,7 @@ mod tests {
         let job = |id| JobRef::Id(JobId(id));
         (expected.after, expected.after_any) = (vec![job(3), job(4)], vec![job(5)]);
         expected.after_failed = vec![job(6)];
+        expected.artifacts = vec!["*.log".into(), "a/**/b".into()];
         expected.queue = "slow".into();
         expected.priority = -5;
         expected.resources = Resources {
@@ -257,7 +270,7 @@ mod tests {
         };
         let words = "--image python -e A=b=c --env E= --secret PATH --timeout 90s --retries 3 --name nightly \
                      --retry-on timedOut --retry-on exited --max-log 1m --retry-backoff 5s --at-most-once --lease 10m \
-                     -l team=core --require gpu=yes --require zone=a --network bridge --private --not-before 2026-01-31T18:00:00+01:00 --queue slow --priority -5 --cpus 0.5 \
+                     -l team=core --require gpu=yes --require zone=a --network bridge --private --artifact *.log --artifact a/**/b --not-before 2026-01-31T18:00:00+01:00 --queue slow --priority -5 --cpus 0.5 \
                      --after 3 --after 4 --after-any 5 --after-failed 6 --memory 1g --pids 9 --tmp 8m true";
         assert_eq!(spec(&words.split_whitespace().collect::<Vec<_>>()), expected);
         assert_eq!(spec(&["--delay", "10m", "true"]).delay, Some(Span::from_secs(600)));

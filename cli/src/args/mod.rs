@@ -2,6 +2,7 @@
 
 mod engine;
 mod job;
+mod job_file;
 mod secret;
 mod server;
 
@@ -12,8 +13,8 @@ pub(crate) use server::{Server, url_of};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    cancel, completion, doctor, drain, explain, get, images, logs, ls, master, queues, repro,
-    retry, rm, run, schedule, submit, token, up, wait, webhooks, worker, workers,
+    artifacts, cancel, changes, completion, doctor, drain, explain, get, images, logs, ls, master,
+    queues, repro, retry, rm, run, schedule, submit, token, up, wait, webhooks, worker, workers,
 };
 use crate::output::Format;
 
@@ -98,6 +99,15 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Print a job's output
     Logs(logs::Logs),
+    /// List the files that a job left, or fetch them
+    ///
+    /// A job leaves those that its artifacts name, for example after `orchestra run --artifact
+    /// 'build/*.tar.gz' make`: orchestra artifacts @latest --all --to out
+    Artifacts(artifacts::Artifacts),
+    /// Say which files in its folder a job created, modified and deleted
+    ///
+    /// For example: orchestra changes @latest. In a shared folder it may have been another job.
+    Changes(changes::ChangesArgs),
     /// Wait for jobs to end, exit with their code
     ///
     /// Of several jobs, the first code that is not 0 counts.
@@ -194,6 +204,18 @@ mod tests {
     #[case(&["repro"], false)]
     #[case(&["logs", "-f", "--tail", "10", "--timestamps", "--stream", "stderr", "1"], true)]
     #[case(&["logs", "--attempt", "0", "1"], false)]
+    #[case(&["artifacts", "1"], true)]
+    #[case(&["artifacts", "1", "a/b", "--to", "x", "--force", "--attempt", "2"], true)]
+    #[case(&["artifacts", "1", "--all", "--to", "out"], true)]
+    #[case(&["artifacts", "1", "--all"], false)]
+    #[case(&["artifacts", "1", "a", "--all", "--to", "out"], false)]
+    #[case(&["artifacts", "1", "a", "--force"], false)]
+    #[case(&["artifacts"], false)]
+    #[case(&["changes", "@latest", "-o", "json"], true)]
+    #[case(&["changes"], false)]
+    #[case(&["run", "--with-file", "a:b", "--artifact", "*.log", "--fetch", "out", "true"], true)]
+    #[case(&["run", "--fetch", "out", "true"], false)]
+    #[case(&["submit", "--file", "job.json", "--artifact", "a"], false)]
     #[case(&["wait", "1", "2"], true)]
     #[case(&["wait"], false)]
     #[case(&["cancel", "1", "nightly"], true)]

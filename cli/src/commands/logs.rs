@@ -163,7 +163,7 @@ fn stream(text: &str) -> Result<Stream, String> {
     found.ok_or_else(|| "a log has the streams stdout, stderr and system".to_owned())
 }
 
-fn attempt(text: &str) -> Result<AttemptNo, String> {
+pub(super) fn attempt(text: &str) -> Result<AttemptNo, String> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(AttemptNo(number)),
         _ => Err("attempts are numbered from 1".to_owned()),

@@ -1,6 +1,8 @@
 //! One file a verb: its arguments, and what it does.
 
+pub(crate) mod artifacts;
 pub(crate) mod cancel;
+pub(crate) mod changes;
 pub(crate) mod completion;
 pub(crate) mod doctor;
 pub(crate) mod drain;
@@ -36,6 +38,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Ls(ls) => ls::ls(ls).await,
         Command::Get(get) => get::get(get).await,
         Command::Logs(logs) => logs::logs(logs).await,
+        Command::Artifacts(artifacts) => artifacts::artifacts(artifacts).await,
+        Command::Changes(changes) => changes::changes(changes).await,
         Command::Wait(wait) => wait::wait(wait).await,
         Command::Cancel(cancel) => cancel::cancel(cancel).await,
         Command::Repro(repro) => repro::repro(repro).await,

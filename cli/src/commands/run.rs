@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal, stderr},
+    path::PathBuf,
     pin::pin,
 };
 
@@ -11,13 +12,18 @@ use orchestra_client::{Client, ClientError, FollowEvent, JobQuery, ListOrder};
 use orchestra_contracts::{AttemptNo, Job, JobId, JobSpec, JobStatus};
 use orchestra_program::Signals;
 
+use super::artifacts;
 use crate::{
     args::{JobOptions, Server},
     clock,
     exit::{Exit, INTERRUPTED, reason},
     failure::Failure,
+    folder::Folder,
     local::Local,
-    output::log::{LogPrinter, View},
+    output::{
+        log::{LogPrinter, View},
+        say,
+    },
     place::Place,
     waiting::Waiting,
 };
@@ -37,6 +43,11 @@ pub(crate) struct Run {
     #[arg(long)]
     raw: bool,
 
+    /// Write the files that it leaves below this folder when it has ended, in place of those that
+    /// are there, for example: run --artifact Hello --fetch out 'g++ Hello.cpp -o Hello'
+    #[arg(long, value_name = "DIR", requires = "artifact")]
+    fetch: Option<PathBuf>,
+
     #[command(flatten)]
     server: Server,
 
@@ -45,7 +56,7 @@ pub(crate) struct Run {
 }
 
 pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
-    let spec = args.job.spec(&args.command)?;
+    let task = Task { spec: args.job.spec(&args.command)?, fetch: args.fetch };
     let mut signals = Signals::listen();
     let mut printer = LogPrinter::new(View {
         quiet: args.quiet,
@@ -60,16 +71,43 @@ pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
     };
     let client = place.client().clone();
     match place {
-        Place::There(_) => watch(&client, &spec, &mut printer, &mut signals).await.map(End::exit),
+        Place::There(_) => watch(&client, &task, &mut printer, &mut signals).await.map(End::exit),
         Place::Here(mut local) => {
             let url = client.url();
             let about = format!("no master at {url}, so one runs here for the time of this job");
             printer.note(&about).await?;
             let end = tokio::select! {
-                end = watch(&client, &spec, &mut printer, &mut signals) => end,
+                end = watch(&client, &task, &mut printer, &mut signals) => end,
                 failure = local.failed() => Err(failure),
             };
             leave(local, end, start, &mut printer, &mut signals).await
+        }
+    }
+}
+
+/// What to run, and where to put what it leaves.
+struct Task {
+    spec: JobSpec,
+    fetch: Option<PathBuf>,
+}
+
+impl Task {
+    /// The job's own failure is the one that counts; what it left is there all the same.
+    async fn fetch(&self, client: &Client, id: JobId, exit: Exit) -> Result<Exit, Failure> {
+        let Some(folder) = &self.fetch else { return Ok(exit) };
+        let fetched = match client.artifacts(id, None).await {
+            Ok(listed) => {
+                let folder = Folder::open(folder, true)?;
+                artifacts::fetch_all(client, id, &listed, &folder).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        match fetched {
+            Err(failure) if exit != Exit::SUCCESS => {
+                say(&failure.to_string());
+                Ok(exit)
+            }
+            fetched => fetched.map(|_| exit),
         }
     }
 }
@@ -93,11 +131,11 @@ impl End {
 /// Submits the job and shows it until its end. The first signal cancels it.
 async fn watch(
     client: &Client,
-    spec: &JobSpec,
+    task: &Task,
     printer: &mut LogPrinter,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
-    let job = client.submit(spec).await?;
+    let job = client.submit(&task.spec).await?;
     let (id, mut waiting) = (job.id, Waiting::of(job.status));
     printer.progress(&format!("job {id} waits for a worker"));
     let mut events = pin!(client.follow(id, None));
@@ -116,7 +154,8 @@ async fn watch(
                 }
                 Some(FollowEvent::End(job)) => {
                     retries.tell(&job, client, printer).await?;
-                    return Ok(End::Job(show_end(&job, printer).await?));
+                    let exit = show_end(&job, printer).await?;
+                    return Ok(End::Job(task.fetch(client, id, exit).await?));
                 }
                 None => return Err(Failure::said(format!("the log of job {id} has no end"))),
             },

@@ -24,15 +24,15 @@ struct Settings {
 }
 
 /// A master with a database of its own.
-struct Master {
-    client: Client,
+pub(crate) struct Master {
+    pub(crate) client: Client,
     shutdown: CancellationToken,
     task: JoinSet<()>,
     _data: TempDir,
 }
 
 impl Master {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let data = TempDir::new().unwrap();
         let folder = data.path().to_str().unwrap();
         let words =
@@ -53,24 +53,24 @@ impl Master {
         Self { client, shutdown, task, _data: data }
     }
 
-    async fn cli(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn cli(&self, arguments: &[&str]) -> Output {
         orchestra(arguments, &[("ORCHESTRA_URL", self.client.url())]).await
     }
 
     /// What it prints, all being well.
-    async fn prints(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn prints(&self, arguments: &[&str]) -> String {
         let output = self.cli(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         text(&output.stdout).to_owned()
     }
 
-    async fn submit(&self, change: impl FnOnce(&mut JobSpec)) -> Job {
+    pub(crate) async fn submit(&self, change: impl FnOnce(&mut JobSpec)) -> Job {
         let mut spec = JobSpec::new("echo");
         change(&mut spec);
         self.client.submit(&spec).await.unwrap()
     }
 
-    async fn claim(&self) -> Claimed {
+    pub(crate) async fn claim(&self) -> Claimed {
         let terms = ClaimTerms {
             worker: "w".parse().unwrap(),
             slots: 1,
@@ -118,7 +118,7 @@ impl Master {
         self.client.update(&update).await.unwrap();
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         self.task.join_next().await.unwrap().unwrap();
     }

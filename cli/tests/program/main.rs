@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
 
+mod artifacts;
 mod jobs;
 mod own;
 mod support;
