@@ -12,6 +12,7 @@ mod curl;
 mod daemon;
 mod ends;
 mod failures;
+mod files;
 mod floods;
 mod folders;
 mod images;
