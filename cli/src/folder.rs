@@ -163,7 +163,7 @@ mod tests {
 
     fn put(folder: &Folder, path: &str) -> Result<PathBuf, String> {
         let put = || {
-            let (begun, mut file) = folder.begin(path, path.ends_with(".sh"))?;
+            let (begun, mut file) = folder.begin(path, path.contains("run"))?;
             file.write_all(b"new").unwrap();
             begun.keep()
         };

@@ -37,7 +37,9 @@ pub(crate) async fn changes(args: ChangesArgs) -> Result<Exit, Failure> {
         Format::Table => {
             paths(&told.changes)
                 .try_for_each(|(what, path)| print_line(format!("{what:<8}  {path}")))?;
-            beyond(&told.changes).iter().for_each(|sentence| say(sentence));
+            for sentence in beyond(&told.changes) {
+                say(&sentence);
+            }
         }
     }
     Ok(Exit::SUCCESS)

@@ -182,8 +182,12 @@ async fn a_dry_run_stores_nothing() {
 async fn one_job_may_be_as_large_as_before_and_a_list_larger() {
     let master = Master::start().await;
     let big = |size: usize| json!({"command": "x", "stdin": "y".repeat(size)});
-    let reply = master.post("/api/job", big(3 << 20)).await;
+    let reply = master.post("/api/job", big(5 << 20)).await;
     assert_eq!(reply.status, 413, "{reply:?}");
+    let mut full = big(1 << 20);
+    full["files"] = json!([{"path": "a", "text": "\n".repeat(1 << 20)}]);
+    let reply = master.post("/api/job", full).await;
+    assert_eq!(reply.status, 201, "it escapes to 3 MiB: {:?}", reply.status);
     let reply = master.post("/api/job", json!(vec![big(1 << 20); 5])).await;
     assert_eq!(ids(&reply).len(), 5);
     let reply = master.post("/api/job", json!(vec![big(1 << 20); 17])).await;
