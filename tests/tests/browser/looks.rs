@@ -61,7 +61,10 @@ async fn furnished() -> Stack {
         ("a-worker-with-quite-a-long-name.example.internal", json!({})),
     ] {
         let mut registration = json!({"slots": 4, "queues": ["default", "batch"], "version": "0.1.0", "host": "host", "engine": "Docker 20.10"});
-        registration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        registration
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         let put =
             api.request(reqwest::Method::PUT, &format!("/api/worker/{worker}")).json(&registration);
         let _ = api.send(put).await.expect(200);

@@ -22,7 +22,7 @@ pub(crate) async fn held(spec: &serde_json::Value) -> Stack {
 
 async fn report(api: &Api, more: serde_json::Value) {
     let mut report = json!({"id": 1, "assignedWorker": "me"});
-    report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    report.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let _ = api.post("/api/job/update", &report).await.expect(200);
 }
 

@@ -55,10 +55,8 @@ impl Shown {
 
     /// The same list, from behind this job.
     fn after(&self, last: JobId) -> String {
-        let mut address = self.address();
         let joint = if self.said.is_empty() { '?' } else { '&' };
-        address.push_str(&format!("{joint}cursor={last}"));
-        address
+        format!("{}{joint}cursor={last}", self.address())
     }
 
     /// The beginning of the list.

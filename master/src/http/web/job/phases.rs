@@ -19,17 +19,20 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
     };
     let phases = phases(newest);
     let whole: u64 = phases.iter().map(|(_, millis)| millis).sum::<u64>().max(1);
-    let mut begin = 0;
+    let begins = phases.iter().scan(0, |end, (_, millis)| {
+        let begin = *end;
+        *end += millis;
+        Some(begin)
+    });
     html! {
         section #phases data-live {
             h2 { "Where the time went" }
             ul.phases {
-                @for (name, length) in &phases {
+                @for ((name, length), begin) in phases.iter().zip(begins) {
                     li {
                         span.name { (name) }
                         (bar(name, begin, *length, whole))
                         span.time { (millis(*length)) }
-                        @let _ = begin += length;
                     }
                 }
                 @if newest.finished_at.is_none() {
