@@ -89,6 +89,33 @@ impl Master {
 }
 
 #[tokio::test]
+async fn the_page_of_a_job_leads_to_what_is_kept_of_it() {
+    let master = Master::start().await;
+    let hostile = "out/<b>\u{202e}& x.txt";
+    let id = master.left(&[("plain.txt", b"text"), (hostile, b"more")]).await;
+    let page = master.get(&format!("/jobs/{id}")).await.text();
+    assert!(!page.contains("<b>") && page.contains("&lt;b&gt;<span class=\"mark\">U+202E</span>"));
+    let addresses: Vec<_> = page
+        .split("href=\"")
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|address| address.starts_with("/api/job/"))
+        .map(|address| address.replace("&amp;", "&"))
+        .collect();
+    let [plain, odd, tar] = &addresses[..] else { panic!("{addresses:?}") };
+    assert!(tar.contains("format=tar"), "{addresses:?}");
+    let mut contents = Vec::new();
+    for address in [odd, plain] {
+        contents.push(master.get(address).await.text());
+    }
+    contents.sort();
+    assert_eq!(contents, ["more", "text"]);
+    // A job that keeps nothing has no such place.
+    let bare = master.submit(json!({"command": "true"})).await;
+    assert!(!master.get(&format!("/jobs/{bare}")).await.text().contains("SHA-256"));
+    master.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_job_left_is_listed_and_fetched() {
     let master = Master::start().await;
     let claimed = master.keeping().await;

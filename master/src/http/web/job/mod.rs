@@ -1,7 +1,7 @@
-//! `GET /jobs/{id}`: everything of one job. A section is a file; what a job leaves behind
-//! besides its log gets one of its own.
+//! `GET /jobs/{id}`: everything of one job. A section is a file.
 
 mod attempts;
+mod files;
 mod head;
 mod log;
 mod phases;
@@ -13,7 +13,12 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use maud::html;
-use orchestra_contracts::{Attempt, Job, JobId, Repro, explain::Explanation, paths};
+use orchestra_contracts::{
+    Attempt, Job, JobId, Repro,
+    explain::Explanation,
+    files::{Artifacts, Changes},
+    paths,
+};
 
 use super::{layout::Page, text, visitor::Visitor};
 use crate::{
@@ -30,6 +35,9 @@ struct Sheet {
     attempts: Vec<Attempt>,
     explanation: Explanation,
     repro: Option<Repro>,
+    /// Of the newest attempt that has ended.
+    artifacts: Option<Artifacts>,
+    changes: Option<Changes>,
 }
 
 impl Sheet {
@@ -39,7 +47,14 @@ impl Sheet {
         let explanation = service.explain(id).await?;
         let has_run = attempts.iter().any(|attempt| attempt.ran.is_some());
         let repro = if has_run { Some(service.repro(id).await?) } else { None };
-        Ok(Self { job, attempts, explanation, repro })
+        let has_ended = attempts.iter().any(|attempt| attempt.finished_at.is_some());
+        let (mut artifacts, mut changes) = (None, None);
+        if has_ended {
+            // There may be none, and that is no failure of the page.
+            artifacts = service.artifacts(id, None).await.ok().map(|(kept, _)| kept);
+            changes = service.changes(id, None).await.ok().map(|told| told.changes);
+        }
+        Ok(Self { job, attempts, explanation, repro, artifacts, changes })
     }
 
     fn newest(&self) -> Option<&Attempt> {
@@ -59,6 +74,7 @@ pub(super) async fn handler(
         (phases::section(&sheet))
         (log::section(&sheet))
         (attempts::section(&sheet))
+        (files::section(&sheet))
         (usage::section(&sheet))
         (spec::section(&sheet.job))
         (repro::section(&sheet))

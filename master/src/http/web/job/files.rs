@@ -1,0 +1,77 @@
+//! The files that are kept of the newest attempt, and what its command changed.
+
+use maud::{Markup, html};
+use orchestra_contracts::{
+    JobId, Size,
+    files::{Artifacts, Changes},
+    paths,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Sheet;
+use crate::http::web::text::{Line, bytes};
+
+/// So many paths of each kind are shown; the command line has the rest.
+const SHOWN: usize = 50;
+
+pub(super) fn section(sheet: &Sheet) -> Markup {
+    html! {
+        section #files data-live {
+            @if let Some(kept) = sheet.artifacts.as_ref().filter(|it| !it.artifacts.is_empty()) {
+                h2 { "Files" }
+                (kept_ones(sheet.job.id, kept))
+            }
+            @if let Some(told) = sheet.changes.as_ref().filter(|it| **it != Changes::default()) {
+                h2 { "What it changed" }
+                dl.facts {
+                    (paths_of("Created", &told.created))
+                    (paths_of("Modified", &told.modified))
+                    (paths_of("Deleted", &told.deleted))
+                }
+                @if told.more > 0 { p.muted { "And " (told.more) " more." } }
+                @if told.incomplete { p.muted { "There were too many files to look at all of them." } }
+            }
+        }
+    }
+}
+
+fn kept_ones(job: JobId, kept: &Artifacts) -> Markup {
+    html! {
+        table.rows {
+            thead { tr {
+                th scope="col" { "File" }
+                th scope="col" { "Size" }
+                th scope="col" { "SHA-256" }
+            } }
+            tbody { @for file in &kept.artifacts {
+                tr {
+                    td.main { a href=(address(job, kept, &file.path)) download { (Line(&file.path)) } }
+                    td.number { (bytes(Size(file.bytes))) }
+                    td.what data-name="SHA-256" {
+                        code title=(file.sha256) { (file.sha256.get(..12).unwrap_or_default()) "…" }
+                    }
+                }
+            } }
+        }
+        p { a href={ (paths::artifacts(job)) "?format=tar&attempt=" (kept.attempt) } download { "All as one tar archive" } }
+    }
+}
+
+/// Of the attempt that is shown, whatever has ended since.
+fn address(job: JobId, kept: &Artifacts, path: &str) -> String {
+    let names = path.split('/').map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string());
+    let path = names.collect::<Vec<_>>().join("/");
+    format!("{}?attempt={}", paths::artifact(job, &path), kept.attempt)
+}
+
+fn paths_of(what: &str, all: &[String]) -> Markup {
+    html! {
+        @if !all.is_empty() {
+            dt { (what) }
+            dd {
+                @for path in all.iter().take(SHOWN) { code { (Line(path)) } br; }
+                @if all.len() > SHOWN { "and " (all.len() - SHOWN) " more" }
+            }
+        }
+    }
+}
