@@ -163,7 +163,7 @@ impl DockerExecutor {
                     tended.tend()
                 )
             };
-            until.run_until_cancelled(all).await
+            Box::pin(until.run_until_cancelled(all)).await
         });
         Ok(Self {
             background,
@@ -274,7 +274,7 @@ impl Executor for DockerExecutor {
     async fn tidy(&self) {
         self.keeper.sweep_now().await;
         let (until, sweeper) = (self.background.clone(), self.keeper.clone());
-        let sweep = async move { until.run_until_cancelled(sweeper.sweep_often()).await };
+        let sweep = async move { Box::pin(until.run_until_cancelled(sweeper.sweep_often())).await };
         self.keeper.removals.spawn(sweep);
     }
 

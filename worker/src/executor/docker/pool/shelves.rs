@@ -12,7 +12,7 @@ pub(super) struct Shelves<T> {
     least: usize,
     most: usize,
     /// The one that was used last stands first.
-    shelves: Vec<Shelf<T>>,
+    all: Vec<Shelf<T>>,
     closed: bool,
 }
 
@@ -40,7 +40,7 @@ impl<T> Shelf<T> {
 
 impl<T> Shelves<T> {
     pub(super) fn new((least, most): (usize, usize)) -> Self {
-        Self { least, most, shelves: Vec::new(), closed: false }
+        Self { least, most, all: Vec::new(), closed: false }
     }
 
     pub(super) fn is_off(&self) -> bool {
@@ -65,7 +65,7 @@ impl<T> Shelves<T> {
         gone: &mut Vec<T>,
     ) -> Option<T> {
         gone.extend(self.use_shelf(name, image, now));
-        let shelf = &mut self.shelves[0];
+        let shelf = &mut self.all[0];
         let taken = shelf.ready.pop_front();
         shelf.spare = shelf.spare.min(shelf.ready.len());
         if taken.is_none() {
@@ -76,15 +76,15 @@ impl<T> Shelves<T> {
 
     /// Puts the image's shelf first, and empties it where the image has become another.
     fn use_shelf(&mut self, name: &str, image: &str, now: Instant) -> VecDeque<T> {
-        let found = self.shelves.iter().position(|shelf| shelf.name == name);
+        let found = self.all.iter().position(|shelf| shelf.name == name);
         let index = found.unwrap_or_else(|| {
             let (name, image) = (name.to_owned(), image.to_owned());
             let (ready, target, spare) = (VecDeque::new(), 0, 0);
-            self.shelves.push(Shelf { name, image, ready, target, spare, since: now });
-            self.shelves.len() - 1
+            self.all.push(Shelf { name, image, ready, target, spare, since: now });
+            self.all.len() - 1
         });
-        self.shelves[..=index].rotate_right(1);
-        let shelf = &mut self.shelves[0];
+        self.all[..=index].rotate_right(1);
+        let shelf = &mut self.all[0];
         if shelf.image == image {
             return VecDeque::new();
         }
@@ -96,16 +96,16 @@ impl<T> Shelves<T> {
     fn raise(&mut self) -> Option<T> {
         let mut gone = None;
         if self.total() >= self.most {
-            let others = self.shelves.iter_mut().skip(1).rev();
+            let others = self.all.iter_mut().skip(1).rev();
             let last = others.into_iter().find(|shelf| shelf.target > 0)?;
             gone = last.shrink_to(last.target - 1).next();
         }
-        self.shelves[0].target += 1;
+        self.all[0].target += 1;
         gone
     }
 
     fn total(&self) -> usize {
-        self.shelves.iter().map(|shelf| shelf.target).sum()
+        self.all.iter().map(|shelf| shelf.target).sum()
     }
 
     /// What is to be made next: the name and the id of its image.
@@ -113,7 +113,7 @@ impl<T> Shelves<T> {
         if self.is_off() {
             return None;
         }
-        let shelf = self.shelves.iter().find(|shelf| shelf.ready.len() < shelf.target)?;
+        let shelf = self.all.iter().find(|shelf| shelf.ready.len() < shelf.target)?;
         Some((shelf.name.clone(), shelf.image.clone()))
     }
 
@@ -122,7 +122,7 @@ impl<T> Shelves<T> {
         let wanted = |shelf: &&mut Shelf<T>| {
             shelf.name == name && shelf.image == image && shelf.ready.len() < shelf.target
         };
-        match self.shelves.iter_mut().find(wanted) {
+        match self.all.iter_mut().find(wanted) {
             Some(shelf) if !self.closed => {
                 shelf.ready.push_back(made);
                 None
@@ -136,7 +136,7 @@ impl<T> Shelves<T> {
         let mut gone = Vec::new();
         // The first one at last: it keeps what the others leave of the fewest.
         let mut others = 0;
-        for (index, shelf) in self.shelves.iter_mut().enumerate().rev() {
+        for (index, shelf) in self.all.iter_mut().enumerate().rev() {
             let least = if index == 0 { self.least.saturating_sub(others) } else { 0 };
             if now.duration_since(shelf.since) >= long {
                 let needed = shelf.target - shelf.spare;
@@ -146,39 +146,39 @@ impl<T> Shelves<T> {
             shelf.target = shelf.target.max(least);
             others += shelf.target;
         }
-        self.shelves.retain(|shelf| shelf.target > 0);
+        self.all.retain(|shelf| shelf.target > 0);
         gone
     }
 
     /// All images by name and id, with how many wait.
     pub(super) fn images(&self) -> Vec<(String, String, usize)> {
         let image = |shelf: &Shelf<T>| (shelf.name.clone(), shelf.image.clone(), shelf.ready.len());
-        self.shelves.iter().map(image).collect()
+        self.all.iter().map(image).collect()
     }
 
     /// The one that has waited longest, to be looked at and put back: no job takes it meanwhile.
     pub(super) fn lift(&mut self, name: &str) -> Option<T> {
-        self.shelves.iter_mut().find(|shelf| shelf.name == name)?.ready.pop_front()
+        self.all.iter_mut().find(|shelf| shelf.name == name)?.ready.pop_front()
     }
 
     /// The image has become another, or is gone.
     pub(super) fn replace(&mut self, name: &str, image: Option<&str>) -> Vec<T> {
-        let Some(index) = self.shelves.iter().position(|shelf| shelf.name == name) else {
+        let Some(index) = self.all.iter().position(|shelf| shelf.name == name) else {
             return Vec::new();
         };
         match image {
             Some(image) => {
-                let shelf = &mut self.shelves[index];
+                let shelf = &mut self.all[index];
                 image.clone_into(&mut shelf.image);
                 shelf.ready.drain(..).collect()
             }
-            None => self.shelves.remove(index).ready.into(),
+            None => self.all.remove(index).ready.into(),
         }
     }
 
     /// All that wait, which may be made anew when times are better.
     pub(super) fn clear(&mut self) -> Vec<T> {
-        self.shelves.iter_mut().flat_map(|shelf| shelf.ready.drain(..)).collect()
+        self.all.iter_mut().flat_map(|shelf| shelf.ready.drain(..)).collect()
     }
 
     /// All that wait, and no more.
