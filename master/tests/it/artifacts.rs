@@ -112,7 +112,6 @@ async fn the_page_of_a_job_leads_to_what_is_kept_of_it() {
     // A job that keeps nothing has no such place.
     let bare = master.submit(json!({"command": "true"})).await;
     assert!(!master.get(&format!("/jobs/{bare}")).await.text().contains("SHA-256"));
-    master.stop().await;
 }
 
 #[tokio::test]
