@@ -42,7 +42,7 @@ fn files_are_there_before_the_command_and_changes_and_artifacts_after_it() {
         file("edited", b"1\n"),
     ];
     let script = "echo 2 > edited; umask; stat -c %a data/all run; ./run
-                  mkdir -p out; echo 12345 > out/a; rm old; sleep 1000 >out/b & exit 3";
+                  mkdir -p out; echo 12345 > out/a; rm old; : > out/b; sleep 1000 >> out/b & exit 3";
     let report = run_with(files, watched(dir.path(), script));
     assert_eq!(report.status(), Status::Code(3), "{report:?}");
     assert_eq!(report.stdout, [b"0022\n644\n755\n", &all[..]].concat());

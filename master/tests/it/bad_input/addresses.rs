@@ -201,5 +201,6 @@ async fn addresses_that_are_too_long() {
 async fn unknown_parameters_are_told_with_the_known_ones() {
     let master = crate::harness::Master::start().await;
     let problem = master.get("/api/job?state=1").await.json();
-    assert_eq!(problem["hint"], "it knows status, queue, label, worker, q, order, limit, cursor");
+    let known = "it knows status, queue, label, worker, q, array, order, limit, cursor";
+    assert_eq!(problem["hint"], known);
 }
