@@ -8,6 +8,7 @@
 
 use std::{fs::DirBuilder, io, net::SocketAddr, os::unix::fs::DirBuilderExt, sync::Arc};
 
+use futures::future::BoxFuture;
 use orchestra_contracts::JobStatus;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -48,9 +49,19 @@ pub async fn bind(config: &Config) -> Result<TcpListener, MasterError> {
 
 /// A master on this socket, until the token is cancelled and all has ended well.
 ///
+/// Boxed, for else each program that has a master in it would compile all of it anew.
+///
 /// # Errors
 /// When it cannot start, and when a part of it crashed.
-pub async fn run(
+pub fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), MasterError>> {
+    Box::pin(serve(listener, config, shutdown))
+}
+
+async fn serve(
     listener: TcpListener,
     config: Config,
     shutdown: CancellationToken,

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use futures::future::BoxFuture;
+
 use crate::{
     Config,
     config::JobUser,
@@ -35,7 +37,12 @@ impl Check {
 }
 
 /// Looks at everything that a worker with these settings needs, the master apart.
-pub async fn checks(config: &Config) -> Vec<Check> {
+pub fn checks(config: &Config) -> BoxFuture<'_, Vec<Check>> {
+    // As `crate::run_until`.
+    Box::pin(look(config))
+}
+
+async fn look(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     match Engine::connect(&config.engine).await {
         Err(error) => checks.push(unreachable(&config.engine, error)),

@@ -33,6 +33,7 @@ mod with_master;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use orchestra_contracts::worker::Registration;
 use tokio_util::sync::CancellationToken;
 
@@ -82,7 +83,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Work
 }
 
 /// Like [`run`], and `hard` ends the grace time early.
-pub async fn run_until(
+///
+/// Boxed, for else each program that has a worker in it would compile all of it anew.
+pub fn run_until(
+    config: Config,
+    shutdown: CancellationToken,
+    hard: CancellationToken,
+) -> BoxFuture<'static, Result<(), WorkerError>> {
+    Box::pin(work(config, shutdown, hard))
+}
+
+async fn work(
     config: Config,
     shutdown: CancellationToken,
     hard: CancellationToken,

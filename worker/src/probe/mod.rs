@@ -6,6 +6,7 @@ mod promises;
 
 use std::net::SocketAddr;
 
+use futures::future::BoxFuture;
 use orchestra_contracts::{AttemptNo, JobId, JobSpec, Outcome, Span, frame};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -45,7 +46,12 @@ const ATTEMPT: AttemptNo = AttemptNo(1);
 
 /// Runs the probe in a job container with the settings of this worker, without a master, and
 /// removes it again. One finding a promise, or one that says why there are none.
-pub async fn sandbox_checks(config: &Config) -> Vec<Check> {
+pub fn sandbox_checks(config: &Config) -> BoxFuture<'_, Vec<Check>> {
+    // As `crate::run_until`.
+    Box::pin(probe(config))
+}
+
+async fn probe(config: &Config) -> Vec<Check> {
     // One job, and that is all.
     let config = Config { warm: WarmConfig::NONE, ..config.clone() };
     let start = async {
