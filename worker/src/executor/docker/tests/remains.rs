@@ -29,7 +29,7 @@ impl DockerExecutor {
     /// As in another process of this worker, which is dead to all others.
     pub(super) async fn start_dead(config: &Config, times: Times) -> Self {
         let process = format!("{}0", sweep::this_process());
-        Self::start_with(config, Parts { process, times, ..Parts::default() }).await.unwrap()
+        Self::start_with(config, Parts { times, process, ..Parts::default() }).await.unwrap()
     }
 
     /// Returns when as many wait as there are to be, with their number.
