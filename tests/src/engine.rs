@@ -51,6 +51,11 @@ pub async fn containers_left(worker: &str) -> Vec<String> {
     containers_of(worker, true).await.into_iter().map(|(id, _)| id).collect()
 }
 
+/// Those of them, running or not, that have had a job.
+pub async fn jobs_left(worker: &str) -> Vec<String> {
+    not_warm(containers_of(worker, true).await)
+}
+
 /// Those of them that run, but for those that wait for their jobs.
 pub async fn running(worker: &str) -> Vec<String> {
     not_warm(containers_of(worker, false).await)

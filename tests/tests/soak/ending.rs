@@ -47,9 +47,8 @@ pub(crate) async fn collect(
     }
     let mut left = Vec::new();
     for name in stack.names() {
-        left.extend(
-            engine::containers_left(name).await.into_iter().map(|id| format!("container {id}")),
-        );
+        // The workers are there, and keep sandboxes for the next jobs; when they end, none is left.
+        left.extend(engine::jobs_left(name).await.into_iter().map(|id| format!("container {id}")));
     }
     left.extend(stray_files(&stack.folder().join("data"), recorder));
     let printed =

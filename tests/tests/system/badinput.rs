@@ -56,7 +56,7 @@ async fn a_body_that_cannot_be_read_is_refused() {
     let untyped = stack.api.request(Method::POST, paths::JOBS).body(good);
     stack.api.send(untyped).await.problem(415, ProblemKind::UnsupportedMediaType);
     for path in [paths::JOBS, paths::CLAIM, paths::UPDATE] {
-        let reply = send(&stack, path, JSON, vec![b' '; 10_000_000]).await;
+        let reply = send(&stack, path, JSON, vec![b' '; 11_000_000]).await;
         reply.problem(413, ProblemKind::TooLarge);
     }
     nothing_changed(stack).await;
