@@ -159,12 +159,13 @@ impl DockerExecutor {
                     looked.watch(),
                     looked.tell(&watched.health, &told),
                     offer::watch_folders(&folders, &offered),
-                    folders.prune_often(),
-                    tended.tend()
+                    folders.prune_often()
                 )
             };
             Box::pin(until.run_until_cancelled(all)).await
         });
+        let end = background.clone();
+        keeper.removals.spawn(async move { tended.tend(&end).await });
         Ok(Self {
             background,
             keeper,

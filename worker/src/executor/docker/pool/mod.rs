@@ -29,6 +29,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use self::{
     shelves::Shelves,
@@ -173,36 +174,38 @@ impl Pool {
         ColdStart(&self.cold)
     }
 
-    /// Keeps as many as there are to be until it is dropped.
-    pub(super) async fn tend(&self) {
+    /// Keeps as many as there are to be, until `end`.
+    pub(super) async fn tend(&self, end: &CancellationToken) {
         if self.shelves().is_off() {
             return;
         }
-        tokio::join!(self.refill(), self.look_often());
+        tokio::join!(self.refill(end), end.run_until_cancelled(self.look_often()));
     }
 
-    async fn refill(&self) {
-        loop {
-            self.wake.notified().await;
-            loop {
-                sleep(self.times.settle).await;
-                // Whoever waits for one of its own goes first. The sender is ours.
-                let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
-                if self.is_held_off() {
-                    break;
-                }
-                let Some((name, image)) = self.shelves().lacking() else { break };
+    /// What is under way at the end is made, and goes then: an engine that is left alone with
+    /// half of it would make it when all that it has of ours was removed.
+    async fn refill(&self, end: &CancellationToken) {
+        while end.run_until_cancelled(self.wake.notified()).await.is_some() {
+            while let Some(Some((name, image))) = end.run_until_cancelled(self.due()).await {
                 match self.make(&image).await {
                     // What is not wanted any more is dropped, and with it removed.
                     Ok(warm) => drop(self.shelves().put(&name, &image, warm)),
                     Err(error) => {
                         tracing::debug!("no warm sandbox of {name}: {error}");
-                        sleep(PAUSE).await;
+                        end.run_until_cancelled(sleep(PAUSE)).await;
                         break;
                     }
                 }
             }
         }
+    }
+
+    /// What is to be made now, when nobody else needs the machine.
+    async fn due(&self) -> Option<(String, String)> {
+        sleep(self.times.settle).await;
+        // Whoever waits for one of its own goes first. The sender is ours.
+        let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
+        if self.is_held_off() { None } else { self.shelves().lacking() }
     }
 
     async fn make(&self, image: &str) -> Result<Warm, StartError> {
