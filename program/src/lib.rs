@@ -38,6 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a thread that blocks is what it is about")]
     fn a_thread_that_is_held_up_keeps_no_program_from_its_end() {
         let begun = Instant::now();
         let code = run(async {

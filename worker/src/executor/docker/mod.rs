@@ -165,7 +165,7 @@ impl DockerExecutor {
             Box::pin(until.run_until_cancelled(all)).await
         });
         let end = background.clone();
-        keeper.removals.spawn(async move { tended.tend(&end).await });
+        keeper.removals.spawn(async move { Box::pin(tended.tend(&end)).await });
         Ok(Self {
             background,
             keeper,
