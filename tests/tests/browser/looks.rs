@@ -127,6 +127,10 @@ async fn the_keyboard_gets_everywhere_and_shows_where_it_is() {
             browser.tab().await;
             let at = "const it = document.activeElement; const style = getComputedStyle(it); return [it.tagName, it.innerText?.trim() ?? '', style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]";
             let at = browser.ask(at).await;
+            // Behind the last of a page.
+            if at[0] == "BODY" {
+                break;
+            }
             assert_eq!(at[2], true, "{path}: nobody sees that {at} is chosen");
             seen.push(at[1].as_str().unwrap_or_default().to_owned());
         }
