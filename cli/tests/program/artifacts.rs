@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use orchestra_contracts::{
-    JobFile, JobStatus, Outcome,
+    JobFile,
     files::{Artifact, Changes},
     paths,
     worker::{Claimed, JobUpdate},
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    jobs::Master,
+    jobs::{Master, ended},
     support::{sentence, text},
 };
 
@@ -60,22 +60,8 @@ impl Master {
             more: 7,
             ..Changes::default()
         };
-        let update = JobUpdate {
-            id: job.id,
-            status: if code == 0 { JobStatus::Completed } else { JobStatus::Failed },
-            assigned_worker: "w".parse().unwrap(),
-            attempt: Some(lease.attempt),
-            lease_token: Some(lease.token),
-            exit_code: Some(code),
-            output: None,
-            error: None,
-            outcome: Some(Outcome::Exited { code }),
-            usage: None,
-            ran: None,
-            log: None,
-            artifacts,
-            changes: Some(Box::new(changes)),
-        };
+        let changes = Some(Box::new(changes));
+        let update = JobUpdate { artifacts, changes, ..ended(job.id, lease, code) };
         self.client.update(&update).await.unwrap();
     }
 

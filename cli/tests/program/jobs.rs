@@ -6,9 +6,9 @@ use bytes::BytesMut;
 use clap::Parser;
 use orchestra_client::Client;
 use orchestra_contracts::{
-    Job, JobSpec, JobStatus, Outcome, Span,
+    Job, JobId, JobSpec, JobStatus, Outcome, Span,
     frame::{Body, Frame, Stream},
-    worker::{ClaimTerms, Claimed, JobUpdate, LeaseRef, LogEnd, Registration},
+    worker::{ClaimTerms, Claimed, JobUpdate, Lease, LeaseRef, LogEnd, Registration},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,6 +21,26 @@ use crate::support::{orchestra, sentence, text};
 struct Settings {
     #[command(flatten)]
     master: orchestra_master::Config,
+}
+
+/// The report of an attempt that exited with this code, and left nothing.
+pub(crate) fn ended(id: JobId, lease: Lease, code: i32) -> JobUpdate {
+    JobUpdate {
+        id,
+        status: if code == 0 { JobStatus::Completed } else { JobStatus::Failed },
+        assigned_worker: "w".parse().unwrap(),
+        attempt: Some(lease.attempt),
+        lease_token: Some(lease.token),
+        exit_code: Some(code),
+        output: None,
+        error: None,
+        outcome: Some(Outcome::Exited { code }),
+        usage: None,
+        ran: None,
+        log: None,
+        artifacts: Vec::new(),
+        changes: None,
+    }
 }
 
 /// A master with a database of its own.
@@ -98,23 +118,7 @@ impl Master {
         if !log.is_empty() {
             self.client.append_log(&worker, &fence, 0, log.freeze()).await.unwrap();
         }
-        let status = if code == 0 { JobStatus::Completed } else { JobStatus::Failed };
-        let update = JobUpdate {
-            id: job.id,
-            status,
-            assigned_worker: worker,
-            attempt: Some(lease.attempt),
-            lease_token: Some(lease.token),
-            exit_code: Some(code),
-            output: None,
-            error: None,
-            outcome: Some(Outcome::Exited { code }),
-            usage: None,
-            ran: None,
-            log: Some(end),
-            artifacts: Vec::new(),
-            changes: None,
-        };
+        let update = JobUpdate { log: Some(end), ..ended(job.id, lease, code) };
         self.client.update(&update).await.unwrap();
     }
 
