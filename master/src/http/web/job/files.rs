@@ -6,13 +6,15 @@ use orchestra_contracts::{
     files::{Artifacts, Changes},
     paths,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Sheet;
 use crate::http::web::text::{Line, bytes};
 
 /// So many paths of each kind are shown; the command line has the rest.
 const SHOWN: usize = 50;
+/// Of a path in an address.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
 pub(super) fn section(sheet: &Sheet) -> Markup {
     html! {
@@ -59,8 +61,7 @@ fn kept_ones(job: JobId, kept: &Artifacts) -> Markup {
 
 /// Of the attempt that is shown, whatever has ended since.
 fn address(job: JobId, kept: &Artifacts, path: &str) -> String {
-    let names = path.split('/').map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string());
-    let path = names.collect::<Vec<_>>().join("/");
+    let path = utf8_percent_encode(path, ENCODED).to_string();
     format!("{}?attempt={}", paths::artifact(job, &path), kept.attempt)
 }
 

@@ -51,7 +51,9 @@ impl Sheet {
         let (mut artifacts, mut changes) = (None, None);
         if has_ended {
             // There may be none, and that is no failure of the page.
-            artifacts = service.artifacts(id, None).await.ok().map(|(kept, _)| kept);
+            if !job.spec.artifacts.is_empty() {
+                artifacts = service.artifacts(id, None).await.ok().map(|(kept, _)| kept);
+            }
             changes = service.changes(id, None).await.ok().map(|told| told.changes);
         }
         Ok(Self { job, attempts, explanation, repro, artifacts, changes })
