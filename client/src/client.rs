@@ -187,7 +187,7 @@ impl Client {
             .map_err(|error| ClientError::unreadable(&self.url, status, error.to_string()))
     }
 
-    async fn body(&self, response: Response) -> Result<bytes::Bytes, ClientError> {
+    pub(crate) async fn body(&self, response: Response) -> Result<bytes::Bytes, ClientError> {
         response.bytes().await.map_err(|error| ClientError::transport(&self.url, &error))
     }
 }

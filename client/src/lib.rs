@@ -6,7 +6,7 @@
 //!
 //! * `people.rs`, `schedules.rs`, `workers.rs`, `tokens.rs` and `webhooks.rs` hold one short
 //!   method a call.
-//! * `artifacts.rs` fetches what a job left, and checks it.
+//! * `artifacts.rs` fetches what a job left, and checks it; `uploads.rs` brings what one is to have.
 //! * `follow.rs` follows a job's log through every break of the connection.
 //! * `error.rs` says what can go wrong, and what of it may pass.
 
@@ -22,6 +22,7 @@ mod sse;
 mod tls;
 mod token;
 mod tokens;
+mod uploads;
 mod webhooks;
 mod workers;
 
@@ -33,3 +34,4 @@ pub use people::Deleted;
 pub use query::{JobQuery, ListOrder, LogQuery, Page};
 pub use retry::{Backoff, retry};
 pub use token::token_from;
+pub use uploads::BringError;

@@ -33,6 +33,7 @@ mod span;
 mod spec;
 mod submission;
 mod token;
+mod upload;
 mod webhook;
 
 pub use idempotency::IdempotencyKey;
@@ -53,6 +54,7 @@ pub use spec::{
 };
 pub use submission::Specs;
 pub use token::{IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
+pub use upload::{ContentHash, Upload};
 pub use webhook::{
     Delivery, DeliveryId, DeliveryState, NewWebhook, RegisteredWebhook, Webhook, WebhookId,
     every_end,

@@ -2,7 +2,8 @@
 //! fill them in.
 
 use crate::{
-    AttemptNo, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId, WorkerName,
+    AttemptNo, ContentHash, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId,
+    WorkerName,
 };
 
 pub const JOBS: &str = "/api/job";
@@ -23,6 +24,8 @@ pub const ATTEMPT_ARTIFACTS: &str = "/api/job/{id}/attempts/{attempt}/artifacts"
 pub const ARTIFACTS: &str = "/api/job/{id}/artifacts";
 pub const ARTIFACT: &str = "/api/job/{id}/artifacts/{*path}";
 pub const CHANGES: &str = "/api/job/{id}/changes";
+/// PUT brings a file that a job is to have, or a piece of it.
+pub const UPLOAD: &str = "/api/upload/{sha256}";
 pub const WORKERS: &str = "/api/worker";
 pub const WORKER: &str = "/api/worker/{name}";
 pub const HEARTBEAT: &str = "/api/worker/{name}/heartbeat";
@@ -53,6 +56,10 @@ pub const ASSET: &str = "/assets/{version}/{name}";
 
 pub const HEALTHZ: &str = "/healthz";
 pub const READYZ: &str = "/readyz";
+
+pub fn upload(sha256: &ContentHash) -> String {
+    format!("/api/upload/{sha256}")
+}
 
 pub fn job(id: JobId) -> String {
     format!("/api/job/{id}")

@@ -78,6 +78,10 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_ARTIFACTS_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
     pub artifacts_limit: Size,
 
+    /// A file that is uploaded for jobs has so many bytes, at most
+    #[arg(long, env = "ORCHESTRA_UPLOAD_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
+    pub upload_limit: Size,
+
     /// How long a job stays with a worker that is not heard of
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     pub lease: Span,
@@ -178,6 +182,7 @@ impl Config {
             retry,
             max_streams: self.max_streams,
             artifacts_limit: self.artifacts_limit,
+            upload_limit: self.upload_limit,
             reachable: Reachable::with(self.webhook_allow.clone()),
         })
     }
@@ -200,6 +205,7 @@ impl fmt::Debug for Config {
             .field("min_free", &self.min_free)
             .field("max_streams", &self.max_streams)
             .field("artifacts_limit", &self.artifacts_limit)
+            .field("upload_limit", &self.upload_limit)
             .field("lease", &self.lease)
             .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::service::{Service, ServiceError};
@@ -14,22 +14,31 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 type Pass = fn(&Service) -> BoxFuture<'_, Result<usize, ServiceError>>;
 
-const PASSES: &[(&str, Pass)] = &[
-    ("expire leases", |service| service.expire_leases().boxed()),
-    ("begin what is scheduled", |service| service.step_schedules().boxed()),
+/// Each with how often it is made.
+const PASSES: [(&str, Duration, Pass); 3] = [
+    ("expire leases", INTERVAL, |service| service.expire_leases().boxed()),
+    ("begin what is scheduled", INTERVAL, |service| service.step_schedules().boxed()),
+    ("forget uploads", Duration::from_mins(10), |service| service.forget_uploads().boxed()),
 ];
 
 /// Makes all passes again and again. One that fails is made again the next time.
 pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = PASSES.map(|_| Instant::now());
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        for (name, pass) in PASSES {
+        for ((name, interval, pass), due) in PASSES.iter().zip(&mut due) {
+            let now = Instant::now();
+            // Those that are made with every tick are not held up by the clock's grain.
+            if *interval > INTERVAL && now < *due {
+                continue;
+            }
+            *due = now + *interval;
             match pass(&service).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(pass = name, count, "upkeep"),

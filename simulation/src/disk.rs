@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, LeaseToken, QueueChange, QueueName, ScheduleChange,
-    ScheduleName, TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, ContentHash, DeliveryId, JobId, LeaseToken, QueueChange, QueueName,
+    ScheduleChange, ScheduleName, TokenId, WebhookId, WorkerName,
     files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
@@ -27,7 +27,7 @@ use orchestra_master::{
         Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
         JobFilter, LogAppend, LogChunk, MemoryStore, Once, Order, PieceStored, QueueRecord,
         Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant,
-        TokenRecord, Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+        TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use orchestra_tests::check::What;
@@ -291,6 +291,30 @@ impl Store for OpenDisk {
             Ok(stored)
         };
         self.write("artifact", write).await
+    }
+
+    async fn append_upload(&self, piece: UploadPiece) -> Result<UploadStored, StoreError> {
+        let store = self.store.clone();
+        self.write("upload", async move { store.append_upload(piece).await }).await
+    }
+
+    /// Not by the weather: it is made too seldom for that.
+    async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.store.forget_uploads(now).await
+    }
+
+    async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {
+        self.read().await;
+        self.store.upload(sha256).await
+    }
+
+    async fn upload_bytes(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.read().await;
+        self.store.upload_bytes(sha256, offset).await
     }
 
     async fn register(

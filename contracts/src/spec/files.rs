@@ -4,10 +4,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use super::{check::Checks, is_default, limits};
-use crate::files::{is_path, is_pattern};
+use crate::{
+    ContentHash,
+    files::{is_path, is_pattern},
+};
 
 /// A file that stands in the working folder before the command begins, in place of what stood
-/// there. It has its content as `text` or as `base64` (RFC 4648, section 4).
+/// there. It has its content as `text`, as `base64` (RFC 4648, section 4), or as the name of an
+/// `upload`, which is its SHA-256.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobFile {
@@ -17,6 +21,8 @@ pub struct JobFile {
     pub text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<ContentHash>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub executable: bool,
 }
@@ -30,12 +36,24 @@ impl JobFile {
         Self { path: path.into(), base64: Some(STANDARD.encode(bytes)), ..Self::default() }
     }
 
-    /// Its bytes; `None` where it says them in no way, in both, or not as base64.
+    pub fn of_upload(path: impl Into<String>, upload: ContentHash) -> Self {
+        Self { path: path.into(), upload: Some(upload), ..Self::default() }
+    }
+
+    /// Its bytes, where the spec has them; `None` also where it is not base64.
     pub fn content(&self) -> Option<Vec<u8>> {
         match (&self.text, &self.base64) {
             (Some(text), None) => Some(text.clone().into_bytes()),
             (None, Some(encoded)) => STANDARD.decode(encoded).ok(),
             _ => None,
+        }
+    }
+
+    /// Whether it has its content in one way, and readable.
+    fn has_content(&self) -> bool {
+        match self.upload {
+            Some(_) => self.text.is_none() && self.base64.is_none(),
+            None => self.content().is_some(),
         }
     }
 }
@@ -61,18 +79,20 @@ pub(super) fn check_files(files: &[JobFile], checks: &mut Checks) {
             &path,
             "is the path of another file of this job, or a folder of it",
         );
-        let content = file.content();
-        together += content.as_ref().map_or(0, Vec::len);
+        together += file.content().map_or(0, |content| content.len());
         checks.refuse_if(
-            content.is_none(),
+            !file.has_content(),
             &format!("/files/{place}"),
-            "has its content neither as text nor as base64, or as both",
+            "has its content in none of the ways text, base64 and upload, or in more than one",
         );
     }
     checks.refuse_if(
         together > limits::FILES_BYTES,
         "/files",
-        format!("has more than {} bytes; put large files into worker-files", limits::FILES_BYTES),
+        format!(
+            "has more than {} bytes of text and base64; upload the large ones",
+            limits::FILES_BYTES
+        ),
     );
 }
 
@@ -117,7 +137,10 @@ mod tests {
         let none = JobFile { path: "a".into(), ..JobFile::default() };
         let both = JobFile { base64: Some(String::new()), ..text.clone() };
         let garbled = JobFile { base64: Some("%".into()), ..none.clone() };
-        for wrong in [none, both, garbled] {
+        let upload = JobFile::of_upload("a", "ab".repeat(32).parse().unwrap());
+        assert_eq!(pointers(&[upload.clone()]), [""; 0]);
+        let twice = JobFile { text: Some(String::new()), ..upload };
+        for wrong in [none, both, garbled, twice] {
             assert_eq!(pointers(&[text_at("b"), wrong]), ["/files/1"]);
         }
         assert_eq!(pointers(&[text]), [""; 0]);

@@ -9,6 +9,8 @@ use axum::{Router, http::Method};
 use crate::service::Service;
 
 mod access;
+mod content;
+mod disposition;
 mod error;
 mod extract;
 mod health;
@@ -20,6 +22,7 @@ mod refusals;
 mod schedules;
 mod serve;
 mod tokens;
+mod uploads;
 mod web;
 mod webhooks;
 mod worker;
@@ -44,6 +47,7 @@ pub fn pages() -> Vec<(Method, &'static str, Rule)> {
 
 fn all() -> access::Routes {
     jobs::routes()
+        .merge(uploads::routes())
         .merge(queues::routes())
         .merge(schedules::routes())
         .merge(worker::routes())

@@ -1,12 +1,12 @@
-//! Files that an attempt left, piece by piece: one of them, or all of them as a tar archive.
-//! However large they are, there is one piece in memory.
+//! Stored files, piece by piece: one that an attempt left or that is uploaded for jobs, or all
+//! of an attempt as a tar archive. However large they are, there is one piece in memory.
 
 use std::{io, mem, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use jiff::Timestamp;
-use orchestra_contracts::{AttemptNo, JobId, files::Artifact};
+use orchestra_contracts::{AttemptNo, ContentHash, JobId, files::Artifact};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ const BLOCK: usize = 512;
 pub enum CutOff {
     #[error("the master is shutting down")]
     ShuttingDown,
-    #[error("the job was deleted meanwhile")]
+    #[error("it was deleted meanwhile")]
     Deleted,
     #[error("its path cannot stand in a tar archive: {0}")]
     Path(io::Error),
@@ -28,44 +28,82 @@ pub enum CutOff {
     Store(#[from] StoreError),
 }
 
-/// A reader of an attempt's files.
+/// Which file.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub enum Content {
+    Artifact(JobId, AttemptNo, String),
+    Upload(ContentHash),
+}
+
+/// Somebody who reads stored files.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) job: JobId,
-    pub(crate) attempt: AttemptNo,
     /// Its place among those who read.
     pub(crate) _place: Arc<OwnedSemaphorePermit>,
 }
 
-impl Shelf {
-    /// These bytes of a file.
+impl Files {
+    pub(crate) fn of(self, content: Content) -> Reader {
+        Reader { files: self, content }
+    }
+}
+
+/// A reader of one file.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    files: Files,
+    content: Content,
+}
+
+impl Reader {
+    /// These bytes of it.
     pub fn bytes(
         self,
-        path: String,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static {
-        stream::try_unfold((self, path, range), async |(shelf, path, range)| {
+        stream::try_unfold((self, range), async |(reader, range)| {
             if range.is_empty() {
                 return Ok(None);
             }
-            let piece = shelf.piece(&path, &range).await.inspect_err(|error| {
-                tracing::debug!(job = %shelf.job, %error, "a file is cut off");
+            let piece = reader.piece(&range).await.inspect_err(|error| {
+                tracing::debug!(file = ?reader.content, %error, "a file is cut off");
             })?;
             let rest = range.start + piece.len() as u64..range.end;
-            Ok(Some((piece, (shelf, path, rest))))
+            Ok(Some((piece, (reader, rest))))
         })
     }
 
-    async fn piece(&self, path: &str, range: &Range<u64>) -> Result<Bytes, CutOff> {
-        if self.shutdown.is_cancelled() {
+    async fn piece(&self, range: &Range<u64>) -> Result<Bytes, CutOff> {
+        let Files { store, shutdown, .. } = &self.files;
+        if shutdown.is_cancelled() {
             return Err(CutOff::ShuttingDown);
         }
-        let read = self.store.artifact_bytes(self.job, self.attempt, path, range.start);
+        let read = match &self.content {
+            Content::Artifact(job, attempt, path) => {
+                store.artifact_bytes(*job, *attempt, path, range.start)
+            }
+            Content::Upload(sha256) => store.upload_bytes(sha256, range.start),
+        };
         let mut piece = read.await?.ok_or(CutOff::Deleted)?;
         piece.truncate(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
         Ok(piece)
+    }
+}
+
+/// A reader of an attempt's files.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    pub(crate) files: Files,
+    pub(crate) job: JobId,
+    pub(crate) attempt: AttemptNo,
+}
+
+impl Shelf {
+    /// One of them.
+    pub fn file(self, path: String) -> Reader {
+        self.files.of(Content::Artifact(self.job, self.attempt, path))
     }
 
     /// All of these files, each with this time.
@@ -78,7 +116,7 @@ impl Shelf {
             let padding = (BLOCK - file.bytes as usize % BLOCK) % BLOCK;
             let padding = (padding > 0).then(|| Ok(Bytes::from(vec![0; padding])));
             let head = head(&file, time).map_err(CutOff::Path);
-            let content = self.clone().bytes(file.path, 0..file.bytes);
+            let content = self.clone().file(file.path).bytes(0..file.bytes);
             stream::iter([head]).chain(content).chain(stream::iter(padding))
         };
         let end = Bytes::from(vec![0; 2 * BLOCK]);

@@ -2,7 +2,7 @@
 //! waits only when there are none, so a slow one costs no memory, and what it
 //! sees is stored already.
 //!
-//! What an attempt left behind is read here as well, in pieces.
+//! Files are read here as well, in pieces: what an attempt left, and what jobs are to have.
 //!
 //! The hub carries no data: it says "look again", nothing else.
 
@@ -17,7 +17,8 @@ pub mod sse;
 mod text;
 
 pub use bells::Bells;
-pub use file::{CutOff, Shelf};
+pub(crate) use file::Files;
+pub use file::{Content, CutOff, Reader, Shelf};
 pub use follow::{Follow, FollowError, FollowEvent};
 pub use hub::{Hub, Watch};
 pub use last_lines::last_lines;

@@ -13,7 +13,7 @@ use orchestra_contracts::{
 use super::{Service, ServiceError};
 use crate::{
     domain::{Left, Proof, Refusal},
-    live::Shelf,
+    live::{Files, Shelf},
     store::{ArtifactPiece, PieceStored},
 };
 
@@ -83,8 +83,12 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Crowded`] when as many read as may.
     pub fn shelf(&self, job: JobId, attempt: AttemptNo) -> Result<Shelf, ServiceError> {
+        Ok(Shelf { files: self.files()?, job, attempt })
+    }
+
+    pub(super) fn files(&self) -> Result<Files, ServiceError> {
         let (store, shutdown) = (self.store.clone(), self.shutdown.clone());
-        Ok(Shelf { store, shutdown, job, attempt, _place: Arc::new(self.place()?) })
+        Ok(Files { store, shutdown, _place: Arc::new(self.place()?) })
     }
 
     /// What the command of an attempt did to the files in its folder.

@@ -1,8 +1,8 @@
 //! Why a use case was not carried out.
 
 use orchestra_contracts::{
-    AttemptNo, DeliveryId, FieldError, JobId, JobStatus, ScheduleName, Size, TokenId, WebhookId,
-    WorkerName,
+    AttemptNo, ContentHash, DeliveryId, FieldError, JobId, JobStatus, ScheduleName, Size, TokenId,
+    WebhookId, WorkerName,
     frame::FrameError,
     limits,
     worker::{ArtifactHead, LogHead},
@@ -73,6 +73,13 @@ pub enum ServiceError {
     ArtifactOffset(ArtifactHead),
     #[error("{}", beyond(*.excess, *.limit))]
     ArtifactBeyond { excess: Excess, limit: Size },
+    #[error("there is no upload {0}, or it is not whole yet")]
+    NoSuchUpload(ContentHash),
+    /// A piece does not begin at the end of what is stored of its file.
+    #[error("the piece does not begin where the stored file ends, which is at {0}")]
+    UploadOffset(u64),
+    #[error("the file has more than {0}, the most that this master takes for jobs")]
+    UploadBeyond(Size),
     /// For workers.
     #[error("job {0} asks for no files to be kept")]
     NoUpload(JobId),

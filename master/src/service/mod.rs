@@ -45,6 +45,7 @@ mod submit;
 mod tail;
 mod tokens;
 mod update;
+mod uploads;
 mod vault;
 mod view;
 mod webhooks;
@@ -84,6 +85,8 @@ pub struct Settings {
     pub max_streams: usize,
     /// The files that an attempt leaves have so many bytes together, at most.
     pub artifacts_limit: Size,
+    /// One file that is uploaded for jobs has so many bytes, at most.
+    pub upload_limit: Size,
     /// Where messages to webhooks may go.
     pub reachable: Reachable,
 }
@@ -98,6 +101,7 @@ impl Default for Settings {
             retry: RetryPolicy::default(),
             max_streams: 8192,
             artifacts_limit: Size::mib(256),
+            upload_limit: Size::mib(256),
             reachable: Reachable::default(),
         }
     }

@@ -111,6 +111,12 @@ impl Service {
                 "makes many jobs, and a time of a schedule begins one; let that one submit them";
             errors.push(at("/spec/array", detail));
         }
+        for (place, _) in
+            what.spec.files.iter().enumerate().filter(|(_, file)| file.upload.is_some())
+        {
+            let detail = "is kept for jobs, not for schedules; give its content as text or base64";
+            errors.push(at(&format!("/spec/files/{place}/upload"), detail));
+        }
         if what.spec.labels.contains_key(NewSchedule::LABEL) {
             let detail = "is the label that the schedule gives its jobs; leave it out";
             errors.push(at("/spec/labels/schedule", detail));

@@ -7,7 +7,7 @@ use orchestra_contracts::{
     Condition, FieldError, IdempotencyKey, Job, JobId, JobRef, JobSpec, Specs, limits,
 };
 
-use super::{Caller, Service, ServiceError, Settings, vault, view};
+use super::{Caller, Service, ServiceError, Settings, uploads, vault, view};
 use crate::{
     domain::{self, NewJob},
     store::{Once, Submitted},
@@ -50,6 +50,9 @@ impl Service {
             Submitted::Before(ids) => self.replay(&ids).await,
             Submitted::Differs => Err(ServiceError::KeyOfAnother),
             Submitted::NoSuchJobs(ids) => Err(place.invalid(unknown(specs.as_slice(), &ids))),
+            Submitted::NoSuchUploads(hashes) => {
+                Err(place.invalid(uploads::missing(specs.as_slice(), &hashes)))
+            }
         }
     }
 
@@ -68,6 +71,16 @@ impl Service {
         }
         if !missing.is_empty() {
             return Err(place.invalid(unknown(specs.as_slice(), &missing)));
+        }
+        let mut missing = Vec::new();
+        let files = specs.as_slice().iter().flat_map(|spec| &spec.files);
+        for upload in files.filter_map(|file| file.upload.as_ref()).collect::<BTreeSet<_>>() {
+            if self.store.upload(upload).await?.is_none() {
+                missing.push(upload.clone());
+            }
+        }
+        if !missing.is_empty() {
+            return Err(place.invalid(uploads::missing(specs.as_slice(), &missing)));
         }
         let now = self.clock.now();
         let shown = |job| {
@@ -116,7 +129,7 @@ impl Service {
             return Ok(None);
         }
         match self.store.submit(Vec::new(), once, self.clock.now()).await? {
-            Submitted::New(_) | Submitted::NoSuchJobs(_) => Ok(None),
+            Submitted::New(_) | Submitted::NoSuchJobs(_) | Submitted::NoSuchUploads(_) => Ok(None),
             Submitted::Before(ids) => self.replay(&ids).await.map(Some),
             Submitted::Differs => Err(ServiceError::KeyOfAnother),
         }

@@ -16,6 +16,7 @@ mod spread;
 mod sql;
 mod sqlite;
 mod submission;
+mod upload;
 mod webhook;
 
 use std::{fmt, ops::Range, sync::Arc};
@@ -24,8 +25,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken, QueueChange,
-    QueueName, Role, ScheduleChange, ScheduleName, Span, TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, ContentHash, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken,
+    QueueChange, QueueName, Role, ScheduleChange, ScheduleName, Span, TokenId, WebhookId,
+    WorkerName,
     files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
@@ -41,6 +43,7 @@ pub use open::{open, open_with};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::SqliteStore;
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
+pub use upload::{UPLOADS_KEPT, UploadPiece, UploadStored};
 pub use webhook::{
     DELIVERIES_KEPT, DeliveryRecord, DueDelivery, Tried, WebhookGrant, WebhookRecord,
 };
@@ -102,6 +105,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Appends to a file that the newest attempt leaves, fenced by the proof. It is there for
     /// nobody until the attempt ends with it; those that it does not end with are dropped then.
     async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError>;
+
+    /// Appends to a file that jobs may have when it is there whole.
+    async fn append_upload(&self, piece: UploadPiece) -> Result<UploadStored, StoreError>;
+
+    /// Drops files that no job has and that nobody has brought for [`UPLOADS_KEPT`], some at a
+    /// time; answers how many.
+    async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// How many bytes an upload has that is there whole.
+    async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError>;
+
+    /// Bytes of one that is there whole from `offset` on, as many as are kept together; `None`
+    /// where there are none.
+    async fn upload_bytes(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError>;
 
     /// Adds a worker or replaces what it said of itself.
     async fn register(

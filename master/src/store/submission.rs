@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use orchestra_contracts::{IdempotencyKey, JobId, Span, TokenId};
+use orchestra_contracts::{ContentHash, IdempotencyKey, JobId, Span, TokenId};
 
 use crate::domain::Job;
 
@@ -39,6 +39,8 @@ pub enum Submitted {
     Differs,
     /// Nothing was added: there are no such jobs to wait for.
     NoSuchJobs(Vec<JobId>),
+    /// Nothing was added: these files are not there, or not whole.
+    NoSuchUploads(Vec<ContentHash>),
 }
 
 impl Submitted {

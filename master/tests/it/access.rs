@@ -34,6 +34,8 @@ const TABLE: &[Row] = &[
     ("GET", "/api/job/{id}/artifacts", CLIENT),
     ("GET", "/api/job/{id}/artifacts/{*path}", CLIENT),
     ("GET", "/api/job/{id}/changes", CLIENT),
+    ("PUT", "/api/upload/{sha256}", CLIENT),
+    ("GET", "/api/upload/{sha256}", ANY_ROLE),
     ("GET", "/api/queue", CLIENT),
     ("PATCH", "/api/queue/{name}", ADMIN),
     ("POST", "/api/schedule", CLIENT),
@@ -76,6 +78,7 @@ async fn ask(master: &Master, method: &str, path: &str, token: Option<&Token>) -
         .replace("{id}", "99")
         .replace("{attempt}", "1")
         .replace("{*path}", "a/b")
+        .replace("{sha256}", &"ab".repeat(32))
         .replace("{name}", "w")
         .replace("{delivery}", "1");
     let mut request = request(method, &path);

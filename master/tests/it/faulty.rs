@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
-    TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, ContentHash, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange,
+    ScheduleName, TokenId, WebhookId, WorkerName,
     files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
@@ -25,7 +25,7 @@ use orchestra_master::{
         Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
         JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal,
         ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord,
-        Tried, WebhookGrant, WebhookRecord, WorkerRecord,
+        Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -287,6 +287,26 @@ impl Store for FaultyStore {
         offset: u64,
     ) -> Result<Option<Bytes>, StoreError> {
         self.read(self.store.artifact_bytes(id, attempt, path, offset)).await
+    }
+
+    async fn append_upload(&self, piece: UploadPiece) -> Result<UploadStored, StoreError> {
+        self.write(self.store.append_upload(piece)).await
+    }
+
+    async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(self.store.forget_uploads(now)).await
+    }
+
+    async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {
+        self.read(self.store.upload(sha256)).await
+    }
+
+    async fn upload_bytes(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.read(self.store.upload_bytes(sha256, offset)).await
     }
 
     async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError> {

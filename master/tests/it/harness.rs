@@ -108,6 +108,12 @@ impl Master {
         Self::with(access, Settings { artifacts_limit, ..settings() }).await
     }
 
+    /// For files for jobs that are no larger than that.
+    pub(crate) async fn taking_at_most(upload_limit: Size) -> Self {
+        let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
+        Self::with(access, Settings { upload_limit, ..settings() }).await
+    }
+
     /// One that tells webhooks of ends, in these networks as well.
     pub(crate) async fn delivering(networks: &[&str]) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());

@@ -18,6 +18,7 @@ mod flood;
 mod follow;
 mod harness;
 mod idempotency;
+mod job_files;
 mod leases;
 mod list;
 mod log_text;

@@ -46,16 +46,21 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError
     loop {
         let earned = PAUSE + Duration::from_secs((read.len() / RATE) as u64);
         let until = (begun + earned.min(WHOLE)).min(Instant::now() + PAUSE);
-        let frame = timeout_at(until, body.frame()).await.map_err(|_| too_slow())?;
-        let Some(frame) = frame else { return Ok(read.freeze()) };
-        let frame =
-            frame.map_err(|_| ApiError::new(ProblemKind::Unreadable, "the body broke off"))?;
-        let Some(bytes) = frame.data_ref() else { continue };
+        let Some(bytes) = next_bytes(&mut body, until).await? else { return Ok(read.freeze()) };
         if read.len() + bytes.len() > limit {
             return Err(too_large(limit));
         }
-        read.extend_from_slice(bytes);
+        read.extend_from_slice(&bytes);
     }
+}
+
+/// What arrives next; `None` at the end.
+async fn next_bytes(body: &mut Body, until: Instant) -> Result<Option<Bytes>, ApiError> {
+    let frame = timeout_at(until, body.frame()).await.map_err(|_| too_slow())?;
+    let Some(frame) = frame else { return Ok(None) };
+    let frame = frame.map_err(|_| ApiError::new(ProblemKind::Unreadable, "the body broke off"))?;
+    // Trailers are no part of it.
+    Ok(Some(frame.into_data().unwrap_or_default()))
 }
 
 pub(super) fn too_large(limit: usize) -> ApiError {
@@ -89,12 +94,57 @@ impl<S: Send + Sync> FromRequest<S> for Piece {
     }
 }
 
+/// A body that is a file, or a piece of one, of any length; read as it comes, in pieces.
+pub(in crate::http) struct Pieces {
+    body: Body,
+    /// What has arrived of the next piece.
+    arrived: BytesMut,
+    /// How much was read before it.
+    read: usize,
+    begun: Instant,
+}
+
+/// What `curl -T` sends has no type.
+impl<S: Send + Sync> FromRequest<S> for Pieces {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        if media_type(request.headers()).is_some_and(|it| it != OCTETS) {
+            return Err(no_octets("a file is"));
+        }
+        let (arrived, begun) = (BytesMut::new(), Instant::now());
+        Ok(Self { body: request.into_body(), arrived, read: 0, begun })
+    }
+}
+
+impl Pieces {
+    /// None is longer than a piece that workers send, and all but the last have that length.
+    pub(in crate::http) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        while self.arrived.len() < ARTIFACT_PIECE {
+            let so_far = self.read + self.arrived.len();
+            let earned = PAUSE + Duration::from_secs((so_far / RATE) as u64);
+            let until = (self.begun + earned).min(Instant::now() + PAUSE);
+            let Some(bytes) = next_bytes(&mut self.body, until).await? else { break };
+            self.arrived.extend_from_slice(&bytes);
+        }
+        let piece = self.arrived.split_to(self.arrived.len().min(ARTIFACT_PIECE)).freeze();
+        self.read += piece.len();
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+}
+
 async fn octets(request: Request, they_are: &str, limit: usize) -> Result<Bytes, ApiError> {
-    if media_type(request.headers()).as_deref() != Some("application/octet-stream") {
-        let detail = format!("{they_are} sent as application/octet-stream");
-        return Err(ApiError::new(ProblemKind::UnsupportedMediaType, detail));
+    if media_type(request.headers()).as_deref() != Some(OCTETS) {
+        return Err(no_octets(they_are));
     }
     read(request.into_body(), limit).await
+}
+
+const OCTETS: &str = "application/octet-stream";
+
+fn no_octets(they_are: &str) -> ApiError {
+    let detail = format!("{they_are} sent as {OCTETS}");
+    ApiError::new(ProblemKind::UnsupportedMediaType, detail)
 }
 
 /// The media type without its parameters, in lower case.

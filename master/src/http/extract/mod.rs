@@ -9,13 +9,13 @@ mod query;
 mod readable;
 mod submitted;
 
-pub(super) use body::{Draining, Frames, Piece};
+pub(super) use body::{Draining, Frames, Piece, Pieces};
 pub(super) use form::Form;
 pub(super) use json::{Json, Report};
 pub(super) use key::Key;
 pub(super) use path::{
     ArtifactPath, AttemptPath, DeliveryPath, JobPath, QueuePath, SchedulePath, TokenPath,
-    WebhookPath, WorkerPath,
+    UploadPath, WebhookPath, WorkerPath,
 };
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};
 pub(super) use submitted::Submitted;

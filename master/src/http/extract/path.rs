@@ -7,7 +7,8 @@ use axum::{
     http::request::Parts,
 };
 use orchestra_contracts::{
-    AttemptNo, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId, WorkerName,
+    AttemptNo, ContentHash, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId,
+    WorkerName,
 };
 
 use crate::http::error::ApiError;
@@ -20,6 +21,8 @@ pub(in crate::http) struct AttemptPath(pub(in crate::http) JobId, pub(in crate::
 pub(in crate::http) struct ArtifactPath(pub(in crate::http) JobId, pub(in crate::http) String);
 /// `{id}` of a token
 pub(in crate::http) struct TokenPath(pub(in crate::http) TokenId);
+/// `{sha256}`
+pub(in crate::http) struct UploadPath(pub(in crate::http) ContentHash);
 /// `{id}` of a webhook
 pub(in crate::http) struct WebhookPath(pub(in crate::http) WebhookId);
 /// `{id}` of a webhook and `{delivery}`
@@ -70,6 +73,17 @@ impl<S: Send + Sync> FromRequestParts<S> for TokenPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(TokenId(id(&params(parts, state).await?, "the number of a token")?)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for UploadPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = params(parts, state).await?;
+        let hash = part(&params, "sha256");
+        let wrong = |reason| ApiError::parameter(format!("{hash:?} names no upload: {reason}"));
+        Ok(Self(hash.parse().map_err(wrong)?))
     }
 }
 

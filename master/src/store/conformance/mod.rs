@@ -16,6 +16,7 @@ mod queues;
 mod schedules;
 mod submitting;
 mod tokens;
+mod uploads;
 mod waiting;
 mod webhooks;
 mod workers;

@@ -5,7 +5,8 @@
 //! `tables` holds what is kept and changes jobs, through the machine alone;
 //! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out,
 //! `list` finds them; `queues` is what operators decided, `schedules` what begins by itself,
-//! `webhooks` whom ends are told, `artifacts` the files that attempts leave.
+//! `webhooks` whom ends are told, `artifacts` the files that attempts leave, `uploads` those that
+//! jobs are to have.
 
 mod artifacts;
 mod claim;
@@ -15,6 +16,7 @@ mod release;
 mod schedules;
 mod submit;
 mod tables;
+mod uploads;
 mod webhooks;
 
 use std::{
@@ -29,8 +31,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
-    TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, ContentHash, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange,
+    ScheduleName, TokenId, WebhookId, WorkerName,
     files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
@@ -39,8 +41,8 @@ use self::tables::Tables;
 use super::{
     Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
     JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal, ScheduleRecord,
-    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant,
-    WebhookRecord, WorkerRecord,
+    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece,
+    UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
@@ -114,6 +116,26 @@ impl Store for MemoryStore {
 
     async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
         Ok(self.tables()?.append_artifact(&piece))
+    }
+
+    async fn append_upload(&self, piece: UploadPiece) -> Result<UploadStored, StoreError> {
+        Ok(self.tables()?.append_upload(&piece))
+    }
+
+    async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
+        Ok(self.tables()?.forget_uploads(now))
+    }
+
+    async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {
+        Ok(self.tables()?.upload(sha256).map(|content| content.len() as u64))
+    }
+
+    async fn upload_bytes(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.tables()?.upload_bytes(sha256, offset))
     }
 
     async fn register(

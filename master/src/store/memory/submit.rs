@@ -8,7 +8,7 @@ use orchestra_contracts::{IdempotencyKey, JobId, TokenId};
 use super::tables::Tables;
 use crate::{
     domain::{NewJob, Upstream},
-    store::{Fingerprint, KEYS_KEPT, Once, Submitted},
+    store::{Fingerprint, KEYS_KEPT, Once, Submitted, upload::wanted},
 };
 
 /// What was submitted with which key.
@@ -55,6 +55,11 @@ impl Tables {
         let missing: BTreeSet<JobId> = known.filter(|id| self.job(*id).is_none()).collect();
         if !missing.is_empty() {
             return Submitted::NoSuchJobs(missing.into_iter().collect());
+        }
+        let wanted = jobs.iter().flat_map(|job| wanted(&job.spec));
+        let missing: BTreeSet<_> = wanted.filter(|hash| self.upload(hash).is_none()).collect();
+        if !missing.is_empty() {
+            return Submitted::NoSuchUploads(missing.into_iter().cloned().collect());
         }
         let ids = self.insert(jobs, now);
         self.release_new(&ids, now);

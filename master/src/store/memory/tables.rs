@@ -12,7 +12,7 @@ use orchestra_contracts::{
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use super::{artifacts::Files, submit::Submissions, webhooks::Webhooks};
+use super::{artifacts::Files, submit::Submissions, uploads::Uploads, webhooks::Webhooks};
 use crate::{
     domain::{
         self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, Left, NewJob,
@@ -42,6 +42,7 @@ pub(super) struct Tables {
     /// The first has the number 1.
     pub(super) tokens: Vec<TokenRecord>,
     pub(super) webhooks: Webhooks,
+    pub(super) uploads: Uploads,
 }
 
 /// A job with its attempts, oldest first.

@@ -15,11 +15,12 @@ use super::{
     renew::Renew,
     schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},
     tokens::{AddToken, RevokeToken},
+    uploads::ForgetUploads,
     webhooks::{AddWebhook, RemoveWebhook},
     workers::Register,
     writer::Probe,
 };
-use crate::store::{ArtifactPiece, LogAppend, Step, StoreError, Tried};
+use crate::store::{ArtifactPiece, LogAppend, Step, StoreError, Tried, UploadPiece};
 
 /// A kind of write.
 pub(super) trait Verb: Sized + Send + Sync + 'static {
@@ -173,6 +174,7 @@ kinds! {
     queues: ChangeQueue,
     webhooks: AddWebhook,
     webhook_removals: RemoveWebhook,
+    uploads: UploadPiece,
     inserts: Insert,
     schedules: AddSchedule,
     schedule_changes: ChangeSchedule,
@@ -180,6 +182,7 @@ kinds! {
     steps: Step,
     appends: LogAppend,
     pieces: ArtifactPiece,
+    forgetting: ForgetUploads,
     renewals: Renew,
     events: Apply,
     expiries: Expire,
@@ -202,6 +205,7 @@ impl Batch {
             round.closed = true;
         }
         self.pieces.keep(error, |_| false);
+        self.uploads.keep(error, |_| false);
         self.appends.keep(error, fits);
     }
 }

@@ -10,6 +10,7 @@ use super::{
     batch::Verb,
     once::{self, Fate},
     release::{self, NewDependency},
+    uploads,
 };
 use crate::{
     domain::{Job, NewJob, Upstream},
@@ -49,6 +50,7 @@ impl Verb for Insert {
     ) -> Result<Vec<Submitted>, StoreError> {
         let mut fates = once::fates(connection, calls).await?;
         refuse_unknown(connection, calls, &mut fates).await?;
+        uploads::refuse_missing(connection, calls, &mut fates).await?;
         let last: Option<i64> =
             sqlx::query_scalar(LAST_ID).fetch_optional(&mut *connection).await?;
         let mut next = last.unwrap_or(0) + 1;
@@ -135,6 +137,7 @@ async fn add(
     }
     let rows: Vec<JobInsert<'_>> = jobs.iter().map(JobInsert::new).collect();
     sqlx::query(INSERT).bind(to_json(&rows)).execute(&mut *connection).await?;
+    uploads::keep(connection, jobs).await?;
     let dependencies = |job: &Job| {
         let job_id = job.id;
         let ids = job.spec.waits_for().filter_map(|(condition, job)| Some((condition, job.id()?)));

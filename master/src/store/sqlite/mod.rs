@@ -31,6 +31,7 @@ mod room;
 mod schedules;
 mod set_aside;
 mod tokens;
+mod uploads;
 mod webhooks;
 mod workers;
 mod writer;
@@ -41,8 +42,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange, ScheduleName,
-    Size, TokenId, WebhookId, WorkerName,
+    Attempt, AttemptNo, ContentHash, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange,
+    ScheduleName, Size, TokenId, WebhookId, WorkerName,
     files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
@@ -60,6 +61,7 @@ use self::{
     room::Room,
     schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},
     tokens::{AddToken, RevokeToken},
+    uploads::ForgetUploads,
     webhooks::{AddWebhook, RemoveWebhook},
     workers::Register,
     writer::{Probe, WriterHandle},
@@ -67,8 +69,8 @@ use self::{
 use super::{
     Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
     JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal, ScheduleRecord,
-    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, WebhookGrant,
-    WebhookRecord, WorkerRecord,
+    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece,
+    UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
     sql,
 };
@@ -160,6 +162,26 @@ impl Store for SqliteStore {
 
     async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
         self.writer.ask(piece).await
+    }
+
+    async fn append_upload(&self, piece: UploadPiece) -> Result<UploadStored, StoreError> {
+        self.writer.ask(piece).await
+    }
+
+    async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.writer.ask(ForgetUploads { now }).await
+    }
+
+    async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {
+        uploads::bytes(self.reads()?, sha256).await
+    }
+
+    async fn upload_bytes(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        uploads::content(self.reads()?, sha256, offset).await
     }
 
     async fn register(

@@ -2,6 +2,17 @@
 
 use super::{JOBS, Row, ask, check};
 
+/// An address of an upload that nobody has brought.
+macro_rules! upload {
+    ($rest:literal) => {
+        concat!(
+            "/api/upload/",
+            "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            $rest
+        )
+    };
+}
+
 pub(super) const ROWS: &[Row] = &[
     ask("GET", "/nope", 404, "not-found"),
     ask("GET", "/index.html", 404, "not-found"),
@@ -100,6 +111,20 @@ pub(super) const ROWS: &[Row] = &[
     ask("GET", "/api/job/1/log?follow=maybe", 400, "bad-parameter"),
     ask("GET", "/api/job/1/attempts/0/log", 400, "bad-parameter"),
     ask("GET", "/api/job/1/attempts/1/log", 404, "not-found"),
+    ask("GET", upload!(""), 404, "not-found"),
+    ask("GET", upload!("?offset=0"), 400, "bad-parameter"),
+    ask("GET", upload!("0"), 400, "bad-parameter"),
+    ask("GET", "/api/upload/ABCD", 400, "bad-parameter"),
+    ask("GET", "/api/upload/..%2f..%2fetc", 400, "bad-parameter"),
+    ask("GET", "/api/upload", 404, "not-found"),
+    ask("PUT", "/api/upload/x", 400, "bad-parameter"),
+    ask("PUT", upload!("?offset=-1"), 400, "bad-parameter"),
+    ask("PUT", upload!("?offset=99999999999999999999"), 400, "bad-parameter"),
+    ask("PUT", upload!("?offset=18446744073709551615"), 409, "artifact-offset"),
+    ask("PUT", upload!("?offset=1&offset=2"), 400, "bad-parameter"),
+    ask("PUT", upload!("?bytes=1"), 400, "bad-parameter"),
+    ask("POST", upload!(""), 405, "method-not-allowed"),
+    ask("DELETE", upload!(""), 405, "method-not-allowed"),
     ask("GET", "/api/job/1/artifacts", 404, "not-found"),
     ask("GET", "/api/job/99/artifacts", 404, "not-found"),
     ask("GET", "/api/job/x/artifacts", 400, "bad-parameter"),

@@ -1,29 +1,18 @@
-//! `GET /api/job/{id}/artifacts/{path}`: a file as it was left, or a part of it. Whatever it is,
-//! a browser saves it and runs nothing of it.
+//! `GET /api/job/{id}/artifacts/{path}`: a file as it was left, or a part of it.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use orchestra_contracts::{ProblemKind, files::Artifact};
+use axum::{extract::State, http::HeaderMap, response::Response};
 
-use super::{Of, attachment};
+use super::Of;
 use crate::{
     http::{
+        content::{Stored, answer},
         error::ApiError,
         extract::{ArtifactPath, Query},
-        range,
     },
     service::Service,
 };
-
-/// RFC 9530: of all of the file, also where a part of it is sent.
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 pub(in crate::http::jobs) async fn handler(
     State(service): State<Arc<Service>>,
@@ -32,59 +21,7 @@ pub(in crate::http::jobs) async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (attempt, file) = service.artifact(id, attempt, &path).await?;
-    let (status, range) = part(&headers, &file)?;
-    let mut response = status.into_response();
-    describe(response.headers_mut(), &file, &range, status)?;
-    *response.body_mut() = Body::from_stream(service.shelf(id, attempt)?.bytes(path, range));
-    Ok(response)
-}
-
-/// Which bytes are wanted. A part of what is another file by now is not: `If-Range`, RFC 9110.
-fn part(headers: &HeaderMap, file: &Artifact) -> Result<(StatusCode, Range<u64>), ApiError> {
-    let same = headers.get(header::IF_RANGE).is_none_or(|tag| *tag == tag_of(file));
-    let Some(wanted) = range::wanted(headers).filter(|_| same) else {
-        return Ok((StatusCode::OK, 0..file.bytes));
-    };
-    let Some(found) = wanted.within(file.bytes) else {
-        let detail = format!("the file has {} bytes", file.bytes);
-        let length = value(format!("bytes */{}", file.bytes))?;
-        return Err(ApiError::new(ProblemKind::RangeNotSatisfiable, detail)
-            .header(header::CONTENT_RANGE, length));
-    };
-    Ok((StatusCode::PARTIAL_CONTENT, *found.start()..found.end() + 1))
-}
-
-fn describe(
-    headers: &mut HeaderMap,
-    file: &Artifact,
-    range: &Range<u64>,
-    status: StatusCode,
-) -> Result<(), ApiError> {
-    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-    let octets = HeaderValue::from_static("application/octet-stream");
-    headers.insert(header::CONTENT_TYPE, octets);
-    headers.insert(header::CONTENT_DISPOSITION, value(attachment(name))?);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::ETAG, value(tag_of(file))?);
-    if let Ok(digest) = hex::decode(&file.sha256) {
-        let digest = format!("sha-256=:{}:", STANDARD.encode(digest));
-        headers.insert(REPR_DIGEST, value(digest)?);
-    }
-    if status == StatusCode::PARTIAL_CONTENT {
-        let part = format!("bytes {}-{}/{}", range.start, range.end - 1, file.bytes);
-        headers.insert(header::CONTENT_RANGE, value(part)?);
-    }
-    Ok(())
-}
-
-fn tag_of(file: &Artifact) -> String {
-    format!("\"{}\"", file.sha256)
-}
-
-fn value(text: String) -> Result<HeaderValue, ApiError> {
-    HeaderValue::try_from(text).map_err(|error| {
-        tracing::error!(%error, "a header could not be written");
-        crate::http::error::internal()
-    })
+    let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+    let stored = Stored { name: &name, bytes: file.bytes, sha256: &file.sha256 };
+    answer(&headers, &stored, |range| Ok(service.shelf(id, attempt)?.file(path).bytes(range)))
 }

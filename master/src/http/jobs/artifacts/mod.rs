@@ -19,10 +19,9 @@ use crate::{
     service::Service,
 };
 
-mod disposition;
 pub(super) mod file;
 
-use disposition::attachment;
+use crate::http::disposition::attachment;
 
 /// Of which attempt. Without it: of the last that has ended.
 pub(super) struct Of(pub(super) Option<AttemptNo>);

@@ -1,0 +1,51 @@
+//! `PUT /api/upload/{sha256}`: all of a file, or a piece of it from `?offset=` on.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    http::{
+        error::ApiError,
+        extract::{FromQuery, Json, Pairs, Pieces, Query, UploadPath},
+    },
+    service::Service,
+};
+
+pub(super) struct Place {
+    offset: u64,
+}
+
+impl FromQuery for Place {
+    const NAMES: &'static [&'static str] = &["offset"];
+
+    fn from_pairs(pairs: &Pairs) -> Result<Self, ApiError> {
+        Ok(Self { offset: pairs.parsed("offset", "a number of bytes")?.unwrap_or_default() })
+    }
+}
+
+/// 201 when the file is there whole, 202 while more is to follow.
+pub(super) async fn handler(
+    State(service): State<Arc<Service>>,
+    UploadPath(sha256): UploadPath,
+    Query(Place { mut offset }): Query<Place>,
+    mut pieces: Pieces,
+) -> Result<Response, ApiError> {
+    // An empty file is one, and an empty piece asks how much there is.
+    let mut piece = pieces.next().await?.unwrap_or_default();
+    loop {
+        let length = piece.len() as u64;
+        let upload = service.append_upload(sha256.clone(), offset, piece).await?;
+        if upload.complete {
+            return Ok((StatusCode::CREATED, Json(upload)).into_response());
+        }
+        let Some(next) = pieces.next().await? else {
+            return Ok((StatusCode::ACCEPTED, Json(upload)).into_response());
+        };
+        (offset, piece) = (offset.saturating_add(length), next);
+    }
+}
