@@ -1,9 +1,13 @@
-//! Puts the files that come with a job into its working folder, as the job's own user.
+//! Puts the files that come with a job into its working folder, as the job's own user, piece
+//! by piece as they arrive.
 //!
 //! Other jobs may share the folder and may have put links anywhere, or do it now. No part of
 //! a path is followed through a link, and what stands in a file's place is replaced, not written to.
 
-use std::io::{self, ErrorKind, Write};
+use std::{
+    fs,
+    io::{self, ErrorKind, Write},
+};
 
 use orchestra_sandbox::protocol::File;
 
@@ -13,28 +17,107 @@ use crate::{folder::Folder, sys};
 const PLAIN: u32 = 0o644;
 const EXECUTABLE: u32 = 0o755;
 
-/// The error is a sentence for the user.
-pub(crate) fn put(root: &Folder, files: &[File]) -> Result<(), String> {
-    for file in files {
-        put_one(root, file).map_err(|why| {
-            let path = String::from_utf8_lossy(&file.path);
-            format!("the file {path} cannot be put into the working folder: {why}")
-        })?;
-    }
-    Ok(())
+/// Files on their way into the working folder. The errors are sentences for the user.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    root: &'a Folder,
+    /// So many are not there yet.
+    awaited: u64,
+    open: Option<Open>,
 }
 
-fn put_one(root: &Folder, file: &File) -> Result<(), String> {
-    let names: Vec<&[u8]> = file.path.split(|byte| *byte == b'/').collect();
+impl<'a> Incoming<'a> {
+    pub(crate) fn new(root: &'a Folder, count: u64) -> Self {
+        Self { root, awaited: count, open: None }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.awaited == 0
+    }
+
+    /// Takes a file, or the next piece of it.
+    pub(crate) fn take(&mut self, piece: &File) -> Result<(), String> {
+        let path = String::from_utf8_lossy(&piece.path);
+        let failed = |why| format!("the file {path} cannot be put into the working folder: {why}");
+        let mut open = match self.open.take() {
+            None => Open::begin(self.root, piece).map_err(failed)?,
+            Some(open) if open.path == piece.path => open,
+            Some(_) => return Err("the worker sent pieces of two files at once".to_owned()),
+        };
+        open.content.write_all(&piece.bytes).map_err(|error| failed(error.to_string()))?;
+        if piece.more {
+            self.open = Some(open);
+            return Ok(());
+        }
+        open.end().map_err(failed)?;
+        self.awaited = self.awaited.saturating_sub(1);
+        Ok(())
+    }
+}
+
+/// A file of which pieces are missing. It stands beside its place, so that nobody meets half of
+/// it there, and goes where the rest never comes.
+#[derive(Debug)]
+struct Open {
+    path: Vec<u8>,
+    folder: fs::File,
+    beside: Vec<u8>,
+    content: fs::File,
+    in_place: bool,
+}
+
+impl Open {
+    fn begin(root: &Folder, piece: &File) -> Result<Self, String> {
+        let folder = folder_of(root, &piece.path)?;
+        Self::beside(&folder, piece).map_err(|error| error.to_string())
+    }
+
+    fn beside(folder: &Folder, piece: &File) -> io::Result<Self> {
+        let folder = folder.as_file().try_clone()?;
+        let beside = format!(".orchestra-{:016x}", sys::random_number()?).into_bytes();
+        let mode = if piece.executable { EXECUTABLE } else { PLAIN };
+        let content = sys::write_new_at(&folder, &beside, mode)?;
+        Ok(Self { path: piece.path.clone(), folder, beside, content, in_place: false })
+    }
+
+    fn end(mut self) -> Result<(), String> {
+        match sys::rename_at(&self.folder, &self.beside, name_of(&self.path)) {
+            Ok(()) => {
+                self.in_place = true;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                Err("there is a folder in its place".to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.in_place {
+            // What cannot be removed is of no harm, and the first error tells more.
+            let _ = sys::remove_at(&self.folder, &self.beside);
+        }
+    }
+}
+
+fn name_of(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+/// The folder that the file belongs into; those on the way are made where there are none.
+fn folder_of(root: &Folder, path: &[u8]) -> Result<Folder, String> {
+    let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     // The master has refused such a path already, and this is the place where it would lead out.
     if names.iter().any(|name| matches!(*name, b"" | b"." | b"..")) {
         return Err("it is no path below it".to_owned());
     }
-    let (name, folders) = names.split_last().expect("a split has one part at least");
-    let mut folder = None;
-    for above in folders {
-        let next = enter(folder.as_ref().unwrap_or(root), above);
-        folder = Some(next.map_err(|error| {
+    names.pop();
+    let mut folder = root.again().map_err(|error| error.to_string())?;
+    for above in names {
+        folder = enter(&folder, above).map_err(|error| {
             let above = String::from_utf8_lossy(above);
             match error.kind() {
                 ErrorKind::NotADirectory => {
@@ -42,12 +125,9 @@ fn put_one(root: &Folder, file: &File) -> Result<(), String> {
                 }
                 _ => format!("{above}: {error}"),
             }
-        })?);
+        })?;
     }
-    write(folder.as_ref().unwrap_or(root), name, file).map_err(|error| match error.kind() {
-        ErrorKind::IsADirectory => "there is a folder in its place".to_owned(),
-        _ => error.to_string(),
-    })
+    Ok(folder)
 }
 
 /// The folder of this name, which is made where there is none.
@@ -65,20 +145,6 @@ fn enter(folder: &Folder, name: &[u8]) -> io::Result<Folder> {
     }
 }
 
-/// Beside its place first, so that nobody meets half of it there.
-fn write(folder: &Folder, name: &[u8], file: &File) -> io::Result<()> {
-    let folder = folder.as_file();
-    let beside = format!(".orchestra-{:016x}", sys::random_number()?).into_bytes();
-    let mode = if file.executable { EXECUTABLE } else { PLAIN };
-    let mut new = sys::write_new_at(folder, &beside, mode)?;
-    let put = new.write_all(&file.bytes).and_then(|()| sys::rename_at(folder, &beside, name));
-    if put.is_err() {
-        // What cannot be removed is of no harm, and the first error tells more.
-        let _ = sys::remove_at(folder, &beside);
-    }
-    put
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -90,11 +156,11 @@ mod tests {
     use super::*;
 
     fn file(path: &str, bytes: &[u8]) -> File {
-        File { path: path.into(), executable: false, bytes: bytes.to_vec() }
+        File { path: path.into(), executable: false, more: false, bytes: bytes.to_vec() }
     }
 
     fn put_in(folder: &Path, file: File) -> Result<(), String> {
-        put(&Folder::at(folder), &[file])
+        Incoming::new(&Folder::at(folder), 1).take(&file)
     }
 
     #[test]
@@ -152,5 +218,38 @@ mod tests {
         let error = put_in(dir.path(), file("folder", b"x")).unwrap_err();
         assert!(error.ends_with("there is a folder in its place"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn pieces_become_one_file_when_the_last_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Folder::at(dir.path());
+        let mut incoming = Incoming::new(&root, 2);
+        let piece = |bytes| File { more: true, ..file("in/a", bytes) };
+        incoming.take(&piece(b"one")).unwrap();
+        incoming.take(&piece(b"")).unwrap();
+        assert!(!dir.path().join("in/a").exists());
+        incoming.take(&file("in/a", b" two")).unwrap();
+        assert_eq!(fs::read(dir.path().join("in/a")).unwrap(), b"one two");
+        assert!(!incoming.is_complete());
+        incoming.take(&file("b", b"")).unwrap();
+        assert!(incoming.is_complete());
+        assert_eq!(fs::read_dir(dir.path().join("in")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_not_completed_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Folder::at(dir.path());
+        let begun = || File { more: true, ..file("a", b"x") };
+        let mut incoming = Incoming::new(&root, 2);
+        incoming.take(&begun()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let error = incoming.take(&file("b", b"x")).unwrap_err();
+        assert_eq!(error, "the worker sent pieces of two files at once");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        incoming.take(&begun()).unwrap();
+        drop(incoming);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

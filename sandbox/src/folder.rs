@@ -40,6 +40,11 @@ impl Folder {
         sys::open_folder_at(&self.0, name, false).map(Self)
     }
 
+    /// The same one once more.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// For going through it, which takes fewer rights.
     pub(crate) fn passage(&self, name: &[u8]) -> io::Result<Self> {
         sys::open_folder_at(&self.0, name, true).map(Self)

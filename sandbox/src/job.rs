@@ -2,20 +2,19 @@
 
 use std::{fs::File, io, iter, mem, os::fd::AsFd, time::Duration};
 
-use orchestra_sandbox::protocol::{
-    self, Command, Event, Exit, Killed, MAX_OUTPUT, Run, Status, Stream,
-};
+use orchestra_sandbox::protocol::{Command, Event, Exit, Killed, MAX_OUTPUT, Run, Status, Stream};
 
 use crate::{
     OWN_FAILURE,
     clock::Clock,
     farewell,
+    folder::Folder,
     ladder::{Ladder, Step},
     line::Line,
     mask::{Mask, Patterns},
     output::Limiter,
     pipe::Pipe,
-    shell,
+    receive, shell,
     sys::{self, Signal},
     tree::Tree,
     usage::Usage,
@@ -56,16 +55,16 @@ impl<'a> Job<'a> {
     /// The error is a sentence for the user.
     pub(crate) fn start(
         mut run: Box<Run>,
-        files: Vec<protocol::File>,
         line: &'a mut Line,
         clock: &'a Clock,
     ) -> Result<Self, String> {
-        let lease = clock.end_of(run.lease);
         let watching = |error| format!("cannot watch the job: {error}");
         let children = sys::watch_children().map_err(watching)?;
         shell::enter(&run)?;
-        let work = Work::prepare(&run, &files, clock)?;
-        drop(files);
+        let root = Folder::working()
+            .map_err(|error| format!("cannot open the working directory: {error}"))?;
+        let lease = receive::files(&root, &run, line, clock)?;
+        let work = Work::begin(root, &run, clock);
         let mut shell = shell::start(&run)?;
         let started = clock.now();
         let ladder = Ladder::new(&run, lease, started);
@@ -184,7 +183,7 @@ impl<'a> Job<'a> {
                     self.give_up("the worker sent a second job".to_owned())
                 }
                 Ok(Some(Command::File(_))) => {
-                    self.give_up("the worker sent a file after the job".to_owned())
+                    self.give_up("the worker sent a file too many".to_owned())
                 }
                 Err(reason) => self.give_up(reason),
             };

@@ -166,6 +166,7 @@ mod tests {
             log_head: 0,
             log_tail: 0,
             umask: 0,
+            files: 0,
             masks: vec![],
             change_limit: 0,
             artifact_limit: 0,

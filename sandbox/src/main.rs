@@ -2,10 +2,10 @@
 //! on, ends it in time, and takes every other process of the container along.
 //!
 //! ```text
-//! waiting --Run--> attending --the shell has ended, and all others--> farewell --> exit
-//!    |                 ^ |                                               ^
-//!    |                 +-+ output, commands, deadlines                   |
-//!    +-- idle for too long: exit 0         could not start, bad frames --+
+//! waiting --Run, File*--> attending --the shell has ended, and all others--> farewell --> exit
+//!    |                      ^ |                                               ^
+//!    |                      +-+ output, commands, deadlines                   |
+//!    +-- idle for too long: exit 0              could not start, bad frames --+
 //! ```
 //! One thread, one `poll` at a time, nothing that can block for long: whatever
 //! the worker, the engine or the job do, the lease's end is noticed.
@@ -27,6 +27,7 @@ mod mask;
 mod output;
 mod pattern;
 mod pipe;
+mod receive;
 mod shell;
 mod snapshot;
 #[expect(unsafe_code, reason = "the system calls that std does not offer, each behind a safe door")]
@@ -38,7 +39,7 @@ mod work;
 
 use std::{env, fs, io, process::ExitCode, time::Duration};
 
-use orchestra_sandbox::protocol::{self, Command, Event, File, MAX_PAYLOAD, Ready, Run};
+use orchestra_sandbox::protocol::{self, Command, Event, Ready, Run};
 
 use crate::{clock::Clock, job::Job, line::Line};
 
@@ -50,9 +51,6 @@ const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
 
 /// A reader that is there takes the last frames in no time; one that is not gets no more than this.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// So many files come with a job at most; their contents together are not longer than a frame.
-const FILES: usize = 1000;
 
 /// The exit code of this program's own failures, as everywhere in Orchestra.
 const OWN_FAILURE: u8 = 125;
@@ -101,12 +99,12 @@ fn serve(idle: Duration) -> io::Result<u8> {
         since_boot: clock.since_boot(),
     }));
     line.flush()?;
-    let (run, files) = match wait_for_job(&mut line, &clock, idle)? {
-        Idle::Job(run, files) => (run, files),
+    let run = match wait_for_job(&mut line, &clock, idle)? {
+        Idle::Job(run) => run,
         Idle::Over => return Ok(0),
         Idle::Fault(reason) => return fail(&mut line, &clock, reason),
     };
-    match Job::start(run, files, &mut line, &clock) {
+    match Job::start(run, &mut line, &clock) {
         Ok(job) => job.attend(),
         Err(reason) => fail(&mut line, &clock, reason),
     }
@@ -114,7 +112,7 @@ fn serve(idle: Duration) -> io::Result<u8> {
 
 /// How waiting for a job ended.
 enum Idle {
-    Job(Box<Run>, Vec<File>),
+    Job(Box<Run>),
     /// No job will come.
     Over,
     Fault(String),
@@ -122,19 +120,11 @@ enum Idle {
 
 fn wait_for_job(line: &mut Line, clock: &Clock, idle: Duration) -> io::Result<Idle> {
     let mut until = clock.now().saturating_add(idle);
-    let (mut files, mut room) = (Vec::new(), MAX_PAYLOAD);
     loop {
         match line.command() {
-            Ok(Some(Command::Run(run))) => return Ok(Idle::Job(run, files)),
-            Ok(Some(Command::File(file))) => {
-                let Some(left) = room.checked_sub(file.bytes.len()) else {
-                    return Ok(Idle::Fault("the worker sent too many bytes of files".to_owned()));
-                };
-                room = left;
-                files.push(file);
-                if files.len() > FILES {
-                    return Ok(Idle::Fault("the worker sent too many files".to_owned()));
-                }
+            Ok(Some(Command::Run(run))) => return Ok(Idle::Job(run)),
+            Ok(Some(Command::File(_))) => {
+                return Ok(Idle::Fault("the worker sent a file before the job".to_owned()));
             }
             Ok(Some(Command::Renew(lease))) => until = clock.end_of(lease),
             Ok(Some(Command::Terminate { .. } | Command::Kill)) => return Ok(Idle::Over),

@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use orchestra_sandbox::protocol::{Event, File, Run};
+use orchestra_sandbox::protocol::{Event, Run};
 
 use crate::{
     artifacts,
     clock::Clock,
-    files,
     folder::Folder,
     pattern::Patterns,
     snapshot::Snapshot,
@@ -35,22 +34,19 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// In the folder that this process has entered. The error is a sentence for the user.
-    pub(crate) fn prepare(run: &Run, files: &[File], clock: &Clock) -> Result<Self, String> {
-        let root = Folder::working()
-            .map_err(|error| format!("cannot open the working directory: {error}"))?;
-        files::put(&root, files)?;
+    /// In the folder that this process has entered, with the files that came with the job.
+    pub(crate) fn begin(root: Folder, run: &Run, clock: &Clock) -> Self {
         let until = clock.now().saturating_add(LOOK);
         let changes = (run.change_limit > 0).then(|| {
             let before = Snapshot::take(&root, || clock.now() >= until);
-            if !files.is_empty() {
+            if run.files > 0 {
                 wait_for_tick(clock);
             }
             (before, usize::try_from(run.change_limit).unwrap_or(usize::MAX))
         });
         let wanted = !run.artifacts.is_empty();
         let artifacts = wanted.then(|| (Patterns::of(&run.artifacts), run.artifact_limit));
-        Ok(Self { root, changes, artifacts })
+        Self { root, changes, artifacts }
     }
 
     /// What there is to say of it when everything has ended.

@@ -28,6 +28,7 @@ mod probe;
 mod run;
 #[cfg(test)]
 mod testing;
+mod uploads;
 #[cfg(test)]
 mod with_master;
 

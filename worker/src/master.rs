@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use orchestra_client::{Client, ClientError};
 use orchestra_contracts::{
-    ProblemKind, WorkerName,
+    ContentHash, ProblemKind, WorkerName,
     worker::{
         ArtifactHead, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead,
         Registration, Welcome,
@@ -58,6 +58,14 @@ pub(crate) trait Master: Send + Sync + 'static {
         offset: u64,
         piece: Bytes,
     ) -> Result<ArtifactHead, ClientError>;
+
+    /// At most `length` bytes of an upload from `offset` on, and how many it has in all.
+    async fn upload_piece(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+        length: u64,
+    ) -> Result<(Bytes, u64), ClientError>;
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError>;
 }
@@ -112,6 +120,15 @@ impl Master for Client {
         piece: Bytes,
     ) -> Result<ArtifactHead, ClientError> {
         Client::append_artifact(self, worker, lease, path, offset, piece).await
+    }
+
+    async fn upload_piece(
+        &self,
+        sha256: &ContentHash,
+        offset: u64,
+        length: u64,
+    ) -> Result<(Bytes, u64), ClientError> {
+        Client::upload_piece(self, sha256, offset, length).await
     }
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {

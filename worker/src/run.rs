@@ -27,6 +27,7 @@ use crate::{
     executor::{End, Executor, Remains, RunEvent, RunSpec},
     master::{Link, Master, is_lease_lost},
     outbox::{self, Outbox, Upload, UploadError},
+    uploads::FromMaster,
 };
 
 /// Events between executor and outbox. Few: the outbox is where they gather.
@@ -75,7 +76,9 @@ impl Attempt {
 
     fn spec(&self, job: Job) -> RunSpec {
         let element = job.element();
-        RunSpec { job: job.id, attempt: self.lease.attempt, element, spec: job.spec }
+        let (master, link) = (self.master.clone(), self.link.clone());
+        let supply = Arc::new(FromMaster { master, link });
+        RunSpec { job: job.id, attempt: self.lease.attempt, element, spec: job.spec, supply }
     }
 
     /// How much of the log the master has: an upload of nothing is answered with

@@ -10,10 +10,11 @@ use super::{
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Belongs into the working folder of the job that follows.
-    File(File),
     /// The job. Sent once.
     Run(Box<Run>),
+    /// Belongs into the working folder of the job that was sent. Its shell starts when all
+    /// [`Run::files`] are there.
+    File(File),
     /// The lease goes on.
     Renew(Lease),
     /// SIGTERM to the job, and SIGKILL when the grace time has passed.
@@ -41,12 +42,15 @@ impl Lease {
     }
 }
 
-/// A file that stands in the working folder when the command begins.
+/// A file that stands in the working folder when the command begins, or a piece of one: the
+/// pieces of a file follow each other, and each says the same of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
     /// Below the working folder.
     pub path: Vec<u8>,
     pub executable: bool,
+    /// Whether another piece of it follows.
+    pub more: bool,
     pub bytes: Vec<u8>,
 }
 
@@ -75,6 +79,8 @@ pub struct Run {
     /// Of what is more, so many of the last bytes are passed on at the end, after a [`Event::Gap`].
     pub log_tail: u64,
     pub umask: u32,
+    /// So many files follow.
+    pub files: u64,
     /// What no output may show: the job's secrets and their encodings, of eight bytes at least.
     pub masks: Vec<Vec<u8>>,
     /// So many changed files are told of, see [`Event::Changes`]; with 0 nobody looks for them.
@@ -132,6 +138,7 @@ impl Message for Command {
                 put_u64(out, run.log_head);
                 put_u64(out, run.log_tail);
                 put_u64(out, u64::from(run.umask));
+                put_u64(out, run.files);
                 put_list(out, &run.masks);
                 put_u64(out, run.change_limit);
                 put_u64(out, run.artifact_limit);
@@ -149,6 +156,7 @@ impl Message for Command {
             Self::File(file) => frame(buffer, FILE, |out| {
                 put_bytes(out, &file.path);
                 out.push(file.executable.into());
+                out.push(file.more.into());
                 out.extend_from_slice(&file.bytes);
             }),
         }
@@ -163,6 +171,7 @@ impl Message for Command {
                 let lease = lease(&mut input)?;
                 let (log_head, log_tail) = (input.u64()?, input.u64()?);
                 let umask = u32::try_from(input.u64()?).map_err(|_| Malformed::BadPayload(kind))?;
+                let files = input.u64()?;
                 let masks = input.list()?;
                 let (change_limit, artifact_limit) = (input.u64()?, input.u64()?);
                 let artifacts = input.list()?;
@@ -181,6 +190,7 @@ impl Message for Command {
                     log_head,
                     log_tail,
                     umask,
+                    files,
                     masks,
                     change_limit,
                     artifact_limit,
@@ -193,6 +203,7 @@ impl Message for Command {
             FILE => Self::File(File {
                 path: input.bytes()?,
                 executable: input.flag()?,
+                more: input.flag()?,
                 bytes: input.take_rest().to_vec(),
             }),
             _ => return Err(Malformed::UnknownKind(kind)),

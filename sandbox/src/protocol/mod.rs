@@ -2,7 +2,7 @@
 //! over the container's attached standard input and output.
 //!
 //! ```text
-//! worker -> sandbox   File*, Run, Renew, Terminate, Kill
+//! worker -> sandbox   Run, File*, Renew, Terminate, Kill
 //! sandbox -> worker   Ready, [Started, {Output | Gap | Note}*], [Changes], [Artifacts],
 //!                     (Exited | Failed)
 //!
@@ -29,7 +29,7 @@ pub use event::{
 };
 
 /// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// No frame's payload is longer. The longest is a [`Run`] with its script,
 /// environment and standard input.

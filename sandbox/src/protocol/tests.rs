@@ -29,13 +29,13 @@ fn lease() -> impl Strategy<Value = Lease> {
 fn run() -> impl Strategy<Value = Run> {
     let texts = (bytes(), vec((bytes(), bytes()), 0..4), bytes(), bytes(), vec(bytes(), 0..4));
     let times = (millis(), millis(), lease());
-    let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
     let looking = (any::<u64>(), any::<u64>(), vec(bytes(), 0..3));
     (texts, times, numbers, looking).prop_map(
         |(
             (script, env, workdir, stdin, masks),
             (timeout, grace, lease),
-            (log_head, log_tail, umask),
+            (log_head, log_tail, umask, files),
             (change_limit, artifact_limit, artifacts),
         )| Run {
             script,
@@ -48,6 +48,7 @@ fn run() -> impl Strategy<Value = Run> {
             log_head,
             log_tail,
             umask,
+            files,
             masks,
             change_limit,
             artifact_limit,
@@ -57,9 +58,11 @@ fn run() -> impl Strategy<Value = Run> {
 }
 
 fn file() -> impl Strategy<Value = File> {
-    (bytes(), any::<bool>(), bytes()).prop_map(|(path, executable, bytes)| File {
+    let flags = any::<(bool, bool)>();
+    (bytes(), flags, bytes()).prop_map(|(path, (executable, more), bytes)| File {
         path,
         executable,
+        more,
         bytes,
     })
 }
@@ -247,8 +250,8 @@ fn the_bytes_of_frames_are_fixed() {
     }
     expected.push(b'\n');
     assert_eq!(encoded(&[Event::Exited(exit)]), expected);
-    let file = File { path: b"a".to_vec(), executable: true, bytes: b"bc".to_vec() };
-    let expected = [&[5, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'a', 1][..], b"bc\n"].concat();
+    let file = File { path: b"a".to_vec(), executable: true, more: false, bytes: b"bc".to_vec() };
+    let expected = [&[5, 13, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'a', 1, 0][..], b"bc\n"].concat();
     assert_eq!(encoded(&[Command::File(file)]), expected);
     let changes = Changes {
         created: vec![b"a".to_vec()],
@@ -292,7 +295,7 @@ fn what_is_no_frame_is_named() {
         (&[RENEW, 1, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(RENEW)),
         (&[RUN, 0, 0, 0, 0, b'\n'], Malformed::BadPayload(RUN)),
         // Neither executable nor not.
-        (&[FILE, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, b'\n'], Malformed::BadPayload(FILE)),
+        (&[FILE, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, b'\n'], Malformed::BadPayload(FILE)),
     ];
     for (bytes, error) in cases {
         assert_eq!(decoded::<Command>(&[bytes]), Err(error));
@@ -313,6 +316,7 @@ fn a_run_does_not_show_what_may_be_secret() {
         log_head: 0,
         log_tail: 0,
         umask: 0o022,
+        files: 0,
         masks: vec![],
         change_limit: 0,
         artifact_limit: 0,

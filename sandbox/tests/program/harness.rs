@@ -38,6 +38,7 @@ pub(crate) fn job(script: &str) -> Run {
         log_head: 1 << 30,
         log_tail: 0,
         umask: 0o022,
+        files: 0,
         masks: vec![],
         change_limit: 0,
         artifact_limit: 0,
@@ -89,10 +90,11 @@ impl Sandbox {
     pub(crate) fn start_with(files: Vec<File>, run: Run) -> Self {
         let mut sandbox = Self::spawn(&mut Process::new(PROGRAM));
         sandbox.read();
+        let whole = files.iter().filter(|file| !file.more).count();
+        sandbox.send(&Command::Run(Box::new(Run { files: whole as u64, ..run })));
         for file in files {
             sandbox.send(&Command::File(file));
         }
-        sandbox.send(&Command::Run(Box::new(run)));
         sandbox
     }
 

@@ -12,7 +12,7 @@ fn watched(dir: &Path, script: &str) -> Run {
 }
 
 fn file(path: &str, bytes: &[u8]) -> File {
-    File { path: path.into(), executable: false, bytes: bytes.to_vec() }
+    File { path: path.into(), executable: false, more: false, bytes: bytes.to_vec() }
 }
 
 fn run_with(files: Vec<File>, run: Run) -> Report {
@@ -113,21 +113,63 @@ fn nothing_is_told_that_nobody_wants() {
 }
 
 #[test]
-fn a_file_after_the_job_is_a_fault_and_so_are_too_many_before_it() {
+fn a_file_too_many_is_a_fault_and_so_is_one_before_the_job() {
     let dir = tempfile::tempdir().unwrap();
     let mut sandbox = Sandbox::start(job_in(dir.path(), "echo up; sleep 1000"));
     sandbox.wait_for("up");
     sandbox.send(&Command::File(file("late", b"x")));
     let report = sandbox.finish();
-    assert_eq!(report.failed.as_deref(), Some("the worker sent a file after the job"));
+    assert_eq!(report.failed.as_deref(), Some("the worker sent a file too many"));
 
     let mut sandbox = Sandbox::spawn(&mut std::process::Command::new(PROGRAM));
     sandbox.read();
-    for _ in 0..5 {
-        sandbox.send(&Command::File(file("large", &vec![0; 1 << 20])));
-    }
+    sandbox.send(&Command::File(file("early", b"x")));
     let report = sandbox.finish();
-    assert_eq!(report.failed.as_deref(), Some("the worker sent too many bytes of files"));
+    assert_eq!(report.failed.as_deref(), Some("the worker sent a file before the job"));
+}
+
+/// Larger than any frame, and than what it could hold in memory.
+#[test]
+fn a_large_file_arrives_in_pieces_while_the_lease_is_renewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sandbox = Sandbox::spawn(&mut std::process::Command::new(PROGRAM));
+    sandbox.read();
+    let run = job_in(dir.path(), "wc -c < large; head -c 1 large; tail -c 1 large");
+    let lease = Lease::of(400 * MILLISECOND);
+    sandbox.send(&Command::Run(Box::new(Run { files: 2, lease, ..run })));
+    let piece = |byte| File { more: true, ..file("large", &vec![byte; 1 << 20]) };
+    for place in 0..40 {
+        sandbox.send(&Command::File(piece(if place == 0 { b'a' } else { b'b' })));
+        std::thread::sleep(20 * MILLISECOND);
+        sandbox.send(&Command::Renew(lease));
+    }
+    sandbox.send(&Command::File(file("large", b"c")));
+    // Nothing of the command runs before all are there.
+    sandbox.send(&Command::Renew(Lease::of(HOUR)));
+    sandbox.send(&Command::File(file("small", b"")));
+    let report = sandbox.finish();
+    assert_eq!(report.status(), Status::Code(0), "{report:?}");
+    assert_eq!(report.stdout, format!("{}\nac", (40 << 20) + 1).into_bytes());
+}
+
+#[test]
+fn files_that_do_not_arrive_end_the_job_with_its_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = || Run { files: 2, ..job_in(dir.path(), "touch ran") };
+    let begun = File { more: true, ..file("half", b"x") };
+    let short = Run { lease: Lease::of(300 * MILLISECOND), ..run() };
+    let ends = [(short, None), (run(), Some(Command::Kill))];
+    for (run, command) in ends {
+        let mut sandbox = Sandbox::spawn(&mut std::process::Command::new(PROGRAM));
+        sandbox.read();
+        sandbox.send(&Command::Run(Box::new(run)));
+        sandbox.send(&Command::File(begun.clone()));
+        let expected = if command.is_some() { "it was ended while" } else { "did not arrive" };
+        command.iter().for_each(|command| sandbox.send(command));
+        let reason = sandbox.finish().failed.expect("it fails");
+        assert!(reason.contains(expected), "{reason}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left of it");
+    }
 }
 
 /// However much there is, it costs no more than so long.

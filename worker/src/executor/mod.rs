@@ -3,8 +3,9 @@
 
 pub(crate) mod docker;
 pub(crate) mod leavings;
+pub(crate) mod supply;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use orchestra_contracts::{
@@ -18,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::leavings::Leavings;
+use self::{leavings::Leavings, supply::Supply};
 use crate::{clock, control::Orders};
 
 /// Runs attempts, each in a sandbox of its own.
@@ -108,6 +109,8 @@ pub struct RunSpec {
     /// The id of its array and its index in there, where it is of one.
     pub element: Option<(JobId, u32)>,
     pub spec: JobSpec,
+    /// Where files come from that its spec only names.
+    pub(crate) supply: Arc<dyn Supply>,
 }
 
 impl fmt::Debug for RunSpec {

@@ -4,7 +4,7 @@
 
 mod promises;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use futures::future::BoxFuture;
 use orchestra_contracts::{AttemptNo, JobId, JobSpec, Outcome, Span, frame};
@@ -18,6 +18,7 @@ use crate::{
     executor::{
         Executor, RunEvent, RunSpec,
         docker::{DockerExecutor, HeldTo},
+        supply,
     },
 };
 
@@ -95,7 +96,8 @@ const MARK: &str = "== ";
 async fn ask(executor: &DockerExecutor, spec: JobSpec) -> Result<String, String> {
     let (control, (sender, mut events)) =
         (Control::new(Instant::now() + TIMEOUT * 2), mpsc::channel(64));
-    let run = RunSpec { job: JOB, attempt: ATTEMPT, element: None, spec };
+    let supply = Arc::new(supply::Nothing);
+    let run = RunSpec { job: JOB, attempt: ATTEMPT, element: None, spec, supply };
     let collect = async {
         let (mut output, mut notes) = (Vec::new(), Vec::new());
         while let Some(event) = events.recv().await {

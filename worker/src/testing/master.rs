@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use orchestra_client::ClientError;
 use orchestra_contracts::{
-    JobId, JobStatus, Problem, ProblemKind, Span, WorkerName,
+    ContentHash, JobId, JobStatus, Problem, ProblemKind, Span, WorkerName,
     frame::{Body, Frame, Frames, Stream},
     worker::{
         ArtifactHead, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead,
@@ -49,6 +49,8 @@ pub(crate) struct FakeMaster {
 struct State {
     script: VecDeque<Append>,
     log: BytesMut,
+    /// What every upload has.
+    upload: Vec<u8>,
     requests: Vec<usize>,
     /// What happens to pieces of files.
     piece_script: VecDeque<Append>,
@@ -307,6 +309,22 @@ impl Master for FakeMaster {
                 () = &mut waiting => return Ok(Vec::new()),
             }
         }
+    }
+
+    async fn upload_piece(
+        &self,
+        _: &ContentHash,
+        offset: u64,
+        length: u64,
+    ) -> Result<(Bytes, u64), ClientError> {
+        self.check_silence()?;
+        let state = self.state.lock().unwrap();
+        let rest = state
+            .upload
+            .get(offset as usize..)
+            .ok_or_else(|| problem(ProblemKind::NotFound, 404))?;
+        let piece = &rest[..rest.len().min(length as usize)];
+        Ok((Bytes::copy_from_slice(piece), state.upload.len() as u64))
     }
 
     async fn heartbeat(

@@ -40,9 +40,12 @@ pub(super) fn environment(image: &[String], spec: &RunSpec) -> Vec<(Vec<u8>, Vec
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use orchestra_contracts::{AttemptNo, JobId, JobSpec, Secret};
 
     use super::*;
+    use crate::executor::supply;
 
     #[test]
     fn the_job_wins_over_the_image_and_the_image_over_us() {
@@ -55,6 +58,7 @@ mod tests {
             attempt: AttemptNo(2),
             element: Some((JobId(5), 3)),
             spec: job,
+            supply: Arc::new(supply::Nothing),
         };
         let image = ["A=image".into(), "PATH=/opt/bin".into(), "odd".into()];
         let all: BTreeMap<_, _> = environment(&image, &spec)

@@ -9,7 +9,7 @@
 //! * `remains` finds what an earlier process left of an attempt, and carries it on;
 //!   `seam` is the place in its log from where on.
 //! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
-//!   it until its job has ended, `said` hears it, `reattach` finds it again when the
+//!   it until its job has ended, `deliver` hands it the job's files, `said` hears it, `reattach` finds it again when the
 //!   stream between the two breaks; `volume` brings its program there; `ending`
 //!   turns the end into an outcome.
 //! * `environment` is what a job's command finds in its environment, `masks` what must not
@@ -28,6 +28,7 @@ mod boot;
 mod container;
 mod converse;
 mod create;
+mod deliver;
 mod ending;
 mod engine;
 mod environment;
@@ -75,7 +76,7 @@ use self::{
     images::Images,
     mold::Mold,
     pool::{Pool, Times},
-    prepare::{Prepared, files_of},
+    prepare::{Prepared, stop_before_start},
     room::Room,
     volume::Volume,
     wall::Wall,
@@ -252,10 +253,9 @@ impl Executor for DockerExecutor {
             Ok(Prepared { sandbox, environment, ran, image, start }) => {
                 // The receiver outlives the attempt.
                 let _ = events.send(RunEvent::Made(ran)).await;
-                let files = files_of(&spec.spec);
                 let until = orders.borrow().until;
                 let job = self.job(&spec, &environment, until);
-                let mut end = sandbox.run(files, job, orders, events).await;
+                let mut end = sandbox.run(&spec, job, orders, events).await;
                 if let Some(usage) = &mut end.usage {
                     usage.image_ms = Some(image.as_millis() as u64);
                     usage.start_ms = Some(start.as_millis() as u64);
@@ -305,14 +305,6 @@ impl Executor for DockerExecutor {
         if timeout(CLOSE, tidied).await.is_err() {
             tracing::warn!("some containers could not be removed; the next start will do it");
         }
-    }
-}
-
-fn stop_before_start(orders: &watch::Receiver<Orders>) -> Outcome {
-    match orders.borrow().stop {
-        Some(Stop::HandBack) => Outcome::HandedBack,
-        Some(Stop::Lost) => Outcome::Lost,
-        Some(Stop::Cancel) | None => Outcome::Cancelled,
     }
 }
 

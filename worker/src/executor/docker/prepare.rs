@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use orchestra_contracts::{JobFile, JobSpec, Network, Outcome, Ran, Size, Workspace, limits};
+use orchestra_contracts::{Network, Outcome, Ran, Size, Workspace, limits};
 use orchestra_sandbox::protocol::{self, Lease};
 use tokio::{
     sync::{mpsc, watch},
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::SandboxConfig,
-    control::Orders,
+    control::{Orders, Stop},
     executor::{RunEvent, RunSpec},
 };
 
@@ -169,23 +169,13 @@ impl DockerExecutor {
             log_head,
             log_tail,
             umask: UMASK,
+            files: spec.spec.files.len() as u64,
             masks: masks::of(spec.spec.secrets.values()),
             change_limit: limits::CHANGES as u64,
             artifact_limit: limits::ARTIFACTS as u64,
             artifacts: spec.spec.artifacts.iter().map(|pattern| pattern.clone().into()).collect(),
         }
     }
-}
-
-/// What the sandbox is to put into the working folder.
-pub(super) fn files_of(spec: &JobSpec) -> Vec<protocol::File> {
-    let file = |file: &JobFile| protocol::File {
-        path: file.path.clone().into_bytes(),
-        executable: file.executable,
-        // The master has refused one that has no content.
-        bytes: file.content().unwrap_or_default(),
-    };
-    spec.files.iter().map(file).collect()
 }
 
 /// How much of a log's head and tail is passed on. Of a bound of its own a fifth is for the tail,
@@ -224,4 +214,12 @@ pub(super) fn timeout_of(spec: &RunSpec) -> Duration {
 
 pub(super) fn could_not_start(error: impl std::fmt::Display) -> Outcome {
     Outcome::CouldNotStart { reason: error.to_string() }
+}
+
+pub(super) fn stop_before_start(orders: &watch::Receiver<Orders>) -> Outcome {
+    match orders.borrow().stop {
+        Some(Stop::HandBack) => Outcome::HandedBack,
+        Some(Stop::Lost) => Outcome::Lost,
+        Some(Stop::Cancel) | None => Outcome::Cancelled,
+    }
 }

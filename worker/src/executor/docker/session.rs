@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use orchestra_contracts::Outcome;
-use orchestra_sandbox::protocol::{Command, Event, File, Message, Run, VERSION};
+use orchestra_sandbox::protocol::{Command, Event, Message, Run, VERSION};
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, watch},
@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     boot,
     container::Container,
+    deliver,
     engine::{Attached, EngineError, Input, Output},
     leavings::Told,
     reattach::Breaks,
@@ -28,7 +29,7 @@ use crate::{
     clock::{self, SandboxClock},
     config::JobUser,
     control::Orders,
-    executor::{End, RunEvent},
+    executor::{End, RunEvent, RunSpec},
 };
 
 /// From the engine's "started" to the sandbox's `Ready` it takes a millisecond.
@@ -38,6 +39,9 @@ pub(super) const SLACK: Duration = Duration::from_secs(10);
 /// From the job to the sandbox's `Started` it takes two milliseconds. One that was
 /// found and has not said it by then has never got its job.
 pub(super) const STARTED: Duration = Duration::from_secs(10);
+
+/// For the removal of one file.
+const CALLED_OFF: Duration = Duration::from_secs(2);
 
 /// Of the engine's word when a container started, as against the sandbox's own.
 const WALL: Duration = Duration::from_secs(2);
@@ -193,22 +197,35 @@ impl Sandbox {
         }
     }
 
-    /// Hands the job over with its files and stays until it has ended.
+    /// Hands the job over, then its files, and stays until it has ended.
     pub(super) async fn run(
         mut self,
-        files: Vec<File>,
+        spec: &RunSpec,
         mut job: Run,
-        orders: watch::Receiver<Orders>,
+        mut orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
         let limits = Limits { timeout: job.timeout, grace: job.grace };
         self.fence = Instant::now() + job.lease.ttl;
         job.lease = boot::lease(self.fence, self.shares_clock);
-        let files = files.into_iter().map(Command::File);
-        let commands: Vec<_> = files.chain([Command::Run(Box::new(job))]).collect();
+        let run = [Command::Run(Box::new(job))].into_iter();
+        let commands: Vec<_> = run.chain(deliver::inline(&spec.spec.files)).collect();
         self.say_all(&commands).await;
         drop(commands);
+        if let Err(outcome) = self.deliver(spec, &mut orders).await {
+            self.call_off().await;
+            return self.kill(outcome).await;
+        }
         self.converse(limits, orders, events).await
+    }
+
+    /// Before its job has begun: it takes back what it has of the files that were on their way,
+    /// and says so with its last word. One that does not listen leaves a part of one beside
+    /// its place.
+    async fn call_off(&mut self) {
+        if self.say(&Command::Kill).await {
+            let _ = timeout(CALLED_OFF, self.said.next()).await;
+        }
     }
 
     /// Whether it could be said. What cannot be said to a sandbox that has gone shows

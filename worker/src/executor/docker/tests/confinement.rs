@@ -77,10 +77,11 @@ async fn the_probe_notices_a_container_without_the_flags() {
     let create = executor.keeper.engine.create_surely(container.name(), request);
     Box::pin(create).await.unwrap();
     let sandbox = Sandbox::start(container, held.held_to.user).await.unwrap();
-    let job = executor.job(&run_spec(JobSpec::new(script)), &[], Instant::now() + LEASE);
+    let spec = run_spec(JobSpec::new(script));
+    let job = executor.job(&spec, &[], Instant::now() + LEASE);
     let control = Control::new(Instant::now() + LEASE);
     let (sender, events) = mpsc::channel(4);
-    let end = Box::pin(sandbox.run(vec![], job, control.subscribe(), sender));
+    let end = Box::pin(sandbox.run(&spec, job, control.subscribe(), sender));
     let said = Running::new(control, events, end).end().await.success();
     let kept: Vec<_> = probe::judge(&said, &held)
         .into_iter()

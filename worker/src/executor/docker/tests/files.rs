@@ -3,12 +3,22 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, symlink},
+    sync::Arc,
+    time::Duration,
 };
 
-use orchestra_contracts::{JobFile, JobSpec, Outcome, Workspace};
+use async_trait::async_trait;
+use bytes::Bytes;
+use orchestra_contracts::{ContentHash, JobFile, JobSpec, Outcome, Workspace};
 use rstest::rstest;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep};
 
-use super::lab::{Lab, Seen};
+use super::lab::{Lab, Seen, run_spec, start_run};
+use crate::{
+    control::{Control, Stop},
+    executor::{RunSpec, supply::Supply},
+};
 
 fn spec(workspace: Workspace, files: Vec<JobFile>, command: &str) -> JobSpec {
     JobSpec { workspace, files, ..JobSpec::new(command) }
@@ -116,5 +126,138 @@ async fn what_a_job_changed_is_told_and_not_what_a_link_leads_to() {
     assert_eq!((changes.more, changes.incomplete), (0, false));
     let seen = lab.run("cat a/kept; exit 3").await;
     assert_eq!(seen.end.changes.as_deref(), Some(&orchestra_contracts::files::Changes::default()));
+    lab.close().await;
+}
+
+/// One file, given in pieces of a MiB.
+struct Held {
+    content: Vec<u8>,
+    /// Before each piece.
+    pause: Duration,
+    /// What it says of its length.
+    whole: u64,
+}
+
+impl Held {
+    fn of(content: &[u8]) -> Self {
+        let (content, pause) = (content.to_vec(), Duration::ZERO);
+        Self { whole: content.len() as u64, content, pause }
+    }
+}
+
+#[async_trait]
+impl Supply for Held {
+    async fn piece(&self, _: &ContentHash, offset: u64) -> Result<(Bytes, u64), String> {
+        sleep(self.pause).await;
+        let rest = self.content.get(offset as usize..).ok_or("there is no such file")?;
+        Ok((Bytes::copy_from_slice(&rest[..rest.len().min(1 << 20)]), self.whole))
+    }
+}
+
+fn hash_of(content: &[u8]) -> ContentHash {
+    hex::encode(Sha256::digest(content)).parse().unwrap()
+}
+
+fn with_upload(workspace: Workspace, content: &[u8], supply: Held, command: &str) -> RunSpec {
+    let executable = JobFile { executable: true, ..JobFile::of_upload("in/x", hash_of(content)) };
+    let files = vec![executable, JobFile::of_text("beside", "text\n")];
+    RunSpec { supply: Arc::new(supply), ..run_spec(spec(workspace, files, command)) }
+}
+
+/// The files in worker-files, whatever their folder.
+fn left_of(lab: &Lab) -> Vec<String> {
+    let mut names = Vec::new();
+    for folder in [lab.files(), lab.files().join("in")] {
+        let entries = fs::read_dir(folder).into_iter().flatten().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        names.extend(files.map(|entry| entry.file_name().into_string().unwrap()));
+    }
+    names
+}
+
+fn control() -> Control {
+    Control::new(Instant::now() + Duration::from_mins(1))
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_uploaded_file_is_there_whole_before_the_command_begins(
+    #[values(Workspace::Shared, Workspace::Private)] workspace: Workspace,
+) {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    // More than the memory of its sandbox, where that would hold it.
+    let content: Vec<u8> = (0..=250).cycle().take((40 << 20) + 17).collect();
+    let command = "sha256sum < in/x; stat -c %a in/x; cat beside";
+    let mut run = with_upload(workspace, &content, Held::of(&content), command);
+    run.spec.resources.memory = Some("24m".parse().unwrap());
+    let seen = start_run(&lab.executor, run, control()).end().await;
+    assert_eq!(seen.success(), format!("{}  -\n755\ntext\n", hash_of(&content)));
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_arrive_whole_is_in_nobodys_place() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let other = Held::of(b"other");
+    let short = Held { whole: 9, ..Held::of(b"right") };
+    let none = Held { content: Vec::new(), whole: 5, ..Held::of(b"") };
+    for (supply, why) in [(other, "garbled"), (short, "garbled"), (none, "garbled")] {
+        let run = with_upload(Workspace::Shared, b"right", supply, "touch ran");
+        let seen = start_run(&lab.executor, run, control()).end().await;
+        match &seen.outcome {
+            Outcome::CouldNotStart { reason } => assert!(reason.contains(why), "{reason}"),
+            outcome => panic!("{outcome:?}"),
+        }
+        assert!(!seen.started);
+        assert_eq!(left_of(&lab), ["beside"; 1], "{why}");
+    }
+    assert!(!lab.files().join("ran").exists());
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_job_can_be_cancelled_while_its_file_is_on_its_way() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let content = vec![7; 8 << 20];
+    for (stop, outcome) in
+        [(Stop::Cancel, Outcome::Cancelled), (Stop::HandBack, Outcome::HandedBack)]
+    {
+        let supply = Held { pause: Duration::from_secs(1), ..Held::of(&content) };
+        let run = with_upload(Workspace::Shared, &content, supply, "touch ran");
+        let control = control();
+        let running = start_run(&lab.executor, run, control.clone());
+        let stopping = async {
+            while !lab.files().join("in").exists() {
+                sleep(Duration::from_millis(20)).await;
+            }
+            control.stop(stop);
+        };
+        let (seen, ()) = tokio::join!(running.end(), stopping);
+        assert_eq!((seen.outcome, seen.started), (outcome, false));
+        assert_eq!(left_of(&lab), ["beside"; 1]);
+        fs::remove_dir_all(lab.files().join("in")).unwrap();
+    }
+    assert!(!lab.files().join("ran").exists());
+    lab.close().await;
+}
+
+/// The file takes longer than the lease that the sandbox got first.
+#[tokio::test]
+async fn the_lease_is_renewed_while_a_file_is_on_its_way() {
+    let Some(lab) = Lab::open(&[]).await else { return };
+    let content = vec![7; 8 << 20];
+    let supply = Held { pause: Duration::from_millis(600), ..Held::of(&content) };
+    let run = with_upload(Workspace::Shared, &content, supply, "stat -c %s in/x");
+    let control = Control::new(Instant::now() + Duration::from_secs(3));
+    let running = start_run(&lab.executor, run, control.clone());
+    let renewing = async {
+        for _ in 0..5 {
+            sleep(Duration::from_secs(1)).await;
+            control.renew(Instant::now() + Duration::from_secs(3));
+        }
+        control.renew(Instant::now() + Duration::from_mins(1));
+    };
+    let (seen, ()) = tokio::join!(running.end(), renewing);
+    assert_eq!(seen.success(), format!("{}\n", 8 << 20));
     lab.close().await;
 }

@@ -21,7 +21,7 @@ use super::super::{DockerExecutor, Parts};
 use crate::{
     Config,
     control::Control,
-    executor::{End, Executor, Kept, RunEvent, RunSpec},
+    executor::{End, Executor, Kept, RunEvent, RunSpec, supply},
 };
 
 #[derive(Parser)]
@@ -187,12 +187,17 @@ impl Lab {
 pub(super) const NAME: (JobId, AttemptNo) = (JobId(7), AttemptNo(1));
 
 pub(super) fn run_spec(spec: JobSpec) -> RunSpec {
-    RunSpec { job: NAME.0, attempt: NAME.1, element: None, spec }
+    let supply = Arc::new(supply::Nothing);
+    RunSpec { job: NAME.0, attempt: NAME.1, element: None, spec, supply }
 }
 
 pub(super) fn start_on(executor: &DockerExecutor, spec: JobSpec, control: Control) -> Running<'_> {
+    start_run(executor, run_spec(spec), control)
+}
+
+pub(super) fn start_run(executor: &DockerExecutor, run: RunSpec, control: Control) -> Running<'_> {
     let (sender, events) = mpsc::channel(4);
-    let end = executor.run(run_spec(spec), control.subscribe(), sender);
+    let end = executor.run(run, control.subscribe(), sender);
     Running::new(control, events, end)
 }
 
