@@ -22,6 +22,7 @@ mod local;
 mod output;
 mod place;
 mod spec_file;
+mod uploads;
 mod waiting;
 
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use orchestra_contracts::{
 };
 
 use super::{job_file, secret};
-use crate::failure::Failure;
+use crate::{failure::Failure, uploads::Uploads};
 
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "The job")]
@@ -139,11 +139,13 @@ pub(crate) struct JobOptions {
 }
 
 impl JobOptions {
-    /// The job that runs `words`, joined with spaces, as its script.
-    pub(crate) fn spec(self, words: &[String]) -> Result<JobSpec, Failure> {
+    /// The job that runs `words`, joined with spaces, as its script, and what has to be brought
+    /// before it is submitted.
+    pub(crate) fn spec(self, words: &[String]) -> Result<(JobSpec, Uploads), Failure> {
         let mut spec = JobSpec::new(words.join(" "));
         spec.stdin = self.stdin.map(|path| read(&path, limits::STDIN_BYTES)).transpose()?;
-        spec.files = job_file::all(&self.with_file)?;
+        let uploads;
+        (spec.files, uploads) = job_file::all(&self.with_file)?;
         spec.artifacts = self.artifact;
         spec.image = self.image;
         spec.env = BTreeMap::from_iter(self.env);
@@ -169,7 +171,7 @@ impl JobOptions {
         spec.priority = self.priority.unwrap_or(spec.priority);
         spec.resources =
             Resources { cpus: self.cpus, memory: self.memory, pids: self.pids, tmp: self.tmp };
-        Ok(spec)
+        Ok((spec, uploads))
     }
 }
 
@@ -228,7 +230,7 @@ mod tests {
 
     fn spec(arguments: &[&str]) -> JobSpec {
         let program = Program::parse_from([&["program"], arguments].concat());
-        program.options.spec(&program.words).unwrap()
+        program.options.spec(&program.words).unwrap().0
     }
 
     #[test]

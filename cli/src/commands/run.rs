@@ -25,6 +25,7 @@ use crate::{
         say,
     },
     place::Place,
+    uploads::Uploads,
     waiting::Waiting,
 };
 
@@ -56,7 +57,8 @@ pub(crate) struct Run {
 }
 
 pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
-    let task = Task { spec: args.job.spec(&args.command)?, fetch: args.fetch };
+    let (spec, uploads) = args.job.spec(&args.command)?;
+    let task = Task { spec, uploads, fetch: args.fetch };
     let mut signals = Signals::listen();
     let mut printer = LogPrinter::new(View {
         quiet: args.quiet,
@@ -88,6 +90,7 @@ pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
 /// What to run, and where to put what it leaves.
 struct Task {
     spec: JobSpec,
+    uploads: Uploads,
     fetch: Option<PathBuf>,
 }
 
@@ -135,6 +138,10 @@ async fn watch(
     printer: &mut LogPrinter,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
+    tokio::select! {
+        brought = task.uploads.bring(client) => brought?,
+        () = signals.next() => return Ok(End::GivenUp),
+    }
     let job = client.submit(&task.spec).await?;
     let (id, mut waiting) = (job.id, Waiting::of(job.status));
     printer.progress(&format!("job {id} waits for a worker"));

@@ -104,7 +104,9 @@ pub(crate) async fn schedule(args: ScheduleArgs) -> Result<Exit, Failure> {
 
 async fn create(args: Create) -> Result<Exit, Failure> {
     let client = args.server.client()?;
-    let mut wanted = NewSchedule::new(args.schedule, args.cron, args.job.spec(&args.command)?);
+    // The master says that a schedule has none.
+    let (spec, _uploads) = args.job.spec(&args.command)?;
+    let mut wanted = NewSchedule::new(args.schedule, args.cron, spec);
     wanted.time_zone = args.time_zone.unwrap_or(wanted.time_zone);
     wanted.overlap = args.overlap.unwrap_or(wanted.overlap);
     wanted.catch_up = args.catch_up.unwrap_or(wanted.catch_up);

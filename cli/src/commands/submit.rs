@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     output::{Format, print_json, print_line},
     spec_file,
+    uploads::Uploads,
 };
 
 /// What `--schema` prints. A test holds it to the API's description.
@@ -31,7 +32,7 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "INDEXES", conflicts_with = "file", value_parser = array)]
     array: Option<Array>,
 
-    /// Store nothing; say whether it would be accepted, and as what
+    /// Submit nothing; say whether it would be accepted, and as what
     #[arg(long)]
     dry_run: bool,
 
@@ -55,7 +56,8 @@ pub(crate) async fn submit(args: Submit) -> Result<Exit, Failure> {
         return Ok(Exit::SUCCESS);
     }
     let client = args.server.client()?;
-    let specs = specs(&args.command, args.file, args.array, args.job)?;
+    let (specs, uploads) = specs(&args.command, args.file, args.array, args.job)?;
+    uploads.bring(&client).await?;
     if args.dry_run {
         let accepted = client.check(&specs).await?;
         match args.output.format {
@@ -90,14 +92,17 @@ fn specs(
     file: Option<PathBuf>,
     array: Option<Array>,
     job: JobOptions,
-) -> Result<Vec<JobSpec>, Failure> {
+) -> Result<(Vec<JobSpec>, Uploads), Failure> {
     let file = match words {
         [dash] if dash == "-" => Some(PathBuf::from("-")),
         _ => file,
     };
     match file {
-        Some(file) => spec_file::read(&file),
-        None => Ok(vec![JobSpec { array, ..job.spec(words)? }]),
+        Some(file) => Ok((spec_file::read(&file)?, Uploads::default())),
+        None => {
+            let (spec, uploads) = job.spec(words)?;
+            Ok((vec![JobSpec { array, ..spec }], uploads))
+        }
     }
 }
 

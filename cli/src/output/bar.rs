@@ -1,5 +1,5 @@
 //! A bar on standard error that shows how far something is which has a known number of
-//! steps. Where standard error is no terminal it does not exist.
+//! steps or bytes. Where standard error is no terminal it does not exist.
 
 use std::time::Duration;
 
@@ -24,6 +24,15 @@ impl Bar {
         }
         bar.set_style(style());
         Some(Self(bar))
+    }
+
+    /// Shows how many bytes of how many are done.
+    pub(crate) fn show_bytes(&self, done: u64, of: u64, line: &str) {
+        self.0.set_style(byte_style());
+        self.0.set_length(of);
+        self.0.set_position(done);
+        self.0.set_message(escape::short(line, LONGEST));
+        self.0.enable_steady_tick(TICK);
     }
 
     /// Shows the line beside the bar; `step` begins where it is told.
@@ -51,6 +60,12 @@ fn style() -> ProgressStyle {
         .progress_chars("=> ")
 }
 
+fn byte_style() -> ProgressStyle {
+    ProgressStyle::with_template("{elapsed:>4} [{bar:24}] {bytes}/{total_bytes} {wide_msg}")
+        .expect("the template is a constant")
+        .progress_chars("=> ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +78,8 @@ mod tests {
         assert_eq!((bar.0.position(), bar.0.length()), (2, Some(4)));
         assert_eq!(bar.0.message(), "cc -c a.c\\u{1b}[2J");
         bar.0.set_style(style());
+        bar.show_bytes(5, 9, "data\u{1b}[2J");
+        assert_eq!((bar.0.position(), bar.0.length()), (5, Some(9)));
+        assert_eq!(bar.0.message(), "data\\u{1b}[2J");
     }
 }

@@ -220,3 +220,35 @@ async fn run_takes_files_along_and_brings_back_what_is_left() {
     assert_eq!((job.spec.files, job.spec.artifacts), (vec![file], vec!["**/*".to_owned()]));
     master.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_too_large_for_the_spec_is_brought_before_it() {
+    let master = Master::start().await;
+    let place = TempDir::new().unwrap();
+    let (small, large) = (place.path().join("small"), place.path().join("large"));
+    fs::write(&small, "small\n").unwrap();
+    let content: Vec<u8> = (0..=250).cycle().take((3 << 20) + 5).collect();
+    fs::write(&large, &content).unwrap();
+    let with = [&small, &large].map(|path| path.to_str().unwrap());
+    let arguments = ["submit", "--with-file", with[0], "--with-file", with[1], "true"];
+    // The second time it is there already.
+    for id in 1..=2 {
+        assert_eq!(master.prints(&arguments).await, format!("{id}\n"));
+    }
+    let job = master.client.job(orchestra_contracts::JobId(2)).await.unwrap();
+    let [small, large] = &job.spec.files[..] else { panic!("{:?}", job.spec.files) };
+    assert_eq!(small, &JobFile::of_text("small", "small\n"));
+    let upload = large.upload.as_ref().unwrap();
+    assert_eq!((large.path.as_str(), &large.text), ("large", &None));
+    let (piece, whole) = master.client.upload_piece(upload, 2 << 20, 1 << 20).await.unwrap();
+    assert_eq!((&piece[..], whole), (&content[2 << 20..3 << 20], content.len() as u64));
+    let missing = master.cli(&["submit", "--with-file", "no/such:x", "true"]).await;
+    assert_eq!(missing.status.code(), Some(125));
+    let scheduled = ["schedule", "create", "--with-file", with[1], "--cron", "@daily", "s", "true"];
+    let refused = master.cli(&scheduled).await;
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("/spec/files/0/upload"),
+        "{refused:?}"
+    );
+    master.stop().await;
+}

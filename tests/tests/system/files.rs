@@ -106,3 +106,25 @@ async fn run_takes_a_file_along_and_brings_back_what_it_became() {
     assert!(hello.len() > 1000 && hello.permissions().mode() & 0o100 != 0);
     stack.stop().await;
 }
+
+/// Larger than a spec, and than what the sandbox could hold in memory.
+#[tokio::test]
+async fn a_large_file_goes_along_and_is_there_whole() {
+    let Some(stack) = Plan::default().start().await else { return };
+    let source = stack.folder().join("data.bin");
+    let content: Vec<u8> = (0..=250).cycle().take(40 << 20).collect();
+    fs::write(&source, &content).unwrap();
+    let with = format!("{}:in/data.bin", source.display());
+    let run =
+        ["run", "--private", "--memory", "32m", "--with-file", &with, "sha256sum < in/data.bin"];
+    let sum = hex_of(&content);
+    for _ in 0..2 {
+        assert_eq!(stack.cli(&run).await.expect(0).stdout, format!("{sum}  -\n"));
+    }
+    stack.stop().await;
+}
+
+fn hex_of(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
