@@ -22,6 +22,7 @@ mod nemesis;
 mod network;
 mod offers;
 mod openapi;
+mod python;
 mod queues;
 mod repro;
 mod sandbox;
