@@ -15,8 +15,9 @@ pub(crate) use server::{Server, url_of};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    artifacts, cancel, changes, completion, doctor, drain, explain, get, images, logs, ls, master,
-    queues, repro, retry, rm, run, schedule, submit, token, up, wait, webhooks, worker, workers,
+    artifacts, cancel, changes, completion, doctor, drain, explain, get, images, logs, ls, man,
+    master, queues, repro, retry, rm, run, schedule, submit, token, top, up, wait, webhooks,
+    worker, workers,
 };
 use crate::output::Format;
 
@@ -120,6 +121,8 @@ pub(crate) enum Command {
     Retry(retry::Retry),
     /// Delete jobs and their logs; running ones are cancelled first
     Rm(rm::Rm),
+    /// Watch jobs and workers over the whole screen, read logs, cancel and retry
+    Top(top::Top),
     /// List workers
     Workers(workers::Workers),
     /// List queues, pause and resume them, bound how many of their jobs run at once
@@ -150,6 +153,8 @@ pub(crate) enum Command {
     ///
     /// It changes nothing, and exits with 125 when something is amiss.
     Doctor(doctor::Doctor),
+    /// Print the manual page of a verb, or write those of all
+    Man(man::ManArgs),
     /// Print a completion script for a shell
     Completion(completion::Completion),
 }
@@ -247,6 +252,11 @@ mod tests {
     #[case(&["schedule", "pause", "a", "b"], true)]
     #[case(&["schedule", "resume", "a"], true)]
     #[case(&["schedule", "rm"], false)]
+    #[case(&["top", "--once", "--interval", "2s"], true)]
+    #[case(&["top", "3"], false)]
+    #[case(&["man", "images", "ls"], true)]
+    #[case(&["man", "--to", "out"], true)]
+    #[case(&["man", "run", "--to", "out"], false)]
     #[case(&["drain", "box", "--undo"], true)]
     #[case(&["drain"], false)]
     #[case(&["webhooks", "ls", "-o", "json"], true)]

@@ -11,6 +11,7 @@ pub(crate) mod get;
 pub(crate) mod images;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod master;
 pub(crate) mod queues;
 pub(crate) mod repro;
@@ -20,6 +21,7 @@ pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod submit;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod wait;
 pub(crate) mod webhooks;
@@ -57,6 +59,8 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Webhooks(webhooks) => webhooks::webhooks(webhooks).await,
         Command::Token(token) => token::token(token).await,
         Command::Doctor(doctor) => doctor::doctor(doctor).await,
+        Command::Top(top) => Box::pin(top::top(top)).await,
+        Command::Man(man) => man::man(&man),
         Command::Completion(completion) => completion::completion(&completion),
     }
 }

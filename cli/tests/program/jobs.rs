@@ -278,3 +278,20 @@ fn sentence_after<'a>(printed: &str, output: &'a Output) -> &'a str {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), printed));
     text(&output.stderr).strip_prefix("orchestra: ").unwrap().trim_end()
 }
+
+/// Where there is no terminal it is one picture.
+#[tokio::test]
+async fn top_prints_how_things_stand() {
+    let master = Master::start().await;
+    for command in ["echo one", "echo two"] {
+        master.prints(&["submit", command]).await;
+    }
+    master.prints(&["cancel", "1"]).await;
+    let printed = master.prints(&["top"]).await;
+    assert!(printed.contains("0 running, 1 waiting; 1 of 1 workers online"), "{printed}");
+    let row = |id: &str| printed.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(row("2 ").contains("Pending") && row("2 ").contains("echo two"), "{printed}");
+    assert!(row("1 ").contains("Cancelled"), "{printed}");
+    assert_eq!(master.prints(&["top", "--once"]).await.lines().count(), printed.lines().count());
+    master.stop().await;
+}

@@ -59,6 +59,8 @@ async fn help_names_every_verb_and_the_codes() {
         "images",
         "token",
         "doctor",
+        "top",
+        "man",
         "completion",
         "125",
         "@latest",
@@ -87,11 +89,25 @@ async fn completions_are_scripts() {
 }
 
 #[tokio::test]
+async fn manual_pages_are_printed_and_written() {
+    let page = orchestra(&["man", "images", "ls"], &[]).await;
+    assert!(page.status.success() && text(&page.stdout).contains(".TH orchestra-images-ls 1"));
+    let folder = TempDir::new().unwrap();
+    let to = folder.path().join("man1");
+    let written = orchestra(&["man", "--to", to.to_str().unwrap()], &[]).await;
+    assert!(written.status.success(), "{written:?}");
+    assert!(to.join("orchestra-run.1").exists() && to.join("orchestra-token-create.1").exists());
+    let wrong = orchestra(&["man", "dance"], &[]).await;
+    assert_eq!(wrong.status.code(), Some(125));
+    assert!(sentence(&wrong).starts_with("there is no verb dance"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn no_master_is_a_sentence() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    for arguments in [&["ls"][..], &["get", "1"], &["run", "true"], &["workers"]] {
+    for arguments in [&["ls"][..], &["get", "1"], &["run", "true"], &["workers"], &["top"]] {
         let output = orchestra(arguments, &[("ORCHESTRA_URL", &url)]).await;
         let said = sentence(&output);
         assert!(said.starts_with(&format!("no answer from {url}: Connection refused")), "{said}");
