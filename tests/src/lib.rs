@@ -15,6 +15,7 @@
 //! * [`check`] judges what was recorded by the invariants I1 to I12.
 //! * [`daemon`] is an engine of a test's own, to be restarted and frozen.
 //! * [`engine`] looks at the containers that the workers left.
+//! * [`Postgres`] is a database server of the tests' own.
 //! * [`SmallDisk`] is a disk that can be filled.
 //! * [`wait`] waits for a condition, never for a while.
 
@@ -32,6 +33,7 @@ pub mod wait;
 mod api;
 mod disk;
 mod ports;
+mod postgres;
 mod reply;
 mod settings;
 mod stack;
@@ -41,6 +43,7 @@ pub use api::Api;
 pub use disk::SmallDisk;
 pub use namespace::Namespace;
 pub use ports::free_port;
+pub use postgres::Postgres;
 pub use program::Memory;
 pub use proxy::{Proxy, Toxic};
 pub use reply::Reply;

@@ -5,19 +5,26 @@
 //! transaction.
 
 mod artifact;
+mod connection;
+mod database;
 mod errors;
 #[cfg(any(test, feature = "memory-store"))]
 mod memory;
+mod news;
 mod open;
 mod placement;
+mod postgres;
 mod rows;
 mod schedule;
 mod spread;
 mod sql;
 mod sqlite;
+mod statement;
 mod submission;
 mod upload;
+mod verbs;
 mod webhook;
+mod writer;
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -39,9 +46,11 @@ use crate::domain::{
 pub use artifact::{ArtifactPiece, Excess, PieceStored};
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
+pub use news::News;
 pub use open::{open, open_with};
+pub use postgres::{Postgres, PostgresStore};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
-pub use sqlite::SqliteStore;
+pub use sqlite::{Sqlite, SqliteStore};
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
 pub use upload::{UPLOADS_KEPT, UploadPiece, UploadStored};
 pub use webhook::{
@@ -290,6 +299,23 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Whether the database can be used: read, written to if a write failed
     /// before, still the one that was opened, and with room for new work.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// What other masters on the same database have done; returns when there is some, and never
+    /// where there are no others.
+    async fn news(&self) -> News {
+        std::future::pending().await
+    }
+
+    /// Whether this master is the one, of those on the same database, that does what has to be
+    /// done from time to time. Whoever asks keeps it up: it lasts until this master is gone.
+    async fn leads(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// What the database's clock shows, where several masters go by it.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 
     /// Finishes what is queued and closes the database.
     async fn close(&self);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use orchestra_contracts::Size;
 
-use super::{SqliteStore, Store, StoreError};
+use super::{PostgresStore, SqliteStore, Store, StoreError};
 
 /// Opens the database that `url` names, and creates it where it does not exist.
 ///
 /// `sqlite:///var/lib/orchestra.db` is an absolute path, `sqlite:data/orchestra.db`
-/// one relative to the working directory.
+/// one relative to the working directory, `postgres://user@host/database` a database of a
+/// PostgreSQL server.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] says what is wrong with the URL or the file.
@@ -31,13 +32,15 @@ pub async fn open_with(url: &str, min_free: Size) -> Result<Arc<dyn Store>, Stor
             }
             Ok(Arc::new(SqliteStore::open_with(path, min_free).await?))
         }
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url).await?)),
         // The rest of a URL may hold a password: it is not repeated.
         scheme => Err(StoreError::Unusable {
             reason: match scheme {
                 Some((scheme, _)) => format!("there is no database of the kind {scheme:?}"),
                 None => format!("{url:?} is not a database URL"),
             },
-            hint: "the kinds are: sqlite, as in sqlite:///absolute/path.db",
+            hint: "the kinds are: sqlite, as in sqlite:///absolute/path.db, and postgres, as in \
+                   postgres://user@host/database",
         }),
     }
 }
@@ -51,7 +54,9 @@ mod tests {
         for url in [
             "",
             "jobs.db",
-            "postgres://user:secret@host/db",
+            "mysql://user:secret@host/db",
+            "postgres://user:secret@127.0.0.1:1/db",
+            "postgres://user:secret@host:port/db",
             "sqlite:",
             "sqlite://",
             "sqlite::memory:",

@@ -24,9 +24,9 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "token-in-moves",
         sentence: "a job's row is written only under the token that was read",
-        file: "master/src/store/sqlite/ledger.rs",
-        with: "\n      AND job.token IS NOT DISTINCT FROM r.value->>'was_token'\";",
-        without: "\";",
+        file: "master/src/store/verbs/ledger.rs",
+        with: "\n      AND job.token IS NOT DISTINCT FROM r.was_token\"",
+        without: "\"",
         target: MASTER,
         test: "a_row_that_moved_meanwhile_is_not_written",
     },
@@ -42,7 +42,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "token-in-append",
         sentence: "a log takes no bytes under an old token",
-        file: "master/src/store/sqlite/append.rs",
+        file: "master/src/store/verbs/append.rs",
         with: "self.row.token.as_deref() == Some(proof.token.as_str())\n            && ",
         without: "",
         target: MASTER_API,
@@ -51,8 +51,8 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "token-in-renew",
         sentence: "a heartbeat with an old token renews nothing",
-        file: "master/src/store/sqlite/renew.rs",
-        with: " AND job.token = r.value->>'token'",
+        file: "master/src/store/verbs/renew.rs",
+        with: " AND job.token = r.token",
         without: "",
         target: MASTER,
         test: "a_stale_heartbeat_changes_no_row",
@@ -168,7 +168,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "claim-once",
         sentence: "a claim that is repeated gets the same leases",
-        file: "master/src/store/sqlite/claim.rs",
+        file: "master/src/store/verbs/claim.rs",
         with: "if let Some(before) = answered.to(claim) {",
         without: "if let Some(before) = answered.to(claim).filter(|_| false) {",
         target: MASTER,
@@ -267,7 +267,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "claims-match",
         sentence: "no worker is handed a job that it must refuse",
-        file: "master/src/store/sqlite/lines.rs",
+        file: "master/src/store/verbs/lines.rs",
         with: " && claim.takes(&line.queue, &line.demand, now)",
         without: "",
         target: MASTER,
@@ -348,7 +348,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "queue-rules",
         sentence: "a queue hands out no more than may run at once",
-        file: "master/src/store/sqlite/lines.rs",
+        file: "master/src/store/verbs/lines.rs",
         with: "if !gates.enter(&its[number].queue) {",
         without: "gates.enter(&its[number].queue);\n            if false {",
         target: MASTER,
@@ -357,7 +357,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "end-in-outbox",
         sentence: "an end and the message that tells of it are one commit",
-        file: "master/src/store/sqlite/ledger.rs",
+        file: "master/src/store/verbs/ledger.rs",
         with: "outbox::note_ends(connection, changed).await",
         without: "{ let _ = changed; Ok(()) }",
         target: MASTER,
@@ -393,9 +393,9 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "schedule-once",
         sentence: "a time of a schedule comes once, whoever else has read it",
-        file: "master/src/store/sqlite/schedules.rs",
-        with: "if due == 0 {",
-        without: "if due < 0 {",
+        file: "master/src/store/verbs/schedules.rs",
+        with: "if due == Some(0) {",
+        without: "if due < Some(0) {",
         target: MASTER,
         test: "of_two_who_take_the_same_step_one_does",
     },

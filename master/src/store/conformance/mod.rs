@@ -30,6 +30,7 @@ use orchestra_contracts::{
     frame::{Body, Frame, Stream},
     worker::LeaseRef,
 };
+use orchestra_tests::Postgres;
 use tempfile::TempDir;
 
 use super::{Applied, Claim, LeaseTerms, LogAppend, MemoryStore, Store};
@@ -40,7 +41,9 @@ macro_rules! run_on {
         mod $adapter {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$case(crate::store::conformance::TestStore::$adapter().await).await;
+                if let Some(store) = crate::store::conformance::TestStore::$adapter().await {
+                    super::$case(store).await;
+                }
             })+
         }
     };
@@ -51,6 +54,7 @@ macro_rules! every_adapter {
     ($($case:ident),+ $(,)?) => {
         crate::store::conformance::run_on!(sqlite: $($case)+);
         crate::store::conformance::run_on!(memory: $($case)+);
+        crate::store::conformance::run_on!(postgres: $($case)+);
     };
 }
 
@@ -66,28 +70,36 @@ struct TestStore {
 /// Where what was stored outlives the store that is open.
 enum Kept {
     File { url: String, _folder: TempDir },
+    Server { url: String },
     Memory(MemoryStore),
 }
 
 impl TestStore {
-    async fn sqlite() -> Self {
+    async fn sqlite() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("jobs.db").display());
         let store = super::open(&url).await.unwrap();
-        Self { store, kept: Kept::File { url, _folder: folder } }
+        Some(Self { store, kept: Kept::File { url, _folder: folder } })
     }
 
     #[expect(clippy::unused_async, reason = "as every other adapter's")]
-    async fn memory() -> Self {
+    async fn memory() -> Option<Self> {
         let store = MemoryStore::default();
-        Self { store: Arc::new(store.reopened()), kept: Kept::Memory(store) }
+        Some(Self { store: Arc::new(store.reopened()), kept: Kept::Memory(store) })
+    }
+
+    /// `None` where there is no server: the lane has said so.
+    async fn postgres() -> Option<Self> {
+        let url = Postgres::shared()?.database();
+        let store = super::open(&url).await.unwrap();
+        Some(Self { store, kept: Kept::Server { url } })
     }
 
     /// As after a restart of the master.
     async fn reopen(&mut self) {
         self.store.close().await;
         self.store = match &self.kept {
-            Kept::File { url, .. } => super::open(url).await.unwrap(),
+            Kept::File { url, .. } | Kept::Server { url } => super::open(url).await.unwrap(),
             Kept::Memory(store) => Arc::new(store.reopened()),
         };
     }

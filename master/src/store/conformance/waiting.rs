@@ -276,6 +276,7 @@ async fn the_adapters_agree() {
     let (mut jobs, mut skipped, mut freed) = (0, 0, 0);
     for seed in 0..20 {
         let (one, other) = (TestStore::sqlite().await, TestStore::memory().await);
+        let (one, other) = one.zip(other).unwrap();
         let mut random = StdRng::seed_from_u64(seed);
         let mut known = 0;
         for step in 0..60 {

@@ -13,7 +13,7 @@ use crate::{
 pub(in crate::store) struct QueueRow {
     name: String,
     paused_at: Option<i64>,
-    concurrency: Option<u32>,
+    concurrency: Option<i64>,
     pending: i64,
     held: i64,
 }
@@ -27,7 +27,10 @@ impl TryFrom<QueueRow> for QueueRecord {
         let paused_since = place.time_if(row.paused_at)?;
         Ok(Self {
             name: place.word(&row.name)?,
-            rules: QueueRules { paused_since, concurrency: row.concurrency },
+            rules: QueueRules {
+                paused_since,
+                concurrency: row.concurrency.map(|bound| bound as u32),
+            },
             pending: row.pending as u64,
             held: row.held as u64,
         })

@@ -10,14 +10,16 @@ use sqlx::{
 };
 
 use super::{
-    SqliteStore,
+    Sqlite, SqliteStore,
+    engine::SqliteEngine,
     lock::{DatabaseFile, LockFile, beside},
     room::Room,
-    writer,
 };
 use crate::store::{
     StoreError,
+    connection::Reads,
     errors::{DAMAGED, DEFECT},
+    writer,
 };
 
 /// In the order of their numbers; a released one is never edited.
@@ -73,8 +75,9 @@ pub(super) async fn start(
         .connect_with(read_options(path))
         .await
         .map_err(|error| about(path, error))?;
-    let writer = writer::start(connection, lock, file.clone(), room.clone());
-    Ok(SqliteStore { writer, reads, file, room })
+    let engine = SqliteEngine::new(connection, lock, file.clone(), room.clone());
+    let writer = writer::start(engine);
+    Ok(SqliteStore { writer, reads: Reads::Sqlite(reads), database: Sqlite { file, room } })
 }
 
 fn make_folder(path: &Path) -> Result<(), StoreError> {

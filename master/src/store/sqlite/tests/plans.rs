@@ -11,9 +11,10 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use super::{Place, at};
 use crate::store::{
     JobFilter, ListOrder, Store as _, sql,
-    sqlite::{
-        apply, artifacts, claim, ledger, lines, list, open::prepare, outbox, queues, release,
-        renew, schedules, uploads,
+    sqlite::open::prepare,
+    verbs::{
+        apply, artifacts, claim, ledger, lines, list, outbox, queues, release, renew, schedules,
+        uploads,
     },
 };
 
@@ -63,7 +64,7 @@ fn uses(plan: &[String], index: &str) -> bool {
 async fn claims_read_pending_jobs_only() {
     let place = Place::new();
     let (_lock, mut connection) = prepare(&place.path).await.unwrap();
-    let plan = plan(&mut connection, lines::LINES).await;
+    let plan = plan(&mut connection, lines::LINES.sqlite).await;
     assert!(!scans(&plan), "{plan:#?}");
     let looks = plan.iter().filter(|step| step.starts_with("SEARCH c ")).collect::<Vec<_>>();
     assert_eq!(looks.len(), 3, "the first line, the next one, the first of each: {plan:#?}");
@@ -99,8 +100,8 @@ async fn what_a_claim_costs_does_not_grow_with_a_line_that_it_passes_by() {
         counter.fetch_add(1, Ordering::Relaxed);
         true
     });
-    sqlx::query(lines::COME_DUE).bind(1000).execute(&mut outsider).await.unwrap();
-    let found: Vec<SqliteRow> = sqlx::query(lines::LINES)
+    sqlx::query(lines::COME_DUE.sqlite).bind(1000).execute(&mut outsider).await.unwrap();
+    let found: Vec<SqliteRow> = sqlx::query(lines::LINES.sqlite)
         .bind(r#"["default"]"#)
         .bind(1000)
         .bind(2)
@@ -156,6 +157,7 @@ async fn hot_statements_look_rows_up() {
         (sql::LOG_CHUNKS, None),
         (sql::LOG_CHUNKS_BACKWARDS, None),
     ] {
+        let statement = statement.sqlite;
         let plan = plan(&mut connection, statement).await;
         assert!(!scans(&plan), "{statement}\n{plan:#?}");
         assert!(index.is_none_or(|index| uses(&plan, index)), "{statement}\n{plan:#?}");
@@ -172,7 +174,7 @@ async fn lists_by_status_come_in_order_from_an_index() {
         (JobStatus::Running, ListOrder::Oldest, "job_status"),
     ] {
         let filter = JobFilter { statuses: vec![status], order, ..JobFilter::default() };
-        let plan = plan(&mut connection, list::query(&filter).sql().as_str()).await;
+        let plan = plan(&mut connection, &list::Query::of(&filter, true).text).await;
         assert!(uses(&plan, index), "{status}: {plan:#?}");
         assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{status}: {plan:#?}");
     }

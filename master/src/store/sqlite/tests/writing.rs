@@ -10,7 +10,9 @@ use crate::{
     domain::{JobEvent, NewJob},
     store::{
         JobFilter, Store as _, StoreError, Submitted,
-        sqlite::{batch::Verb as _, insert::Insert, ledger::Ledger, open::prepare},
+        connection::{Connection, Link},
+        sqlite::open::prepare,
+        verbs::{Insert, Verb as _, ledger::Ledger},
     },
 };
 
@@ -60,7 +62,8 @@ async fn a_row_that_moved_meanwhile_is_not_written() {
         ("UPDATE job SET status = 'Running'", JobEvent::CancelRequested),
     ] {
         let place = Place::new();
-        let (_lock, mut connection) = prepare(&place.path).await.unwrap();
+        let (_lock, connection) = prepare(&place.path).await.unwrap();
+        let mut connection = Connection::new(Link::Sqlite(connection));
         let insert = Insert {
             jobs: specs(1).into_iter().map(NewJob::from).collect(),
             once: None,
@@ -79,7 +82,7 @@ async fn a_row_that_moved_meanwhile_is_not_written() {
         ledger.save(&mut connection, at(9).now).await.unwrap();
         let mut ledger = Ledger::load(&mut connection, [job.id].into_iter()).await.unwrap();
         ledger.apply(job.id, event, &at(100)).unwrap().result.unwrap();
-        sqlx::query(sneaked_in).execute(&mut connection).await.unwrap();
+        connection.change_once(sneaked_in.to_owned(), Vec::new()).await.unwrap();
         let error = ledger.save(&mut connection, at(9).now).await.unwrap_err();
         assert!(error.to_string().contains("0 of 1 rows"), "{sneaked_in}: {error}");
     }

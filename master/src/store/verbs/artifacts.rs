@@ -5,72 +5,84 @@ use std::collections::HashMap;
 
 use orchestra_contracts::{AttemptNo, JobId, files::Artifact, worker::ArtifactHead};
 use serde::Serialize;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use super::{batch::Verb, ledger::write_all};
+use super::{Needs, Verb, ledger::write_all};
 use crate::{
     domain::{JobEvent, Left},
     store::{
         ArtifactPiece, Excess, PieceStored, StoreError,
         artifact::{PiecePlace, Running, Shelf, place},
+        connection::{Connection, values},
         rows::to_json,
+        statement::{Statement, statement},
     },
 };
 
 /// The newest attempt of a job, the file there, and what is stored of all of its files. Whether
 /// the job keeps any is asked for the first piece of each.
-pub(super) const TARGET: &str = "
-    SELECT j.attempts, j.worker, j.token, file.id, coalesce(file.bytes, 0) AS bytes, file.hash,
-           file.id IS NOT NULL OR coalesce(json_array_length(j.spec, '$.artifacts'), 0) > 0 AS keeps,
+pub(in crate::store) const TARGET: Statement = statement!(()
+    "SELECT j.attempts, j.worker, j.token, file.id, coalesce(file.bytes, 0) AS bytes, file.hash,
+           file.id IS NOT NULL OR " ["coalesce(json_array_length(j.spec, '$.artifacts'), 0)"
+                | "coalesce(json_array_length(j.spec::json->'artifacts'), 0)"] " > 0 AS keeps,
            (SELECT count(*) FROM artifact AS other
             WHERE other.job_id = j.id AND other.attempt = j.attempts) AS files,
-           (SELECT coalesce(sum(other.bytes), 0) FROM artifact AS other
+           (SELECT CAST(coalesce(sum(other.bytes), 0) AS BIGINT) FROM artifact AS other
             WHERE other.job_id = j.id AND other.attempt = j.attempts) AS together
     FROM job AS j
     LEFT JOIN artifact AS file ON file.job_id = j.id AND file.attempt = j.attempts AND file.path = $2
-    WHERE j.id = $1";
+    WHERE j.id = $1");
 
 /// Moves the end of a file from $5 to $6; under the token, until the attempt has ended.
-pub(super) const MOVE_END: &str = "
+pub(in crate::store) const MOVE_END: Statement = Statement::plain(
+    "
     INSERT INTO artifact (job_id, attempt, path, bytes, hash)
     SELECT a.job_id, a.number, $4, $6, $7 FROM attempt AS a
     WHERE a.job_id = $1 AND a.number = $2 AND a.token = $3 AND a.ended_at IS NULL
     ON CONFLICT (job_id, attempt, path) DO UPDATE SET bytes = excluded.bytes, hash = excluded.hash
     WHERE artifact.bytes = $5 AND artifact.sha256 IS NULL
-    RETURNING id";
+    RETURNING id",
+);
 
-const ADD_PIECE: &str = "INSERT INTO artifact_piece (artifact, place, content) VALUES ($1, $2, $3)";
+const ADD_PIECE: Statement =
+    Statement::plain("INSERT INTO artifact_piece (artifact, place, content) VALUES ($1, $2, $3)");
 
-const DROP_FILE: &str = "DELETE FROM artifact WHERE id = $1";
+const DROP_FILE: Statement = Statement::plain("DELETE FROM artifact WHERE id = $1");
 
 /// Of jobs that are about to end an attempt.
-pub(super) const STORED: &str = "
-    SELECT file.job_id, file.path, file.bytes, file.hash
-    FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value
+pub(in crate::store) const STORED: Statement = statement!(()
+    "SELECT file.job_id, file.path, file.bytes, file.hash
+    FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id
     JOIN artifact AS file ON file.job_id = j.id AND file.attempt = j.attempts
-    WHERE file.hash IS NOT NULL";
+    WHERE file.hash IS NOT NULL");
 
 /// Those that an attempt ended with: from now on they are there for everybody.
-pub(super) const NAME: &str = "
-    UPDATE artifact SET
-        sha256 = r.value->>'sha256', executable = r.value->>'executable', hash = NULL
-    FROM jsonb_each($1) AS r
-    WHERE artifact.job_id = r.value->>'job_id' AND artifact.attempt = r.value->>'attempt'
-      AND artifact.path = r.value->>'path' AND artifact.bytes = r.value->>'bytes'";
+pub(in crate::store) const NAME: Statement = statement!(
+    (job_id bigint, attempt bigint, path text, bytes bigint, sha256 text, executable boolean)
+    "UPDATE artifact SET
+        sha256 = r.sha256, executable = r.executable, hash = NULL
+    FROM " rows "
+    WHERE artifact.job_id = r.job_id AND artifact.attempt = r.attempt
+      AND artifact.path = r.path AND artifact.bytes = r.bytes");
 
 /// Those that were begun and that it did not end with.
-pub(super) const DROP_OTHERS: &str = "
-    DELETE FROM artifact WHERE id IN (
-        SELECT file.id FROM jsonb_each($1) AS r
-        JOIN artifact AS file ON file.job_id = r.value->>'job_id' AND file.attempt = r.value->>'attempt'
-        WHERE file.sha256 IS NULL)";
+pub(in crate::store) const DROP_OTHERS: Statement = statement!(
+    (job_id bigint, attempt bigint)
+    "DELETE FROM artifact WHERE id IN (
+        SELECT file.id FROM " rows "
+        JOIN artifact AS file ON file.job_id = r.job_id AND file.attempt = r.attempt
+        WHERE file.sha256 IS NULL)");
 
 impl Verb for ArtifactPiece {
     type Answer = PieceStored;
 
+    fn needs(&self, needs: &mut Needs) {
+        needs.jobs.insert(self.job);
+    }
+
     /// One after the other: what costs time is the content.
     async fn run(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<PieceStored>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
@@ -114,14 +126,11 @@ impl TargetRow {
 }
 
 async fn store(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     piece: &ArtifactPiece,
 ) -> Result<PieceStored, StoreError> {
-    let row: Option<TargetRow> = sqlx::query_as(TARGET)
-        .bind(piece.job.0)
-        .bind(&piece.path)
-        .fetch_optional(&mut *connection)
-        .await?;
+    connection.lock_jobs(&[piece.job]).await?;
+    let row: Option<TargetRow> = connection.one(TARGET, values![piece.job.0, &piece.path]).await?;
     let Some(row) = row else { return Ok(PieceStored::NoSuchJob) };
     if !row.is_held(piece) {
         return Ok(PieceStored::LeaseLost);
@@ -143,39 +152,42 @@ async fn store(
     let new = piece.content.slice(known..);
     hash.add(&new);
     let end = row.bytes + new.len() as i64;
-    let file: Option<i64> = sqlx::query_scalar(MOVE_END)
-        .bind(piece.job.0)
-        .bind(row.attempts)
-        .bind(piece.proof.token.as_str())
-        .bind(&piece.path)
-        .bind(row.bytes)
-        .bind(end)
-        .bind(hash.keep())
-        .fetch_optional(&mut *connection)
+    let file: Option<i64> = connection
+        .scalar(
+            MOVE_END,
+            values![
+                piece.job.0,
+                row.attempts,
+                piece.proof.token.as_str(),
+                &piece.path,
+                row.bytes,
+                end,
+                hash.keep()
+            ],
+        )
         .await?;
     let Some(file) = file else { return Ok(PieceStored::LeaseLost) };
     if !new.is_empty() {
-        let add = sqlx::query(ADD_PIECE).bind(file).bind(row.bytes).bind(new.to_vec());
-        add.execute(connection).await?;
+        connection.change(ADD_PIECE, values![file, row.bytes, new.to_vec()]).await?;
     }
     Ok(PieceStored::Stored(ArtifactHead { offset: end as u64 }))
 }
 
 /// What was stored of the file makes room for others.
 async fn give_up(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     row: &TargetRow,
     excess: Excess,
 ) -> Result<PieceStored, StoreError> {
     if let Some(id) = row.id {
-        sqlx::query(DROP_FILE).bind(id).execute(connection).await?;
+        connection.change(DROP_FILE, values![id]).await?;
     }
     Ok(PieceStored::Beyond(excess))
 }
 
 /// What is stored of the files that some attempts are about to end with.
 #[derive(Default)]
-pub(super) struct Stored(HashMap<JobId, HashMap<String, (u64, String)>>);
+pub(in crate::store) struct Stored(HashMap<JobId, HashMap<String, (u64, String)>>);
 
 #[derive(FromRow)]
 struct StoredRow {
@@ -186,8 +198,8 @@ struct StoredRow {
 }
 
 impl Stored {
-    pub(super) async fn load(
-        connection: &mut SqliteConnection,
+    pub(in crate::store) async fn load(
+        connection: &mut Connection,
         events: impl Iterator<Item = (JobId, &JobEvent)>,
     ) -> Result<Self, StoreError> {
         let names = |event: &JobEvent| matches!(event, JobEvent::Ended { left, .. } if !left.artifacts.is_empty());
@@ -196,8 +208,7 @@ impl Stored {
         if ids.is_empty() {
             return Ok(stored);
         }
-        let rows: Vec<StoredRow> =
-            sqlx::query_as(STORED).bind(to_json(&ids)).fetch_all(connection).await?;
+        let rows: Vec<StoredRow> = connection.all(STORED, values![to_json(&ids)]).await?;
         for StoredRow { job_id, path, bytes, hash } in rows {
             let sha256 = Running::kept(&hash).map(Running::end).unwrap_or_default();
             let files = stored.0.entry(JobId(job_id)).or_default();
@@ -207,7 +218,7 @@ impl Stored {
     }
 
     /// An event that knows of them.
-    pub(super) fn tell(&self, id: JobId, event: JobEvent) -> JobEvent {
+    pub(in crate::store) fn tell(&self, id: JobId, event: JobEvent) -> JobEvent {
         let JobEvent::Ended { proof, outcome, usage, log, tail, left } = event else {
             return event;
         };
@@ -218,7 +229,7 @@ impl Stored {
 
 /// Attempts that have ended, and the files that they ended with.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(in crate::store) struct Ends {
     attempts: Vec<End>,
     named: Vec<Named>,
 }
@@ -238,23 +249,25 @@ struct Named {
 }
 
 impl Ends {
-    pub(super) fn note(&mut self, job_id: JobId, attempt: AttemptNo, left: &Left) {
+    pub(in crate::store) fn note(&mut self, job_id: JobId, attempt: AttemptNo, left: &Left) {
         let named = |file: &Artifact| Named { job_id, attempt, file: file.clone() };
         self.named.extend(left.artifacts.iter().map(named));
         self.attempts.push(End { job_id, attempt });
     }
 
     /// Files of these jobs alone are looked at; the others' are gone with them.
-    pub(super) fn keep(&mut self, lives: impl Fn(JobId) -> bool) {
+    pub(in crate::store) fn keep(&mut self, lives: impl Fn(JobId) -> bool) {
         self.attempts.retain(|end| lives(end.job_id));
         self.named.retain(|named| lives(named.job_id));
     }
 
-    pub(super) async fn write(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(in crate::store) async fn write(
+        self,
+        connection: &mut Connection,
+    ) -> Result<(), StoreError> {
         write_all(connection, NAME, &self.named).await?;
         if !self.attempts.is_empty() {
-            let others = sqlx::query(DROP_OTHERS).bind(to_json(&self.attempts));
-            others.execute(connection).await?;
+            connection.change(DROP_OTHERS, values![to_json(&self.attempts)]).await?;
         }
         Ok(())
     }

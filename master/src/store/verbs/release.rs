@@ -5,65 +5,89 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use orchestra_contracts::{Array, Condition, JobId, JobStatus};
-use serde::Serialize;
-use sqlx::SqliteConnection;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::{Ledger, rows_of};
 use crate::{
     domain::{Hold, Job, JobEvent, JobState, RetryPolicy, Rules},
-    store::{StoreError, rows::to_json},
+    store::{
+        StoreError,
+        connection::{Connection, values},
+        rows::to_json,
+        statement::{Statement, statement},
+    },
 };
 
 /// Who waits for these.
-pub(super) const WAITERS: &str = "
-    SELECT d.job_id, d.upstream, d.condition, NULL AS status
-    FROM jsonb_each($1) AS r JOIN dependency AS d ON d.upstream = r.value";
+pub(in crate::store) const WAITERS: Statement = statement!(()
+    "SELECT d.job_id, d.upstream, d.condition, CAST(NULL AS TEXT) AS status
+    FROM " {ids "$1"} " JOIN dependency AS d ON d.upstream = r.id");
 
 /// What these wait for in vain, since it has ended already.
-pub(super) const ENDED_BEFORE: &str = "
-    SELECT d.job_id, d.upstream, d.condition, u.status
-    FROM jsonb_each($1) AS r JOIN dependency AS d ON d.job_id = r.value
+pub(in crate::store) const ENDED_BEFORE: Statement = statement!(()
+    "SELECT d.job_id, d.upstream, d.condition, u.status
+    FROM " {ids "$1"} " JOIN dependency AS d ON d.job_id = r.id
     JOIN job AS u ON u.id = d.upstream
-    WHERE u.status IN ('Completed', 'Failed', 'Cancelled')";
+    WHERE u.status IN ('Completed', 'Failed', 'Cancelled')");
 
-const ADD: &str = "
-    INSERT INTO dependency (job_id, upstream, condition)
-    SELECT r.value->>'job_id', r.value->>'upstream', r.value->>'condition' FROM jsonb_each($1) AS r";
+const ADD: Statement = statement!(
+    (job_id bigint, upstream bigint, condition text)
+    "INSERT INTO dependency (job_id, upstream, condition)
+    SELECT r.job_id, r.upstream, r.condition FROM " rows);
 
-const MET: &str = "
-    DELETE FROM dependency WHERE (job_id, upstream) IN (
-        SELECT r.value->>0, r.value->>1 FROM jsonb_each($1) AS r)";
+const MET: Statement = statement!(
+    (job_id bigint, upstream bigint)
+    "DELETE FROM dependency WHERE (job_id, upstream) IN (
+        SELECT r.job_id, r.upstream FROM " rows ")");
 
 /// Those that wait for nobody any more.
-const FREE: &str = "
-    SELECT r.value FROM jsonb_each($1) AS r
-    WHERE NOT EXISTS (SELECT 1 FROM dependency AS d WHERE d.job_id = r.value)";
+const FREE: Statement = statement!(()
+    "SELECT r.id FROM " {ids "$1"} "
+    WHERE NOT EXISTS (SELECT 1 FROM dependency AS d WHERE d.job_id = r.id)");
 
-/// The next of an array that waits for its turn. A damaged one fails nothing here.
-pub(super) const NEXT_IN_ARRAY: &str = "
-    SELECT id, CASE WHEN json_valid(spec) THEN spec->>'array' END FROM job
-    WHERE array_id = $1 AND waits_for = 'turn' AND status IN ('Pending', 'Assigned', 'Running')
-    ORDER BY id LIMIT $2";
+/// Those of an array that wait for their turn, the first ones.
+pub(in crate::store) const NEXT_IN_ARRAY: Statement = Statement::plain(
+    "SELECT id FROM job
+     WHERE array_id = $1 AND waits_for = 'turn' AND status IN ('Pending', 'Assigned', 'Running')
+     ORDER BY id LIMIT $2",
+);
 
-pub(super) const UNDER_WAY: &str = "
+/// All of an array have the same rules.
+const RULES: Statement = Statement::plain("SELECT spec FROM job WHERE id = $1");
+
+pub(in crate::store) const UNDER_WAY: Statement = Statement::plain(
+    "
     SELECT count(*) FROM job
     WHERE array_id = $1 AND waits_for IN ('worker', 'time')
-      AND status IN ('Pending', 'Assigned', 'Running')";
+      AND status IN ('Pending', 'Assigned', 'Running')",
+);
 
 #[derive(Debug, Serialize)]
-pub(super) struct NewDependency {
-    pub(super) job_id: JobId,
-    pub(super) upstream: JobId,
-    pub(super) condition: Condition,
+pub(in crate::store) struct NewDependency {
+    pub(in crate::store) job_id: JobId,
+    pub(in crate::store) upstream: JobId,
+    pub(in crate::store) condition: Condition,
+}
+
+#[derive(Debug, Serialize)]
+struct Met {
+    job_id: JobId,
+    upstream: JobId,
 }
 
 /// A job that has just ended, or was deleted before its end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
-    pub(super) id: JobId,
+pub(in crate::store) struct Ended {
+    pub(in crate::store) id: JobId,
     /// `Cancelled` for a deleted one.
-    pub(super) status: JobStatus,
-    pub(super) array: Option<JobId>,
+    pub(in crate::store) status: JobStatus,
+    pub(in crate::store) array: Option<JobId>,
+}
+
+/// What is needed of a spec here.
+#[derive(Deserialize)]
+struct InArray {
+    array: Array,
 }
 
 #[derive(sqlx::FromRow)]
@@ -75,19 +99,19 @@ struct Waiter {
 }
 
 /// Writes down what new jobs wait for.
-pub(super) async fn add(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn add(
+    connection: &mut Connection,
     all: &[NewDependency],
 ) -> Result<(), StoreError> {
     if !all.is_empty() {
-        sqlx::query(ADD).bind(to_json(&all)).execute(connection).await?;
+        connection.change(ADD, values![to_json(&all)]).await?;
     }
     Ok(())
 }
 
 /// What follows from ends; answers the jobs that moved, as they are now.
-pub(super) async fn after_ends(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn after_ends(
+    connection: &mut Connection,
     ended: Vec<Ended>,
     now: Timestamp,
 ) -> Result<BTreeMap<JobId, Job>, StoreError> {
@@ -99,8 +123,8 @@ pub(super) async fn after_ends(
 }
 
 /// The same for jobs that are new; of these some may be free at once, others impossible.
-pub(super) async fn after_inserts(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn after_inserts(
+    connection: &mut Connection,
     new: &[Job],
     now: Timestamp,
 ) -> Result<BTreeMap<JobId, Job>, StoreError> {
@@ -109,10 +133,7 @@ pub(super) async fn after_inserts(
     let waiting = new.iter().filter(|job| is_held(job, Hold::Jobs));
     let waiting: Vec<JobId> = waiting.map(|job| job.id).collect();
     if !waiting.is_empty() {
-        let over: Vec<Waiter> = sqlx::query_as(ENDED_BEFORE)
-            .bind(to_json(&waiting))
-            .fetch_all(&mut *connection)
-            .await?;
+        let over: Vec<Waiter> = connection.all(ENDED_BEFORE, values![to_json(&waiting)]).await?;
         let ended = releases.decide(connection, over, &BTreeMap::new()).await?;
         releases.pass_on(connection, ended).await?;
     }
@@ -131,13 +152,12 @@ impl Releases {
     /// From job to job, until nothing more ends by it.
     async fn pass_on(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         mut ended: Vec<Ended>,
     ) -> Result<(), StoreError> {
         while !ended.is_empty() {
             let ids: Vec<JobId> = ended.iter().map(|it| it.id).collect();
-            let waiters: Vec<Waiter> =
-                sqlx::query_as(WAITERS).bind(to_json(&ids)).fetch_all(&mut *connection).await?;
+            let waiters: Vec<Waiter> = connection.all(WAITERS, values![to_json(&ids)]).await?;
             let how = ended.iter().map(|it| (it.id, it.status)).collect();
             ended = self.decide(connection, waiters, &how).await?;
         }
@@ -147,7 +167,7 @@ impl Releases {
     /// Lets go on what may, and ends what never can; answers the latter.
     async fn decide(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         mut waiters: Vec<Waiter>,
         how: &BTreeMap<JobId, JobStatus>,
     ) -> Result<Vec<Ended>, StoreError> {
@@ -160,17 +180,21 @@ impl Releases {
         for waiter in waiters {
             let (job, upstream, needs, ended) = waiter.read(how)?;
             if needs.is_met_by(ended) {
-                met.push((job, upstream));
+                met.push(Met { job_id: job, upstream });
             } else {
                 impossible.entry(job).or_insert(JobEvent::Skipped { job: upstream, ended, needs });
             }
         }
-        sqlx::query(MET).bind(to_json(&met)).execute(&mut *connection).await?;
-        let mut candidates: Vec<JobId> = met.into_iter().map(|(job, _)| job).collect();
+        // Of two ends at once that a job waits for, the second sees that the first has come.
+        let mut locked: Vec<JobId> = met.iter().map(|it: &Met| it.job_id).collect();
+        locked.extend(impossible.keys());
+        locked.sort_unstable();
+        connection.lock_jobs(&locked).await?;
+        connection.change(MET, values![to_json(&met)]).await?;
+        let mut candidates: Vec<JobId> = met.into_iter().map(|it| it.job_id).collect();
         candidates.retain(|job| !impossible.contains_key(job));
         candidates.dedup();
-        let free: Vec<i64> =
-            sqlx::query_scalar(FREE).bind(to_json(&candidates)).fetch_all(&mut *connection).await?;
+        let free: Vec<i64> = connection.scalars(FREE, values![to_json(&candidates)]).await?;
         let free = free.into_iter().map(|id| (JobId(id), JobEvent::Freed { hold: None }));
         let moved = self.move_all(connection, free.chain(impossible).collect()).await?;
         let over = moved.into_iter().filter(|job| job.status().is_final());
@@ -178,22 +202,25 @@ impl Releases {
     }
 
     /// Gives turns in arrays, as far as there are any.
-    async fn turns(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn turns(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
         for array in std::mem::take(&mut self.arrays) {
-            let next = async |connection: &mut SqliteConnection, limit: i64| {
-                let query = sqlx::query_as::<_, (i64, Option<String>)>(NEXT_IN_ARRAY);
-                query.bind(array.0).bind(limit).fetch_all(connection).await
-            };
-            let Some((_, Some(text))) = next(connection, 1).await?.pop() else { continue };
-            let at_once = text.parse::<Array>().ok().and_then(|array| array.at_once);
-            let under_way: i64 =
-                sqlx::query_scalar(UNDER_WAY).bind(array.0).fetch_one(&mut *connection).await?;
-            let room = at_once.map_or(i64::MAX, |at_once| i64::from(at_once.get()) - under_way);
+            connection.lock_array(array).await?;
+            let next: Option<i64> =
+                connection.scalar(NEXT_IN_ARRAY, values![array.0, 1_i64]).await?;
+            let Some(next) = next else { continue };
+            let spec: Option<String> = connection.scalar(RULES, values![next]).await?;
+            // A damaged one fails nothing here.
+            let rules = spec.and_then(|spec| serde_json::from_str::<InArray>(&spec).ok());
+            let Some(InArray { array: rules }) = rules else { continue };
+            let under_way: Option<i64> = connection.scalar(UNDER_WAY, values![array.0]).await?;
+            let under_way = under_way.unwrap_or_default();
+            let room =
+                rules.at_once.map_or(i64::MAX, |at_once| i64::from(at_once.get()) - under_way);
             if room > 0 {
-                let turns = next(connection, room).await?;
-                let events =
-                    turns.into_iter().map(|(id, _)| (JobId(id), JobEvent::Freed { hold: None }));
-                self.move_all(connection, events.collect()).await?;
+                let turns: Vec<i64> =
+                    connection.scalars(NEXT_IN_ARRAY, values![array.0, room]).await?;
+                let turn = |id| (JobId(id), JobEvent::Freed { hold: None });
+                self.move_all(connection, turns.into_iter().map(turn).collect()).await?;
             }
         }
         Ok(())
@@ -202,7 +229,7 @@ impl Releases {
     /// Puts the events through the machine; answers the jobs that moved.
     async fn move_all(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         events: BTreeMap<JobId, JobEvent>,
     ) -> Result<Vec<Job>, StoreError> {
         if events.is_empty() {

@@ -4,26 +4,32 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use orchestra_contracts::{JobId, TokenId};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use super::insert::Insert;
-use crate::store::{Fingerprint, KEYS_KEPT, Once, StoreError, Submitted, rows::to_json};
+use crate::store::{
+    Fingerprint, KEYS_KEPT, Once, StoreError, Submitted,
+    connection::{Connection, values},
+    rows::to_json,
+    statement::{Statement, statement},
+};
 
-const FORGET: &str = "DELETE FROM submission WHERE created_at <= $1";
+const FORGET: Statement = Statement::plain("DELETE FROM submission WHERE created_at <= $1");
 
-const KNOWN: &str = "
-    SELECT r.key AS call, s.fingerprint, s.jobs
-    FROM jsonb_each($1) AS r
-    JOIN submission AS s ON s.token = r.value->>'token' AND s.key = r.value->>'key'";
+const KNOWN: Statement = statement!(
+    (call bigint, token bigint, key text)
+    "SELECT r.call, s.fingerprint, s.jobs
+    FROM " rows "
+    JOIN submission AS s ON s.token = r.token AND s.key = r.key");
 
-const REMEMBER: &str = "
-    INSERT INTO submission (token, key, fingerprint, jobs, created_at)
-    SELECT r.value->>'token', r.value->>'key', r.value->>'fingerprint', r.value->>'jobs',
-           r.value->>'created_at'
-    FROM jsonb_each($1) AS r";
+const REMEMBER: Statement = statement!(
+    (token bigint, key text, fingerprint text, jobs text, created_at bigint)
+    "INSERT INTO submission (token, key, fingerprint, jobs, created_at)
+    SELECT r.token, r.key, r.fingerprint, r.jobs,
+           r.created_at
+    FROM " rows "");
 
 /// What a call is, among those of one transaction and those before.
-pub(super) enum Fate {
+pub(in crate::store) enum Fate {
     New,
     Known(Submitted),
     /// It comes to what the call at this place does.
@@ -37,6 +43,13 @@ struct Key<'a> {
 }
 
 #[derive(Serialize)]
+struct Question<'a> {
+    call: usize,
+    #[serde(flatten)]
+    key: Key<'a>,
+}
+
+#[derive(Serialize)]
 struct NewKey<'a> {
     #[serde(flatten)]
     key: Key<'a>,
@@ -46,8 +59,8 @@ struct NewKey<'a> {
 }
 
 /// What each of `calls` is. Keys that are older than [`KEYS_KEPT`] go.
-pub(super) async fn fates(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn fates(
+    connection: &mut Connection,
     calls: &[Insert],
 ) -> Result<Vec<Fate>, StoreError> {
     if calls.iter().all(|call| call.once.is_none()) {
@@ -55,7 +68,7 @@ pub(super) async fn fates(
     }
     let now = calls.iter().map(|call| call.now).max().unwrap_or_default();
     let forget = now.as_millisecond().saturating_sub(KEYS_KEPT.as_millis());
-    sqlx::query(FORGET).bind(forget).execute(&mut *connection).await?;
+    connection.change(FORGET, values![forget]).await?;
     let mut known = known(connection, calls).await?;
     let mut first: HashMap<(Option<TokenId>, &str), usize> = HashMap::new();
     let mut fates = Vec::with_capacity(calls.len());
@@ -86,7 +99,7 @@ pub(super) async fn fates(
 
 /// What was submitted with their keys before, by the place of the call.
 async fn known(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     calls: &[Insert],
 ) -> Result<HashMap<usize, Submitted>, StoreError> {
     let keyed: Vec<(usize, &Once)> = calls
@@ -94,21 +107,19 @@ async fn known(
         .enumerate()
         .filter_map(|(index, call)| Some((index, call.once.as_ref()?)))
         .collect();
-    let keys: Vec<Key<'_>> = keyed.iter().map(|(_, once)| key(once)).collect();
-    let rows: Vec<(i64, String, String)> =
-        sqlx::query_as(KNOWN).bind(to_json(&keys)).fetch_all(connection).await?;
+    let keys: Vec<Question<'_>> =
+        keyed.into_iter().map(|(call, once)| Question { call, key: key(once) }).collect();
+    let rows: Vec<(i64, String, String)> = connection.all(KNOWN, values![to_json(&keys)]).await?;
     let mut known = HashMap::new();
-    for (place, fingerprint, jobs) in rows {
-        let Some((index, once)) = usize::try_from(place).ok().and_then(|place| keyed.get(place))
-        else {
-            continue;
-        };
+    for (call, fingerprint, jobs) in rows {
+        let index = call as usize;
+        let Some(once) = calls.get(index).and_then(|call| call.once.as_ref()) else { continue };
         let answer = if fingerprint == hex::encode(once.fingerprint.0) {
             Submitted::Before(serde_json::from_str(&jobs).map_err(|error| corrupt(&error))?)
         } else {
             Submitted::Differs
         };
-        known.insert(*index, answer);
+        known.insert(index, answer);
     }
     Ok(known)
 }
@@ -118,8 +129,8 @@ fn corrupt(error: &serde_json::Error) -> StoreError {
 }
 
 /// Keeps the keys of what is new.
-pub(super) async fn remember(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn remember(
+    connection: &mut Connection,
     calls: &[Insert],
     answers: &[Submitted],
 ) -> Result<(), StoreError> {
@@ -138,7 +149,7 @@ pub(super) async fn remember(
     });
     let new: Vec<NewKey<'_>> = new.collect();
     if !new.is_empty() {
-        sqlx::query(REMEMBER).bind(to_json(&new)).execute(connection).await?;
+        connection.change(REMEMBER, values![to_json(&new)]).await?;
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, JobStatus};
 use serde::Serialize;
-use sqlx::{SqliteConnection, sqlite::SqliteQueryResult};
 
 use super::{
     artifacts::Ends,
@@ -18,56 +17,64 @@ use crate::{
     domain::{self, Effects, Job, JobEvent, Left, Rules, Verdict},
     store::{
         Applied, StoreError,
+        connection::{Connection, values},
         rows::{AttemptWrite, JobGuard, JobRow, JobWrite, to_json},
-        sql::select_jobs,
+        statement::{Statement, statement},
     },
 };
 
-pub(super) const LOAD: &str =
-    select_jobs!("FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value", "");
+pub(in crate::store) const LOAD: Statement = statement!(()
+    "SELECT " columns " FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id" newest);
 
 /// Repeats status and token of the row as it was read.
-pub(super) const UPDATE_JOBS: &str = "
-    UPDATE job SET
-        status = r.value->>'status',
-        not_before = r.value->>'not_before',
-        waits_for = r.value->>'waits_for',
-        attempts = r.value->>'attempts',
-        retries = r.value->>'retries',
-        infra_retries = r.value->>'infra_retries',
-        lost = r.value->>'lost',
-        worker = r.value->>'worker',
-        token = r.value->>'token',
-        expires_at = r.value->>'expires_at',
-        stop = r.value->>'stop',
-        outcome = r.value->>'outcome',
-        finished_at = r.value->>'finished_at'
-    FROM jsonb_each($1) AS r
-    WHERE job.id = r.value->>'id'
-      AND job.status = r.value->>'was'
-      AND job.token IS NOT DISTINCT FROM r.value->>'was_token'";
+pub(in crate::store) const UPDATE_JOBS: Statement = statement!(
+    (id bigint, was text, was_token text, status text, not_before bigint, waits_for text,
+     attempts bigint, retries bigint, infra_retries bigint, lost bigint, worker text, token text,
+     expires_at bigint, stop text, outcome text, finished_at bigint)
+    "UPDATE job SET
+        status = r.status,
+        not_before = r.not_before,
+        waits_for = r.waits_for,
+        attempts = r.attempts,
+        retries = r.retries,
+        infra_retries = r.infra_retries,
+        lost = r.lost,
+        worker = r.worker,
+        token = r.token,
+        expires_at = r.expires_at,
+        stop = r.stop,
+        outcome = r.outcome,
+        finished_at = r.finished_at
+    FROM " rows "
+    WHERE job.id = r.id
+      AND job.status = r.was
+      AND job.token IS NOT DISTINCT FROM r.was_token");
 
 /// Adds those that begin, updates those that go on: under their token, until they have ended.
-pub(super) const WRITE_ATTEMPTS: &str = "
-    INSERT INTO attempt (job_id, number, worker, token, claim_request, claimed_at, started_at,
+pub(in crate::store) const WRITE_ATTEMPTS: Statement = statement!(
+    (job_id bigint, number bigint, worker text, token text, claim_request text,
+     claimed_at bigint, started_at bigint, ended_at bigint, outcome text, usage text, tail text,
+     ran text, changes text)
+    "INSERT INTO attempt (job_id, number, worker, token, claim_request, claimed_at, started_at,
                          ended_at, outcome, usage, tail, ran, changes)
-    SELECT r.value->>'job_id', r.value->>'number', r.value->>'worker', r.value->>'token',
-           r.value->>'claim_request', r.value->>'claimed_at', r.value->>'started_at',
-           r.value->>'ended_at', r.value->>'outcome', r.value->>'usage', r.value->>'tail',
-           r.value->>'ran', r.value->>'changes'
-    FROM jsonb_each($1) AS r WHERE true
+    SELECT r.job_id, r.number, r.worker, r.token,
+           r.claim_request, r.claimed_at, r.started_at,
+           r.ended_at, r.outcome, r.usage, r.tail,
+           r.ran, r.changes
+    FROM " rows " WHERE true
     ON CONFLICT (job_id, number) DO UPDATE SET
         started_at = excluded.started_at, ended_at = excluded.ended_at,
         outcome = excluded.outcome, usage = excluded.usage, tail = excluded.tail,
         ran = coalesce(excluded.ran, attempt.ran), changes = excluded.changes
-    WHERE attempt.token = excluded.token AND attempt.ended_at IS NULL";
+    WHERE attempt.token = excluded.token AND attempt.ended_at IS NULL");
 
-pub(super) const DELETE_JOBS: &str = "
-    DELETE FROM job WHERE id IN (
-        SELECT j.id FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value->>'id'
-        WHERE j.status = r.value->>'was' AND j.token IS NOT DISTINCT FROM r.value->>'was_token')";
+pub(in crate::store) const DELETE_JOBS: Statement = statement!(
+    (id bigint, was text, was_token text)
+    "DELETE FROM job WHERE id IN (
+        SELECT j.id FROM " rows " JOIN job AS j ON j.id = r.id
+        WHERE j.status = r.was AND j.token IS NOT DISTINCT FROM r.was_token)");
 
-pub(super) struct Ledger {
+pub(in crate::store) struct Ledger {
     entries: HashMap<JobId, Entry>,
     /// By job and number.
     attempts: BTreeMap<(JobId, u32), AttemptWrite>,
@@ -90,8 +97,8 @@ enum Fate {
 
 impl Ledger {
     /// Reads the jobs with these ids, where they exist.
-    pub(super) async fn load(
-        connection: &mut SqliteConnection,
+    pub(in crate::store) async fn load(
+        connection: &mut Connection,
         ids: impl Iterator<Item = JobId>,
     ) -> Result<Self, StoreError> {
         let rows = rows_of(connection, ids).await?;
@@ -100,8 +107,8 @@ impl Ledger {
     }
 
     /// The same, without those whose rows cannot be read: they have failed now.
-    pub(super) async fn load_readable(
-        connection: &mut SqliteConnection,
+    pub(in crate::store) async fn load_readable(
+        connection: &mut Connection,
         ids: impl Iterator<Item = JobId>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
@@ -110,7 +117,7 @@ impl Ledger {
     }
 
     /// For jobs that were read in the transaction already.
-    pub(super) fn of(jobs: impl IntoIterator<Item = Job>) -> Self {
+    pub(in crate::store) fn of(jobs: impl IntoIterator<Item = Job>) -> Self {
         let entry =
             |job: Job| (job.id, Entry { guard: JobGuard::of(&job), job, fate: Fate::Unchanged });
         Self {
@@ -121,12 +128,17 @@ impl Ledger {
     }
 
     /// A job as it stands, where it was read and not deleted.
-    pub(super) fn job(&self, id: JobId) -> Option<&Job> {
+    pub(in crate::store) fn job(&self, id: JobId) -> Option<&Job> {
         self.entries.get(&id).filter(|entry| entry.fate != Fate::Deleted).map(|entry| &entry.job)
     }
 
     /// Lets the machine move one job; `None` when there is no such job (any more).
-    pub(super) fn apply(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Applied> {
+    pub(in crate::store) fn apply(
+        &mut self,
+        id: JobId,
+        event: JobEvent,
+        rules: &Rules,
+    ) -> Option<Applied> {
         let entry = self.entries.get_mut(&id).filter(|entry| entry.fate != Fate::Deleted)?;
         let ran = match &event {
             JobEvent::Started { ran, .. } => ran.as_ref().map(to_json),
@@ -166,14 +178,19 @@ impl Ledger {
     }
 
     /// Notes with which request the job was claimed, to know it when it comes again.
-    pub(super) fn note_request(&mut self, job: &Job, request: &str) {
+    pub(in crate::store) fn note_request(&mut self, job: &Job, request: &str) {
         if let Some(attempt) = self.attempts.get_mut(&(job.id, job.attempts)) {
             attempt.claim_request = Some(request.to_owned());
         }
     }
 
     /// Lets the machine move one job; answers it where it did.
-    pub(super) fn moved(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Job> {
+    pub(in crate::store) fn moved(
+        &mut self,
+        id: JobId,
+        event: JobEvent,
+        rules: &Rules,
+    ) -> Option<Job> {
         let before = self.job(id)?.state.clone();
         let applied = self.apply(id, event, rules)?;
         (applied.result.is_ok() && applied.job.state != before).then_some(applied.job)
@@ -181,9 +198,9 @@ impl Ledger {
 
     /// Writes what has changed, and what follows from it for those who wait for jobs that have
     /// ended; answers which these are.
-    pub(super) async fn save(
+    pub(in crate::store) async fn save(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         now: Timestamp,
     ) -> Result<Vec<JobId>, StoreError> {
         let ended = self.ended();
@@ -209,9 +226,9 @@ impl Ledger {
     }
 
     /// Writes what has changed, with one statement a table.
-    pub(super) async fn write(
+    pub(in crate::store) async fn write(
         mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
     ) -> Result<(), StoreError> {
         let is = |fate| move |entry: &&Entry| entry.fate == fate;
         self.attempts.retain(|(id, _), _| self.entries[id].fate == Fate::Changed);
@@ -229,42 +246,47 @@ impl Ledger {
         write_all(connection, WRITE_ATTEMPTS, &attempts).await?;
         self.ends.write(connection).await?;
         write_all(connection, DELETE_JOBS, &deleted).await?;
+        for entry in self.entries.values().filter(|entry| entry.fate != Fate::Unchanged) {
+            connection.news.note(&entry.job);
+        }
         let changed = self.entries.values().filter(is(Fate::Changed)).map(|entry| &entry.job);
         outbox::note_ends(connection, changed).await
     }
 }
 
-pub(super) async fn rows_of(
-    connection: &mut SqliteConnection,
+/// Rows that are about to be changed.
+pub(in crate::store) async fn rows_of(
+    connection: &mut Connection,
     ids: impl Iterator<Item = JobId>,
 ) -> Result<Vec<JobRow>, StoreError> {
     let mut ids: Vec<JobId> = ids.collect();
     ids.sort_unstable();
     ids.dedup();
-    Ok(sqlx::query_as(LOAD).bind(to_json(&ids)).fetch_all(connection).await?)
+    connection.lock_jobs(&ids).await?;
+    connection.all(LOAD, values![to_json(&ids)]).await
 }
 
 /// Runs a statement over `rows`; it must change each of them.
-pub(super) async fn write_all<T: Serialize>(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
+pub(in crate::store) async fn write_all<T: Serialize>(
+    connection: &mut Connection,
+    statement: Statement,
     rows: &Vec<T>,
 ) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
-    let done = sqlx::query(statement).bind(to_json(rows)).execute(connection).await?;
-    expect_rows(&done, rows.len())
+    let changed = connection.change(statement, values![to_json(rows)]).await?;
+    expect_rows(changed, rows.len())
 }
 
 /// Whether a write found all rows as they were read. It always does, unless
-/// another program writes into the file.
-pub(super) fn expect_rows(done: &SqliteQueryResult, expected: usize) -> Result<(), StoreError> {
-    if done.rows_affected() == expected as u64 {
+/// another program writes into the database.
+pub(in crate::store) fn expect_rows(changed: u64, expected: usize) -> Result<(), StoreError> {
+    if changed == expected as u64 {
         return Ok(());
     }
     Err(StoreError::Unavailable {
-        reason: format!("{} of {expected} rows were as they had been read", done.rows_affected()),
+        reason: format!("{changed} of {expected} rows were as they had been read"),
         hint: "keep other programs from writing into it, then try again",
     })
 }

@@ -4,40 +4,49 @@ use std::collections::{HashMap, HashSet};
 
 use orchestra_contracts::{JobId, worker::LogHead};
 use serde::Serialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::FromRow;
 
 use super::{
-    batch::Verb,
+    Needs, Verb,
     ledger::{expect_rows, write_all},
 };
 use crate::store::{
     Appended, LogAppend, LogChunk, StoreError,
+    connection::{Connection, Value, values},
     placement::{Placement, place},
     rows::{HeadRow, to_json},
+    statement::{Statement, statement},
 };
 
-const TARGETS: &str = "
-    SELECT j.id, j.attempts, j.worker, j.token,
+const TARGETS: Statement = statement!(()
+    "SELECT j.id, j.attempts, j.worker, j.token,
            coalesce(a.log_offset, 0) AS log_offset, coalesce(a.log_output, 0) AS log_output,
            coalesce(a.log_gap, 0) AS log_gap, coalesce(a.log_crc32, 0) AS log_crc32
-    FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value
-    LEFT JOIN attempt AS a ON a.job_id = j.id AND a.number = j.attempts";
+    FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id
+    LEFT JOIN attempt AS a ON a.job_id = j.id AND a.number = j.attempts");
 
-const MOVE_HEADS: &str = "
-    UPDATE attempt SET
-        log_offset = r.value->>'offset', log_output = r.value->>'output',
-        log_gap = r.value->>'gap', log_crc32 = r.value->>'crc32'
-    FROM jsonb_each($1) AS r
-    WHERE attempt.job_id = r.value->>'job_id' AND attempt.number = r.value->>'attempt'
-      AND attempt.token = r.value->>'token' AND attempt.ended_at IS NULL";
+const MOVE_HEADS: Statement = statement!(
+    (job_id bigint, attempt bigint, token text, log_offset bigint, log_output bigint, log_gap bigint,
+     log_crc32 bigint)
+    "UPDATE attempt SET
+        log_offset = r.log_offset, log_output = r.log_output,
+        log_gap = r.log_gap, log_crc32 = r.log_crc32
+    FROM " rows "
+    WHERE attempt.job_id = r.job_id AND attempt.number = r.attempt
+      AND attempt.token = r.token AND attempt.ended_at IS NULL");
+
+/// Behind it come the rows.
+const INSERT_CHUNKS: &str =
+    "INSERT INTO log_chunk (job_id, attempt, log_offset, stdout, stderr, system, frames) VALUES";
 
 impl Verb for LogAppend {
     type Answer = Appended;
 
-    async fn run(
-        connection: &mut SqliteConnection,
-        calls: &[Self],
-    ) -> Result<Vec<Appended>, StoreError> {
+    fn needs(&self, needs: &mut Needs) {
+        needs.jobs.insert(self.job);
+    }
+
+    async fn run(connection: &mut Connection, calls: &[Self]) -> Result<Vec<Appended>, StoreError> {
         let mut targets = load(connection, calls).await?;
         let answers = calls
             .iter()
@@ -48,6 +57,7 @@ impl Verb for LogAppend {
             .collect();
         targets.retain(|_, target| !target.chunks.is_empty());
         insert_chunks(connection, &targets).await?;
+        connection.news.jobs.extend(targets.keys().copied());
         let heads: Vec<HeadWrite<'_>> = targets.values().map(HeadWrite::from).collect();
         write_all(connection, MOVE_HEADS, &heads).await?;
         Ok(answers)
@@ -76,13 +86,14 @@ struct Target {
 }
 
 async fn load(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     calls: &[LogAppend],
 ) -> Result<HashMap<JobId, Target>, StoreError> {
     let ids: HashSet<JobId> = calls.iter().map(|call| call.job).collect();
-    let ids: Vec<JobId> = ids.into_iter().collect();
-    let rows: Vec<TargetRow> =
-        sqlx::query_as(TARGETS).bind(to_json(&ids)).fetch_all(connection).await?;
+    let mut ids: Vec<JobId> = ids.into_iter().collect();
+    ids.sort_unstable();
+    connection.lock_jobs(&ids).await?;
+    let rows: Vec<TargetRow> = connection.all(TARGETS, values![to_json(&ids)]).await?;
     let target = |row: TargetRow| Target { head: row.head.into(), row, chunks: Vec::new() };
     Ok(rows.into_iter().map(|row| (JobId(row.id), target(row))).collect())
 }
@@ -118,21 +129,32 @@ struct HeadWrite<'a> {
     job_id: i64,
     attempt: i64,
     token: Option<&'a str>,
-    #[serde(flatten)]
-    head: LogHead,
+    log_offset: u64,
+    log_output: u64,
+    log_gap: u64,
+    log_crc32: u32,
 }
 
 impl<'a> From<&'a Target> for HeadWrite<'a> {
     fn from(target: &'a Target) -> Self {
         let row = &target.row;
         let token = row.token.as_deref();
-        Self { job_id: row.id, attempt: row.attempts, token, head: target.head }
+        let LogHead { offset, output, gap, crc32 } = target.head;
+        Self {
+            job_id: row.id,
+            attempt: row.attempts,
+            token,
+            log_offset: offset,
+            log_output: output,
+            log_gap: gap,
+            log_crc32: crc32,
+        }
     }
 }
 
 /// Bytes do not fit into JSON, so this one statement has a place for each value.
 async fn insert_chunks(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     targets: &HashMap<JobId, Target>,
 ) -> Result<(), StoreError> {
     let chunks = || {
@@ -142,17 +164,18 @@ async fn insert_chunks(
     if count == 0 {
         return Ok(());
     }
-    let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO log_chunk (job_id, attempt, log_offset, stdout, stderr, system, frames) ",
-    );
-    insert.push_values(chunks(), |mut values, (target, chunk)| {
-        values.push_bind(target.row.id).push_bind(target.row.attempts);
-        for number in [chunk.offset, chunk.stdout, chunk.stderr, chunk.system] {
-            values.push_bind(number as i64);
-        }
-        values.push_bind(chunk.frames.to_vec());
+    let places = (0..count).map(|row| {
+        let numbers = (1..=7).map(|column| format!("${}", 7 * row + column));
+        format!("({})", numbers.collect::<Vec<_>>().join(", "))
     });
-    // Its text depends on the count: there is no use in remembering it.
-    let done = insert.build().persistent(false).execute(connection).await?;
-    expect_rows(&done, count)
+    let places = places.collect::<Vec<_>>().join(", ");
+    let mut all = Vec::with_capacity(7 * count);
+    for (target, chunk) in chunks() {
+        let LogChunk { offset, stdout, stderr, system, frames } = chunk;
+        all.extend(values![target.row.id, target.row.attempts]);
+        all.extend([offset, stdout, stderr, system].map(|number| Value::from(*number as i64)));
+        all.push(frames.to_vec().into());
+    }
+    let inserted = connection.change_once(format!("{INSERT_CHUNKS} {places}"), all).await?;
+    expect_rows(inserted, count)
 }

@@ -3,7 +3,6 @@
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome};
-use sqlx::SqliteConnection;
 
 use super::{
     ledger::rows_of,
@@ -14,26 +13,30 @@ use crate::{
     domain::Job,
     store::{
         StoreError,
+        connection::{Connection, values},
         rows::{JobRow, to_json},
+        statement::Statement,
     },
 };
 
-const SPEC: &str = "SELECT CAST(spec AS TEXT) FROM job WHERE id = $1";
+const SPEC: Statement = Statement::plain("SELECT CAST(spec AS TEXT) FROM job WHERE id = $1");
 
 /// Nothing of what may be damaged is kept in the columns that are read.
-const FAIL_JOB: &str = "
+const FAIL_JOB: Statement = Statement::plain("
     UPDATE job SET
         spec = $2, demand = '', status = 'Failed', outcome = $3, finished_at = $4, not_before = NULL,
         waits_for = 'worker', worker = NULL, token = NULL, expires_at = NULL, stop = NULL
-    WHERE id = $1";
+    WHERE id = $1");
 
-const END_ATTEMPT: &str = "
+const END_ATTEMPT: Statement = Statement::plain(
+    "
     UPDATE attempt SET outcome = $2, ended_at = $3, usage = NULL, tail = NULL
-    WHERE job_id = $1 AND ended_at IS NULL";
+    WHERE job_id = $1 AND ended_at IS NULL",
+);
 
 /// The jobs among these rows, and whether there were others, which have failed now.
-pub(super) async fn readable(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn readable(
+    connection: &mut Connection,
     rows: Vec<JobRow>,
     now: Timestamp,
 ) -> Result<(Vec<Job>, bool), StoreError> {
@@ -56,26 +59,20 @@ pub(super) async fn readable(
 /// What stood in the row is kept as a comment of a command that fails, should
 /// somebody ask for a retry without a look.
 async fn set_aside(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
     reason: &str,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let stored: String = sqlx::query_scalar(SPEC).bind(id).fetch_one(&mut *connection).await?;
-    let stored = stored.replace(['\n', '\r', '\0'], " ");
+    let stored: Option<String> = connection.scalar(SPEC, values![id]).await?;
+    let stored = stored.unwrap_or_default().replace(['\n', '\r', '\0'], " ");
     let spec = JobSpec::new(format!("exit 1 # the damaged record: {stored}"));
     let outcome = Outcome::Refused {
         reason: format!("its record in the database is damaged ({reason}); submit it again"),
     };
     let (spec, outcome, now) = (to_json(&spec), to_json(&outcome), at.as_millisecond());
-    sqlx::query(FAIL_JOB)
-        .bind(id)
-        .bind(spec)
-        .bind(&outcome)
-        .bind(now)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(END_ATTEMPT).bind(id).bind(&outcome).bind(now).execute(&mut *connection).await?;
+    connection.change(FAIL_JOB, values![id, spec, &outcome, now]).await?;
+    connection.change(END_ATTEMPT, values![id, &outcome, now]).await?;
     let rows = rows_of(connection, [JobId(id)].into_iter()).await?;
     let ended: Vec<Job> = rows.into_iter().filter_map(|row| Job::try_from(row).ok()).collect();
     outbox::note_ends(connection, ended.iter()).await?;

@@ -3,29 +3,30 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
 };
 
 use jiff::Timestamp;
 use orchestra_contracts::{Demand, JobId};
-use sqlx::{FromRow, Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{FromRow, Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use super::queues::Gates;
 use crate::store::{
     Claim, StoreError,
+    connection::{Connection, values},
     rows::{JobRow, to_json},
-    sql::select_jobs,
+    statement::{Statement, statement},
 };
 
 /// The first $3 claimable jobs of each line of these queues. It finds the lines by one look
-/// each, and reads index entries of pending jobs alone; whole jobs only of the lines that ask
-/// for nothing in particular, which everybody takes.
-pub(super) const LINES: &str = select_jobs!(
+/// each, and reads index entries of pending jobs alone; SQLite whole jobs as well, of the lines that
+/// ask for nothing in particular, which everybody takes.
+pub(in crate::store) const LINES: Statement = statement!(()
     "WITH RECURSIVE line (queue, demand) AS (
-         SELECT q.value, (SELECT c.demand FROM job AS c
-                          WHERE c.status = 'Pending' AND c.waits_for = 'worker' AND c.queue = q.value
-                          ORDER BY c.demand LIMIT 1)
-         FROM json_each($1) AS q
+         SELECT r.name, (SELECT c.demand FROM job AS c
+                         WHERE c.status = 'Pending' AND c.waits_for = 'worker' AND c.queue = r.name
+                         ORDER BY c.demand LIMIT 1)
+         FROM " {names "$1"} "
          UNION ALL
          SELECT l.queue, (SELECT c.demand FROM job AS c
                           WHERE c.status = 'Pending' AND c.waits_for = 'worker'
@@ -33,24 +34,27 @@ pub(super) const LINES: &str = select_jobs!(
                           ORDER BY c.demand LIMIT 1)
          FROM line AS l WHERE l.demand IS NOT NULL
      )
-     ",
-    "l.queue AS line, l.demand, f.value->>0 AS priority, f.value->>1 AS waiting, ",
-    "FROM line AS l CROSS JOIN json_each((
-         SELECT json_group_array(json_array(w.priority, w.id)) FROM (
-             SELECT c.priority, c.id FROM job AS c
-             WHERE c.status = 'Pending' AND c.waits_for = 'worker'
-               AND c.queue = l.queue AND c.demand = l.demand
-               AND (c.not_before IS NULL OR c.not_before <= $2)
-             ORDER BY c.priority DESC, c.id LIMIT $3) AS w)) AS f
-     LEFT JOIN job AS j ON l.demand = '' AND j.id = f.value->>1",
-    "WHERE l.demand IS NOT NULL ORDER BY l.queue, l.demand, f.key"
-);
+     SELECT l.queue AS line, l.demand, "
+        ["f.value->>0 AS priority, f.value->>1 AS waiting" | "f.priority, f.id AS waiting"] [columns]
+    " FROM line AS l CROSS JOIN "
+        ["json_each((SELECT json_group_array(json_array(w.priority, w.id)) FROM (" | "LATERAL ("] "
+         SELECT c.priority, c.id FROM job AS c
+         WHERE c.status = 'Pending' AND c.waits_for = 'worker'
+           AND c.queue = l.queue AND c.demand = l.demand
+           AND (c.not_before IS NULL OR c.not_before <= $2)
+         ORDER BY c.priority DESC, c.id LIMIT $3" [") AS w)" | ""] ") AS f "
+        ["LEFT JOIN job AS j ON l.demand = '' AND j.id = f.value->>1" | ""] [newest]
+    " WHERE l.demand IS NOT NULL
+     ORDER BY l.queue, l.demand, " ["f.key" | "f.priority DESC, f.id"]);
 
 /// Lets those into their lines whose time has come. Until then no claim passes by them, however
 /// many there are. (A clock that is put back may find some in line: [`LINES`] looks again.)
-pub(super) const COME_DUE: &str = "
-    UPDATE job INDEXED BY job_due SET waits_for = 'worker'
-    WHERE status = 'Pending' AND waits_for = 'time' AND not_before <= $1";
+pub(in crate::store) const COME_DUE: Statement = statement!(()
+    "UPDATE job " ["INDEXED BY job_due" | ""] " SET waits_for = 'worker' WHERE "
+    ["status = 'Pending' AND waits_for = 'time' AND not_before <= $1"
+     | "id IN (SELECT c.id FROM job AS c
+               WHERE c.status = 'Pending' AND c.waits_for = 'time' AND c.not_before <= $1
+               ORDER BY c.id FOR UPDATE SKIP LOCKED)"]);
 
 /// One job that waits.
 struct Waiting {
@@ -69,8 +73,17 @@ impl FromRow<'_, SqliteRow> for Waiting {
     }
 }
 
+/// Rows are read when the jobs are locked: until then another master may change them.
+impl FromRow<'_, PgRow> for Waiting {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let place = (Reverse(row.try_get("priority")?), JobId(row.try_get("waiting")?));
+        let (line, demand) = (row.try_get("line")?, row.try_get("demand")?);
+        Ok(Self { line, demand, place, job: None })
+    }
+}
+
 /// The heads of the lines.
-pub(super) struct Lines {
+pub(in crate::store) struct Lines {
     all: Vec<Line>,
     gates: Gates,
 }
@@ -83,14 +96,16 @@ struct Line {
 }
 
 /// What goes first is less.
-type Place = (Reverse<i32>, JobId);
+type Place = (Reverse<i64>, JobId);
 
 impl Lines {
-    /// With enough jobs in each for all of the claims, and the rows that were read of them.
-    pub(super) async fn load(
-        connection: &mut SqliteConnection,
+    /// With enough jobs in each for all of the claims, and the rows that were read of them;
+    /// without those that are taken.
+    pub(in crate::store) async fn load(
+        connection: &mut Connection,
         claims: &[&Claim],
         now: Timestamp,
+        taken: &BTreeSet<JobId>,
     ) -> Result<(Self, HashMap<JobId, JobRow>), StoreError> {
         let gates = Gates::load(connection, claims).await?;
         let (mut lines, mut read) = (Self { all: Vec::new(), gates }, HashMap::new());
@@ -103,14 +118,14 @@ impl Lines {
         if queues.is_empty() || wanted == 0 {
             return Ok((lines, read));
         }
-        sqlx::query(COME_DUE).bind(now.as_millisecond()).execute(&mut *connection).await?;
-        let all: Vec<Waiting> = sqlx::query_as(LINES)
-            .bind(to_json(&queues))
-            .bind(now.as_millisecond())
-            .bind(wanted as i64)
-            .fetch_all(connection)
-            .await?;
+        connection.change(COME_DUE, values![now.as_millisecond()]).await?;
+        let (now, limit) = (now.as_millisecond(), (wanted + taken.len()) as i64);
+        let all: Vec<Waiting> =
+            connection.all(LINES, values![to_json(&queues), now, limit]).await?;
         for Waiting { line, demand, place, job } in all {
+            if taken.contains(&place.1) {
+                continue;
+            }
             lines.line(line, demand).waiting.push_back(place);
             read.extend(job.map(|job| (place.1, job)));
         }
@@ -129,7 +144,7 @@ impl Lines {
     }
 
     /// Takes out what the claim gets, in claiming order.
-    pub(super) fn share(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobId> {
+    pub(in crate::store) fn share(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobId> {
         let Self { all, gates } = self;
         if !gates.admits(claim) {
             return Vec::new();

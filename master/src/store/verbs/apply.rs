@@ -1,29 +1,39 @@
 //! Events for jobs by name, and for those whose lease ran out.
 
 use orchestra_contracts::JobId;
-use sqlx::SqliteConnection;
 
-use super::{artifacts::Stored, batch::Verb, ledger::Ledger};
+use super::{Needs, Verb, artifacts::Stored, ledger::Ledger};
 use crate::{
     domain::{JobEvent, Rules},
-    store::{Applied, StoreError, spread::spread},
+    store::{
+        Applied, StoreError,
+        connection::{Connection, values},
+        spread::spread,
+        statement::{Statement, statement},
+    },
 };
 
-pub(super) const EXPIRED: &str =
-    "SELECT id FROM job WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2";
+/// Those that somebody else is changing are looked at the next time.
+pub(in crate::store) const EXPIRED: Statement = statement!(()
+    "SELECT id FROM job WHERE " ["" | "token IS NOT NULL AND "] "expires_at <= $1 ORDER BY expires_at LIMIT $2"
+    ["" | " FOR UPDATE SKIP LOCKED"]);
 
 /// Applies one event to one job.
-pub(super) struct Apply {
-    pub(super) id: JobId,
-    pub(super) event: JobEvent,
-    pub(super) rules: Rules,
+pub(in crate::store) struct Apply {
+    pub(in crate::store) id: JobId,
+    pub(in crate::store) event: JobEvent,
+    pub(in crate::store) rules: Rules,
 }
 
 impl Verb for Apply {
     type Answer = Option<Applied>;
 
+    fn needs(&self, needs: &mut Needs) {
+        needs.jobs.insert(self.id);
+    }
+
     async fn run(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<Option<Applied>>, StoreError> {
         let mut ledger = Ledger::load(connection, calls.iter().map(|call| call.id)).await?;
@@ -54,9 +64,9 @@ impl Verb for Apply {
 }
 
 /// Takes jobs back from workers that stopped answering.
-pub(super) struct Expire {
-    pub(super) rules: Rules,
-    pub(super) limit: u32,
+pub(in crate::store) struct Expire {
+    pub(in crate::store) rules: Rules,
+    pub(in crate::store) limit: u32,
 }
 
 impl Verb for Expire {
@@ -64,7 +74,7 @@ impl Verb for Expire {
 
     /// One after the other: upkeep asks for it alone, and rarely.
     async fn run(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<Vec<Applied>>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
@@ -76,11 +86,9 @@ impl Verb for Expire {
 }
 
 impl Expire {
-    async fn expire(&self, connection: &mut SqliteConnection) -> Result<Vec<Applied>, StoreError> {
-        let ids: Vec<i64> = sqlx::query_scalar(EXPIRED)
-            .bind(self.rules.now.as_millisecond())
-            .bind(i64::from(self.limit))
-            .fetch_all(&mut *connection)
+    async fn expire(&self, connection: &mut Connection) -> Result<Vec<Applied>, StoreError> {
+        let ids: Vec<i64> = connection
+            .scalars(EXPIRED, values![self.rules.now.as_millisecond(), i64::from(self.limit)])
             .await?;
         let held = ids.iter().copied().map(JobId);
         let mut ledger = Ledger::load_readable(connection, held, self.rules.now).await?;

@@ -6,15 +6,17 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{ContentHash, JobId};
 use serde::Serialize;
-use sqlx::{FromRow, SqliteConnection, SqlitePool};
+use sqlx::FromRow;
 
-use super::{batch::Verb, insert::Insert, once::Fate};
+use super::{Needs, Verb, insert::Insert, once::Fate};
 use crate::{
     domain::Job,
     store::{
         StoreError, Submitted, UPLOADS_KEPT, UploadPiece, UploadStored,
         artifact::Running,
+        connection::{Connection, Reads, values},
         rows::{PieceRow, to_json},
+        statement::{Statement, statement},
         upload::wanted,
     },
 };
@@ -22,50 +24,61 @@ use crate::{
 /// So many go in one transaction.
 const FORGOTTEN: i64 = 20;
 
-const TARGET: &str = "SELECT id, bytes, hash FROM upload WHERE sha256 = $1";
+const TARGET: Statement = Statement::plain("SELECT id, bytes, hash FROM upload WHERE sha256 = $1");
 
-const TOUCH: &str = "UPDATE upload SET touched_at = max(touched_at, $2) WHERE id = $1";
+const TOUCH: Statement = statement!(()
+    "UPDATE upload SET touched_at = " ["max" | "greatest"] "(touched_at, $2) WHERE id = $1");
 
-const BEGIN: &str = "
-    INSERT INTO upload (sha256, bytes, hash, touched_at) VALUES ($1, 0, $2, $3) RETURNING id";
+const BEGIN: Statement = Statement::plain(
+    "INSERT INTO upload (sha256, bytes, hash, touched_at) VALUES ($1, 0, $2, $3) RETURNING id",
+);
 
-const MOVE_END: &str = "UPDATE upload SET bytes = $2, hash = $3, touched_at = $4 WHERE id = $1";
+const MOVE_END: Statement =
+    Statement::plain("UPDATE upload SET bytes = $2, hash = $3, touched_at = $4 WHERE id = $1");
 
-const ADD_PIECE: &str = "INSERT INTO upload_piece (upload, place, content) VALUES ($1, $2, $3)";
+const ADD_PIECE: Statement =
+    Statement::plain("INSERT INTO upload_piece (upload, place, content) VALUES ($1, $2, $3)");
 
-const DROP: &str = "DELETE FROM upload WHERE id = $1";
+const DROP: Statement = Statement::plain("DELETE FROM upload WHERE id = $1");
 
 /// Of these, those that are there whole.
-pub(super) const THERE: &str = "
-    SELECT u.sha256 FROM jsonb_each($1) AS r
-    JOIN upload AS u ON u.sha256 = r.value WHERE u.hash IS NULL";
+pub(in crate::store) const THERE: Statement = statement!(()
+    "SELECT u.sha256 FROM " {names "$1"} "
+     JOIN upload AS u ON u.sha256 = r.name WHERE u.hash IS NULL");
 
-pub(super) const KEEP: &str = "
-    INSERT INTO job_upload (job_id, upload)
-    SELECT r.value->>'job_id', u.id FROM jsonb_each($1) AS r
-    JOIN upload AS u ON u.sha256 = r.value->>'sha256'";
+pub(in crate::store) const KEEP: Statement = statement!(
+    (job_id bigint, sha256 text)
+    "INSERT INTO job_upload (job_id, upload)
+     SELECT r.job_id, u.id FROM " rows " JOIN upload AS u ON u.sha256 = r.sha256");
 
-pub(super) const FORGET: &str = "
-    DELETE FROM upload WHERE id IN (
-        SELECT u.id FROM upload AS u
-        WHERE u.touched_at <= $1 AND NOT EXISTS (SELECT 1 FROM job_upload WHERE upload = u.id)
-        ORDER BY u.touched_at LIMIT $2)";
+pub(in crate::store) const FORGET: Statement = Statement::plain(
+    "DELETE FROM upload WHERE id IN (
+         SELECT u.id FROM upload AS u
+         WHERE u.touched_at <= $1 AND NOT EXISTS (SELECT 1 FROM job_upload WHERE upload = u.id)
+         ORDER BY u.touched_at LIMIT $2)",
+);
 
-pub(super) const BYTES: &str = "SELECT bytes FROM upload WHERE sha256 = $1 AND hash IS NULL";
+pub(in crate::store) const BYTES: Statement =
+    Statement::plain("SELECT bytes FROM upload WHERE sha256 = $1 AND hash IS NULL");
 
 /// The piece that holds the byte at $2, if any does.
-pub(super) const PIECE: &str = "
-    SELECT piece.place, piece.content
-    FROM upload AS u JOIN upload_piece AS piece ON piece.upload = u.id
-    WHERE u.sha256 = $1 AND u.hash IS NULL AND piece.place <= $2
-    ORDER BY piece.place DESC LIMIT 1";
+pub(in crate::store) const PIECE: Statement = Statement::plain(
+    "SELECT piece.place, piece.content
+     FROM upload AS u JOIN upload_piece AS piece ON piece.upload = u.id
+     WHERE u.sha256 = $1 AND u.hash IS NULL AND piece.place <= $2
+     ORDER BY piece.place DESC LIMIT 1",
+);
 
 impl Verb for UploadPiece {
     type Answer = UploadStored;
 
+    fn needs(&self, needs: &mut Needs) {
+        needs.uploads = true;
+    }
+
     /// One after the other: what costs time is the content.
     async fn run(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<UploadStored>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
@@ -89,22 +102,21 @@ struct TargetRow {
 }
 
 async fn store(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     piece: &UploadPiece,
 ) -> Result<UploadStored, StoreError> {
     let now = piece.now.as_millisecond();
-    let row: Option<TargetRow> =
-        sqlx::query_as(TARGET).bind(piece.sha256.as_str()).fetch_optional(&mut *connection).await?;
+    let row: Option<TargetRow> = connection.one(TARGET, values![piece.sha256.as_str()]).await?;
     let begun = match row {
         Some(TargetRow { id, bytes, hash: None }) => {
-            sqlx::query(TOUCH).bind(id).bind(now).execute(connection).await?;
+            connection.change(TOUCH, values![id, now]).await?;
             return Ok(piece.stored(bytes as u64, true));
         }
         // Also one that another version began, whose hash cannot be gone on with.
         Some(TargetRow { id, bytes, hash: Some(hash) }) => match Running::kept(&hash) {
             Some(hash) if piece.offset > 0 => Some((id, bytes, hash)),
             _ => {
-                sqlx::query(DROP).bind(id).execute(&mut *connection).await?;
+                connection.change(DROP, values![id]).await?;
                 None
             }
         },
@@ -116,47 +128,46 @@ async fn store(
         Ok(new) => new,
         Err(answer) => {
             if let (UploadStored::Beyond, Some((id, ..))) = (&answer, begun) {
-                sqlx::query(DROP).bind(id).execute(connection).await?;
+                connection.change(DROP, values![id]).await?;
             }
             return Ok(answer);
         }
     };
     hash.add(&new);
     let complete = hash.clone().end() == piece.sha256.as_str();
-    let id: i64 = match begun {
-        Some((id, ..)) => id,
-        None => {
-            let begin = sqlx::query_scalar(BEGIN).bind(piece.sha256.as_str());
-            begin.bind(hash.keep()).bind(now).fetch_one(&mut *connection).await?
-        }
+    let id: i64 = if let Some((id, ..)) = begun {
+        id
+    } else {
+        let values = values![piece.sha256.as_str(), hash.keep(), now];
+        let begun: Option<i64> = connection.scalar(BEGIN, values).await?;
+        begun.ok_or(sqlx::Error::RowNotFound)?
     };
     if !new.is_empty() {
-        let add = sqlx::query(ADD_PIECE).bind(id).bind(stored).bind(new.to_vec());
-        add.execute(&mut *connection).await?;
+        connection.change(ADD_PIECE, values![id, stored, new.to_vec()]).await?;
     }
     let end = stored + new.len() as i64;
     let goes_on = (!complete).then(|| hash.keep());
-    sqlx::query(MOVE_END).bind(id).bind(end).bind(goes_on).bind(now).execute(connection).await?;
+    connection.change(MOVE_END, values![id, end, goes_on, now]).await?;
     Ok(piece.stored(end as u64, complete))
 }
 
 /// Drops uploads that no job has and that nobody has brought for long.
-pub(super) struct ForgetUploads {
-    pub(super) now: Timestamp,
+pub(in crate::store) struct ForgetUploads {
+    pub(in crate::store) now: Timestamp,
 }
 
 impl Verb for ForgetUploads {
     type Answer = usize;
 
-    async fn run(
-        connection: &mut SqliteConnection,
-        calls: &[Self],
-    ) -> Result<Vec<usize>, StoreError> {
+    fn needs(&self, needs: &mut Needs) {
+        needs.uploads = true;
+    }
+
+    async fn run(connection: &mut Connection, calls: &[Self]) -> Result<Vec<usize>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
         for call in calls {
             let until = call.now.as_millisecond().saturating_sub(UPLOADS_KEPT.as_millis());
-            let forget = sqlx::query(FORGET).bind(until).bind(FORGOTTEN);
-            let gone = forget.execute(&mut *connection).await?.rows_affected();
+            let gone = connection.change(FORGET, values![until, FORGOTTEN]).await?;
             answers.push(gone as usize);
         }
         Ok(answers)
@@ -164,8 +175,8 @@ impl Verb for ForgetUploads {
 }
 
 /// Refuses the new calls whose jobs are to have uploads that are not there.
-pub(super) async fn refuse_missing(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn refuse_missing(
+    connection: &mut Connection,
     calls: &[Insert],
     fates: &mut [Fate],
 ) -> Result<(), StoreError> {
@@ -176,8 +187,7 @@ pub(super) async fn refuse_missing(
     if all.is_empty() {
         return Ok(());
     }
-    let there: Vec<String> =
-        sqlx::query_scalar(THERE).bind(to_json(&all)).fetch_all(connection).await?;
+    let there: Vec<String> = connection.scalars(THERE, values![to_json(&all)]).await?;
     let there: BTreeSet<String> = there.into_iter().collect();
     for (call, fate) in calls.iter().zip(fates) {
         let mut missing = of(call);
@@ -196,8 +206,8 @@ struct Kept<'a> {
 }
 
 /// From now on the jobs' uploads stay as long as they do.
-pub(super) async fn keep(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn keep(
+    connection: &mut Connection,
     jobs: &[Job],
 ) -> Result<(), StoreError> {
     let of = |job: &'_ Job| wanted(&job.spec).cloned().collect::<BTreeSet<_>>();
@@ -208,30 +218,27 @@ pub(super) async fn keep(
         .flat_map(|(id, set)| set.iter().map(|sha256| Kept { job_id: *id, sha256 }))
         .collect();
     if !kept.is_empty() {
-        sqlx::query(KEEP).bind(to_json(&kept)).execute(connection).await?;
+        connection.change(KEEP, values![to_json(&kept)]).await?;
     }
     Ok(())
 }
 
 /// How long one is that is there whole.
-pub(super) async fn bytes(
-    pool: &SqlitePool,
+pub(in crate::store) async fn bytes(
+    reads: &Reads,
     sha256: &ContentHash,
 ) -> Result<Option<u64>, StoreError> {
-    let bytes: Option<i64> =
-        sqlx::query_scalar(BYTES).bind(sha256.as_str()).fetch_optional(pool).await?;
+    let bytes: Option<i64> = reads.scalar(BYTES, values![sha256.as_str()]).await?;
     Ok(bytes.map(|bytes| bytes as u64))
 }
 
-pub(super) async fn content(
-    pool: &SqlitePool,
+pub(in crate::store) async fn content(
+    reads: &Reads,
     sha256: &ContentHash,
     offset: u64,
 ) -> Result<Option<Bytes>, StoreError> {
-    let row: Option<PieceRow> = sqlx::query_as(PIECE)
-        .bind(sha256.as_str())
-        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-        .fetch_optional(pool)
+    let row: Option<PieceRow> = reads
+        .one(PIECE, values![sha256.as_str(), i64::try_from(offset).unwrap_or(i64::MAX)])
         .await?;
     Ok(row.and_then(|row| row.from(offset)))
 }

@@ -5,35 +5,41 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, LeaseToken, Span, WorkerName, worker::LeaseRef};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
-use super::batch::Verb;
+use super::{Needs, Verb};
 use crate::{
     domain::LeasePolicy,
-    store::{Renewal, StoreError, rows::to_json},
+    store::{
+        Renewal, StoreError,
+        connection::{Connection, values},
+        rows::to_json,
+        statement::{Statement, statement},
+    },
 };
 
 /// A renewal never shortens a lease. A job's own lease counts between the
 /// operator's least and most.
-pub(super) const RENEW: &str = "
-    UPDATE job SET expires_at = max(job.expires_at, r.value->>'now' + max(
-        r.value->>'least', min(coalesce(job.lease, 0), r.value->>'most')))
-    FROM jsonb_each($1) AS r
-    WHERE job.id = r.value->>'id' AND job.attempts = r.value->>'attempt'
-      AND job.worker = r.value->>'worker' AND job.token = r.value->>'token'
-    RETURNING job.id, job.attempts, job.worker, job.token, job.stop, job.lease";
+pub(in crate::store) const RENEW: Statement = statement!(
+    (id bigint, attempt bigint, worker text, token text, now bigint, shortest bigint, longest bigint)
+    "UPDATE job SET expires_at = " ["max" | "greatest"] "(job.expires_at, r.now + "
+        ["max" | "greatest"] "(r.shortest, " ["min" | "least"] "(coalesce(job.lease, 0), r.longest)))
+    FROM " rows "
+    WHERE job.id = r.id AND job.attempts = r.attempt
+      AND job.worker = r.worker AND job.token = r.token
+    RETURNING job.id, job.attempts, job.worker, job.token, job.stop, job.lease");
 
-const SEEN: &str = "
-    UPDATE worker SET seen_at = max(worker.seen_at, r.value->>'seen_at')
-    FROM jsonb_each($1) AS r WHERE worker.name = r.value->>'name'
-    RETURNING worker.name";
+const SEEN: Statement = statement!(
+    (name text, seen_at bigint)
+    "UPDATE worker SET seen_at = " ["max" | "greatest"] "(worker.seen_at, r.seen_at)
+    FROM " rows " WHERE worker.name = r.name
+    RETURNING worker.name");
 
 /// One worker's heartbeat.
-pub(super) struct Renew {
-    pub(super) worker: WorkerName,
-    pub(super) leases: Vec<LeaseRef>,
-    pub(super) policy: LeasePolicy,
-    pub(super) now: Timestamp,
+pub(in crate::store) struct Renew {
+    pub(in crate::store) worker: WorkerName,
+    pub(in crate::store) leases: Vec<LeaseRef>,
+    pub(in crate::store) policy: LeasePolicy,
+    pub(in crate::store) now: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -43,8 +49,8 @@ struct LeaseWrite<'a> {
     worker: &'a WorkerName,
     token: &'a LeaseToken,
     now: i64,
-    least: i64,
-    most: i64,
+    shortest: i64,
+    longest: i64,
 }
 
 impl LeaseWrite<'_> {
@@ -73,17 +79,18 @@ struct Renewed {
 impl Verb for Renew {
     type Answer = Renewal;
 
-    async fn run(
-        connection: &mut SqliteConnection,
-        calls: &[Self],
-    ) -> Result<Vec<Renewal>, StoreError> {
+    fn needs(&self, needs: &mut Needs) {
+        needs.jobs.extend(self.leases.iter().map(|lease| lease.job));
+    }
+
+    async fn run(connection: &mut Connection, calls: &[Self]) -> Result<Vec<Renewal>, StoreError> {
         let held = renew(connection, calls).await?;
         let known = see(connection, calls).await?;
         Ok(calls.iter().map(|call| call.answer(&held, &known)).collect())
     }
 }
 
-async fn renew(connection: &mut SqliteConnection, calls: &[Renew]) -> Result<Held, StoreError> {
+async fn renew(connection: &mut Connection, calls: &[Renew]) -> Result<Held, StoreError> {
     let mut leases: Vec<LeaseWrite<'_>> = calls.iter().flat_map(Renew::leases).collect();
     // When one lease comes twice, UPDATE would take either time: keep the later.
     leases.sort_by(|a, b| a.key().cmp(&b.key()).then(b.now.cmp(&a.now)));
@@ -92,7 +99,7 @@ async fn renew(connection: &mut SqliteConnection, calls: &[Renew]) -> Result<Hel
         return Ok(Held::new());
     }
     let rows: Vec<(i64, i64, String, String, String, Option<i64>)> =
-        sqlx::query_as(RENEW).bind(to_json(&leases)).fetch_all(connection).await?;
+        connection.all(RENEW, values![to_json(&leases)]).await?;
     let held = |(id, attempt, worker, token, stop, lease): (_, _, _, _, String, Option<i64>)| {
         let lease = lease.map(|millis| Span::from_millis(millis as u64));
         ((id, attempt, worker, token), Renewed { stop: stop != "No", lease })
@@ -100,30 +107,26 @@ async fn renew(connection: &mut SqliteConnection, calls: &[Renew]) -> Result<Hel
     Ok(rows.into_iter().map(held).collect())
 }
 
-async fn see(
-    connection: &mut SqliteConnection,
-    calls: &[Renew],
-) -> Result<HashSet<String>, StoreError> {
+async fn see(connection: &mut Connection, calls: &[Renew]) -> Result<HashSet<String>, StoreError> {
     let mut workers: Vec<SeenWrite<'_>> = calls.iter().map(Renew::seen).collect();
     workers.sort_by_key(|worker| (worker.name, -worker.seen_at));
     workers.dedup_by_key(|worker| worker.name);
-    let names: Vec<String> =
-        sqlx::query_scalar(SEEN).bind(to_json(&workers)).fetch_all(connection).await?;
+    let names: Vec<String> = connection.scalars(SEEN, values![to_json(&workers)]).await?;
     Ok(names.into_iter().collect())
 }
 
 impl Renew {
     fn leases(&self) -> impl Iterator<Item = LeaseWrite<'_>> {
         let now = self.now.as_millisecond();
-        let (least, most) = (self.policy.base.as_millis(), self.policy.max.as_millis());
+        let (shortest, longest) = (self.policy.base.as_millis(), self.policy.max.as_millis());
         self.leases.iter().map(move |lease| LeaseWrite {
             id: lease.job,
             attempt: lease.attempt.0,
             worker: &self.worker,
             token: &lease.token,
             now,
-            least,
-            most,
+            shortest,
+            longest,
         })
     }
 

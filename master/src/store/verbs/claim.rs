@@ -1,13 +1,12 @@
 //! Handing out jobs: one look at the queues for all who want some.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use orchestra_contracts::{JobId, Span, WorkerName};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use super::{
-    batch::Verb,
+    Verb,
     ledger::{Ledger, rows_of},
     lines::Lines,
     set_aside::readable,
@@ -16,33 +15,34 @@ use crate::{
     domain::{Job, JobEvent, Rules},
     store::{
         Applied, Claim, LeaseTerms, StoreError,
+        connection::{Connection, values},
         rows::{JobRow, to_json},
-        sql::select_jobs,
+        statement::{Statement, statement},
     },
 };
 
 /// The live leases that earlier answers to the same requests gave.
-pub(super) const REPEATED: &str = select_jobs!(
-    "FROM jsonb_each($1) AS r
-     JOIN attempt AS b ON b.claim_request = r.value->>'request' AND b.ended_at IS NULL
-     JOIN job AS j ON j.id = b.job_id",
-    "WHERE j.worker = r.value->>'worker' AND j.expires_at > r.value->>'now'
-     ORDER BY j.priority DESC, j.id"
-);
+pub(in crate::store) const REPEATED: Statement = statement!(
+    (request text, worker text, now bigint)
+    "SELECT " columns " FROM " rows "
+     JOIN attempt AS b ON b.claim_request = r.request AND b.ended_at IS NULL
+     JOIN job AS j ON j.id = b.job_id" newest
+    "WHERE j.worker = r.worker AND j.expires_at > r.now
+     ORDER BY j.priority DESC, j.id");
 
 /// Hands out jobs to several workers in turn.
-pub(super) struct ClaimRound {
-    pub(super) claims: Vec<Claim>,
-    pub(super) rules: Rules,
+pub(in crate::store) struct ClaimRound {
+    pub(in crate::store) claims: Vec<Claim>,
+    pub(in crate::store) rules: Rules,
     /// Nothing new is handed out: the disk has no room for what would follow.
-    pub(super) closed: bool,
+    pub(in crate::store) closed: bool,
 }
 
 impl Verb for ClaimRound {
     type Answer = Vec<Vec<Job>>;
 
     async fn run(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<Vec<Vec<Job>>>, StoreError> {
         let mut answered = Answered::load(connection, calls).await?;
@@ -69,23 +69,32 @@ impl Verb for ClaimRound {
 
 /// Which jobs each claim gets, in the order of the claims, and a ledger with all of these.
 async fn share_out(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     calls: &[ClaimRound],
     answered: &Answered,
 ) -> Result<(VecDeque<Vec<JobId>>, Ledger), StoreError> {
     let now = calls.iter().map(|call| call.rules.now).min().unwrap_or_default();
     let open = open_claims(calls, answered);
+    let claims: Vec<&Claim> = open.iter().flatten().copied().collect();
+    // Those that another master is handing out, or somebody is ending, at this moment.
+    let mut taken = BTreeSet::new();
     loop {
-        let claims: Vec<&Claim> = open.iter().flatten().copied().collect();
-        let (mut lines, mut read) = Lines::load(connection, &claims, now).await?;
+        let (mut lines, mut read) = Lines::load(connection, &claims, now, &taken).await?;
         let mut share = |claim| lines.share(claim, now);
         let shares: VecDeque<Vec<JobId>> =
             open.iter().map(|claim| claim.map_or_else(Vec::new, &mut share)).collect();
         if shares.iter().all(Vec::is_empty) {
             return Ok((shares, Ledger::of([])));
         }
+        let ids: Vec<JobId> = shares.iter().flatten().copied().collect();
+        let ours: BTreeSet<JobId> = connection.lock_waiting(&ids).await?.into_iter().collect();
+        if ours.len() < ids.len() {
+            // Passed by; what comes behind them in their lines is shared out in their place.
+            taken.extend(ids.into_iter().filter(|id| !ours.contains(id)));
+            continue;
+        }
         let (mut rows, mut unread) = (Vec::new(), Vec::new());
-        for &id in shares.iter().flatten() {
+        for id in ids {
             match read.remove(&id) {
                 Some(row) => rows.push(row),
                 None => unread.push(id),
@@ -152,17 +161,13 @@ struct Question<'a> {
 }
 
 impl Answered {
-    async fn load(
-        connection: &mut SqliteConnection,
-        calls: &[ClaimRound],
-    ) -> Result<Self, StoreError> {
+    async fn load(connection: &mut Connection, calls: &[ClaimRound]) -> Result<Self, StoreError> {
         let questions: Vec<Question<'_>> = calls.iter().flat_map(ClaimRound::questions).collect();
         let mut answers = Self(HashMap::new());
         if questions.is_empty() {
             return Ok(answers);
         }
-        let rows: Vec<JobRow> =
-            sqlx::query_as(REPEATED).bind(to_json(&questions)).fetch_all(connection).await?;
+        let rows: Vec<JobRow> = connection.all(REPEATED, values![to_json(&questions)]).await?;
         for mut row in rows {
             let request = row.claim_request.take().unwrap_or_default();
             let job = Job::try_from(row)?;

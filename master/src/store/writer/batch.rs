@@ -3,47 +3,24 @@
 
 use std::mem;
 
-use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
-use super::{
-    apply::{Apply, Expire},
-    claim::ClaimRound,
-    insert::Insert,
-    outbox::Redeliver,
-    queues::{ChangeQueue, Drain},
-    renew::Renew,
-    schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},
-    tokens::{AddToken, RevokeToken},
-    uploads::ForgetUploads,
-    webhooks::{AddWebhook, RemoveWebhook},
-    workers::Register,
-    writer::Probe,
+use crate::store::{
+    ArtifactPiece, LogAppend, Step, StoreError, Tried, UploadPiece,
+    connection::Connection,
+    verbs::{
+        AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound, Drain,
+        Expire, ForgetUploads, Insert, Needs, Probe, Redeliver, Register, RemoveSchedule,
+        RemoveWebhook, Renew, RevokeToken, Verb,
+    },
 };
-use crate::store::{ArtifactPiece, LogAppend, Step, StoreError, Tried, UploadPiece};
-
-/// A kind of write.
-pub(super) trait Verb: Sized + Send + Sync + 'static {
-    type Answer: Send;
-
-    /// Does all `calls` within the transaction that is open, and answers in their order.
-    fn run(
-        connection: &mut SqliteConnection,
-        calls: &[Self],
-    ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
-
-    /// About how many bytes it brings along.
-    fn weight(&self) -> usize {
-        0
-    }
-}
 
 type Reply<V> = oneshot::Sender<Result<<V as Verb>::Answer, StoreError>>;
 
 /// A write and who waits for it.
-pub(super) struct Call<V: Verb> {
-    pub(super) verb: V,
-    pub(super) reply: Reply<V>,
+pub(in crate::store) struct Call<V: Verb> {
+    pub(in crate::store) verb: V,
+    pub(in crate::store) reply: Reply<V>,
 }
 
 /// All calls of one kind.
@@ -77,7 +54,7 @@ impl<V: Verb> Group<V> {
         }
     }
 
-    async fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn run(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
         if !self.verbs.is_empty() {
             self.answers = V::run(connection, &self.verbs).await?;
         }
@@ -108,7 +85,7 @@ impl<V: Verb> Group<V> {
 macro_rules! kinds {
     ($($group:ident: $verb:ident),+ $(,)?) => {
         /// One call of any kind.
-        pub(super) enum Request {
+        pub(in crate::store) enum Request {
             $($verb(Call<$verb>),)+
         }
 
@@ -119,49 +96,56 @@ macro_rules! kinds {
         })+
 
         impl Request {
-            pub(super) fn weight(&self) -> usize {
+            pub(in crate::store) fn weight(&self) -> usize {
                 match self { $(Self::$verb(call) => call.verb.weight(),)+ }
             }
 
             /// Whether nobody waits for it any more.
-            pub(super) fn is_abandoned(&self) -> bool {
+            pub(in crate::store) fn is_abandoned(&self) -> bool {
                 match self { $(Self::$verb(call) => call.reply.is_closed(),)+ }
             }
         }
 
         /// The calls of one transaction.
         #[derive(Default)]
-        pub(super) struct Batch {
+        pub(in crate::store) struct Batch {
             $($group: Group<$verb>,)+
         }
 
         impl Batch {
-            pub(super) fn push(&mut self, request: Request) {
+            pub(in crate::store) fn push(&mut self, request: Request) {
                 match request { $(Request::$verb(call) => self.$group.push(call),)+ }
             }
 
-            pub(super) fn len(&self) -> usize {
+            pub(in crate::store) fn len(&self) -> usize {
                 0 $(+ self.$group.verbs.len())+
             }
 
-            pub(super) async fn run(
+            /// What is to be locked for it, as far as that is known before.
+            pub(in crate::store) fn needs(&self) -> Needs {
+                let mut needs = Needs::default();
+                $(self.$group.verbs.iter().for_each(|verb| verb.needs(&mut needs));)+
+                needs
+            }
+
+            pub(in crate::store) async fn run(
                 &mut self,
-                connection: &mut SqliteConnection,
+                connection: &mut Connection,
             ) -> Result<(), StoreError> {
                 $(self.$group.run(connection).await?;)+
                 Ok(())
             }
 
             /// Gives every caller its answer; only after the commit.
-            pub(super) fn answer(self) {
+            pub(in crate::store) fn answer(self) {
                 $(self.$group.answer();)+
             }
 
-            pub(super) fn fail(self, error: &StoreError) {
+            pub(in crate::store) fn fail(self, error: &StoreError) {
                 $(self.$group.fail(error);)+
             }
 
-            pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {
+            pub(in crate::store) fn into_requests(self) -> impl Iterator<Item = Request> {
                 std::iter::empty()$(.chain(self.$group.into_calls().map(Request::from)))+
             }
         }
@@ -197,7 +181,11 @@ kinds! {
 impl Batch {
     /// Holds back what adds to a disk that has no room for it. What has begun
     /// goes on: reports, renewals, and of the output what `fits`. Files wait.
-    pub(super) fn hold_back(&mut self, error: &StoreError, fits: impl FnMut(&LogAppend) -> bool) {
+    pub(in crate::store) fn hold_back(
+        &mut self,
+        error: &StoreError,
+        fits: impl FnMut(&LogAppend) -> bool,
+    ) {
         self.inserts.keep(error, |_| false);
         self.schedules.keep(error, |_| false);
         self.steps.keep(error, |step| step.begin.is_none());

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec};
-use sqlx::SqliteConnection;
 
 use super::{
-    batch::Verb,
+    Needs, Verb,
     once::{self, Fate},
     release::{self, NewDependency},
     uploads,
@@ -16,44 +15,53 @@ use crate::{
     domain::{Job, NewJob, Upstream},
     store::{
         Once, StoreError, Submitted,
+        connection::{Connection, values},
         rows::{JobInsert, to_json},
+        statement::{Statement, statement},
+        upload::wanted,
     },
 };
 
-/// The last id that was ever given. Nobody else gives one within this transaction.
-const LAST_ID: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'job'";
+const THERE: Statement = statement!(()
+    "SELECT j.id FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id");
 
-const THERE: &str = "SELECT j.id FROM jsonb_each($1) AS r JOIN job AS j ON j.id = r.value";
-
-const INSERT: &str = "
-    INSERT INTO job (id, spec, queue, demand, priority, lease, not_before, waits_for, array_id,
+const INSERT: Statement = statement!(
+    (id bigint, spec text, queue text, demand text, priority bigint, lease bigint, not_before bigint,
+     waits_for text, array_id bigint, array_index bigint, created_at bigint)
+    "INSERT INTO job (id, spec, queue, demand, priority, lease, not_before, waits_for, array_id,
                      array_index, status, created_at)
-    SELECT r.value->>'id', r.value->>'spec', r.value->>'queue', r.value->>'demand',
-           r.value->>'priority', r.value->>'lease', r.value->>'not_before',
-           r.value->>'waits_for', r.value->>'array_id', r.value->>'array_index', 'Pending',
-           r.value->>'created_at'
-    FROM jsonb_each($1) AS r";
+    SELECT r.id, r.spec, r.queue, r.demand,
+           r.priority, r.lease, r.not_before,
+           r.waits_for, r.array_id, r.array_index, 'Pending',
+           r.created_at
+    FROM " rows "");
 
 /// Adds jobs.
-pub(super) struct Insert {
-    pub(super) jobs: Vec<NewJob>,
-    pub(super) once: Option<Once>,
-    pub(super) now: Timestamp,
+pub(in crate::store) struct Insert {
+    pub(in crate::store) jobs: Vec<NewJob>,
+    pub(in crate::store) once: Option<Once>,
+    pub(in crate::store) now: Timestamp,
 }
 
 impl Verb for Insert {
     type Answer = Submitted;
 
+    fn needs(&self, needs: &mut Needs) {
+        needs.ids |= !self.jobs.is_empty() || self.once.is_some();
+        needs.jobs.extend(self.known());
+        needs.uploads |= self.jobs.iter().any(|job| wanted(&job.spec).next().is_some());
+    }
+
     async fn run(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<Submitted>, StoreError> {
         let mut fates = once::fates(connection, calls).await?;
         refuse_unknown(connection, calls, &mut fates).await?;
         uploads::refuse_missing(connection, calls, &mut fates).await?;
-        let last: Option<i64> =
-            sqlx::query_scalar(LAST_ID).fetch_optional(&mut *connection).await?;
-        let mut next = last.unwrap_or(0) + 1;
+        let new = calls.iter().zip(&fates).filter(|(_, fate)| matches!(fate, Fate::New));
+        let count = new.map(|(call, _)| call.jobs.len()).sum();
+        let mut next = if count > 0 { connection.next_ids(count).await? } else { 0 };
         let mut added: Vec<Vec<Job>> = Vec::with_capacity(calls.len());
         for (call, fate) in calls.iter().zip(&fates) {
             let new = if matches!(fate, Fate::New) { call.with_ids(next) } else { Vec::new() };
@@ -82,7 +90,7 @@ impl Verb for Insert {
 
 impl Insert {
     /// About how many bytes a spec has.
-    pub(super) fn text(spec: &JobSpec) -> usize {
+    pub(in crate::store) fn text(spec: &JobSpec) -> usize {
         let env = spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
         spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
@@ -106,7 +114,7 @@ impl Insert {
 
 /// Refuses the new calls whose jobs wait for some that are not there.
 async fn refuse_unknown(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     calls: &[Insert],
     fates: &mut [Fate],
 ) -> Result<(), StoreError> {
@@ -114,8 +122,9 @@ async fn refuse_unknown(
     if wanted.is_empty() {
         return Ok(());
     }
-    let there: Vec<i64> =
-        sqlx::query_scalar(THERE).bind(to_json(&wanted)).fetch_all(connection).await?;
+    // None of them ends or goes until those who wait for it are known.
+    connection.lock_jobs(&wanted.iter().copied().collect::<Vec<_>>()).await?;
+    let there: Vec<i64> = connection.scalars(THERE, values![to_json(&wanted)]).await?;
     let there: BTreeSet<i64> = there.into_iter().collect();
     for (call, fate) in calls.iter().zip(fates) {
         let missing: BTreeSet<JobId> = call.known().filter(|id| !there.contains(&id.0)).collect();
@@ -128,15 +137,16 @@ async fn refuse_unknown(
 
 /// Writes the jobs and what they wait for; answers those that are not as they were written.
 async fn add(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     jobs: &[Job],
     calls: &[Insert],
 ) -> Result<BTreeMap<JobId, Job>, StoreError> {
     if jobs.is_empty() {
         return Ok(BTreeMap::new());
     }
+    connection.news.claimable = true;
     let rows: Vec<JobInsert<'_>> = jobs.iter().map(JobInsert::new).collect();
-    sqlx::query(INSERT).bind(to_json(&rows)).execute(&mut *connection).await?;
+    connection.change(INSERT, values![to_json(&rows)]).await?;
     uploads::keep(connection, jobs).await?;
     let dependencies = |job: &Job| {
         let job_id = job.id;

@@ -1,0 +1,369 @@
+//! The one way in which statements reach a database, whichever it is. Which words it needs stands
+//! in the statement; here is how it is asked.
+
+use orchestra_contracts::JobId;
+use sqlx::{
+    Arguments as _, AssertSqlSafe, FromRow, PgConnection, PgPool, SqliteConnection, SqlitePool,
+    postgres::{PgArguments, PgRow},
+    query_as_with, query_with,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+use super::{
+    StoreError,
+    news::News,
+    postgres::errors::about,
+    rows::to_json,
+    statement::{Statement, statement},
+};
+
+/// A row that both databases can answer.
+pub(super) trait Row:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<R> Row for R where R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{}
+
+/// What stands for `$1` and those after it.
+#[derive(Debug)]
+pub(super) enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+    Bool(bool),
+}
+
+macro_rules! values {
+    ($($value:expr),* $(,)?) => {
+        vec![$($crate::store::connection::Value::from($value)),*]
+    };
+}
+
+pub(super) use values;
+
+macro_rules! from {
+    ($($from:ty: |$value:ident| $into:expr),+ $(,)?) => {
+        $(impl From<$from> for Value {
+            fn from($value: $from) -> Self {
+                $into
+            }
+        })+
+    };
+}
+
+from! {
+    i64: |value| Self::Int(Some(value)),
+    Option<i64>: |value| Self::Int(value),
+    u32: |value| Self::Int(Some(value.into())),
+    String: |value| Self::Text(Some(value)),
+    &str: |value| Self::Text(Some(value.to_owned())),
+    &String: |value| Self::Text(Some(value.clone())),
+    Option<&str>: |value| Self::Text(value.map(str::to_owned)),
+    Option<&String>: |value| Self::Text(value.cloned()),
+    Vec<u8>: |value| Self::Bytes(Some(value)),
+    Option<Vec<u8>>: |value| Self::Bytes(value),
+    bool: |value| Self::Bool(value),
+}
+
+/// The connection that writes, and what it has to tell other masters.
+#[derive(Debug)]
+pub(super) struct Connection {
+    link: Link,
+    /// Of the transaction that is open.
+    pub(super) news: News,
+}
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// Waits for those who change these jobs now, and has others wait for us.
+const LOCK_JOBS: Statement = statement!(()
+    "SELECT j.id FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id ORDER BY j.id"
+    ["" | " FOR UPDATE OF j"]);
+
+/// Those that nobody else is changing, and that still wait for a worker.
+const LOCK_WAITING: Statement = statement!(()
+    "SELECT j.id FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id
+     WHERE j.status = 'Pending' AND j.waits_for = 'worker' ORDER BY j.id"
+    ["" | " FOR UPDATE OF j SKIP LOCKED"]);
+
+/// The last id that was ever given. Nobody else gives one within this transaction: in PostgreSQL
+/// whoever adds jobs holds a lock since its beginning.
+const NEXT_IDS: Statement = statement!(
+    ()["SELECT coalesce(max(seq), 0) + CAST($1 AS INTEGER) FROM sqlite_sequence WHERE name = 'job'"
+        | "SELECT setval('job_id', nextval('job_id') + $1 - 1)"]
+);
+
+const LOCK_ARRAY: &str = "SELECT pg_advisory_xact_lock($1, $2)";
+/// What the number of an array is told apart by, among locks.
+const ARRAYS: i32 = 0x6f72_6101;
+
+impl Connection {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, news: News::default() }
+    }
+
+    pub(super) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    pub(super) fn into_link(self) -> Link {
+        self.link
+    }
+
+    /// Whether other masters may write at the same time.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.link, Link::Postgres(_))
+    }
+
+    /// All rows that the statement answers.
+    pub(super) async fn all<R: Row>(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<R>, StoreError> {
+        Ok(match &mut self.link {
+            Link::Sqlite(link) => {
+                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_all(link).await?
+            }
+            Link::Postgres(link) => {
+                let query = query_as_with(statement.postgres, for_postgres(values)?);
+                query.fetch_all(link).await.map_err(about)?
+            }
+        })
+    }
+
+    /// Its one row, if there is any.
+    pub(super) async fn one<R: Row>(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<R>, StoreError> {
+        Ok(match &mut self.link {
+            Link::Sqlite(link) => {
+                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_optional(link).await?
+            }
+            Link::Postgres(link) => {
+                query_as_with(statement.postgres, for_postgres(values)?)
+                    .fetch_optional(link)
+                    .await?
+            }
+        })
+    }
+
+    /// The one column of all rows.
+    pub(super) async fn scalars<T>(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        (T,): Row,
+    {
+        let rows: Vec<(T,)> = self.all(statement, values).await?;
+        Ok(rows.into_iter().map(|(value,)| value).collect())
+    }
+
+    /// The one column of its one row, if there is any.
+    pub(super) async fn scalar<T>(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<T>, StoreError>
+    where
+        (T,): Row,
+    {
+        Ok(self.one::<(T,)>(statement, values).await?.map(|(value,)| value))
+    }
+
+    /// How many rows it has changed.
+    pub(super) async fn change(
+        &mut self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        Ok(match &mut self.link {
+            Link::Sqlite(link) => {
+                let query = query_with(statement.sqlite, for_sqlite(values)?);
+                query.execute(link).await?.rows_affected()
+            }
+            Link::Postgres(link) => {
+                let query = query_with(statement.postgres, for_postgres(values)?);
+                query.execute(link).await.map_err(about)?.rows_affected()
+            }
+        })
+    }
+
+    /// The same of a statement that is made for once: there is no use in remembering it.
+    pub(super) async fn change_once(
+        &mut self,
+        text: String,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        let text = AssertSqlSafe(text);
+        Ok(match &mut self.link {
+            Link::Sqlite(link) => {
+                let query = query_with(text, for_sqlite(values)?).persistent(false);
+                query.execute(link).await?.rows_affected()
+            }
+            Link::Postgres(link) => {
+                let query = query_with(text, for_postgres(values)?).persistent(false);
+                query.execute(link).await.map_err(about)?.rows_affected()
+            }
+        })
+    }
+
+    /// Nobody else changes these jobs until the end of the transaction. Whoever reads one to
+    /// change it locks it first, and reads with another statement: one that waits for a lock would
+    /// show what else it reads as it was before.
+    pub(super) async fn lock_jobs(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
+        if self.is_shared() && !ids.is_empty() {
+            self.all::<(i64,)>(LOCK_JOBS, values![to_json(&ids)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of these jobs that can be handed out now; the same lock, without a wait.
+    pub(super) async fn lock_waiting(&mut self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
+        if !self.is_shared() {
+            return Ok(ids.to_vec());
+        }
+        let free: Vec<i64> = self.scalars(LOCK_WAITING, values![to_json(&ids)]).await?;
+        Ok(free.into_iter().map(JobId).collect())
+    }
+
+    /// Nobody else counts what is under way in this array: two who count at once would both
+    /// count the job that the other ends, and give too few turns.
+    pub(super) async fn lock_array(&mut self, array: JobId) -> Result<(), StoreError> {
+        if let Link::Postgres(link) = &mut self.link {
+            // Two numbers that share a lock wait for each other, and that is all.
+            let lock = sqlx::query(LOCK_ARRAY).bind(ARRAYS).bind(array.0 as i32);
+            lock.execute(link).await.map_err(about)?;
+        }
+        Ok(())
+    }
+
+    /// The first of so many new ids, which follow each other.
+    pub(super) async fn next_ids(&mut self, count: usize) -> Result<i64, StoreError> {
+        let last: Option<i64> = self.scalar(NEXT_IDS, values![count as i64]).await?;
+        Ok(last.unwrap_or_default() - count as i64 + 1)
+    }
+}
+
+/// The connections that read.
+#[derive(Clone, Debug)]
+pub(super) enum Reads {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Reads {
+    /// All rows that the statement answers.
+    pub(super) async fn all<R: Row>(
+        &self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<R>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(pool) => {
+                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_all(pool).await?
+            }
+            Self::Postgres(pool) => {
+                let query = query_as_with(statement.postgres, for_postgres(values)?);
+                query.fetch_all(pool).await.map_err(about)?
+            }
+        })
+    }
+
+    /// The same of a statement that was made of pieces.
+    pub(super) async fn all_of<R: Row>(
+        &self,
+        text: String,
+        values: Vec<Value>,
+    ) -> Result<Vec<R>, StoreError> {
+        let text = AssertSqlSafe(text);
+        Ok(match self {
+            Self::Sqlite(pool) => query_as_with(text, for_sqlite(values)?).fetch_all(pool).await?,
+            Self::Postgres(pool) => {
+                let query = query_as_with(text, for_postgres(values)?);
+                query.fetch_all(pool).await.map_err(about)?
+            }
+        })
+    }
+
+    /// Its one row, if there is any.
+    pub(super) async fn one<R: Row>(
+        &self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<R>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(pool) => {
+                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_optional(pool).await?
+            }
+            Self::Postgres(pool) => {
+                query_as_with(statement.postgres, for_postgres(values)?)
+                    .fetch_optional(pool)
+                    .await?
+            }
+        })
+    }
+
+    /// The one column of its one row, if there is any.
+    pub(super) async fn scalar<T>(
+        &self,
+        statement: Statement,
+        values: Vec<Value>,
+    ) -> Result<Option<T>, StoreError>
+    where
+        (T,): Row,
+    {
+        Ok(self.one::<(T,)>(statement, values).await?.map(|(value,)| value))
+    }
+
+    /// Whether this is SQLite, whose lists are put together in other words.
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// Returns when those who read have ended.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+fn for_sqlite(values: Vec<Value>) -> Result<SqliteArguments, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Bool(value) => arguments.add(value),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn for_postgres(values: Vec<Value>) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Bool(value) => arguments.add(value),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}

@@ -1,0 +1,84 @@
+//! Which of the masters does what has to be done from time to time. The chair is a lock that belongs to
+//! a session: when that ends, however it ends, the next master that asks has it.
+//!
+//! Two may think for a moment that they have it, when a network breaks. That does no harm:
+//! whatever upkeep does looks, in its own transaction, whether it is still to be done.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{errors, locks::CHAIR};
+use crate::store::StoreError;
+
+const TAKE: &str = "SELECT pg_try_advisory_lock($1)";
+const LEAVE: &str = "SELECT pg_advisory_unlock_all()";
+/// A server that does not answer in this time is away, and so is the lock.
+const LIMIT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Chair {
+    options: PgConnectOptions,
+    session: Mutex<Option<Session>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    connection: PgConnection,
+    has_it: bool,
+}
+
+impl Chair {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, session: Mutex::default() }
+    }
+
+    /// Takes it where it is free. One that has it asks the server whether its session still lives.
+    pub(super) async fn is_ours(&self) -> Result<bool, StoreError> {
+        let mut place = self.session.lock().await;
+        let mut session = place.take();
+        let asked = timeout(LIMIT, self.ask(&mut session)).await;
+        match asked {
+            Ok(Ok(has_it)) => {
+                *place = session;
+                Ok(has_it)
+            }
+            Ok(Err(error)) => Err(errors::about(error)),
+            Err(_) => Err(StoreError::Unavailable {
+                reason: "the server does not answer".to_owned(),
+                hint: errors::AWAY,
+            }),
+        }
+    }
+
+    async fn ask(&self, place: &mut Option<Session>) -> Result<bool, sqlx::Error> {
+        let session = match place {
+            Some(session) => session,
+            None => {
+                place.insert(Session { connection: self.options.connect().await?, has_it: false })
+            }
+        };
+        if session.has_it {
+            session.connection.ping().await?;
+        } else {
+            let take = sqlx::query_scalar(TAKE).bind(CHAIR);
+            session.has_it = take.fetch_one(&mut session.connection).await?;
+            if session.has_it {
+                tracing::info!("this master does upkeep from now on");
+            }
+        }
+        Ok(session.has_it)
+    }
+
+    /// Lets the next one have it at once.
+    pub(super) async fn leave(&self) {
+        let Some(mut session) = self.session.lock().await.take() else { return };
+        // The server notices only later that a session has ended.
+        let leaves = async {
+            sqlx::query(LEAVE).execute(&mut session.connection).await?;
+            session.connection.close().await
+        };
+        let _ = timeout(LIMIT, leaves).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! What other masters say of their commits. Nobody depends on it: what is not heard is found by those
+//! who look once a second.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::News;
+
+pub(super) const CHANNEL: &str = "orchestra";
+/// PostgreSQL takes 8000 bytes.
+const MOST: usize = 7900;
+/// More jobs than this are not told apart any more: nobody has fetched what was said before.
+const MOST_JOBS: usize = 4096;
+/// After a failure to connect.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Serialize, Deserialize)]
+struct Message<'a> {
+    /// The master that says it, which needs not hear it.
+    from: &'a str,
+    #[serde(flatten)]
+    news: News,
+}
+
+/// What is said of one commit.
+pub(super) fn message(from: &str, news: News) -> String {
+    let text = |news| {
+        let message = Message { from, news };
+        serde_json::to_string(&message).expect("our own types have string keys")
+    };
+    let said = text(news);
+    if said.len() <= MOST { said } else { text(News::everything()) }
+}
+
+/// What was heard and not yet fetched.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inbox(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    news: Mutex<News>,
+    bell: Notify,
+}
+
+impl Inbox {
+    /// Waits for some.
+    pub(super) async fn next(&self) -> News {
+        loop {
+            let heard = self.heard().take();
+            if !heard.is_empty() {
+                return heard;
+            }
+            self.0.bell.notified().await;
+        }
+    }
+
+    fn put(&self, news: News) {
+        let mut heard = self.heard();
+        heard.add(news);
+        if heard.jobs.len() > MOST_JOBS {
+            *heard = News::everything();
+        }
+        self.0.bell.notify_one();
+    }
+
+    fn heard(&self) -> MutexGuard<'_, News> {
+        self.0.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens until it is told to close.
+pub(super) async fn listen(
+    options: PgConnectOptions,
+    name: String,
+    inbox: Inbox,
+    closing: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return,
+            ended = hear(&options, &name, &inbox) => {
+                if let Err(error) = ended {
+                    tracing::warn!(%error, "other masters are not heard: looking once a second");
+                }
+            }
+        }
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Of one session, until it breaks.
+async fn hear(options: &PgConnectOptions, name: &str, inbox: &Inbox) -> Result<(), sqlx::Error> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(CHANNEL).await?;
+    // What was said before nobody has heard.
+    inbox.put(News::everything());
+    while let Some(notification) = listener.try_recv().await? {
+        match serde_json::from_str::<Message<'_>>(notification.payload()) {
+            Ok(message) if message.from == name => {}
+            Ok(message) => inbox.put(message.news),
+            // Another version says it in other words.
+            Err(_) => inbox.put(News::everything()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_contracts::JobId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_to_say_is_said_in_one_word() {
+        let jobs = |count: i64| News { jobs: (0..count).map(JobId).collect(), ..News::default() };
+        let few: Message<'_> = serde_json::from_str(r#"{"from":"m","jobs":[0,1]}"#).unwrap();
+        assert_eq!(few.news, jobs(2));
+        let few = message("m", jobs(2));
+        assert_eq!(few, r#"{"from":"m","jobs":[0,1]}"#);
+        assert_eq!(message("m", jobs(5000)), r#"{"from":"m","everything":true}"#);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_fetched_is_kept_together() {
+        let inbox = Inbox::default();
+        for id in [1, 2] {
+            inbox.put(News { jobs: [JobId(id)].into(), claimable: id == 1, ..News::default() });
+        }
+        let both = News { jobs: [JobId(1), JobId(2)].into(), claimable: true, ..News::default() };
+        assert_eq!(inbox.next().await, both);
+        inbox.put(News { jobs: (0..9999).map(JobId).collect(), ..News::default() });
+        assert_eq!(inbox.next().await, News::everything());
+    }
+}

@@ -1,0 +1,71 @@
+//! Jobs in PostgreSQL, which several masters share.
+//!
+//! ```text
+//! each master:  Writer --one session--> transactions        pool of sessions that only read
+//!               Ears <--LISTEN-- what the others commit     Chair: a lock, held by one of all masters
+//! ```
+//! Every transaction repeats in its statements what it read, as in SQLite; here others write at the
+//! same time, and what it is about to change it locks first: [`engine`] says what, and in which order.
+
+mod chair;
+mod ears;
+mod engine;
+pub(super) mod errors;
+mod locks;
+mod open;
+
+use async_trait::async_trait;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{chair::Chair, ears::Inbox};
+use super::{
+    News, StoreError,
+    database::{Database, SqlStore},
+};
+
+/// A database that several masters may share.
+pub type PostgresStore = SqlStore<Postgres>;
+
+/// What a master has of it beside those who read and write.
+#[derive(Debug)]
+pub struct Postgres {
+    inbox: Inbox,
+    chair: Chair,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl PostgresStore {
+    /// Connects to the database that the URL names, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when it cannot be reached, or is of a newer version.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        open::open(url).await
+    }
+}
+
+#[async_trait]
+impl Database for Postgres {
+    fn check_reads(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn news(&self) -> News {
+        self.inbox.next().await
+    }
+
+    async fn leads(&self) -> Result<bool, StoreError> {
+        self.chair.is_ours().await
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.wait().await;
+        self.chair.leave().await;
+    }
+}

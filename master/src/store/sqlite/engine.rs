@@ -1,0 +1,115 @@
+//! How SQLite writes a batch.
+
+use std::{collections::HashMap, sync::Arc};
+
+use orchestra_contracts::{AttemptNo, JobId};
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{
+    lock::{DatabaseFile, LockFile},
+    room::Room,
+};
+use crate::store::{
+    LogAppend, StoreError,
+    connection::{Connection, Link},
+    writer::{Batch, Engine},
+};
+
+/// Pages after which the write-ahead log is copied into the database.
+const USUAL: &str = "PRAGMA wal_autocheckpoint = 1000";
+const ONE_COMMIT: &str = "PRAGMA wal_autocheckpoint = 1";
+
+/// The one connection that writes.
+pub(super) struct SqliteEngine {
+    connection: Connection,
+    /// Released when all is written.
+    lock: LockFile,
+    file: DatabaseFile,
+    room: Arc<Room>,
+    /// The write-ahead log is used again after every commit: see [`Self::adapt`].
+    frugal: bool,
+    /// Where the log of each attempt was when the disk was full.
+    begun: HashMap<(JobId, AttemptNo), u64>,
+}
+
+impl SqliteEngine {
+    pub(super) fn new(
+        connection: SqliteConnection,
+        lock: LockFile,
+        file: DatabaseFile,
+        room: Arc<Room>,
+    ) -> Self {
+        let connection = Connection::new(Link::Sqlite(connection));
+        Self { connection, lock, file, room, frugal: false, begun: HashMap::new() }
+    }
+
+    async fn tell(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        if let Link::Sqlite(link) = self.connection.link() {
+            sqlx::query(statement).execute(link).await?;
+        }
+        Ok(())
+    }
+
+    /// On a full disk the write-ahead log must not grow.
+    async fn adapt(&mut self) {
+        let full = self.room.is_full();
+        if full == self.frugal {
+            return;
+        }
+        let pages = if full { ONE_COMMIT } else { USUAL };
+        if let Err(error) = self.tell(pages).await {
+            tracing::warn!(%error, "the write-ahead log stays as it is");
+        }
+        self.frugal = full;
+        self.begun.clear();
+    }
+}
+
+impl Engine for SqliteEngine {
+    async fn prepare(&mut self, batch: &mut Batch) {
+        if let Err(no_room) = self.room.check() {
+            let (full, share) = (self.room.is_full(), self.room.share());
+            batch.hold_back(&no_room, |append| !full || is_within(share, &mut self.begun, append));
+        }
+        self.adapt().await;
+    }
+
+    async fn transact(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        self.file.check()?;
+        // Not sqlx's own transactions: SQLite ends one by itself when the disk
+        // is full, and they would not notice.
+        self.tell("BEGIN IMMEDIATE").await?;
+        let done = match batch.run(&mut self.connection).await {
+            Ok(()) => self.tell("COMMIT").await,
+            Err(error) => Err(error),
+        };
+        // There is nobody to be told.
+        self.connection.news.take();
+        if done.is_err() {
+            // Fails where SQLite has rolled back already.
+            let _ = self.tell("ROLLBACK").await;
+        }
+        done
+    }
+
+    fn makes_room(&mut self, error: &StoreError) -> bool {
+        matches!(error, StoreError::NoRoom { .. }) && self.room.give_up()
+    }
+
+    async fn close(self) {
+        if let Link::Sqlite(link) = self.connection.into_link()
+            && let Err(error) = link.close().await
+        {
+            tracing::warn!(%error, "the database was not closed in order; nothing is lost");
+        }
+        drop(self.lock);
+    }
+}
+
+/// Whether an attempt goes no further than its share from where it was when the
+/// disk was full. A piece that is sent again counts once.
+fn is_within(share: u64, begun: &mut HashMap<(JobId, AttemptNo), u64>, append: &LogAppend) -> bool {
+    let begin = *begun.entry((append.job, append.attempt)).or_insert(append.offset);
+    let end = append.offset.saturating_add(append.frames.len() as u64);
+    end.saturating_sub(begin) <= share
+}

@@ -1,0 +1,167 @@
+//! The one task of a master that writes. It takes all calls that wait into one transaction
+//! and answers them after its commit.
+
+mod batch;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(super) use self::batch::{Batch, Call, Request};
+use super::{StoreError, verbs::Verb};
+
+/// As many calls may wait; further callers wait for a place.
+const QUEUE: usize = 1024;
+/// Calls in one transaction: enough that the disk is no longer what limits.
+const BATCH_CALLS: usize = 512;
+/// Bytes after which a transaction takes no more calls: the memory that a batch
+/// needs, and the time that readers' snapshots fall behind, stay small.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// One database, as the writer needs it.
+pub(super) trait Engine: Send + 'static {
+    /// Fails the calls for which there is no room now.
+    fn prepare(&mut self, batch: &mut Batch) -> impl Future<Output = ()> + Send;
+
+    /// Does the batch, all of it or nothing. `Ok` only when the commit is durable.
+    fn transact(
+        &mut self,
+        batch: &mut Batch,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether it has made room, so that the batch that failed so can be tried once more.
+    fn makes_room(&mut self, error: &StoreError) -> bool;
+
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What the callers hold of the writer.
+#[derive(Debug)]
+pub(super) struct WriterHandle {
+    requests: mpsc::Sender<Request>,
+    commits: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+    closing: CancellationToken,
+    task: TaskTracker,
+}
+
+/// Starts the writer.
+pub(super) fn start(engine: impl Engine) -> WriterHandle {
+    let (requests, waiting) = mpsc::channel(QUEUE);
+    let commits = Arc::new(AtomicU64::new(0));
+    let closing = CancellationToken::new();
+    let task = TaskTracker::new();
+    let failed = Arc::new(AtomicBool::new(false));
+    let writer = Writer { engine, waiting, commits: commits.clone(), failed: failed.clone() };
+    task.spawn(writer.run(closing.clone()));
+    task.close();
+    WriterHandle { requests, commits, failed, closing, task }
+}
+
+impl WriterHandle {
+    /// Has one write done; answers when it is durable.
+    pub(super) async fn ask<V: Verb>(&self, verb: V) -> Result<V::Answer, StoreError>
+    where
+        Call<V>: Into<Request>,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Call { verb, reply }.into()).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Whether the newest write was not possible.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Does what is queued, then closes the connection.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.task.wait().await;
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable {
+        reason: "it is closed".to_owned(),
+        hint: "the master is shutting down; try again when it is back",
+    }
+}
+
+struct Writer<E> {
+    engine: E,
+    waiting: mpsc::Receiver<Request>,
+    commits: Arc<AtomicU64>,
+    failed: Arc<AtomicBool>,
+}
+
+impl<E: Engine> Writer<E> {
+    async fn run(mut self, closing: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                request = self.waiting.recv() => request,
+                () = closing.cancelled(), if !self.waiting.is_closed() => {
+                    // What is queued still comes, then `None`.
+                    self.waiting.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
+            let batch = self.gather(first);
+            self.write(batch).await;
+        }
+        self.engine.close().await;
+    }
+
+    /// Takes what waits behind `first` along, up to the bounds.
+    fn gather(&mut self, first: Request) -> Batch {
+        let mut batch = Batch::default();
+        let mut weight = 0;
+        let mut next = Some(first);
+        while let Some(request) = next {
+            if !request.is_abandoned() {
+                weight += request.weight();
+                batch.push(request);
+            }
+            let full = batch.len() >= BATCH_CALLS || weight >= BATCH_BYTES;
+            next = if full { None } else { self.waiting.try_recv().ok() };
+        }
+        batch
+    }
+
+    async fn write(&mut self, batch: Batch) {
+        let mut todo = vec![batch];
+        while let Some(mut batch) = todo.pop() {
+            self.engine.prepare(&mut batch).await;
+            let done = self.engine.transact(&mut batch).await;
+            let failed = done.as_ref().is_err_and(|e| !matches!(e, StoreError::Corrupt { .. }));
+            self.failed.store(failed, Ordering::Relaxed);
+            match done {
+                Ok(()) => {
+                    self.commits.fetch_add(1, Ordering::Relaxed);
+                    batch.answer();
+                }
+                // Once more, without what can wait.
+                Err(error) if self.engine.makes_room(&error) => todo.push(batch),
+                // One bad row must not fail the calls that only came along.
+                Err(StoreError::Corrupt { .. }) if batch.len() > 1 => {
+                    todo.extend(batch.into_requests().map(|request| {
+                        let mut alone = Batch::default();
+                        alone.push(request);
+                        alone
+                    }));
+                    todo.reverse();
+                }
+                Err(error) => batch.fail(&error),
+            }
+        }
+    }
+}
