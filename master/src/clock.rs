@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,6 +20,9 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// How much time has passed since some moment that stays the same. It never
     /// leaps, whatever becomes of [`Clock::now`].
     fn passed(&self) -> Duration;
+
+    /// A clock that others go by as well shows `now`: from now on so does this one.
+    fn adjust(&self, _now: Timestamp) {}
 }
 
 /// The system's clock.
@@ -33,6 +39,44 @@ impl Clock for SystemClock {
     fn passed(&self) -> Duration {
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
         BEGAN.elapsed()
+    }
+}
+
+/// The system's clock, set by another that several masters share: leases that one of them gives end by the
+/// clock of another.
+#[derive(Debug)]
+pub struct AdjustedClock {
+    own: Arc<dyn Clock>,
+    /// Milliseconds by which the other one is ahead.
+    ahead: AtomicI64,
+}
+
+/// What a way to the database and back may make of a difference that is none.
+const NOISE: SignedDuration = SignedDuration::from_millis(5);
+
+impl AdjustedClock {
+    /// As it is, until it is set.
+    pub fn new(own: Arc<dyn Clock>) -> Self {
+        Self { own, ahead: AtomicI64::new(0) }
+    }
+}
+
+impl Clock for AdjustedClock {
+    fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_millis(self.ahead.load(Ordering::Relaxed));
+        let now = self.own.now();
+        now.saturating_add(ahead).unwrap_or(now)
+    }
+
+    fn passed(&self) -> Duration {
+        self.own.passed()
+    }
+
+    fn adjust(&self, now: Timestamp) {
+        if now.duration_since(self.now()).abs() > NOISE {
+            let ahead = now.duration_since(self.own.now());
+            self.ahead.store(ahead.as_millis() as i64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -85,6 +129,10 @@ impl Clock for SteadyClock {
 
     fn passed(&self) -> Duration {
         self.wall.passed()
+    }
+
+    fn adjust(&self, now: Timestamp) {
+        self.wall.adjust(now);
     }
 }
 
@@ -143,6 +191,20 @@ mod tests {
         assert_eq!(clock.now().as_second(), 1_095);
         wall.to(1_096);
         assert_eq!(clock.now().as_second(), 1_096);
+    }
+
+    #[test]
+    fn two_clocks_that_are_set_by_a_third_show_the_same() {
+        for own in [500, 1_000, 90_000] {
+            let wall = Arc::new(Set::default());
+            wall.to(own);
+            let clock = SteadyClock::new(Arc::new(AdjustedClock::new(wall.clone())), None);
+            clock.adjust(Timestamp::from_second(100_000).unwrap());
+            assert_eq!(clock.now().as_second(), 100_000);
+            wall.to(own + 10);
+            wall.pass(10_000);
+            assert_eq!(clock.now().as_second(), 100_010);
+        }
     }
 
     #[test]

@@ -82,7 +82,8 @@ async fn serve(
             return Err(error);
         }
     };
-    let clock = match steady_clock(&*store, Arc::new(clock::SystemClock)).await {
+    let wall = Arc::new(clock::AdjustedClock::new(Arc::new(clock::SystemClock)));
+    let clock = match steady_clock(&*store, wall).await {
         Ok(clock) => clock,
         Err(error) => {
             store.close().await;
@@ -102,6 +103,7 @@ async fn serve(
     let mut tasks = tasks::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
     tasks.spawn("the courier", service::deliver(service.clone()));
+    tasks.spawn("news of other masters", service::heed(service.clone()));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
     let router = http::router(service, access);
     let serving = http::serve_over(tls, listener, router, descriptors.connections, shutdown);
@@ -118,7 +120,8 @@ fn local_address(listener: &TcpListener, config: &Config) -> Result<SocketAddr, 
 
 /// The clock of a master on this database: the wall's, but never behind what an
 /// earlier master wrote down. A clock that was put back meanwhile would keep the
-/// leases of dead workers alive for as long as it was put back.
+/// leases of dead workers alive for as long as it was put back. Where several masters share
+/// the database, they go by its clock.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -128,6 +131,9 @@ pub async fn steady_clock(
 ) -> Result<Arc<dyn Clock>, store::StoreError> {
     /// Workers are heard of all the time; leases cover those made of curl.
     const HELD: u32 = 10_000;
+    if let Some(time) = store.time().await? {
+        wall.adjust(time);
+    }
     let newest = JobFilter { order: ListOrder::Newest, limit: 1, ..JobFilter::default() };
     let held = JobFilter {
         statuses: vec![JobStatus::Assigned, JobStatus::Running],

@@ -1,5 +1,6 @@
 //! What has to be done from time to time. Each pass is a use case of the
-//! service, can be called by itself, and does nothing when there is nothing to do.
+//! service, can be called by itself, and does nothing when there is nothing to do. Of several
+//! masters on one database one makes them, until it is gone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,11 +27,25 @@ pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due = PASSES.map(|_| Instant::now());
+    let mut led = true;
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
+        }
+        if let Err(error) = service.keep_up().await {
+            tracing::warn!(%error, "the database's clock and tokens are not known");
+        }
+        match service.leads(led).await {
+            Ok(leads) => led = leads,
+            Err(error) => {
+                led = false;
+                tracing::warn!(%error, "whose turn upkeep is is not known");
+            }
+        }
+        if !led {
+            continue;
         }
         for ((name, interval, pass), due) in PASSES.iter().zip(&mut due) {
             let now = Instant::now();

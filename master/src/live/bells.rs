@@ -33,6 +33,13 @@ impl Bells {
         self.bell(worker).send_modify(|rings| *rings = rings.wrapping_add(1));
     }
 
+    /// Any worker may have something to be told.
+    pub fn ring_all(&self) {
+        for bell in &self.bells {
+            bell.send_modify(|rings| *rings = rings.wrapping_add(1));
+        }
+    }
+
     pub fn rings(&self, worker: &WorkerName) -> u64 {
         *self.bell(worker).borrow()
     }

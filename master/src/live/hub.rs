@@ -40,6 +40,13 @@ impl Hub {
         }
     }
 
+    /// Any job may have changed.
+    pub fn wake_all(&self) {
+        for entry in self.entries().values() {
+            entry.bell.send_modify(|rings| *rings += 1);
+        }
+    }
+
     /// Registers; look at the job only after that, and nothing is missed.
     pub fn watch(&self, id: JobId) -> Watch {
         let mut entries = self.entries();

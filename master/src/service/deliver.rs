@@ -1,5 +1,7 @@
 //! Tells webhooks of the ends that the store has noted for them, until they have heard.
 //!
+//! Of several masters on one database, one does it.
+//!
 //! Each webhook has a lane of its own, so one that never answers holds up nobody else. What is
 //! under way is known here alone: after a crash it is due as before and sent again, under the same
 //! id. Receivers hear of each end at least once.
@@ -53,6 +55,9 @@ pub async fn run(service: Arc<Service>) {
 
 /// Starts a try of each delivery that is due, as far as the lanes have room.
 async fn start_due(service: &Arc<Service>, under_way: &mut UnderWay) -> Result<(), StoreError> {
+    if !service.store.leads().await? {
+        return Ok(());
+    }
     let now = service.clock.now();
     for due in service.store.due_deliveries(now, LANE as u32).await? {
         if under_way.has_room_for(&due) {

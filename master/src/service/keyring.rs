@@ -46,6 +46,10 @@ impl Keyring {
         });
     }
 
+    pub(super) fn has(&self, id: TokenId) -> bool {
+        self.read().iter().any(|key| key.id == Some(id))
+    }
+
     /// Who holds this token, if it is valid. How long that takes tells nothing:
     /// every hash is compared, and each in constant time.
     pub(super) fn holder(&self, token: &Token) -> Option<Caller> {

@@ -25,6 +25,19 @@ impl Service {
         Ok(valid.map(|record| self.keyring.add(Some(record.id), record.grant)).count())
     }
 
+    /// The same later, where other masters issue and revoke tokens as well.
+    pub(super) async fn reload_tokens(&self) -> Result<(), ServiceError> {
+        let _changing = self.changing_tokens.lock().await;
+        for record in self.store.tokens().await? {
+            match (record.revoked_at, self.keyring.has(record.id)) {
+                (None, false) => self.keyring.add(Some(record.id), record.grant),
+                (Some(_), true) => self.keyring.remove(record.id),
+                (None, true) | (Some(_), false) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Who holds this token, if it is valid.
     pub fn holder(&self, token: &Token) -> Option<Caller> {
         self.keyring.holder(token)

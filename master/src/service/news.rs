@@ -1,0 +1,65 @@
+//! What other masters on the same database have done: those who wait here look again.
+
+use std::sync::Arc;
+
+use super::{Service, ServiceError};
+use crate::store::News;
+
+/// Wakes whom the news concern, until the service's shutdown token ends it.
+pub async fn run(service: Arc<Service>) {
+    loop {
+        let news = tokio::select! {
+            biased;
+            () = service.shutdown.cancelled() => return,
+            news = service.store.news() => news,
+        };
+        service.heed(&news);
+        if (news.tokens || news.everything)
+            && let Err(error) = service.reload_tokens().await
+        {
+            tracing::warn!(%error, "tokens of other masters are not known yet");
+        }
+    }
+}
+
+impl Service {
+    fn heed(&self, news: &News) {
+        if news.everything {
+            self.hub.wake_all();
+            self.bells.ring_all();
+        }
+        for id in &news.jobs {
+            self.hub.wake(*id);
+        }
+        for worker in &news.workers {
+            self.bells.ring(worker);
+        }
+        if news.claimable || news.everything {
+            self.desk.look_again();
+        }
+        if news.ended || news.everything {
+            self.outbox.notify_one();
+        }
+    }
+
+    /// Whether this master does upkeep. One that takes it over gives leases time for renewal, as after
+    /// a start: how workers fared while nobody looked is not known.
+    pub async fn leads(&self, led: bool) -> Result<bool, ServiceError> {
+        let leads = self.store.leads().await?;
+        if leads && !led {
+            self.renewals_fail();
+        }
+        Ok(leads)
+    }
+
+    /// What every master keeps up with where there are several: the database's clock, which all go
+    /// by, and the tokens that others have issued or revoked. Answers whether there are several.
+    pub async fn keep_up(&self) -> Result<bool, ServiceError> {
+        let asked = self.clock.passed();
+        let Some(time) = self.store.time().await? else { return Ok(false) };
+        let way = self.clock.passed().saturating_sub(asked) / 2;
+        self.clock.adjust(time.saturating_add(way).unwrap_or(time));
+        self.reload_tokens().await?;
+        Ok(true)
+    }
+}
