@@ -10,6 +10,8 @@ use orchestra_contracts::WorkerName;
 use tokio::sync::watch;
 
 const BELLS: usize = 256;
+/// Bits of a count that the rings have; those above are the master's.
+const RINGS: u32 = 32;
 
 /// Each counts its rings, so that none is missed between two calls.
 #[derive(Debug)]
@@ -19,9 +21,9 @@ pub struct Bells {
 }
 
 impl Default for Bells {
-    /// Counts from a number that another master's bells do not begin with.
+    /// Counts from a number that another master's bells do not begin with, nor come to.
     fn default() -> Self {
-        let first = u64::from(rand::random::<u32>());
+        let first = u64::from(rand::random::<u16>()) << RINGS;
         let bells = (0..BELLS).map(|_| watch::Sender::new(first)).collect();
         Self { bells, hasher: RandomState::new() }
     }
@@ -42,6 +44,11 @@ impl Bells {
 
     pub fn rings(&self, worker: &WorkerName) -> u64 {
         *self.bell(worker).borrow()
+    }
+
+    /// Whether it was another master, or this one before a restart, that counted so.
+    pub fn is_of_another(&self, worker: &WorkerName, count: u64) -> bool {
+        count >> RINGS != self.rings(worker) >> RINGS
     }
 
     /// Returns when the count is another than `known`, with what it is.
@@ -70,6 +77,9 @@ mod tests {
         assert!(bells.other_than(&worker, known).now_or_never().is_none());
         bells.ring(&worker);
         let rings = bells.other_than(&worker, known).now_or_never().unwrap();
+        assert!(
+            !bells.is_of_another(&worker, rings) && bells.is_of_another(&worker, rings ^ (1 << 40))
+        );
         assert_eq!(rings, bells.rings(&worker));
         assert!(bells.other_than(&worker, rings).now_or_never().is_none());
     }

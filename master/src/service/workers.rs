@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use orchestra_contracts::{
@@ -15,6 +16,8 @@ use crate::store::{JobFilter, WorkerRecord};
 
 /// A worker sends so many heartbeats in the time of one lease, so that two may be lost.
 const HEARTBEATS: u32 = 4;
+/// So long a worker waits at least that comes from another master's orders.
+const OF_ANOTHER: Duration = Duration::from_secs(1);
 /// More than any worker has slots.
 const MAX_LEASES: u32 = 4096;
 const MAX_SLOTS: u32 = 4096;
@@ -104,7 +107,16 @@ impl Service {
     /// How often the worker was to be told something: when that is no longer what
     /// it knows, or when the wait is over.
     pub async fn orders(&self, worker: &WorkerName, known: Option<u64>, wait: Span) -> u64 {
-        if let Some(known) = known {
+        let of_another = known.filter(|known| self.bells.is_of_another(worker, *known));
+        if of_another.is_some() {
+            // Workers that come to another master with each request would else never wait.
+            let rings = self.bells.rings(worker);
+            tokio::select! {
+                _ = self.bells.other_than(worker, rings) => {}
+                () = tokio::time::sleep(OF_ANOTHER.min(wait.0)) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        } else if let Some(known) = known {
             tokio::select! {
                 biased;
                 count = self.bells.other_than(worker, known) => return count,

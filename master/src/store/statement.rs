@@ -8,6 +8,8 @@
 //! `rows`, the rows of `$1` as `r`, with the columns that the statement begins with;
 //! `{ids "$1"}`, a list of numbers as `r` with the column `id`; `{names "$1"}`, one of texts with `name`;
 //! `["SQLite's" | "PostgreSQL's"]`, where their words differ;
+//! `spec`, the JSON of `job AS j`: PostgreSQL's own cannot say NUL, which a job's input may have in it,
+//! and gets it without;
 //! `columns` and `newest` (in brackets for SQLite alone), what a [`JobRow`](super::rows::JobRow) is made of: the columns of
 //! `job AS j` with those of its newest attempt, and the join that brings that in.
 
@@ -75,6 +77,11 @@ macro_rules! piece {
     (postgres $columns:tt [$words:ident]) => { "" };
     ($database:ident $columns:tt newest) => {
         " LEFT JOIN attempt AS a ON a.job_id = j.id AND a.number = j.attempts "
+    };
+    (sqlite $columns:tt spec) => { "j.spec" };
+    (postgres $columns:tt spec) => {
+        r"(CASE WHEN strpos(j.spec, '\u0000') = 0 THEN j.spec
+                ELSE regexp_replace(j.spec, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g') END)::json"
     };
     ($database:ident $columns:tt $text:literal) => { $text };
 }

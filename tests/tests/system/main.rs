@@ -18,6 +18,7 @@ mod folders;
 mod images;
 mod logs;
 mod many;
+mod masters;
 mod nemesis;
 mod network;
 mod offers;

@@ -69,3 +69,6 @@ impl Database for Postgres {
         self.chair.leave().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

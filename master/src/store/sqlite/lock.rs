@@ -79,7 +79,8 @@ fn held(database: &Path, file: &mut File) -> StoreError {
     };
     StoreError::Unusable {
         reason: format!("{} is in use {holder}", database.display()),
-        hint: "stop that master, or give this one another database",
+        hint: "stop that master, or give this one another database; several masters share a PostgreSQL \
+               database (postgres://...)",
     }
 }
 

@@ -13,6 +13,8 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use orchestra_contracts::Size;
 
+#[cfg(test)]
+pub(super) use self::open::MIGRATIONS;
 use self::{lock::DatabaseFile, room::Room};
 use super::{
     News, StoreError,

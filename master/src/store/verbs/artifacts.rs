@@ -23,8 +23,7 @@ use crate::{
 /// the job keeps any is asked for the first piece of each.
 pub(in crate::store) const TARGET: Statement = statement!(()
     "SELECT j.attempts, j.worker, j.token, file.id, coalesce(file.bytes, 0) AS bytes, file.hash,
-           file.id IS NOT NULL OR " ["coalesce(json_array_length(j.spec, '$.artifacts'), 0)"
-                | "coalesce(json_array_length(j.spec::json->'artifacts'), 0)"] " > 0 AS keeps,
+           file.id IS NOT NULL OR coalesce(json_array_length(" spec "->'artifacts'), 0) > 0 AS keeps,
            (SELECT count(*) FROM artifact AS other
             WHERE other.job_id = j.id AND other.attempt = j.attempts) AS files,
            (SELECT CAST(coalesce(sum(other.bytes), 0) AS BIGINT) FROM artifact AS other

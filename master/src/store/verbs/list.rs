@@ -15,6 +15,8 @@ const JOBS: Statement = statement!(() "SELECT " columns " FROM job AS j" newest 
 const WAITING: Statement = statement!(()
     "SELECT " columns " FROM job AS j" [" INDEXED BY job_pending" | ""] newest "WHERE true");
 
+const SPEC: Statement = statement!(() spec);
+
 /// The statement for one page, and what stands in its places.
 pub(in crate::store) struct Query {
     pub(in crate::store) text: String,
@@ -90,7 +92,12 @@ impl Query {
             self.add(" AND EXISTS (SELECT 1 FROM json_each(j.spec, '$.labels') WHERE key = ");
             self.bind(key).add(" AND value = ").bind(value).add(")");
         } else {
-            self.add(" AND j.spec::json->'labels'->").bind(key).add("#>>'{}' = ").bind(value);
+            self.add(" AND ")
+                .add(SPEC.postgres)
+                .add("->'labels'->>")
+                .bind(key)
+                .add(" = ")
+                .bind(value);
         }
     }
 
@@ -111,17 +118,18 @@ impl Query {
             pattern.push(c);
         }
         pattern.push('%');
-        // PostgreSQL cannot make text of a spec whose input has a NUL in it: it is asked for the
-        // one value alone, and for that of which it then makes text.
-        let (command, name, like) = if self.is_sqlite {
-            ("j.spec->>'command'", "j.spec->>'name'", " LIKE ")
+        let (spec, like) = if self.is_sqlite {
+            (SPEC.sqlite, " LIKE ")
         } else {
-            let (command, name) =
-                ("(j.spec::json->'command')#>>'{}'", "(j.spec::json->'name')#>>'{}'");
-            (command, name, " COLLATE \"C\" ILIKE ")
+            (SPEC.postgres, " COLLATE \"C\" ILIKE ")
         };
-        self.add(" AND (").add(command).add(like).bind(&pattern).add(r" ESCAPE '\'");
-        self.add(" OR ").add(name).add(like).bind(&pattern).add(r" ESCAPE '\')");
+        self.add(" AND ((")
+            .add(spec)
+            .add("->>'command')")
+            .add(like)
+            .bind(&pattern)
+            .add(r" ESCAPE '\'");
+        self.add(" OR (").add(spec).add("->>'name')").add(like).bind(&pattern).add(r" ESCAPE '\')");
     }
 
     /// A page goes on behind the last job of the page before, so what happens
