@@ -5,13 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, future::join_all};
+use futures::StreamExt as _;
 use orchestra_contracts::{
     AttemptNo, Job, JobId, JobStatus, ProblemKind, paths,
     worker::{Claimed, LEASE_HEADER, LogHead},
@@ -24,7 +24,7 @@ use orchestra_tests::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 /// Some masters on one database, each with a data folder of its own.
 struct Masters {
@@ -107,7 +107,7 @@ async fn three(lease: &'static str) -> Option<(Masters, [Api; 3])> {
 async fn claim(api: &Api, worker: &str, wait: &str) -> Vec<Claimed> {
     let terms = json!({"worker": worker, "slots": 1, "wait": wait});
     let reply = api.post(paths::CLAIM, &terms).await;
-    if reply.status == StatusCode::NO_CONTENT { Vec::new() } else { reply.expect(200).json() }
+    if reply.status == 204 { Vec::new() } else { reply.expect(200).json() }
 }
 
 /// A frame of standard output, as docs/protocol.md says.
@@ -165,7 +165,7 @@ async fn what_one_master_is_told_the_others_know() {
         let held = held.pop().expect("it is handed out");
         assert_eq!(held.job.id, job.id, "round {round}");
         let mut events = three.events(job.id, None).await;
-        let mut heard = Vec::new();
+        let mut heard: Vec<String> = Vec::new();
         let mut text = async |wanted: &str| {
             let begun = Instant::now();
             while !heard.concat().contains(wanted) {
@@ -256,14 +256,14 @@ async fn a_token_that_one_master_takes_back_opens_no_other() {
     let (id, token) = (&issued["id"], issued["token"].as_str().expect("it is told once"));
     let theirs = api(all.all[1].port).with_token(token);
     wait::until("the other master to know it", wait::SOON, async || {
-        (theirs.get(paths::JOBS).await.status == StatusCode::OK).then_some(())
+        (theirs.get(paths::JOBS).await.status == 200).then_some(())
     })
     .await;
     let revoked = two.request(Method::DELETE, &format!("/api/token/{id}"));
-    assert!(two.send(revoked).await.status.is_success());
+    assert_eq!(two.send(revoked).await.status, 200);
     let ours = api(all.all[0].port).with_token(token);
     wait::until("the first master to refuse it", wait::SOON, async || {
-        (ours.get(paths::JOBS).await.status == StatusCode::UNAUTHORIZED).then_some(())
+        (ours.get(paths::JOBS).await.status == 401).then_some(())
     })
     .await;
     all.stop().await;
@@ -287,8 +287,7 @@ async fn a_worker_of_one_master_runs_what_another_was_given() {
     others.are_ready().await;
     let (second, third) = (others.all[0].api.clone(), others.all[1].api.clone());
 
-    let spec =
-        json!({"command": "echo $S; g++ Hello.cpp -o Hello && ./Hello", "secrets": {"S": "hush"}});
+    let spec = json!({"command": "echo $S; g++ Hello.cpp -o Hello && ./Hello", "secrets": {"S": "hush-hush-hush"}});
     let job = second.submit(&spec).await;
     let mut events = third.events(job.id, None).await;
     let mut heard = String::new();
@@ -324,6 +323,10 @@ const JOBS: usize = 400;
 const CALLERS: usize = 4;
 const WORKERS: usize = 8;
 
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Any of the masters, in turn; the next one after a failure.
 struct Door {
     apis: Vec<Api>,
@@ -355,7 +358,7 @@ impl Door {
         };
         let answer = answered.await;
         if answer.is_none() {
-            seen.lock().unwrap().failures += 1;
+            lock(seen).failures += 1;
             sleep(Duration::from_millis(50)).await;
         }
         answer
@@ -374,7 +377,7 @@ async fn calls(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>) {
             assert!(status.is_success(), "{status}: {answer}");
             break serde_json::from_value(answer["id"].clone()).expect("a job has an id");
         };
-        seen.lock().unwrap().submitted.insert(key, id);
+        lock(&seen).submitted.insert(key, id);
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -389,7 +392,9 @@ async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<
         let terms = json!({"worker": name, "slots": 1, "wait": "1s", "requestId": request});
         let held: Vec<Claimed> = loop {
             match door.ask(paths::CLAIM, &terms, None, &seen).await {
-                Some((StatusCode::OK, answer)) => break serde_json::from_value(answer).unwrap(),
+                Some((StatusCode::OK, answer)) => {
+                    break serde_json::from_value(answer).expect("leases");
+                }
                 Some((status, answer)) => {
                     assert!(status.is_success(), "{status}: {answer}");
                     break Vec::new();
@@ -407,7 +412,7 @@ async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<
             loop {
                 match door.ask(paths::UPDATE, &done, None, &seen).await {
                     Some((StatusCode::OK, _)) => {
-                        let mut seen = seen.lock().unwrap();
+                        let mut seen = lock(&seen);
                         seen.ended.entry(held.job.id).or_default().insert(held.lease.attempt);
                         break;
                     }
@@ -431,16 +436,17 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let over = Arc::new(AtomicBool::new(false));
     let apis: Vec<Api> = masters.all.iter().map(|master| master.api.clone()).collect();
     let door = |next| Door { apis: apis.clone(), next };
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|number| tokio::spawn(works(number, door(number), seen.clone(), over.clone())))
-        .collect();
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|number| tokio::spawn(calls(number, door(number), seen.clone())))
-        .collect();
+    let (mut workers, mut callers) = (JoinSet::new(), JoinSet::new());
+    for number in 0..WORKERS {
+        workers.spawn(works(number, door(number), seen.clone(), over.clone()));
+    }
+    for number in 0..CALLERS {
+        callers.spawn(calls(number, door(number), seen.clone()));
+    }
 
     // One after the other, and the database once between them, while there is work.
     let mut kills = 0;
-    while kills < 4 || callers.iter().any(|caller| !caller.is_finished()) {
+    while kills < 4 || !callers.is_empty() {
         let victim = kills % 3;
         masters.all[victim].program.kill();
         if kills == 1 {
@@ -450,9 +456,9 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
         masters.all[victim].program = masters.program(victim, masters.all[victim].port);
         sleep(Duration::from_millis(1300)).await;
         kills += 1;
-    }
-    for ended in join_all(callers).await {
-        ended.expect("every call is answered in the end");
+        while let Some(ended) = callers.try_join_next() {
+            ended.expect("every call is answered in the end");
+        }
     }
     masters.are_ready().await;
     let api = &apis[0];
@@ -463,11 +469,11 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     })
     .await;
     over.store(true, Ordering::Relaxed);
-    for ended in join_all(workers).await {
+    while let Some(ended) = workers.join_next().await {
         ended.expect("every report is answered in the end");
     }
     let jobs: Vec<Job> = api.jobs("?limit=1000").await;
-    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    let seen = std::mem::take(&mut *lock(&seen));
     let again = jobs.iter().filter(|job| job.attempt.is_some_and(|attempt| attempt.0 > 1)).count();
     say(&format!(
         "{kills} kills and a crash: {} jobs, {again} of them tried again, {} answers failed",
