@@ -7,6 +7,7 @@ pub(in crate::store) const CONFLICT: &str = "another master is writing the same;
 /// The server is away, or the way to it.
 pub(in crate::store) const AWAY: &str = "see that the database server runs and can be reached";
 
+const ACCESS: &str = "check user, password and database in ORCHESTRA_DATABASE_URL";
 const PRIVILEGE: &str = "the user must own its tables, or be allowed to write them";
 
 /// In the words of this room.
@@ -32,10 +33,8 @@ pub(in crate::store) fn about(error: sqlx::Error) -> StoreError {
             "25006" => unavailable("it only follows another server: give the address of that one"),
             "57014" => unavailable("it took too long; look at what else the server does"),
             "42501" => unavailable(PRIVILEGE),
-            state if state.starts_with("28") || state == "3D000" => StoreError::Unusable {
-                reason: reason(&error),
-                hint: "check user, password and database in ORCHESTRA_DATABASE_URL",
-            },
+            // At the start that is the end; later somebody may put it right.
+            state if state.starts_with("28") || state == "3D000" => unavailable(ACCESS),
             state if state.starts_with("XX") => unavailable("look at the server's log and disk"),
             _ => unavailable(DEFECT),
         },
