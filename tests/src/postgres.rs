@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use crate::{free_port, is_root, skip};
+use crate::{free_port, is_root, settings, skip};
 
 /// Whom the server belongs to. It does not run as root.
 const USER: &str = "postgres";
@@ -47,6 +47,12 @@ impl Postgres {
     pub fn shared() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
         SERVER.get_or_init(Self::start).as_ref()
+    }
+
+    /// A new database of the shared server, for tests that may have either kind, where
+    /// `ORCHESTRA_TEST_DATABASE` asks for this one.
+    pub fn asked_for() -> Option<String> {
+        settings::wants_postgres().then(|| Some(Self::shared()?.database()))?
     }
 
     /// One that nobody else uses, to be restarted.
@@ -83,6 +89,12 @@ impl Postgres {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.run("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)
+    }
+
+    /// Takes one away, from whoever uses it.
+    pub fn drop_database(&self, url: &str) {
+        let name = url.rsplit('/').next().unwrap_or_default();
+        self.run("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
     }
 
     fn url(&self, database: &str) -> String {

@@ -33,6 +33,16 @@ pub fn soak() -> (Duration, Option<u64>) {
     (time, seed.map(|text| text.parse().expect("ORCHESTRA_SEED is a whole number")))
 }
 
+/// Whether tests that may have either database take PostgreSQL, and not SQLite:
+/// `ORCHESTRA_TEST_DATABASE=postgres`.
+pub(crate) fn wants_postgres() -> bool {
+    match variable("ORCHESTRA_TEST_DATABASE").as_deref() {
+        None | Some("sqlite") => false,
+        Some("postgres") => true,
+        Some(other) => panic!("ORCHESTRA_TEST_DATABASE is {other:?}, neither sqlite nor postgres"),
+    }
+}
+
 /// The guards that are to be taken out: `ORCHESTRA_GUARDS`, all unless told otherwise.
 pub fn guards() -> Option<Vec<String>> {
     let names = variable("ORCHESTRA_GUARDS")?;

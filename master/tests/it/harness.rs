@@ -27,6 +27,7 @@ use orchestra_master::{
     service::{self, ClaimQueue, Service, Settings, Vault},
     store::{self, Store},
 };
+use orchestra_tests::Postgres;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,7 @@ pub(crate) struct Master {
     router: Router,
     tasks: JoinSet<()>,
     folder: tempfile::TempDir,
+    url: String,
 }
 
 impl Master {
@@ -128,7 +130,8 @@ impl Master {
 
     async fn with(access: Access, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        let file = || format!("sqlite:{}", folder.path().join("test.db").display());
+        let url = Postgres::asked_for().unwrap_or_else(file);
         let faults = FaultyStore::over(store::open(&url).await.unwrap());
         let store: Arc<dyn Store> = faults.clone();
         let clock = Arc::new(FakeClock(Mutex::new("2026-01-02T03:04:05Z".parse().unwrap())));
@@ -143,7 +146,7 @@ impl Master {
         let mut tasks = JoinSet::new();
         tasks.spawn(service::dispatch(service.clone(), claims));
         let router = http::router(service.clone(), access);
-        Self { clock, service, shutdown, faults, store, router, tasks, folder }
+        Self { clock, service, shutdown, faults, store, router, tasks, folder, url }
     }
 
     /// The use cases of a master that has just come up on the same database.
@@ -172,7 +175,10 @@ impl Master {
     }
 
     pub(crate) fn lose_database(&self) {
-        std::fs::remove_file(self.folder.path().join("test.db")).unwrap();
+        match self.url.strip_prefix("sqlite:") {
+            Some(path) => std::fs::remove_file(path).unwrap(),
+            None => Postgres::shared().unwrap().drop_database(&self.url),
+        }
     }
 
     pub(crate) fn router(&self) -> Router {

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Stack;
-use crate::{SmallDisk, engine, program};
+use crate::{Postgres, SmallDisk, engine, program};
 
 /// How many tests run at once: all share one engine, and often two cores.
 static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// The variable that names the master's database.
+const DATABASE: &str = "ORCHESTRA_DATABASE_URL";
 
 /// The owner of worker-files when the tests run as root: anybody but root.
 const ORDINARY_USER: u32 = 1000;
@@ -102,13 +105,17 @@ impl Plan {
 
     /// Starts it all; `None`, and one line that says why, when there is no engine
     /// for the workers or no disk for the data.
-    pub async fn start(self) -> Option<Stack> {
+    pub async fn start(mut self) -> Option<Stack> {
         if self.workers > 0 && !engine::is_there().await {
             return None;
         }
         let turn = turn().await;
         if self.workers > 0 {
             program::job_image().await;
+        }
+        let has_database = self.settings.iter().any(|(name, _)| *name == DATABASE);
+        if self.disk.is_none() && !has_database {
+            self.settings.extend(Postgres::asked_for().map(|url| (DATABASE, url)));
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let disk = match self.disk {
