@@ -43,6 +43,8 @@ pub(crate) struct Job<'a> {
     limiter: Limiter,
     ladder: Ladder,
     started: Duration,
+    /// What was used before: by no job.
+    before: (Usage, Duration),
     /// When the shell ended.
     ended: Option<Duration>,
     /// What has not ended by then hangs in the kernel, and is not waited for.
@@ -52,12 +54,14 @@ pub(crate) struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// The error is a sentence for the user.
+    /// `before` was used by others. The error is a sentence for the user.
     pub(crate) fn start(
         mut run: Box<Run>,
+        before: Usage,
         line: &'a mut Line,
         clock: &'a Clock,
     ) -> Result<Self, String> {
+        let before = (before, sys::cpu_of_children());
         let watching = |error| format!("cannot watch the job: {error}");
         let children = sys::watch_children().map_err(watching)?;
         shell::enter(&run)?;
@@ -90,6 +94,7 @@ impl<'a> Job<'a> {
             limiter,
             ladder,
             started,
+            before,
             ended: None,
             patience: Duration::MAX,
             fault: None,
@@ -273,12 +278,13 @@ impl<'a> Job<'a> {
             Status::Code(code) => code,
             Status::Signal(signal) => 128 | signal,
         };
-        let usage = Usage::read();
+        let (before, cpu_before) = self.before;
+        let usage = Usage::read().since(before);
         let exit = Exit {
             status,
             killed: self.ladder.reason(),
             oom_kills: usage.oom_kills,
-            cpu: sys::cpu_of_children(),
+            cpu: sys::cpu_of_children().saturating_sub(cpu_before),
             wall: self.ended.unwrap_or(self.started).saturating_sub(self.started),
             peak_memory: usage.peak_memory,
             throttled: usage.throttled,

@@ -14,7 +14,7 @@ use orchestra_sandbox::protocol::Run;
 use crate::sys;
 
 /// The first that is there runs the job.
-const SHELLS: [(&str, &str); 4] =
+pub(crate) const SHELLS: [(&str, &str); 4] =
     [("/bin/bash", "bash"), ("/usr/bin/bash", "bash"), ("/bin/sh", "sh"), ("/usr/bin/sh", "sh")];
 
 /// Enters the working folder. The error is a sentence for the user.

@@ -21,6 +21,21 @@ impl Usage {
         Self::read_from(Path::new(CGROUP))
     }
 
+    /// What was counted since then. The peak is that of all the time.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let kills = before.oom_kills.unwrap_or_default();
+        let less = |now: Throttled| {
+            let Some(before) = before.throttled else { return now };
+            let times = now.times.saturating_sub(before.times);
+            Throttled { times, time: now.time.saturating_sub(before.time) }
+        };
+        Self {
+            oom_kills: self.oom_kills.map(|now| now.saturating_sub(kills)),
+            throttled: self.throttled.map(less),
+            ..self
+        }
+    }
+
     fn read_from(cgroup: &Path) -> Self {
         let first = |files: [&str; 2]| {
             files.iter().find_map(|file| fs::read_to_string(cgroup.join(file)).ok())
@@ -84,6 +99,19 @@ mod tests {
         ]);
         let throttled = Some(Throttled { times: 4, time: Duration::from_micros(250) });
         assert_eq!(usage, Usage { peak_memory: 4096, oom_kills: Some(1), throttled });
+    }
+
+    #[test]
+    fn what_was_counted_before_is_not_the_jobs() {
+        let of = |kills, times, millis| Usage {
+            peak_memory: 9,
+            oom_kills: kills,
+            throttled: Some(Throttled { times, time: Duration::from_millis(millis) }),
+        };
+        assert_eq!(of(Some(3), 5, 70).since(of(Some(1), 2, 30)), of(Some(2), 3, 40));
+        assert_eq!(of(Some(3), 5, 70).since(Usage::default()), of(Some(3), 5, 70));
+        // Some count begins with the first throttling, and none comes to be unknown.
+        assert_eq!(of(None, 5, 70).since(of(Some(1), 9, 90)), of(None, 0, 0));
     }
 
     #[test]
