@@ -239,6 +239,7 @@ impl Executor for DockerExecutor {
             // Claimed in the moment in which the engine went away, or the room.
             return Outcome::HandedBack.into();
         }
+        let _job = self.pool.job();
         let lease = orders.clone();
         let prepared = tokio::select! {
             prepared = self.prepare(&spec, &lease, &events) => prepared,

@@ -27,7 +27,7 @@ use std::{
 use orchestra_contracts::{ImageReference, Size, Workspace};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +54,8 @@ pub(super) struct Times {
     pub(super) fence: Duration,
     /// What nobody needed for so long goes.
     pub(super) idle: Duration,
-    /// A job has the machine for itself so long before the next one is made.
+    /// A job has the machine for itself until its end, or for so long, before the next one is
+    /// made.
     pub(super) settle: Duration,
 }
 
@@ -64,11 +65,13 @@ impl Default for Times {
             look: Duration::from_secs(10),
             fence: Duration::from_mins(1),
             idle: Duration::from_mins(10),
-            settle: Duration::from_millis(20),
+            settle: Duration::from_millis(150),
         }
     }
 }
 
+/// Between the end of a job and the making of the next sandbox: its report goes first.
+const REPORT: Duration = Duration::from_millis(5);
 /// After one that could not be made.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -89,6 +92,8 @@ pub(super) struct Pool {
     wake: Notify,
     /// Sandboxes that are made for jobs that wait for them.
     cold: watch::Sender<usize>,
+    /// Jobs that run.
+    running: watch::Sender<usize>,
     /// How many jobs have got one.
     handed_over: AtomicU64,
 }
@@ -114,6 +119,7 @@ impl Pool {
             shelves: Mutex::new(Shelves::new(config.warm.bounds(config.slots))),
             wake: Notify::new(),
             cold: watch::Sender::new(0),
+            running: watch::Sender::new(0),
             handed_over: AtomicU64::new(0),
         }
     }
@@ -169,9 +175,13 @@ impl Pool {
     }
 
     /// A job waits for a sandbox of its own until this is dropped.
-    pub(super) fn cold_start(&self) -> ColdStart<'_> {
-        self.cold.send_modify(|count| *count += 1);
-        ColdStart(&self.cold)
+    pub(super) fn cold_start(&self) -> Counted<'_> {
+        Counted::one(&self.cold)
+    }
+
+    /// A job is on its way or runs until this is dropped.
+    pub(super) fn job(&self) -> Counted<'_> {
+        Counted::one(&self.running)
     }
 
     /// Keeps as many as there are to be, until `end`.
@@ -202,8 +212,11 @@ impl Pool {
 
     /// What is to be made now, when nobody else needs the machine.
     async fn due(&self) -> Option<(String, String)> {
-        sleep(self.times.settle).await;
-        // Whoever waits for one of its own goes first. The sender is ours.
+        // The senders are ours.
+        let mut running = self.running.subscribe();
+        let _ = timeout(self.times.settle, running.wait_for(|count| *count == 0)).await;
+        sleep(REPORT).await;
+        // Whoever waits for one of its own goes first.
         let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
         if self.is_held_off() { None } else { self.shelves().lacking() }
     }
@@ -299,10 +312,17 @@ impl Pool {
     }
 }
 
-/// See [`Pool::cold_start`].
-pub(super) struct ColdStart<'a>(&'a watch::Sender<usize>);
+/// One of those that are counted, until it is dropped.
+pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
 
-impl Drop for ColdStart<'_> {
+impl<'a> Counted<'a> {
+    fn one(all: &'a watch::Sender<usize>) -> Self {
+        all.send_modify(|count| *count += 1);
+        Self(all)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
