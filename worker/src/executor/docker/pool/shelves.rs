@@ -74,6 +74,12 @@ impl<T> Shelves<T> {
         taken
     }
 
+    /// The id of the image that waits under this name.
+    pub(super) fn ready(&self, name: &str) -> Option<String> {
+        let shelf = self.all.iter().find(|shelf| shelf.name == name)?;
+        (!self.closed && !shelf.ready.is_empty()).then(|| shelf.image.clone())
+    }
+
     /// Puts the image's shelf first, and empties it where the image has become another.
     fn use_shelf(&mut self, name: &str, image: &str, now: Instant) -> VecDeque<T> {
         let found = self.all.iter().position(|shelf| shelf.name == name);
