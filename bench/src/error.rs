@@ -1,0 +1,30 @@
+//! Why something could not be measured.
+
+use orchestra_client::ClientError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    #[error("{what}: {error}")]
+    Io { what: String, error: std::io::Error },
+    #[error("the engine: {0}")]
+    Engine(#[from] bollard::errors::Error),
+    #[error("the master: {0}")]
+    Master(#[from] ClientError),
+    /// Something is not installed.
+    #[error("{what} is missing: {how}")]
+    Missing { what: &'static str, how: &'static str },
+    /// Somebody answered, and not what was to be measured.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl BenchError {
+    /// For `map_err`: what was tried.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::Io { what: what.into(), error }
+    }
+
+    pub(crate) fn unexpected(text: impl Into<String>) -> Self {
+        Self::Unexpected(text.into())
+    }
+}

@@ -1,0 +1,66 @@
+//! Orchestra beside others on one machine, in one run: `cargo run --release -p bench -- all`.
+//!
+//! * `rows` holds one file a row of docs/performance.md; each can be run alone.
+//! * `stack` is our master and worker, `engine` the container engine without us, `peers` are
+//!   other queues; `link` is a client of the REST API that costs little.
+//! * `statistics` is the arithmetic, `report` and `plots` what is left of a run.
+//!
+//! What is compared is measured in turns, block by block, with the same flags: so what else
+//! the machine does falls on both. It installs nothing; what is missing is named, with
+//! how to get it, and its row is run without it.
+
+mod args;
+mod clock;
+mod cpu;
+mod engine;
+mod error;
+mod link;
+mod machine;
+mod peers;
+mod plots;
+mod program;
+mod report;
+mod rows;
+mod stack;
+mod statistics;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{args::Args, error::BenchError};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+/// Whether every row could be measured. A goal that is missed is a result, not a failure.
+async fn run(args: Args) -> Result<bool, BenchError> {
+    let bench = rows::Bench::new(&args).await?;
+    let mut report = report::Report::new(machine::describe(&bench).await);
+    let mut whole = true;
+    for row in args.rows() {
+        eprintln!("== {row}");
+        match rows::run(row, &bench).await {
+            Ok(measured) => {
+                print!("{measured}");
+                report.add(measured);
+            }
+            Err(error) => {
+                eprintln!("bench: {row}: {error}");
+                report.skip(row, &error);
+                whole = false;
+            }
+        }
+    }
+    report.write(&args.out, &args.plots)?;
+    Ok(whole)
+}

@@ -1,0 +1,116 @@
+//! Row 4: what the master alone does in a second: a job is submitted, claimed and completed, over
+//! HTTP, durably; beside other queues that are made as durable. No container has a part in it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{
+    args::Row,
+    error::BenchError,
+    link::Link,
+    peers,
+    report::{Measured, short},
+    rows::Bench,
+    stack::{Plan, Stack},
+    statistics::Samples,
+};
+
+const SINGLE: f64 = 15_000.0;
+const BATCHED: f64 = 80_000.0;
+const TIMES: f64 = 3.0;
+pub(crate) const CLIENTS: usize = 64;
+const BATCH: usize = 100;
+
+pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
+    let (rounds, time) = bench.pick((5, 5), (2, 2));
+    let time = Duration::from_secs(time);
+    let stack = bench.stack(&Plan::master()).await?;
+    let (mut single, mut batched) = <(Samples, Samples)>::default();
+    let mut others = peers::all();
+    let mut row = Measured::new(Row::Lifecycles, "submit, claim, complete at the master alone");
+    for _ in 0..rounds {
+        single.add_block(vec![lifecycles(&stack, time, 1).await?]);
+        batched.add_block(vec![lifecycles(&stack, time, BATCH).await?]);
+        for peer in &mut others {
+            peer.block(bench, time).await?;
+        }
+    }
+    row.line(format!("orchestra, {CLIENTS} clients, one a request"), "jobs/s", &single);
+    row.line(format!("orchestra, {BATCH} a submit and a claim"), "jobs/s", &batched);
+    let mut best = Samples::default();
+    for peer in others {
+        match peer.done() {
+            Ok((name, durable, samples)) => {
+                row.line(name, "jobs/s", &samples);
+                if durable && samples.median() > best.median() {
+                    best = samples;
+                }
+            }
+            Err(missing) => row.note(missing.to_string()),
+        }
+    }
+    let median = single.median();
+    row.goal("one a request: at least 15 000/s", short(median), median >= SINGLE);
+    let median = batched.median();
+    row.goal("in batches of 100: at least 80 000/s", short(median), median >= BATCHED);
+    if best.count() > 0 {
+        let ratio = single.ratio_to(&best);
+        let goal = "at least 3 times the best of the others that are durable";
+        row.goal(goal, ratio.to_string(), ratio.of >= TIMES);
+    }
+    row.note(
+        "SQLite, synchronous=FULL; the clients share the two cores. A claim may bring many jobs, \
+         an update ends one: so a hundred in a batch are 102 requests.",
+    );
+    Ok(row)
+}
+
+/// Of all clients together.
+async fn lifecycles(stack: &Stack, time: Duration, batch: usize) -> Result<f64, BenchError> {
+    let start = Instant::now();
+    let mut clients = JoinSet::new();
+    for index in 0..CLIENTS {
+        clients.spawn(client(stack.port, format!("bench-{index}"), start + time, batch));
+    }
+    let mut jobs = 0;
+    while let Some(client) = clients.join_next().await {
+        jobs += client.map_err(|error| BenchError::unexpected(error.to_string()))??;
+    }
+    Ok(jobs as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Until then; how many jobs it has completed.
+async fn client(
+    port: u16,
+    worker: String,
+    until: Instant,
+    batch: usize,
+) -> Result<usize, BenchError> {
+    let mut link = Link::open(port).await?;
+    let one = r#"{"command":"true"}"#;
+    let specs =
+        if batch == 1 { one.to_owned() } else { format!("[{}]", vec![one; batch].join(",")) };
+    let claim = json!({"worker": worker, "slots": batch}).to_string();
+    let mut jobs = 0;
+    while Instant::now() < until {
+        link.post("/api/job", &specs).await?.expect(201)?;
+        let answer = link.post("/api/job/claim", &claim).await?;
+        if answer.status == 204 {
+            // Others have taken them; they leave theirs.
+            continue;
+        }
+        let claimed: Vec<Value> = serde_json::from_slice(&answer.expect(200)?)
+            .map_err(|error| BenchError::unexpected(error.to_string()))?;
+        for one in &claimed {
+            let update = json!({
+                "id": one["job"]["id"], "status": "Completed", "assignedWorker": worker,
+                "attempt": one["lease"]["attempt"], "leaseToken": one["lease"]["token"], "exitCode": 0,
+            });
+            link.post("/api/job/update", &update.to_string()).await?.expect(200)?;
+            jobs += 1;
+        }
+    }
+    Ok(jobs)
+}
