@@ -25,9 +25,9 @@ pub(crate) struct Line {
 /// What was to be reached.
 #[derive(Debug)]
 pub(crate) struct Goal {
-    pub(crate) goal: String,
-    pub(crate) measured: String,
-    pub(crate) met: bool,
+    wanted: String,
+    measured: String,
+    met: bool,
 }
 
 impl Measured {
@@ -51,13 +51,18 @@ impl Measured {
 
     /// One figure of a whole run.
     pub(crate) fn figure(&mut self, what: impl Into<String>, unit: &str, value: f64) {
-        let none = || "".to_owned();
+        let none = String::new;
         let cells = vec![short(value), none(), none(), none(), "1".to_owned()];
         self.lines.push(Line { what: format!("{}, {unit}", what.into()), cells });
     }
 
-    pub(crate) fn goal(&mut self, goal: impl Into<String>, measured: impl Into<String>, met: bool) {
-        self.goals.push(Goal { goal: goal.into(), measured: measured.into(), met });
+    pub(crate) fn goal(
+        &mut self,
+        wanted: impl Into<String>,
+        measured: impl Into<String>,
+        met: bool,
+    ) {
+        self.goals.push(Goal { wanted: wanted.into(), measured: measured.into(), met });
     }
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {
@@ -85,9 +90,9 @@ impl fmt::Display for Measured {
         }
         if !self.goals.is_empty() {
             writeln!(f, "\n| goal | measured | |\n|---|---|---|")?;
-            for Goal { goal, measured, met } in &self.goals {
+            for Goal { wanted, measured, met } in &self.goals {
                 let met = if *met { "met" } else { "**not met**" };
-                writeln!(f, "| {goal} | {measured} | {met} |")?;
+                writeln!(f, "| {wanted} | {measured} | {met} |")?;
             }
         }
         writeln!(f)?;
@@ -141,21 +146,14 @@ impl Report {
 
     fn text(&self, today: &str) -> String {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let mut text = format!(
-            "# Benchmark of {today}\n\n`cargo run --release -p bench -- {}`\n\n",
-            arguments.join(" ")
+        let machine: Vec<String> = self.machine.iter().map(|line| format!("- {line}")).collect();
+        let head = format!(
+            "# Benchmark of {today}\n\n`cargo run --release -p bench -- {}`\n\n{}",
+            arguments.join(" "),
+            machine.join("\n")
         );
-        for line in &self.machine {
-            text += &format!("- {line}\n");
-        }
-        text += "\n";
-        for row in &self.rows {
-            text += &row.to_string();
-        }
-        for line in &self.skipped {
-            text += &format!("{line}\n\n");
-        }
-        text.truncate(text.trim_end().len());
-        text + "\n"
+        let rows = self.rows.iter().map(|row| row.to_string().trim_end().to_owned());
+        let all: Vec<_> = std::iter::once(head).chain(rows).chain(self.skipped.clone()).collect();
+        all.join("\n\n") + "\n"
     }
 }

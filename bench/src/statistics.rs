@@ -101,10 +101,11 @@ mod tests {
     #[test]
     fn percentiles_are_of_what_was_measured() {
         let samples: Samples = [vec![4.0, 1.0], vec![3.0, 2.0]].into_iter().collect();
-        assert_eq!(samples.percentile(50.0), 2.0);
+        assert_eq!(samples.sorted(), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!((samples.percentile(50.0), samples.percentile(51.0)), (2.0, 3.0));
         assert_eq!((samples.percentile(0.0), samples.percentile(99.0)), (1.0, 4.0));
         assert_eq!((samples.spread(), samples.count()), ((1.0, 2.0), 4));
-        assert_eq!(Samples::default().median(), 0.0);
+        assert_eq!((Samples::default().median(), Samples::default().count()), (0.0, 0));
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn every_module_says_what_it_is() {
         "cli/src",
         "tests/src",
         "simulation/src",
+        "bench/src",
     ];
     let mut files = Vec::new();
     for folder in folders {
@@ -144,6 +145,7 @@ const WITH_TESTS: &[&str] = &[
     "cli",
     "tests",
     "simulation",
+    "bench",
 ];
 
 const PAGE: &str = include_str!("../../docs/testing.md");

@@ -13,7 +13,7 @@ use crate::{
 const SHARE: f64 = 0.7;
 
 pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
-    let (rounds, jobs) = bench.pick((5, 20), (3, 5));
+    let (rounds, jobs) = bench.pick((5, 20), (2, 4));
     let flags = bench.flags().await?;
     let stack = bench.stack(&Plan::worker(2, 0)).await?;
     let (mut cold, mut none, mut disabled) = <(Samples, Samples, Samples)>::default();

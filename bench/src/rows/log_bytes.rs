@@ -22,7 +22,6 @@ const SHARE: f64 = 0.8;
 const MANY: usize = 10;
 /// Memory counts as flat when it grows by less, in MiB, however long the log.
 const FLAT: f64 = 48.0;
-const MIB: f64 = (1 << 20) as f64;
 
 pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let (rounds, mebibytes) = bench.pick((3, 256), (2, 48));
@@ -82,7 +81,7 @@ async fn read(stack: &Stack, mebibytes: usize) -> Result<(), BenchError> {
     while let Some(piece) = log.next().await {
         bytes += piece?.len();
     }
-    expect(bytes as f64, mebibytes)
+    expect(bytes, mebibytes)
 }
 
 async fn by_cli(
@@ -113,11 +112,11 @@ async fn write(
         return Err(BenchError::unexpected(format!("docker run ended with {status}")));
     }
     let found = std::fs::metadata(&path).map_err(BenchError::io("an output file"))?;
-    expect(found.len() as f64, mebibytes)
+    expect(found.len() as usize, mebibytes)
 }
 
-fn expect(bytes: f64, mebibytes: usize) -> Result<(), BenchError> {
-    if bytes == mebibytes as f64 * MIB {
+fn expect(bytes: usize, mebibytes: usize) -> Result<(), BenchError> {
+    if bytes == mebibytes << 20 {
         return Ok(());
     }
     Err(BenchError::unexpected(format!("{bytes} bytes came of {mebibytes} MiB")))

@@ -9,6 +9,7 @@ use crate::{
     args::Row,
     cpu::{self, Cpu},
     error::BenchError,
+    program::Process,
     report::Measured,
     rows::{
         Bench,
@@ -42,7 +43,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
         sleep(IDLE).await;
         let idle = Cpu::now().since(&idle).machine.as_secs_f64() / IDLE.as_secs_f64();
         let me = std::process::id();
-        let ids = [stack.master.id(), stack.worker.as_ref().map_or(0, |it| it.id()), me];
+        let ids = [stack.master.id(), stack.worker.as_ref().map_or(0, Process::id), me];
         let (start, before, ours) = (Instant::now(), Cpu::now(), ids.map(cpu::of));
         let phases = phases(&stack, jobs).await?;
         sleep(PAUSE).await;

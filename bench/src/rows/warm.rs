@@ -17,7 +17,7 @@ const MEDIAN: f64 = 8.0;
 const TAIL: f64 = 25.0;
 
 pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
-    let (rounds, jobs, others) = bench.pick((5, 60, 20), (3, 10, 5));
+    let (rounds, jobs, others) = bench.pick((5, 60, 20), (2, 10, 4));
     let flags = bench.flags().await?;
     let stack = bench.stack(&Plan::worker(2, 2)).await?;
     let (mut warm, mut cli, mut api) = <(Samples, Samples, Samples)>::default();
