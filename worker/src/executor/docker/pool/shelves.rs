@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn only_one_that_waits_is_promised() {
+        let (mut shelves, now) = (Shelves::new((1, 2)), Instant::now());
+        shelves.stock("a", "1", now);
+        assert_eq!(shelves.ready("a"), None, "none is made yet");
+        fill(&mut shelves);
+        assert_eq!((shelves.ready("a").as_deref(), shelves.ready("b")), (Some("1"), None));
+        assert!(shelves.take("a", "1", now, &mut Vec::new()).is_some());
+        assert_eq!(shelves.ready("a"), None, "it is taken");
+        fill(&mut shelves);
+        drop(shelves.close());
+        assert_eq!(shelves.ready("a"), None);
+    }
+
+    #[test]
     fn a_burst_finds_as_many_the_next_time_and_later_they_go_again() {
         let (mut shelves, start) = (Shelves::new((2, 4)), Instant::now());
         shelves.stock("a", "a", start);
