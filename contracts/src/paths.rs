@@ -42,6 +42,9 @@ pub const WEBHOOK: &str = "/api/webhook/{id}";
 pub const DELIVERIES: &str = "/api/webhook/{id}/deliveries";
 pub const REDELIVER: &str = "/api/webhook/{id}/deliveries/{delivery}/retry";
 
+/// The description of all these for programs.
+pub const DESCRIPTION: &str = "/openapi.json";
+
 /// The pages for people, and what belongs to them; no program calls them.
 pub const HOME: &str = "/";
 pub const JOBS_PAGE: &str = "/jobs";
@@ -50,6 +53,8 @@ pub const NEW_PAGE: &str = "/new";
 pub const QUEUES_PAGE: &str = "/queues";
 pub const WORKERS_PAGE: &str = "/workers";
 pub const SCHEDULES_PAGE: &str = "/schedules";
+/// The description of the API for people.
+pub const API_PAGE: &str = "/docs";
 pub const SIGN_IN: &str = "/signin";
 pub const SIGN_OUT: &str = "/signout";
 pub const ASSET: &str = "/assets/{version}/{name}";

@@ -10,6 +10,7 @@ use crate::service::Service;
 
 mod access;
 mod content;
+mod description;
 mod disposition;
 mod error;
 mod extract;
@@ -54,5 +55,6 @@ fn all() -> access::Routes {
         .merge(tokens::routes())
         .merge(webhooks::routes())
         .merge(health::routes())
+        .merge(description::routes())
         .merge(web::routes())
 }

@@ -64,6 +64,7 @@ const TABLE: &[Row] = &[
     ("POST", "/api/webhook/{id}/deliveries/{delivery}/retry", ADMIN),
     ("GET", "/healthz", ANYONE),
     ("GET", "/readyz", ANYONE),
+    ("GET", "/openapi.json", ANYONE),
 ];
 
 pub(crate) async fn issue(master: &Master, role: Role, worker: Option<&str>) -> IssuedToken {

@@ -16,8 +16,8 @@ const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 
 /// All pages that show something, of a master that has job 1.
-const PAGES: [&str; 8] =
-    ["/", "/jobs", "/jobs/1", "/new", "/new?from=1", "/queues", "/workers", "/schedules"];
+const PAGES: [&str; 9] =
+    ["/", "/jobs", "/jobs/1", "/new", "/new?from=1", "/queues", "/workers", "/schedules", "/docs"];
 
 async fn ask(
     master: &Master,

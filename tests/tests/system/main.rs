@@ -25,6 +25,7 @@ mod offers;
 mod openapi;
 mod python;
 mod queues;
+mod readme;
 mod repro;
 mod sandbox;
 mod schedules;

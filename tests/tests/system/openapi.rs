@@ -36,9 +36,24 @@ fn without_waits() -> Value {
     // Nothing is sent to anybody while it runs.
     let webhook = &mut description["components"]["schemas"]["NewWebhook"]["properties"]["url"];
     *webhook = json!({"enum": ["https://receiver.invalid/", "http://10.0.0.1/"]});
+    // The master's own tests serve the examples; here only what is made up is wanted, for it would
+    // wait as theirs do, and send messages to where theirs go.
+    without_examples(&mut description);
     let claim = &mut description["components"]["schemas"]["ClaimRequest"];
     claim["anyOf"][1]["properties"]["wait"] = short;
     description
+}
+
+fn without_examples(part: &mut Value) {
+    match part {
+        Value::Object(fields) => {
+            fields.remove("examples");
+            fields.remove("example");
+            fields.values_mut().for_each(without_examples);
+        }
+        Value::Array(all) => all.iter_mut().for_each(without_examples),
+        _ => {}
+    }
 }
 
 /// Runs it with so many examples for each operation, and answers its summary.

@@ -19,12 +19,13 @@ const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 const KIND: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// The pages that one can always get to.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     (paths::HOME, "Overview"),
     (paths::JOBS_PAGE, "Jobs"),
     (paths::QUEUES_PAGE, "Queues"),
     (paths::WORKERS_PAGE, "Workers"),
     (paths::SCHEDULES_PAGE, "Schedules"),
+    (paths::API_PAGE, "API"),
 ];
 
 /// One page: who looks at it, and what it is called.
@@ -38,6 +39,11 @@ pub(super) struct Page<'a> {
 impl<'a> Page<'a> {
     pub(super) fn new(visitor: Visitor, place: &'static str, title: &'a str) -> Self {
         Self { visitor: Some(visitor), title, place, script: None }
+    }
+
+    /// The same for everybody, about nobody.
+    pub(super) fn for_all(place: &'static str, title: &'a str) -> Self {
+        Self { visitor: None, title, place, script: None }
     }
 
     /// For whoever is there, known or not.
@@ -99,12 +105,14 @@ impl<'a> Page<'a> {
                     img src=(assets::address("icon.svg")) alt="" width="22" height="22";
                     "Orchestra"
                 }
-                @if let Some(visitor) = self.visitor {
+                @if !self.place.is_empty() {
                     nav aria-label="Pages" {
                         @for (path, name) in PLACES {
                             a href=(path) aria-current=[(path == self.place).then_some("page")] { (name) }
                         }
                     }
+                }
+                @if let Some(visitor) = self.visitor {
                     div.ends {
                         a.button.primary href=(paths::NEW_PAGE) { "New job" }
                         @if visitor.has_token {

@@ -6,6 +6,7 @@
 //! * `text` makes strangers' text harmless; templates show it in no other way.
 //! * `assets` are the files that pages are made of, built into the program.
 
+mod api;
 mod assets;
 mod home;
 mod job;
@@ -37,6 +38,7 @@ pub(super) fn routes() -> Routes {
         .page(paths::QUEUES_PAGE, Rule::Client, queues::handler)
         .page(paths::WORKERS_PAGE, Rule::Client, workers::handler)
         .page(paths::SCHEDULES_PAGE, Rule::Client, schedules::handler)
+        .page(paths::API_PAGE, Rule::Anyone, api::handler)
         .page(paths::SIGN_IN, Rule::Anyone, sign_in::handler)
         .form(paths::SIGN_IN, Rule::Anyone, sign_in::enter)
         .form(paths::SIGN_OUT, Rule::Anyone, sign_in::leave)

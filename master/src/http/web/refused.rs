@@ -17,7 +17,7 @@ use super::{
 use crate::http::error::Refused;
 
 /// Addresses of programs keep what programs read.
-const OF_PROGRAMS: [&str; 3] = ["/api/", paths::HEALTHZ, paths::READYZ];
+const OF_PROGRAMS: [&str; 4] = ["/api/", paths::HEALTHZ, paths::READYZ, paths::DESCRIPTION];
 
 pub(in crate::http) async fn as_page(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();

@@ -1,0 +1,101 @@
+//! `GET /docs`: the API for people, made of the same document that programs get: each call
+//! with its parameters, bodies, answers and a line for curl.
+//!
+//! * `call` shows one of them, `schema` what bodies are made of.
+
+mod call;
+mod schema;
+
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use maud::{Markup, html};
+use orchestra_contracts::{DEFAULT_PORT, OPENAPI, paths};
+use serde_json::{Map, Value};
+
+use self::call::Call;
+use super::layout::Page;
+use crate::http::extract::NoQuery;
+
+/// Made when somebody first asks: it is the same for everybody.
+static BODY: LazyLock<Markup> = LazyLock::new(|| {
+    // The document stands in the program, and the tests read it.
+    let document = serde_json::from_str(OPENAPI).unwrap_or_default();
+    body(&document)
+});
+
+pub(super) async fn handler(_: NoQuery) -> Response {
+    Page::for_all(paths::API_PAGE, "API").show(&BODY)
+}
+
+fn body(document: &Value) -> Markup {
+    let calls = call::all(document);
+    let groups = list(&document["tags"]);
+    html! {
+        h1 { "API" }
+        section {
+            p { (text(&document["info"]["description"])) }
+            p {
+                "The lines for curl ask a master on this machine that needs no token. Where tokens are on, add "
+                code { "-H \"authorization: Bearer $ORCHESTRA_TOKEN\"" } ", and write the master's own address for "
+                code { "localhost:" (DEFAULT_PORT) } ". For programs the same stands in "
+                a href=(paths::DESCRIPTION) { code { (paths::DESCRIPTION) } } "."
+            }
+        }
+        nav.contents aria-label="Calls" {
+            @for group in groups {
+                h2 { a href={ "#" (anchor(text(&group["name"]))) } { (text(&group["name"])) } }
+                ul { @for call in calls.iter().filter(|call| call.is_in(group)) {
+                    li { a href={ "#" (call.id()) } { (call.title()) } " " span.muted { (call.summary()) } }
+                } }
+            }
+        }
+        @for group in groups { (section(group, &calls)) }
+        section #schemas {
+            h2 { "What bodies are made of" }
+            @for (name, schema) in object(&document["components"]["schemas"]) {
+                (schema::named(name, schema))
+            }
+        }
+    }
+}
+
+fn section(group: &Value, calls: &[Call<'_>]) -> Markup {
+    let name = text(&group["name"]);
+    html! {
+        section id=(anchor(name)) {
+            h2 { (name) }
+            p.muted { (text(&group["description"])) }
+            @for call in calls.iter().filter(|call| call.is_in(group)) { (call.show()) }
+        }
+    }
+}
+
+fn anchor(name: &str) -> String {
+    format!("group-{}", name.to_lowercase().replace(' ', "-"))
+}
+
+/// What is missing is nothing: whether the document is whole, its tests say.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flat_map(Map::iter)
+}
+
+/// The examples of a body, from short to long.
+fn examples(body: &Value) -> Vec<&Value> {
+    let mut all: Vec<_> = object(&body["examples"]).map(|(_, example)| example).collect();
+    all.sort_by_key(|example| example["value"].to_string().len());
+    all
+}
+
+/// As somebody would write it.
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
