@@ -52,6 +52,40 @@ pub enum Blame {
 }
 
 impl Outcome {
+    /// What [`Outcome::kind`] can say.
+    pub const KINDS: [&str; 12] = [
+        "exited",
+        "signalled",
+        "timedOut",
+        "outOfMemory",
+        "cancelled",
+        "skipped",
+        "imageUnavailable",
+        "lost",
+        "handedBack",
+        "poison",
+        "couldNotStart",
+        "refused",
+    ];
+
+    /// Its kind in the word of the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Exited { .. } => "exited",
+            Self::Signalled { .. } => "signalled",
+            Self::TimedOut => "timedOut",
+            Self::OutOfMemory => "outOfMemory",
+            Self::Cancelled => "cancelled",
+            Self::Skipped { .. } => "skipped",
+            Self::ImageUnavailable { .. } => "imageUnavailable",
+            Self::Lost => "lost",
+            Self::HandedBack => "handedBack",
+            Self::Poison { .. } => "poison",
+            Self::CouldNotStart { .. } => "couldNotStart",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Exited { code: 0 })
     }
@@ -153,4 +187,32 @@ pub struct Usage {
     /// From the end of the command to a log that is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_the_word_of_the_wire() {
+        let (job, ended, needs) = (JobId(1), JobStatus::Failed, Condition::AfterOk);
+        let all = [
+            Outcome::Exited { code: 0 },
+            Outcome::Signalled { signal: 9 },
+            Outcome::TimedOut,
+            Outcome::OutOfMemory,
+            Outcome::Cancelled,
+            Outcome::Skipped { job, ended, needs },
+            Outcome::ImageUnavailable { reason: String::new() },
+            Outcome::Lost,
+            Outcome::HandedBack,
+            Outcome::Poison { lost: 3 },
+            Outcome::CouldNotStart { reason: String::new() },
+            Outcome::Refused { reason: String::new() },
+        ];
+        assert_eq!(all.each_ref().map(Outcome::kind), Outcome::KINDS);
+        for outcome in all {
+            assert_eq!(serde_json::to_value(&outcome).unwrap()["kind"], outcome.kind());
+        }
+    }
 }

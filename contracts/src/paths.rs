@@ -45,6 +45,9 @@ pub const REDELIVER: &str = "/api/webhook/{id}/deliveries/{delivery}/retry";
 /// The description of all these for programs.
 pub const DESCRIPTION: &str = "/openapi.json";
 
+/// For Prometheus.
+pub const METRICS: &str = "/metrics";
+
 /// The pages for people, and what belongs to them; no program calls them.
 pub const HOME: &str = "/";
 pub const JOBS_PAGE: &str = "/jobs";

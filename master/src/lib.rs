@@ -19,6 +19,7 @@ pub mod courier;
 pub mod domain;
 pub mod http;
 pub mod live;
+pub mod metrics;
 pub mod service;
 pub mod store;
 pub mod upkeep;

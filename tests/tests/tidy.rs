@@ -20,6 +20,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "master/src/courier",
         &["sqlx", "axum", "crate::store", "crate::service", "crate::live", "crate::http"],
     ),
+    (
+        "master/src/metrics",
+        &["sqlx", "axum", "crate::store", "crate::service", "crate::live", "crate::http"],
+    ),
     ("master/src/service", &["sqlx", "axum", "crate::http", "StatusCode"]),
     ("master/src/http", &["sqlx"]),
     ("client/src", &["sqlx", "axum::", "bollard"]),
@@ -33,6 +37,7 @@ const KEPT_TO: &[(&str, &str, &[&str])] = &[
     ("sqlx::", "master/src/store", &["master/src"]),
     // What leaves the master passes by the addresses that it may reach.
     ("reqwest", "master/src/courier", &["master/src"]),
+    ("prometheus::", "master/src/metrics", &["master/src"]),
     // A route is added with the rule that says whom it is for, and in no other way.
     ("routing::", "master/src/http/access/routes.rs", &["master/src"]),
     (".route(", "master/src/http/access/routes.rs", &["master/src"]),

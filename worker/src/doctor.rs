@@ -36,6 +36,14 @@ impl Check {
     }
 }
 
+impl Check {
+    /// For the master.
+    pub(crate) fn told(self) -> orchestra_contracts::worker::Check {
+        let Self { name, ok, detail, fix } = self;
+        orchestra_contracts::worker::Check { name: name.to_owned(), ok, detail, fix }
+    }
+}
+
 /// Looks at everything that a worker with these settings needs, the master apart.
 pub fn checks(config: &Config) -> BoxFuture<'_, Vec<Check>> {
     // As `crate::run_until`.

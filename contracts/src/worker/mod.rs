@@ -14,6 +14,7 @@
 
 mod claim;
 mod offer;
+mod stats;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ use crate::{
 
 pub use claim::{ClaimRequest, ClaimTerms, Claimed, Lease, LeaseRef};
 pub use offer::{Excess, Offer};
+pub use stats::{Calls, Check, ImageStats, PoolStats, Stats};
 
 /// What a worker says of itself when it starts, and again when something of it has changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -79,6 +81,9 @@ pub struct Worker {
     /// Why it starts no jobs at the moment, by its last heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell: Option<String>,
+    /// What it has counted, by its last heartbeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Box<Stats>>,
     /// Since when it is handed nothing new, because an operator wants it so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining_since: Option<Timestamp>,
@@ -95,6 +100,8 @@ pub struct Heartbeat {
     /// it holds all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Box<Stats>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

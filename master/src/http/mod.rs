@@ -17,6 +17,7 @@ mod extract;
 mod health;
 mod jobs;
 mod layers;
+mod metrics;
 mod queues;
 mod range;
 mod refusals;
@@ -33,7 +34,8 @@ pub use serve::{Tls, serve, serve_at_most, serve_over};
 
 /// Everything that the API and the pages answer.
 pub fn router(service: Arc<Service>, access: Access) -> Router {
-    layers::around(all().guarded(&service, &access), access).with_state(service)
+    let counted = axum::middleware::from_fn_with_state(service.clone(), metrics::counted);
+    layers::around(all().guarded(&service, &access), access).layer(counted).with_state(service)
 }
 
 /// Every route of the API with its rule: for the test that asks each of them as each role.
@@ -56,5 +58,6 @@ fn all() -> access::Routes {
         .merge(webhooks::routes())
         .merge(health::routes())
         .merge(description::routes())
+        .merge(metrics::routes())
         .merge(web::routes())
 }

@@ -41,7 +41,7 @@ impl Service {
         let proof = Proof { worker, token, attempt: Some(attempt) };
         let limit = self.settings.artifacts_limit;
         let piece = ArtifactPiece { job, attempt, proof, path, offset, content, limit };
-        match self.store.append_artifact(piece).await? {
+        match self.metrics.stored("append_artifact", self.store.append_artifact(piece)).await? {
             PieceStored::Stored(head) => Ok(head),
             PieceStored::Misplaced(head) => Err(ServiceError::ArtifactOffset(head)),
             PieceStored::Beyond(excess) => Err(ServiceError::ArtifactBeyond { excess, limit }),

@@ -32,7 +32,7 @@ impl Service {
             request_id: None,
             worker,
         };
-        let jobs = self.desk.claim(claim, Duration::ZERO).await?;
+        let jobs = self.handed_out(claim, Duration::ZERO).await?;
         Ok(jobs.first().map(with_secrets))
     }
 
@@ -51,12 +51,23 @@ impl Service {
             offers: Arc::default(),
             request_id: terms.request_id,
         };
-        let jobs = self.desk.claim(claim, terms.wait.min(MAX_WAIT).0).await?;
+        let jobs = self.handed_out(claim, terms.wait.min(MAX_WAIT).0).await?;
         // No waiting from here on: what is accepted must be answered.
         let claimed = jobs
             .iter()
             .filter_map(|job| Some(Claimed { job: with_secrets(job), ..self.claimed(job)? }));
         Ok(claimed.collect())
+    }
+
+    async fn handed_out(
+        &self,
+        claim: Claim,
+        wait: Duration,
+    ) -> Result<Vec<domain::Job>, ServiceError> {
+        let jobs = self.desk.claim(claim, wait).await;
+        let jobs = jobs.inspect_err(|_| self.metrics.claim_failed())?;
+        self.count_claim(&jobs);
+        Ok(jobs)
     }
 
     /// A repeated claim finds leases that have been running for a while, and so

@@ -175,7 +175,7 @@ async fn claim(
     let offers = service.offers().await?;
     let claims =
         waiting.iter().map(|one| Claim { offers: offers.clone(), ..one.claim.clone() }).collect();
-    service.store.claim(claims, service.rules()).await
+    service.metrics.stored("claim", service.store.claim(claims, service.rules())).await
 }
 
 /// Opens the jobs' secrets. A job of which that is not possible has ended: no worker can help.

@@ -95,7 +95,8 @@ impl Service {
         }
         let mut expired = 0;
         loop {
-            let batch = match self.store.expire(Rules { now, ..self.rules() }, BATCH).await {
+            let expiring = self.store.expire(Rules { now, ..self.rules() }, BATCH);
+            let batch = match self.metrics.stored("expire", expiring).await {
                 Ok(batch) => batch,
                 Err(error) => {
                     self.renewals_fail();

@@ -32,8 +32,11 @@ impl Service {
         let Upload { job, attempt, worker, token, offset, frames } = upload;
         let token = token.unwrap_or_else(|| LeaseToken::of_name(&worker));
         let proof = Proof { worker, token, attempt: Some(attempt) };
-        match self.store.append_log(LogAppend { job, attempt, proof, offset, frames }).await? {
+        let bytes = frames.len() as u64;
+        let append = LogAppend { job, attempt, proof, offset, frames };
+        match self.metrics.stored("append_log", self.store.append_log(append)).await? {
             Appended::Stored(head) => {
+                self.metrics.log_uploaded(bytes);
                 self.hub.wake(job);
                 Ok(head)
             }

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, Size, Span};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::{
     courier::{Courier, Reachable},
     domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
     live::{Bells, Hub},
+    metrics::Metrics,
     store::{Applied, Store},
 };
 
@@ -33,6 +35,7 @@ mod explain;
 mod keyring;
 mod list;
 mod log;
+mod measure;
 mod news;
 mod offers;
 mod queues;
@@ -124,7 +127,7 @@ pub struct Service {
     readers: Arc<Semaphore>,
     bells: Bells,
     stale: stale::Stale,
-    unwell: workers::Unwell,
+    told: workers::Told,
     offers: offers::KnownOffers,
     desk: dispatch::Desk,
     keyring: keyring::Keyring,
@@ -134,6 +137,9 @@ pub struct Service {
     vault: Vault,
     renewals: expiry::Renewals,
     courier: Courier,
+    metrics: Metrics,
+    oldest: measure::Oldest,
+    started_at: Timestamp,
     /// There may be something to tell.
     outbox: Notify,
     shutdown: CancellationToken,
@@ -150,7 +156,8 @@ impl Service {
     ) -> (Arc<Self>, ClaimQueue) {
         let (desk, queue) = dispatch::open();
         let renewals = expiry::Renewals::possible_from_now(&*clock);
-        let (hub, bells, unwell, offers) = Default::default();
+        let started_at = clock.now();
+        let (hub, bells, told, offers) = Default::default();
         let service = Self {
             store,
             clock,
@@ -158,12 +165,15 @@ impl Service {
             readers: Arc::new(Semaphore::new(settings.max_streams.min(Semaphore::MAX_PERMITS))),
             bells,
             stale: stale::Stale::default(),
-            unwell,
+            told,
             offers,
             desk,
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),
             courier: Courier::new(settings.reachable.clone()),
+            metrics: Metrics::default(),
+            oldest: measure::Oldest::default(),
+            started_at,
             outbox: Notify::new(),
             settings,
             vault,
@@ -205,7 +215,8 @@ impl Service {
 
     /// Puts one event through the machine and wakes whom it concerns.
     async fn apply(&self, id: JobId, event: JobEvent) -> Result<(Job, Effects), ServiceError> {
-        let applied = self.store.apply(id, event, self.rules()).await?;
+        let applying = self.store.apply(id, event, self.rules());
+        let applied = self.metrics.stored("apply", applying).await?;
         let applied = applied.ok_or(ServiceError::NoSuchJob(id))?;
         self.wake_for(&applied);
         Ok((applied.job, applied.result?))
@@ -213,6 +224,9 @@ impl Service {
 
     fn wake_for(&self, applied: &Applied) {
         if let Ok(effects) = &applied.result {
+            if let Some(finish) = &effects.attempt_ended {
+                self.metrics.ended(&finish.outcome, finish.usage.as_ref());
+            }
             self.hub.wake(applied.job.id);
             if applied.job.status().is_final() {
                 self.outbox.notify_one();

@@ -42,10 +42,12 @@ impl Service {
         }
         let now = self.clock.now();
         let jobs = jobs.into_iter().map(|job| self.prepared(job, now)).collect();
-        match self.store.submit(jobs, once, now).await? {
+        match self.metrics.stored("submit", self.store.submit(jobs, once, now)).await? {
             Submitted::New(jobs) => {
                 self.desk.look_again();
-                Ok(Submission { jobs: jobs.iter().map(view::job).collect(), replayed: false })
+                let jobs: Vec<_> = jobs.iter().map(view::job).collect();
+                self.count_submission(&jobs);
+                Ok(Submission { jobs, replayed: false })
             }
             Submitted::Before(ids) => self.replay(&ids).await,
             Submitted::Differs => Err(ServiceError::KeyOfAnother),

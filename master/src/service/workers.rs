@@ -7,8 +7,8 @@ use std::{
 };
 
 use orchestra_contracts::{
-    JobStatus, Span, WorkerName, check_labels,
-    worker::{Claimed, Heartbeat, HeartbeatReply, Registration, Welcome, Worker},
+    JobStatus, Span, WorkerName, check_labels, limits,
+    worker::{Claimed, Heartbeat, HeartbeatReply, Registration, Stats, Welcome, Worker},
 };
 
 use super::{MAX_WAIT, Service, ServiceError, signed};
@@ -23,27 +23,53 @@ const MAX_LEASES: u32 = 4096;
 const MAX_SLOTS: u32 = 4096;
 /// For each text of a registration.
 const MAX_TEXT: usize = 256;
+/// Kinds of calls of an engine, and bytes of the words for one.
+const MAX_CALLS: usize = 64;
+const MAX_CALL: usize = 64;
+const MAX_CHECKS: usize = 32;
 
-/// What ails workers, by their last heartbeats. It is not stored: a master that was
-/// started again hears it with the next ones.
+/// What workers said with their last heartbeats. It is not stored: a master that was started
+/// again hears it with the next ones.
 #[derive(Debug, Default)]
-pub(super) struct Unwell(Mutex<HashMap<WorkerName, String>>);
+pub(super) struct Told(Mutex<HashMap<WorkerName, Word>>);
 
-impl Unwell {
-    fn note(&self, worker: &WorkerName, reason: Option<String>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match reason {
-            Some(mut reason) => {
-                reason.truncate(reason.floor_char_boundary(MAX_TEXT));
-                all.insert(worker.clone(), reason);
-            }
-            None => drop(all.remove(worker)),
-        }
+#[derive(Clone, Debug, Default)]
+struct Word {
+    /// What ails it.
+    unwell: Option<String>,
+    stats: Option<Box<Stats>>,
+}
+
+impl Told {
+    fn note(&self, worker: &WorkerName, mut word: Word) {
+        word.unwell.iter_mut().for_each(shorten);
+        word.stats.iter_mut().for_each(|stats| bound(stats));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(worker.clone(), word);
     }
 
-    fn of(&self, worker: &WorkerName) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(worker).cloned()
+    fn of(&self, worker: &WorkerName) -> Word {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(worker).cloned().unwrap_or_default()
     }
+}
+
+/// No more than a worker of ours says: a lease is not refused for the sake of what stands beside it.
+fn bound(stats: &mut Stats) {
+    stats.engine.retain(|call, _| call.len() <= MAX_CALL);
+    while stats.engine.len() > MAX_CALLS {
+        stats.engine.pop_last();
+    }
+    stats.images.truncate(limits::OFFER_IMAGES);
+    stats.checks.truncate(MAX_CHECKS);
+    let names = stats.images.iter_mut().map(|image| &mut image.name);
+    let checks = stats.checks.iter_mut().flat_map(|check| {
+        [Some(&mut check.name), Some(&mut check.detail), check.fix.as_mut()].into_iter().flatten()
+    });
+    names.chain(checks).for_each(shorten);
+}
+
+fn shorten(text: &mut String) {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
 }
 
 impl Service {
@@ -55,7 +81,8 @@ impl Service {
     ) -> Result<Welcome, ServiceError> {
         check(&registration)?;
         let now = self.clock.now();
-        self.store.register(&worker, registration.clone(), now).await?;
+        let registering = self.store.register(&worker, registration.clone(), now);
+        self.metrics.stored("register", registering).await?;
         if self.offers.note(&worker, registration, now) {
             tracing::info!(%worker, "a worker registered");
             self.desk.look_again();
@@ -81,19 +108,22 @@ impl Service {
     pub async fn heartbeat(
         &self,
         worker: WorkerName,
-        heartbeat: Heartbeat,
+        mut heartbeat: Heartbeat,
     ) -> Result<HeartbeatReply, ServiceError> {
         if heartbeat.leases.len() > MAX_LEASES as usize {
             let detail = format!("has more than {MAX_LEASES} entries");
             return Err(ServiceError::field("/leases", detail));
         }
         let (leases, now) = (self.settings.leases(), self.clock.now());
-        let renewed = self.store.renew(&worker, heartbeat.leases, leases, now).await;
+        let held = std::mem::take(&mut heartbeat.leases);
+        let renewing = self.store.renew(&worker, held, leases, now);
+        let renewed = self.metrics.stored("renew", renewing).await;
         let renewal = renewed.inspect_err(|_| self.renewals_fail())?;
         self.stale.heartbeat(renewal.lost.len());
         // Of those that are in the list: strangers take no room.
         if !renewal.unknown {
-            self.unwell.note(&worker, heartbeat.unwell);
+            let Heartbeat { unwell, stats, .. } = heartbeat;
+            self.told.note(&worker, Word { unwell, stats });
         }
         Ok(HeartbeatReply {
             lease: leases.base,
@@ -130,15 +160,20 @@ impl Service {
     /// Every worker that ever registered; those heard of within a lease are online.
     pub async fn workers(&self) -> Result<Vec<Worker>, ServiceError> {
         let online_since = self.clock.now() - signed(self.settings.lease);
-        let show = |record: WorkerRecord| Worker {
-            online: record.seen_at >= online_since,
-            unwell: self.unwell.of(&record.name).filter(|_| record.seen_at >= online_since),
-            name: record.name,
-            registration: record.registration,
-            running: record.running,
-            draining_since: record.draining_since,
-            registered_at: record.registered_at,
-            seen_at: record.seen_at,
+        let show = |record: WorkerRecord| {
+            let online = record.seen_at >= online_since;
+            let word = if online { self.told.of(&record.name) } else { Word::default() };
+            Worker {
+                online,
+                unwell: word.unwell,
+                stats: word.stats,
+                name: record.name,
+                registration: record.registration,
+                running: record.running,
+                draining_since: record.draining_since,
+                registered_at: record.registered_at,
+                seen_at: record.seen_at,
+            }
         };
         Ok(self.store.workers().await?.into_iter().map(show).collect())
     }

@@ -65,6 +65,7 @@ const TABLE: &[Row] = &[
     ("GET", "/healthz", ANYONE),
     ("GET", "/readyz", ANYONE),
     ("GET", "/openapi.json", ANYONE),
+    ("GET", "/metrics", CLIENT),
 ];
 
 pub(crate) async fn issue(master: &Master, role: Role, worker: Option<&str>) -> IssuedToken {

@@ -22,6 +22,7 @@ mod job_files;
 mod leases;
 mod list;
 mod log_text;
+mod metrics;
 mod offers;
 mod openapi;
 mod polling;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use orchestra_client::{Backoff, ClientError};
-use orchestra_contracts::worker::Heartbeat;
+use orchestra_contracts::worker::{Heartbeat, Stats};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
@@ -74,7 +74,8 @@ impl Worker {
     async fn beat(&self) -> Result<(), ClientError> {
         let trouble = self.executor.health().borrow().clone();
         let unwell = trouble.map(|trouble| trouble.reason);
-        let heartbeat = Heartbeat { leases: self.held.leases(), unwell };
+        let stats = Some(self.executor.stats()).filter(|it| *it != Stats::default()).map(Box::new);
+        let heartbeat = Heartbeat { leases: self.held.leases(), unwell, stats };
         let sent = Instant::now();
         let answer = self.master.heartbeat(&self.terms.name, &heartbeat).await;
         self.link.note(&answer);

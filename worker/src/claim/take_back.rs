@@ -80,7 +80,7 @@ impl Worker {
 
     /// Asks until the master has answered; when it was asked, and the answer.
     async fn renew(&self, leases: Vec<LeaseRef>) -> (Instant, HeartbeatReply) {
-        let heartbeat = Heartbeat { leases, unwell: None };
+        let heartbeat = Heartbeat { leases, unwell: None, stats: None };
         let mut backoff = Backoff::default();
         loop {
             let sent = Instant::now();

@@ -12,7 +12,7 @@ use orchestra_contracts::{
     AttemptNo, JobId, JobSpec, Outcome, Ran, Usage,
     files::Changes,
     frame::{Body, Frame, Stream},
-    worker::{LogHead, Offer},
+    worker::{LogHead, Offer, Stats},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -47,6 +47,11 @@ pub trait Executor: Send + Sync + 'static {
     /// What jobs may have here, as it changes. Nothing, unless an executor knows better.
     fn offer(&self) -> watch::Receiver<Option<Offer>> {
         watch::channel(None).1
+    }
+
+    /// What is worth knowing for whoever looks after workers. Nothing, unless an executor knows.
+    fn stats(&self) -> Stats {
+        Stats::default()
     }
 
     /// Looks for what an earlier process of this worker left of an attempt.

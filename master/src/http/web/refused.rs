@@ -17,7 +17,8 @@ use super::{
 use crate::http::error::Refused;
 
 /// Addresses of programs keep what programs read.
-const OF_PROGRAMS: [&str; 4] = ["/api/", paths::HEALTHZ, paths::READYZ, paths::DESCRIPTION];
+const OF_PROGRAMS: [&str; 5] =
+    ["/api/", paths::HEALTHZ, paths::READYZ, paths::DESCRIPTION, paths::METRICS];
 
 pub(in crate::http) async fn as_page(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();

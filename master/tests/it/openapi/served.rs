@@ -65,6 +65,7 @@ const AFTER: &[Step] = &[
     ("listDeliveries", ""),
     ("redeliver", ""),
     ("deleteWebhook", ""),
+    ("getMetrics", ""),
 ];
 
 struct Walk {

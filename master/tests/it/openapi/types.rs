@@ -11,7 +11,7 @@ use orchestra_contracts::{
     files::{Artifact, Artifacts, AttemptChanges, Changes},
     worker::{
         ArtifactHead, ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Offer,
-        Orders, Registration, Welcome, Worker,
+        Orders, Registration, Stats, Welcome, Worker,
     },
 };
 use serde::{
@@ -73,6 +73,7 @@ fn rows() -> Vec<Row> {
         Repro,
         Schedule,
         ScheduleChange,
+        Stats,
         TokenInfo,
         Upload,
         Usage,

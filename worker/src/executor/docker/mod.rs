@@ -21,7 +21,7 @@
 //! * `files`, `paths` and `room` are about worker-files, `workspace` about the folder of a job that
 //!   shares none, `images` about job images,
 //!   `engine` about the engine's API.
-//! * `offer` is what the master is told that jobs may have here.
+//! * `offer` is what the master is told that jobs may have here, `stats` what else of this worker.
 
 mod archive;
 mod boot;
@@ -49,6 +49,7 @@ mod room;
 mod said;
 mod seam;
 mod session;
+mod stats;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -63,7 +64,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use orchestra_contracts::{AttemptNo, JobId, Outcome, Resources, worker::Offer};
+use orchestra_contracts::{
+    AttemptNo, JobId, Outcome, Resources,
+    worker::{Offer, Stats},
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
@@ -78,6 +82,7 @@ use self::{
     pool::{Pool, Times},
     prepare::{Prepared, stop_before_start},
     room::Room,
+    stats::Looked,
     volume::Volume,
     wall::Wall,
 };
@@ -109,6 +114,7 @@ pub(crate) struct DockerExecutor {
     /// What keeps jobs from being started, engine or room.
     trouble: Arc<watch::Sender<Option<Trouble>>>,
     offer: Arc<watch::Sender<Option<Offer>>>,
+    looked: Arc<Looked>,
     wall: Wall,
     grace: Duration,
     /// The environments that images bring, by image id.
@@ -139,7 +145,7 @@ impl DockerExecutor {
         let room = Room::new(worker_files.path.clone(), config.min_free_files);
         let trouble = Arc::new(watch::Sender::new(None));
         let (until, watched) = (background.clone(), keeper.clone());
-        let (looked, told) = (room.clone(), trouble.clone());
+        let (space, told) = (room.clone(), trouble.clone());
         let offer = offer::of(&config.sandbox, worker_files.user, &images).await;
         let (folders, offered) = (images.clone(), offer.clone());
         let mold = Arc::new(Mold {
@@ -153,14 +159,17 @@ impl DockerExecutor {
         let pool = Pool::new(config, times, mold.clone(), images.clone(), room.clone(), folder);
         let pool = Arc::new(pool);
         let tended = pool.clone();
+        let looked = Arc::<Looked>::default();
+        let (looking, settings) = (looked.clone(), config.clone());
         keeper.removals.spawn(async move {
             let all = async {
                 tokio::join!(
                     watched.health.watch(&watched.engine),
-                    looked.watch(),
-                    looked.tell(&watched.health, &told),
+                    space.watch(),
+                    space.tell(&watched.health, &told),
                     offer::watch_folders(&folders, &offered),
-                    folders.prune_often()
+                    folders.prune_often(),
+                    looking.watch(&folders, &settings)
                 )
             };
             Box::pin(until.run_until_cancelled(all)).await
@@ -178,6 +187,7 @@ impl DockerExecutor {
             room,
             trouble,
             offer,
+            looked,
             wall: Wall::new(&config.url, &config.sandbox.deny_networks),
             grace: config.grace.0,
             environments: Mutex::default(),
@@ -292,6 +302,10 @@ impl Executor for DockerExecutor {
 
     fn offer(&self) -> watch::Receiver<Option<Offer>> {
         self.offer.subscribe()
+    }
+
+    fn stats(&self) -> Stats {
+        self.looked.stats(&self.keeper.engine, &self.pool)
     }
 
     async fn close(&self) {

@@ -23,6 +23,11 @@ pub(crate) enum EngineError {
 }
 
 impl EngineError {
+    /// It could not, or would not, or did not answer.
+    pub(super) fn is_failure(&self) -> bool {
+        !matches!(self, Self::NotFound(_) | Self::Conflict(_))
+    }
+
     /// The engine gave no answer: whether it did what it was asked, or will do it
     /// yet, is not known.
     pub(crate) fn is_absence(&self) -> bool {

@@ -6,7 +6,7 @@ mod error;
 mod health;
 mod surely;
 
-use std::{path::Path, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use bollard::{
     Docker,
@@ -25,10 +25,15 @@ use bollard::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use tokio::{io::AsyncWrite, time::timeout};
+use orchestra_contracts::worker::Calls;
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, timeout},
+};
 
 use self::error::explain;
 pub(crate) use self::{error::EngineError, health::Health};
+use super::stats::Counts;
 use crate::config::Limits;
 
 /// How long the engine may take for a call.
@@ -62,6 +67,7 @@ pub(crate) struct Engine {
     version: String,
     architecture: String,
     pub(super) limits: CallLimits,
+    counts: Arc<Counts>,
 }
 
 impl Engine {
@@ -81,6 +87,7 @@ impl Engine {
             version: format!("{name} {}", version.version.unwrap_or_default()),
             architecture: version.arch.unwrap_or_default(),
             limits: LIMITS,
+            counts: Arc::default(),
         })
     }
 
@@ -107,6 +114,11 @@ impl Engine {
             "ppc64le" => "powerpc64",
             other => other,
         }
+    }
+
+    /// The calls so far, those for builds and pulls apart.
+    pub(super) fn counted(&self) -> BTreeMap<String, Calls> {
+        self.counts.all()
     }
 
     /// For the images, which have their own limits.
@@ -302,7 +314,12 @@ impl Engine {
         limit: Duration,
         call: impl Future<Output = Result<T, BollardError>>,
     ) -> Result<T, EngineError> {
-        limited(what, limit, &self.address, call).await
+        let begun = Instant::now();
+        let answer = limited(what, limit, &self.address, call).await;
+        // What somebody else was quicker with, or was not there, is an answer like another.
+        let failed = answer.as_ref().is_err_and(EngineError::is_failure);
+        self.counts.note(what, begun.elapsed(), failed);
+        answer
     }
 }
 

@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use orchestra_contracts::{ImageReference, Size, Workspace};
+use orchestra_contracts::{ImageReference, Size, Workspace, worker::PoolStats};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, timeout},
@@ -96,6 +96,8 @@ pub(super) struct Pool {
     running: watch::Sender<usize>,
     /// How many jobs have got one.
     handed_over: AtomicU64,
+    /// How many had one made for them.
+    made_for: AtomicU64,
 }
 
 impl Pool {
@@ -121,6 +123,7 @@ impl Pool {
             cold: watch::Sender::new(0),
             running: watch::Sender::new(0),
             handed_over: AtomicU64::new(0),
+            made_for: AtomicU64::new(0),
         }
     }
 
@@ -181,6 +184,7 @@ impl Pool {
 
     /// A job waits for a sandbox of its own until this is dropped.
     pub(super) fn cold_start(&self) -> Counted<'_> {
+        self.made_for.fetch_add(1, Ordering::Relaxed);
         Counted::one(&self.cold)
     }
 
@@ -304,6 +308,21 @@ impl Pool {
     /// All that wait go, and none are made any more.
     pub(super) fn close(&self) {
         drop(self.shelves().close());
+    }
+
+    /// How many wait of each image, by its name.
+    pub(super) fn ready(&self) -> Vec<(String, u64)> {
+        let images = self.shelves().images();
+        images.into_iter().map(|(name, _, ready)| (name, ready as u64)).collect()
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        PoolStats {
+            ready: self.ready().into_iter().map(|(_, ready)| ready).sum(),
+            hits: of(&self.handed_over),
+            misses: of(&self.made_for),
+        }
     }
 
     #[cfg(test)]

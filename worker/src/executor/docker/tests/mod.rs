@@ -17,4 +17,5 @@ mod pulled;
 mod remains;
 mod restarts;
 mod secrets;
+mod stats;
 mod trouble;

@@ -1,0 +1,196 @@
+//! How a master and its workers stand, looked up when somebody asks. What is gone is in it no more.
+
+use std::collections::BTreeMap;
+
+use orchestra_contracts::worker::{Calls, Stats};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry, proto::MetricFamily};
+
+use super::{MOST_NAMES, names::OTHER, registered, seconds};
+
+/// Everything that is no count of ours.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Whether the database answered; without it there are no queues and no workers here.
+    pub store_usable: bool,
+    pub started_at: f64,
+    pub queues: Vec<QueueStanding>,
+    pub workers: Vec<WorkerStanding>,
+    /// How many read logs or wait, and how many may.
+    pub streams: (usize, usize),
+    /// Calls that came when their lease was lost, by what they were.
+    pub stale: [(&'static str, u64); 4],
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct QueueStanding {
+    pub name: String,
+    pub pending: u64,
+    pub running: u64,
+    pub workers: u64,
+    pub paused: bool,
+    /// Since its oldest pending job was submitted, in seconds.
+    pub oldest: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct WorkerStanding {
+    pub name: String,
+    /// In a word: `online`, `draining`, `unwell` or `away`.
+    pub state: &'static str,
+    pub slots: u64,
+    pub running: u64,
+    pub stats: Option<Box<Stats>>,
+}
+
+/// In which a worker can be.
+const STATES: [&str; 4] = ["online", "draining", "unwell", "away"];
+
+impl Standing {
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        let sheet = Sheet(Registry::new());
+        sheet
+            .gauge("orchestra_build_info", "The version of this master.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+        let alone = |name, help, value: f64| {
+            sheet.gauge(name, help, &[]).with_label_values::<&str>(&[]).set(value)
+        };
+        alone(
+            "orchestra_start_time_seconds",
+            "When this master started, in seconds since 1970.",
+            self.started_at,
+        );
+        alone(
+            "orchestra_store_usable",
+            "Whether the database could be read just now.",
+            f64::from(self.store_usable),
+        );
+        alone(
+            "orchestra_streams",
+            "Requests that read a log or wait for a job.",
+            count(self.streams.0 as u64),
+        );
+        alone("orchestra_streams_limit", "So many may at once.", count(self.streams.1 as u64));
+        let late = sheet.counter(
+            "orchestra_stale_calls_total",
+            "Calls of workers that were refused because their lease was lost.",
+            &["call"],
+        );
+        for (call, counted) in self.stale {
+            late.with_label_values(&[call]).inc_by(counted);
+        }
+        self.queues(&sheet);
+        self.workers(&sheet);
+        self.engines(&sheet);
+        sheet.0.gather()
+    }
+
+    fn queues(&self, sheet: &Sheet) {
+        let gauge = |name, help| sheet.gauge(name, help, &["queue"]);
+        let pending = gauge("orchestra_queue_pending_jobs", "Jobs that wait.");
+        let running = gauge("orchestra_queue_running_jobs", "Jobs that workers hold.");
+        let workers = gauge("orchestra_queue_workers", "Workers online that serve it.");
+        let paused = gauge("orchestra_queue_paused", "Whether it is paused.");
+        let oldest = gauge(
+            "orchestra_queue_oldest_pending_seconds",
+            "Since its oldest pending job was submitted; 0 without one.",
+        );
+        for (place, queue) in self.queues.iter().enumerate() {
+            let name = [if place < MOST_NAMES { queue.name.as_str() } else { OTHER }];
+            pending.with_label_values(&name).add(count(queue.pending));
+            running.with_label_values(&name).add(count(queue.running));
+            workers.with_label_values(&name).add(count(queue.workers));
+            paused.with_label_values(&name).add(f64::from(queue.paused));
+            let longest = oldest.with_label_values(&name);
+            longest.set(longest.get().max(queue.oldest.unwrap_or_default()));
+        }
+    }
+
+    fn workers(&self, sheet: &Sheet) {
+        let all = sheet.gauge(
+            "orchestra_workers",
+            "Workers that ever registered, by how they stand.",
+            &["state"],
+        );
+        for state in STATES {
+            let there = self.workers.iter().filter(|worker| worker.state == state).count();
+            all.with_label_values(&[state]).set(count(there as u64));
+        }
+        let gauge = |name, help| sheet.gauge(name, help, &["worker"]);
+        let slots = gauge("orchestra_worker_slots", "So many jobs it runs at once.");
+        let running = gauge("orchestra_worker_running_jobs", "Jobs that it holds.");
+        let ready = gauge("orchestra_worker_warm_sandboxes", "Sandboxes that wait for jobs.");
+        let counter = |name, help| sheet.counter(name, help, &["worker"]);
+        let hits =
+            counter("orchestra_worker_warm_hits_total", "Jobs that found a sandbox waiting.");
+        let misses =
+            counter("orchestra_worker_warm_misses_total", "Jobs that had a sandbox made for them.");
+        for (name, worker) in self.there() {
+            slots.with_label_values(&[name]).add(count(worker.slots));
+            running.with_label_values(&[name]).add(count(worker.running));
+            let Some(pool) = worker.stats.as_ref().and_then(|stats| stats.pool) else { continue };
+            ready.with_label_values(&[name]).add(count(pool.ready));
+            hits.with_label_values(&[name]).inc_by(pool.hits);
+            misses.with_label_values(&[name]).inc_by(pool.misses);
+        }
+    }
+
+    fn engines(&self, sheet: &Sheet) {
+        let labels = ["worker", "call"];
+        let calls = sheet.counter(
+            "orchestra_worker_engine_calls_total",
+            "Calls of its container engine.",
+            &labels,
+        );
+        let failed = sheet.counter(
+            "orchestra_worker_engine_failures_total",
+            "Calls of its container engine that failed or were not answered in time.",
+            &labels,
+        );
+        let times = Opts::new(
+            "orchestra_worker_engine_seconds_total",
+            "How long these calls took together.",
+        );
+        let times = registered(&sheet.0, CounterVec::new(times, &labels));
+        let mut sums = BTreeMap::<(&str, &str), Calls>::new();
+        for (name, worker) in self.there() {
+            for (call, counted) in worker.stats.iter().flat_map(|stats| &stats.engine) {
+                let sum = sums.entry((name, call)).or_default();
+                sum.count = sum.count.saturating_add(counted.count);
+                sum.failed = sum.failed.saturating_add(counted.failed);
+                sum.total_ms = sum.total_ms.saturating_add(counted.total_ms);
+            }
+        }
+        for ((name, call), sum) in sums {
+            calls.with_label_values(&[name, call]).inc_by(sum.count);
+            failed.with_label_values(&[name, call]).inc_by(sum.failed);
+            times.with_label_values(&[name, call]).inc_by(seconds(sum.total_ms));
+        }
+    }
+
+    /// Those that are not away; the first so many by their names.
+    fn there(&self) -> impl Iterator<Item = (&str, &WorkerStanding)> {
+        let there = self.workers.iter().filter(|worker| worker.state != "away").enumerate();
+        there.map(|(place, worker)| {
+            (if place < MOST_NAMES { worker.name.as_str() } else { OTHER }, worker)
+        })
+    }
+}
+
+/// What is written for one reader.
+struct Sheet(Registry);
+
+impl Sheet {
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        registered(&self.0, GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        registered(&self.0, IntCounterVec::new(Opts::new(name, help), labels))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+fn count(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,145 @@
+//! How this master stands, for whoever watches it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use orchestra_contracts::{Job, JobId, JobStatus, Queue, worker::Worker};
+use tokio::sync::Semaphore;
+
+use super::{Service, ServiceError};
+use crate::{
+    domain,
+    metrics::{MOST_NAMES, Metrics, QueueStanding, Standing, WorkerStanding},
+    store::JobFilter,
+};
+
+/// A retry makes an old job pending again, behind the place from which its queue is looked
+/// through: so often it is looked through from its beginning.
+const AFRESH: SignedDuration = SignedDuration::from_mins(10);
+
+/// The jobs before which nothing of their queue is pending. Without it, who asks every few
+/// seconds for the oldest of a small queue would have all of a long one's jobs passed over each time.
+#[derive(Debug, Default)]
+pub(super) struct Oldest(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    since: Option<Timestamp>,
+    before: HashMap<String, JobId>,
+}
+
+impl Oldest {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_afresh_at_times(&self, now: Timestamp) {
+        let mut known = self.known();
+        if known.since.is_none_or(|since| now.duration_since(since) >= AFRESH) {
+            *known = Known { since: Some(now), before: HashMap::new() };
+        }
+    }
+}
+
+impl Service {
+    /// What the requests are counted in.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// All that is measured, in the text format of Prometheus; also while the database is away.
+    pub async fn measure(&self) -> String {
+        let stale = self.stale.counts();
+        let places = self.settings.max_streams.min(Semaphore::MAX_PERMITS);
+        let mut standing = Standing {
+            started_at: self.started_at.as_duration().as_secs_f64(),
+            streams: (self.reading(), places),
+            stale: [
+                ("artifact", stale.artifacts),
+                ("heartbeat", stale.heartbeats),
+                ("log", stale.logs),
+                ("update", stale.updates),
+            ],
+            ..Standing::default()
+        };
+        match self.queues_and_workers().await {
+            Ok((queues, workers)) => {
+                (standing.queues, standing.workers) = (queues, workers);
+                standing.store_usable = true;
+            }
+            Err(error) => tracing::warn!(%error, "metrics without queues and workers"),
+        }
+        self.metrics.text(&standing)
+    }
+
+    async fn queues_and_workers(
+        &self,
+    ) -> Result<(Vec<QueueStanding>, Vec<WorkerStanding>), ServiceError> {
+        let now = self.clock.now();
+        self.oldest.begin_afresh_at_times(now);
+        let mut queues = Vec::new();
+        for (place, queue) in self.queues().await?.into_iter().enumerate() {
+            let is_named = place < MOST_NAMES && queue.pending > 0;
+            let oldest = if is_named { self.oldest_of(&queue).await? } else { None };
+            let oldest = oldest.map(|since| now.duration_since(since).as_secs_f64().max(0.0));
+            queues.push(QueueStanding {
+                name: queue.name.to_string(),
+                pending: queue.pending,
+                running: queue.running,
+                workers: queue.workers,
+                paused: queue.paused,
+                oldest,
+            });
+        }
+        Ok((queues, self.workers().await?.into_iter().map(standing_of).collect()))
+    }
+
+    /// When the oldest pending job of a queue was submitted.
+    async fn oldest_of(&self, queue: &Queue) -> Result<Option<Timestamp>, ServiceError> {
+        let name = queue.name.as_str();
+        let after = self.oldest.known().before.get(name).copied();
+        let filter = JobFilter {
+            statuses: vec![JobStatus::Pending],
+            queue: Some(name.to_owned()),
+            after,
+            limit: 1,
+            ..JobFilter::default()
+        };
+        let Some(job) = self.store.jobs(&filter).await?.pop() else { return Ok(None) };
+        self.oldest.known().before.insert(name.to_owned(), JobId(job.id.0 - 1));
+        Ok(Some(job.created_at))
+    }
+
+    /// Counts what was handed out.
+    pub(super) fn count_claim(&self, jobs: &[domain::Job]) {
+        let first = |job: &domain::Job| {
+            let since = job.spec.not_before.map_or(job.created_at, |at| at.max(job.created_at));
+            (job.attempts == 1).then_some((since, job.lease()?.claimed_at))
+        };
+        let jobs: Vec<_> = jobs.iter().map(|job| (job.spec.queue.as_str(), first(job))).collect();
+        self.metrics.claimed(&jobs);
+    }
+
+    pub(super) fn count_submission(&self, jobs: &[Job]) {
+        self.metrics.submitted(jobs.iter().map(|job| job.spec.queue.as_str()));
+    }
+}
+
+fn standing_of(worker: Worker) -> WorkerStanding {
+    let state = match &worker {
+        Worker { online: false, .. } => "away",
+        Worker { draining_since: Some(_), .. } => "draining",
+        Worker { unwell: Some(_), .. } => "unwell",
+        _ => "online",
+    };
+    WorkerStanding {
+        name: worker.name.to_string(),
+        state,
+        slots: worker.registration.slots.into(),
+        running: worker.running.len() as u64,
+        stats: worker.stats,
+    }
+}
