@@ -56,6 +56,9 @@ pub const NEW_PAGE: &str = "/new";
 pub const QUEUES_PAGE: &str = "/queues";
 pub const WORKERS_PAGE: &str = "/workers";
 pub const SCHEDULES_PAGE: &str = "/schedules";
+pub const IMAGES_PAGE: &str = "/images";
+pub const WEBHOOKS_PAGE: &str = "/webhooks";
+pub const WEBHOOK_PAGE: &str = "/webhooks/{id}";
 /// The description of the API for people.
 pub const API_PAGE: &str = "/docs";
 pub const SIGN_IN: &str = "/signin";
@@ -75,6 +78,10 @@ pub fn job(id: JobId) -> String {
 
 pub fn job_page(id: JobId) -> String {
     format!("/jobs/{id}")
+}
+
+pub fn webhook_page(id: WebhookId) -> String {
+    format!("/webhooks/{id}")
 }
 
 pub fn cancel(id: JobId) -> String {

@@ -9,7 +9,7 @@ use crate::{
     reading::{append, held},
 };
 
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 13] = [
     ("overview", "/"),
     ("jobs", "/jobs"),
     ("jobs-none", "/jobs?q=nothing-is-like-this"),
@@ -19,6 +19,10 @@ const PAGES: [(&str, &str); 9] = [
     ("queues", "/queues"),
     ("workers", "/workers"),
     ("schedules", "/schedules"),
+    ("images", "/images"),
+    ("webhooks", "/webhooks"),
+    ("webhook", "/webhooks/1"),
+    ("docs", "/docs"),
 ];
 
 /// A master that has something of everything, long names among it.
@@ -29,6 +33,8 @@ async fn furnished() -> Stack {
     }))
     .await;
     let api = &stack.api;
+    let webhook = json!({"url": "https://receiver.invalid/a/path/of/some/length?team=core&branch=main", "labels": {"kind": "step"}});
+    let _ = api.post("/api/webhook", &webhook).await.expect(201);
     let output = "-- Configuring done\n[1/3] Building CXX object main.o\n\x1b[1;35mwarning:\x1b[0m unused variable 'x'\n\x1b[32m[3/3]\x1b[0m Linking\n";
     append(
         api,
@@ -48,7 +54,7 @@ async fn furnished() -> Stack {
     }))
     .await;
     for n in 0..30 {
-        api.submit(&json!({"command": format!("echo {n}"), "name": format!("step {n}")})).await;
+        api.submit(&json!({"command": format!("echo {n}"), "name": format!("step {n}"), "labels": {"kind": "step"}})).await;
     }
     for id in 3..6 {
         let _ = api.post(&format!("/api/job/{id}/cancel"), &json!(null)).await.expect(200);
@@ -69,6 +75,23 @@ async fn furnished() -> Stack {
             api.request(reqwest::Method::PUT, &format!("/api/worker/{worker}")).json(&registration);
         let _ = api.send(put).await.expect(200);
     }
+    let stats = json!({
+        "engine": {"create a container": {"count": 1204, "failed": 2, "totalMs": 98_000}},
+        "pool": {"ready": 2, "hits": 1150, "misses": 54},
+        "images": [
+            {"name": "gcc", "built": true, "size": "231m", "lastUsed": "2026-01-02T03:04:05Z", "ready": 2},
+            {"name": "python", "built": false},
+        ],
+        "checks": [
+            {"name": "engine", "ok": true, "detail": "Docker Engine 28.0.1 at unix:///var/run/docker.sock"},
+            {"name": "worker-files", "ok": false, "detail": "/srv/worker-files belongs to user 1001, and jobs run as user 1000",
+                "fix": "sudo chown 1000:1000 /srv/worker-files"},
+        ],
+    });
+    let _ = api
+        .post("/api/worker/box-1/heartbeat", &json!({"leases": [], "stats": stats}))
+        .await
+        .expect(200);
     let pause = api
         .request(reqwest::Method::PATCH, "/api/queue/batch")
         .json(&json!({"paused": true, "concurrency": 3}));

@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The forms of our own pages, see [`is_our_page`].
-const OUR_FORMS: [&str; 2] = [paths::SIGN_IN, paths::SIGN_OUT];
+const OUR_FORMS: [&str; 3] = [paths::SIGN_IN, paths::SIGN_OUT, paths::JOBS_PAGE];
 /// What a page may send anywhere without asking first (<https://fetch.spec.whatwg.org>).
 const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 

@@ -6,7 +6,7 @@ use orchestra_contracts::ProblemKind;
 use super::{FromQuery, Pairs, body};
 use crate::http::error::ApiError;
 
-/// A token and an address.
+/// A token and an address, or a thousand jobs.
 const LIMIT: usize = 16 << 10;
 const KIND: &str = "application/x-www-form-urlencoded";
 

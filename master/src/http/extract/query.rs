@@ -42,7 +42,7 @@ impl<S: Send + Sync, T: FromQuery> FromRequestParts<S> for Query<T> {
 }
 
 impl Pairs {
-    pub(super) fn read(query: &str, names: &[&str]) -> Result<Self, ApiError> {
+    pub(in crate::http) fn read(query: &str, names: &[&str]) -> Result<Self, ApiError> {
         let mut pairs = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -41,6 +41,7 @@ files! {
     "ansi.js": SCRIPT,
     "search.js": SCRIPT,
     "new.js": SCRIPT,
+    "choose.js": SCRIPT,
     "twin.js": SCRIPT,
 }
 

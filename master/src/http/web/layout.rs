@@ -19,14 +19,17 @@ const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 const KIND: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// The pages that one can always get to.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 7] = [
     (paths::HOME, "Overview"),
     (paths::JOBS_PAGE, "Jobs"),
     (paths::QUEUES_PAGE, "Queues"),
     (paths::WORKERS_PAGE, "Workers"),
     (paths::SCHEDULES_PAGE, "Schedules"),
+    (paths::IMAGES_PAGE, "Images"),
     (paths::API_PAGE, "API"),
 ];
+/// The same for admins.
+const OF_ADMINS: (&str, &str) = (paths::WEBHOOKS_PAGE, "Webhooks");
 
 /// One page: who looks at it, and what it is called.
 pub(super) struct Page<'a> {
@@ -107,7 +110,8 @@ impl<'a> Page<'a> {
                 }
                 @if !self.place.is_empty() {
                     nav aria-label="Pages" {
-                        @for (path, name) in PLACES {
+                        @let is_admin = self.visitor.is_some_and(Visitor::is_admin);
+                        @for (path, name) in PLACES.into_iter().chain(is_admin.then_some(OF_ADMINS)) {
                             a href=(path) aria-current=[(path == self.place).then_some("page")] { (name) }
                         }
                     }

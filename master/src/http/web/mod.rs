@@ -9,6 +9,7 @@
 mod api;
 mod assets;
 mod home;
+mod images;
 mod job;
 mod jobs;
 mod layout;
@@ -20,6 +21,7 @@ mod sign_in;
 mod table;
 mod text;
 mod visitor;
+mod webhooks;
 mod workers;
 
 use orchestra_contracts::paths;
@@ -33,11 +35,15 @@ pub(super) fn routes() -> Routes {
     Routes::default()
         .page(paths::HOME, Rule::Client, home::handler)
         .page(paths::JOBS_PAGE, Rule::Client, jobs::handler)
+        .form(paths::JOBS_PAGE, Rule::Client, jobs::bulk)
         .page(paths::JOB_PAGE, Rule::Client, job::handler)
         .page(paths::NEW_PAGE, Rule::Client, new::handler)
         .page(paths::QUEUES_PAGE, Rule::Client, queues::handler)
         .page(paths::WORKERS_PAGE, Rule::Client, workers::handler)
         .page(paths::SCHEDULES_PAGE, Rule::Client, schedules::handler)
+        .page(paths::IMAGES_PAGE, Rule::Client, images::handler)
+        .page(paths::WEBHOOKS_PAGE, Rule::Admin, webhooks::handler)
+        .page(paths::WEBHOOK_PAGE, Rule::Admin, webhooks::one)
         .page(paths::API_PAGE, Rule::Anyone, api::handler)
         .page(paths::SIGN_IN, Rule::Anyone, sign_in::handler)
         .form(paths::SIGN_IN, Rule::Anyone, sign_in::enter)

@@ -39,7 +39,7 @@ impl FromQuery for Next {
 }
 
 /// Browsers read `//host` and `/\host` as another host, and drop tabs and line feeds.
-fn local(path: &str) -> String {
+pub(super) fn local(path: &str) -> String {
     let after = path.strip_prefix('/').unwrap_or("/");
     let is_local = !after.starts_with(['/', '\\']) && path.chars().all(|c| c.is_ascii_graphic());
     (if is_local { path } else { paths::HOME }).to_owned()
@@ -105,8 +105,8 @@ pub(super) async fn leave(headers: HeaderMap, _: NoQuery) -> Result<Response, Ap
     Ok(response)
 }
 
-/// Nobody is signed in or out by another site, nor by what is no browser.
-fn by_our_form(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Nothing is done with a form of another site, nor for what is no browser.
+pub(super) fn by_our_form(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_our_page(headers) {
         return Ok(());
     }

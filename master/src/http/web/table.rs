@@ -7,9 +7,19 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::text::{Line, age, called, status, took};
 
 pub(super) fn of_jobs(jobs: &[Job]) -> Markup {
+    table(jobs, false)
+}
+
+/// The same with a box before each, for a form that stands around it.
+pub(super) fn to_choose_from(jobs: &[Job]) -> Markup {
+    table(jobs, true)
+}
+
+fn table(jobs: &[Job], choosing: bool) -> Markup {
     html! {
         table.rows {
             thead { tr {
+                @if choosing { th scope="col" { span.hidden { "Chosen" } } }
                 th scope="col" { "Status" }
                 th scope="col" { "Job" }
                 th scope="col" { "Queue" }
@@ -17,14 +27,19 @@ pub(super) fn of_jobs(jobs: &[Job]) -> Markup {
                 th scope="col" { "Submitted" }
                 th scope="col" { "Took" }
             } }
-            tbody { @for job in jobs { (row(job)) } }
+            tbody { @for job in jobs { (row(job, choosing)) } }
         }
     }
 }
 
-fn row(job: &Job) -> Markup {
+fn row(job: &Job, choosing: bool) -> Markup {
     html! {
         tr {
+            @if choosing {
+                td.choose {
+                    input type="checkbox" name="job" value=(job.id) aria-label={ "Choose job " (job.id) };
+                }
+            }
             td { (status(job)) }
             td.main {
                 a href=(paths::job_page(job.id)) {

@@ -6,13 +6,13 @@ use axum::{extract::State, response::Response};
 use maud::{Markup, html};
 use orchestra_contracts::{
     Network, paths,
-    worker::{Offer, Worker},
+    worker::{Calls, Check, Offer, PoolStats, Stats, Worker},
 };
 
 use super::{
     layout::Page,
     table::jobs_with,
-    text::{Line, age, bytes},
+    text::{Line, age, bytes, millis},
     visitor::Visitor,
 };
 use crate::{
@@ -72,10 +72,53 @@ fn card(worker: &Worker, visitor: Visitor) -> Markup {
                 }
                 @if !registration.host.is_empty() { dt { "Host" } dd { (Line(&registration.host)) } }
                 @if !registration.engine.is_empty() { dt { "Engine" } dd { (Line(&registration.engine)) } }
+                @if let Some(stats) = &worker.stats { (measured(stats)) }
                 dt { "Version" } dd { (Line(&registration.version)) }
                 dt { "Heard of" } dd { (age(worker.seen_at)) }
             }
+            @if let Some(stats) = &worker.stats { (doctor(&stats.checks)) }
             @if visitor.is_admin() { (changes(worker)) }
+        }
+    }
+}
+
+/// How its sandboxes and its engine do, since it started.
+fn measured(stats: &Stats) -> Markup {
+    let sum = |of: fn(&Calls) -> u64| stats.engine.values().map(of).fold(0, u64::saturating_add);
+    let (calls, failed) = (sum(|it| it.count), sum(|it| it.failed));
+    html! {
+        @if let Some(PoolStats { ready, hits, misses }) = stats.pool {
+            dt { "Warm sandboxes" }
+            dd { (ready) " wait; " (hits) " of " (hits.saturating_add(misses)) " jobs found one" }
+        }
+        @if let Some(mean) = sum(|it| it.total_ms).checked_div(calls) {
+            dt { "Engine calls" }
+            dd { (calls) ", " (millis(mean)) " each; " (failed) " failed" }
+        }
+    }
+}
+
+/// What `orchestra doctor` says there: what is amiss in sight, the rest for who wants it.
+fn doctor(checks: &[Check]) -> Markup {
+    let amiss = checks.iter().filter(|check| !check.ok);
+    html! {
+        @for check in amiss.clone() {
+            p.notice {
+                strong { (Line(&check.name)) } ": " (Line(&check.detail))
+                @if let Some(fix) = &check.fix { ". To mend it: " code { (Line(fix)) } }
+            }
+        }
+        @if !checks.is_empty() {
+            details {
+                summary {
+                    "The doctor looked at " (checks.len()) " things: "
+                    @match amiss.count() { 0 => "all are well", bad => { (bad) " amiss" } }
+                }
+                dl.facts { @for check in checks {
+                    dt { (Line(&check.name)) }
+                    dd { (if check.ok { "well: " } else { "amiss: " }) (Line(&check.detail)) }
+                } }
+            }
         }
     }
 }

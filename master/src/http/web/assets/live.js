@@ -12,12 +12,14 @@ let timer;
 let isLeaving = false;
 let asking = false;
 
+const FOCUSABLE = 'a, button, summary, input[type="checkbox"], [tabindex]';
+
 const parts = (from) => [...from.querySelectorAll('[data-live][id]')];
 
 // Nothing is taken away from under somebody's hands.
 const isInUse = (part) => {
   const active = document.activeElement;
-  if (active && active !== part && part.contains(active) && active.matches('input, textarea, [data-sure]')) return true;
+  if (active && active !== part && part.contains(active) && active.matches('input:not([type="checkbox"]), textarea, [data-sure]')) return true;
   const chosen = document.getSelection();
   return !!chosen && !chosen.isCollapsed && part.contains(chosen.anchorNode);
 };
@@ -25,9 +27,18 @@ const isInUse = (part) => {
 // Where the keyboard was, so that it is there again.
 const place = (part) => {
   const active = document.activeElement;
-  const all = [...part.querySelectorAll('a, button, [tabindex]')];
+  const all = [...part.querySelectorAll(FOCUSABLE)];
   return part.contains(active) ? all.indexOf(active) : -1;
 };
+
+// What somebody has ticked stays ticked, and what is opened stays open, by its place.
+function keep(from, to) {
+  const opened = [...from.querySelectorAll('details')].map((it) => it.open);
+  const next = [...to.querySelectorAll('details')];
+  if (next.length === opened.length) next.forEach((it, at) => { it.open = opened[at]; });
+  const ticked = new Set([...from.querySelectorAll('input[type="checkbox"]:checked')].map((box) => box.value));
+  for (const box of to.querySelectorAll('input[type="checkbox"]')) box.checked = ticked.has(box.value);
+}
 
 function put(fresh) {
   for (const part of parts(document)) {
@@ -37,8 +48,9 @@ function put(fresh) {
     if (next.isEqualNode(part)) continue;
     const at = place(part);
     const copy = document.importNode(next, true);
+    keep(part, copy);
     part.replaceWith(copy);
-    if (at >= 0) copy.querySelectorAll('a, button, [tabindex]')[at]?.focus({ preventScroll: true });
+    if (at >= 0) copy.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
   }
 }
 
@@ -63,6 +75,7 @@ export async function refresh() {
   } finally {
     asking = false;
   }
+  document.dispatchEvent(new Event('orchestra:fresh'));
   plan(pause);
 }
 

@@ -7,6 +7,10 @@ use maud::{Markup, html};
 use orchestra_contracts::{JobId, JobStatus, paths};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+mod bulk;
+
+pub(super) use bulk::handler as bulk;
+
 use super::{layout::Page, table, visitor::Visitor};
 use crate::{
     http::{
@@ -59,6 +63,11 @@ impl Shown {
         format!("{}{joint}cursor={last}", self.address())
     }
 
+    /// This very page of the list.
+    fn here(&self) -> String {
+        self.filter.after.map_or_else(|| self.address(), |last| self.after(last))
+    }
+
     /// The beginning of the list.
     fn address(&self) -> String {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
@@ -79,8 +88,11 @@ pub(super) async fn handler(
     let body = html! {
         div.head { h1 { "Jobs" } }
         (form(&shown))
+        form.list method="post" action=(paths::JOBS_PAGE) {
+        @if !page.jobs.is_empty() { (bulk::actions(&shown.here())) }
         section #list data-live {
-            @if page.jobs.is_empty() { (nothing(&shown, is_first)) } @else { (table::of_jobs(&page.jobs)) }
+            @if page.jobs.is_empty() { (nothing(&shown, is_first)) }
+            @else { (table::to_choose_from(&page.jobs)) }
             @if !is_first || page.next.is_some() {
                 nav.pages aria-label="Pages of the list" {
                     @if !is_first { a.button href=(shown.address()) { "To the beginning" } }
@@ -90,8 +102,9 @@ pub(super) async fn handler(
                 }
             }
         }
+        }
     };
-    Ok(Page::new(visitor, paths::JOBS_PAGE, "Jobs").show(&body))
+    Ok(Page::new(visitor, paths::JOBS_PAGE, "Jobs").with_script("choose.js").show(&body))
 }
 
 fn nothing(shown: &Shown, is_first: bool) -> Markup {
