@@ -63,5 +63,5 @@ pub use webhook::{
 /// The port that everything speaks on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 5216;
 
-/// The description of the REST API for programs (OpenAPI 3.1), as the master serves it.
+/// The description of the REST API for programs (`OpenAPI` 3.1), as the master serves it.
 pub const OPENAPI: &str = include_str!("../openapi.json");

@@ -85,7 +85,7 @@ fn table(images: &BTreeMap<String, Everywhere>) -> Markup {
             } }
             tbody { @for (name, image) in images {
                 tr {
-                    td.main { code { (Line(name)) } }
+                    td { code { (Line(name)) } }
                     td.what data-name="Built on" { (Line(&image.built.join(", "))) }
                     td.what data-name="Not built on" { (Line(&image.unbuilt.join(", "))) }
                     td.number.what data-name="Size" { @if let Some(size) = image.size { (bytes(size)) } }
