@@ -53,7 +53,7 @@ impl Standing {
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
         let alone = |name, help, value: f64| {
-            sheet.gauge(name, help, &[]).with_label_values::<&str>(&[]).set(value)
+            sheet.gauge(name, help, &[]).with_label_values::<&str>(&[]).set(value);
         };
         alone(
             "orchestra_start_time_seconds",

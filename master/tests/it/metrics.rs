@@ -1,6 +1,8 @@
 //! `GET /metrics`: the values move with what happens, by as much as happened, and the text is
 //! what Prometheus reads.
 
+#![expect(clippy::float_cmp, reason = "small whole numbers, which are written and read exactly")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
@@ -109,7 +111,8 @@ async fn each_value_moves_by_what_happened() {
     for one in [well, badly] {
         end(&master, one, json!({"status": "Running"})).await;
     }
-    let bytes = encode(&[out("output\n")]).len() as f64;
+    let bytes = encode(&[out("output\n")]).len();
+    let bytes = f64::from(u32::try_from(bytes).unwrap());
     let head = master.stored(well, &[out("output\n")], 0).await;
     let usage = json!({"cpuMs": 1, "peakMemory": 0, "wallMs": 2500, "imageMs": 30, "startMs": 20});
     let log = json!({"offset": head.offset, "crc32": head.crc32});

@@ -3,10 +3,12 @@
 
 use orchestra_contracts::DEFAULT_PORT;
 use orchestra_tests::{Plan, Stack, repository, shell};
-use sha2::{Digest, Sha256};
 
 /// What is answered to lines that find job 1 ended, where that is no success.
 const NOT_NOW: [(&str, u16); 1] = [("/api/job/1/cancel", 409)];
+
+/// Of the file that job 1 leaves, `a program`.
+const SHA256: &str = "d69ea8cda2433733c1ce02de65da8f48e6a3dbba6bb18876a2062908e54ef7cb";
 
 /// Those of the tables and of the examples.
 fn lines() -> Vec<String> {
@@ -19,7 +21,6 @@ fn lines() -> Vec<String> {
 async fn job_1(stack: &Stack) {
     let job = serde_json::json!({"command": "make build/Hello", "artifacts": ["build/*"]});
     assert_eq!(stack.api.submit(&job).await.id.0, 1);
-    let sha = hex(&Sha256::digest(b"a program"));
     let script = format!(
         r#"set -e
         json='content-type: application/json'
@@ -27,7 +28,7 @@ async fn job_1(stack: &Stack) {
         ran='{{"image": "gcc", "imageId": "sha256:0", "user": "1000:1000", "cpus": 1, "memory": "1g", "pids": 64, "tmp": "64m", "fileSize": "1g"}}'
         curl -sf -H "$json" -d '{{"id": 1, "status": "Running", "assignedWorker": "me", "ran": '"$ran"'}}' "$BASE/api/job/update"
         curl -sf -H 'content-type: application/octet-stream' -d 'a program' "$BASE/api/job/1/attempts/1/artifacts?path=build/Hello&offset=0&worker=me"
-        kept='[{{"path": "build/Hello", "bytes": 9, "sha256": "{sha}", "executable": true}}]'
+        kept='[{{"path": "build/Hello", "bytes": 9, "sha256": "{SHA256}", "executable": true}}]'
         curl -sf -H "$json" -d '{{"id": 1, "status": "Completed", "assignedWorker": "me", "output": "hello\n", "artifacts": '"$kept"', "changes": {{"created": ["build/Hello"]}}}}' "$BASE/api/job/update"
         "#
     );
@@ -35,10 +36,6 @@ async fn job_1(stack: &Stack) {
     let file = folder.path().join("worker.sh");
     std::fs::write(&file, script).expect("there is room");
     let _ = shell(&file, &[("BASE", &stack.api.url(""))]).await;
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::{
 /// The form of the list, as a browser without scripts sends it.
 async fn choose(master: &Master, verb: &str, jobs: &[i64], headers: &[(&str, &str)]) -> Reply {
     let kind = ("content-type", "application/x-www-form-urlencoded");
-    let jobs: String = jobs.iter().map(|id| format!("&job={id}")).collect();
+    let jobs = jobs.iter().map(|id| format!("&job={id}")).collect::<Vec<_>>().concat();
     let body = format!("back=%2Fjobs%3Fstatus%3DPending&verb={verb}{jobs}");
     ask(master, "POST", "/jobs", &[&[kind, HTML], headers].concat(), &body).await
 }

@@ -137,7 +137,7 @@ impl Call<'_> {
     fn curl(&self) -> String {
         let mut path = self.path.to_owned();
         let mut query = Vec::new();
-        let mut headers = String::new();
+        let mut headers = Vec::new();
         for one in list(&self.said["parameters"]) {
             let name = text(&one["name"]);
             let value = one["example"]
@@ -147,7 +147,7 @@ impl Call<'_> {
                 "path" => path = path.replace(&format!("{{{name}}}"), &value),
                 "query" if one["required"] == true => query.push(format!("{name}={value}")),
                 "header" if one["required"] == true => {
-                    headers.push_str(&format!(" -H {}", quoted(&format!("{name}: {value}"))))
+                    headers.push(format!(" -H {}", quoted(&format!("{name}: {value}"))));
                 }
                 _ => {}
             }
@@ -155,6 +155,7 @@ impl Call<'_> {
         let joint = if query.is_empty() { "" } else { "?" };
         let address = format!("localhost:{DEFAULT_PORT}{path}{joint}{}", query.join("&"));
         let address = if query.is_empty() { address } else { quoted(&address) };
+        let headers = headers.concat();
         let body = object(&self.said["requestBody"]["content"]).next();
         let data = body.map(|(kind, body)| match examples(body).first() {
             Some(example) => {
