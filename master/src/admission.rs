@@ -2,7 +2,7 @@
 //! for each role.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -19,6 +19,8 @@ use crate::{
 
 /// In the folder of its role: folders can be handed on one by one, as volumes.
 const FILE: &str = "token";
+/// In the folder of all roles.
+const LOCK: &str = ".lock";
 
 /// Decides who is let in at `address`. Nobody from outside without a token,
 /// unless the operator says so in as many words.
@@ -30,6 +32,8 @@ pub(crate) async fn prepare(
     let hosts = config.hosts()?;
     let mut valid = service.load_tokens().await?;
     if let Some(folder) = &config.tokens {
+        // Another master that begins with the same empty folder waits, and finds what was made.
+        let _alone = alone(folder).await;
         for role in Role::ALL {
             adopt(service, folder, role).await?;
             valid += 1;
@@ -49,6 +53,20 @@ pub(crate) async fn prepare(
         return Ok(Access::open(address.ip(), hosts));
     }
     if valid == 0 { Err(MasterError::NoTokens(address)) } else { Ok(Access::with_tokens(hosts)) }
+}
+
+/// Waits until no other master looks through this folder. Where it cannot be written to, all is
+/// made already, or the tokens themselves will say so.
+async fn alone(folder: &Path) -> Option<File> {
+    let path = folder.join(LOCK);
+    let lock = move || {
+        DirBuilder::new().recursive(true).mode(0o700).create(path.parent()?).ok()?;
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).ok()?;
+        file.lock().ok()?;
+        Some(file)
+    };
+    tokio::task::spawn_blocking(lock).await.ok().flatten()
 }
 
 /// Lets in whoever has the token of this file, and makes one where there is none
@@ -125,6 +143,24 @@ mod tests {
             assert!(reason.contains("move it away") && !reason.contains("hunter2"), "{reason}");
             assert_eq!(fs::read_to_string(&path).unwrap(), wrong);
         }
+    }
+
+    #[tokio::test]
+    async fn one_master_at_a_time_looks_through_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("new");
+        let first = alone(&tokens).await;
+        assert!(first.is_some());
+        let second = tokio::spawn({
+            let tokens = tokens.clone();
+            async move { alone(&tokens).await.is_some() }
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.await.unwrap());
+        // Nowhere to lock is no reason not to look.
+        assert!(alone(Path::new("/proc/orchestra")).await.is_none());
     }
 
     #[test]

@@ -54,7 +54,10 @@ fn make(path: &Path) -> io::Result<()> {
     let mut key = [0; KEY];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
+    // Another master that makes it may have our number, in a container of its own.
+    let mut unique = [0; 8];
+    getrandom::fill(&mut unique).map_err(io::Error::other)?;
+    name.push(format!(".{}", hex::encode(unique)));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&name)?;
     let written = writeln!(file, "{}", hex::encode(key)).and_then(|()| file.sync_all());
