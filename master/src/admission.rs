@@ -151,14 +151,11 @@ mod tests {
         let tokens = folder.path().join("new");
         let first = alone(&tokens).await;
         assert!(first.is_some());
-        let second = tokio::spawn({
-            let tokens = tokens.clone();
-            async move { alone(&tokens).await.is_some() }
-        });
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        assert!(!second.is_finished());
+        let mut second = std::pin::pin!(alone(&tokens));
+        let pause = std::time::Duration::from_millis(200);
+        assert!(tokio::time::timeout(pause, &mut second).await.is_err(), "it waits");
         drop(first);
-        assert!(second.await.unwrap());
+        assert!(second.await.is_some());
         // Nowhere to lock is no reason not to look.
         assert!(alone(Path::new("/proc/orchestra")).await.is_none());
     }

@@ -159,16 +159,16 @@ mod tests {
         File { path: path.into(), executable: false, more: false, bytes: bytes.to_vec() }
     }
 
-    fn put_in(folder: &Path, file: File) -> Result<(), String> {
-        Incoming::new(&Folder::at(folder), 1).take(&file)
+    fn put_in(folder: &Path, file: &File) -> Result<(), String> {
+        Incoming::new(&Folder::at(folder), 1).take(file)
     }
 
     #[test]
     fn a_file_and_its_folders_are_made() {
         let dir = tempfile::tempdir().unwrap();
         let all: Vec<u8> = (0..=255).collect();
-        put_in(dir.path(), file("a/b/c", &all)).unwrap();
-        put_in(dir.path(), File { executable: true, ..file("a/run", b"") }).unwrap();
+        put_in(dir.path(), &file("a/b/c", &all)).unwrap();
+        put_in(dir.path(), &File { executable: true, ..file("a/run", b"") }).unwrap();
         assert_eq!(fs::read(dir.path().join("a/b/c")).unwrap(), all);
         let mode = |path| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o111;
         assert_eq!((mode("a/b/c"), mode("a/run") & 0o100), (0, 0o100));
@@ -184,7 +184,7 @@ mod tests {
         symlink(&victim, dir.path().join("link")).unwrap();
         fs::hard_link(&victim, dir.path().join("twin")).unwrap();
         for name in ["link", "twin"] {
-            put_in(dir.path(), file(name, b"ours")).unwrap();
+            put_in(dir.path(), &file(name, b"ours")).unwrap();
             let placed = dir.path().join(name);
             assert!(placed.symlink_metadata().unwrap().is_file());
             assert_eq!(fs::read(placed).unwrap(), b"ours");
@@ -200,14 +200,14 @@ mod tests {
         symlink(outside.path(), dir.path().join("in/evil")).unwrap();
         fs::write(dir.path().join("plain"), "").unwrap();
         for path in ["evil/x", "in/evil/x", "plain/x"] {
-            let error = put_in(dir.path(), file(path, b"x")).unwrap_err();
+            let error = put_in(dir.path(), &file(path, b"x")).unwrap_err();
             assert!(error.contains("a link, which is not followed"), "{path}: {error}");
         }
         for path in ["../x", "in/../../x", "/x", "", "in//x", "./x", "in/.."] {
-            let error = put_in(dir.path(), file(path, b"x")).unwrap_err();
+            let error = put_in(dir.path(), &file(path, b"x")).unwrap_err();
             assert!(error.contains("no path below it"), "{path}: {error}");
         }
-        assert!(put_in(dir.path(), file("a\0b", b"x")).is_err());
+        assert!(put_in(dir.path(), &file("a\0b", b"x")).is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 
@@ -215,7 +215,7 @@ mod tests {
     fn a_folder_in_its_place_stays_and_nothing_is_left_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("folder")).unwrap();
-        let error = put_in(dir.path(), file("folder", b"x")).unwrap_err();
+        let error = put_in(dir.path(), &file("folder", b"x")).unwrap_err();
         assert!(error.ends_with("there is a folder in its place"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

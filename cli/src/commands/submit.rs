@@ -97,13 +97,11 @@ fn specs(
         [dash] if dash == "-" => Some(PathBuf::from("-")),
         _ => file,
     };
-    match file {
-        Some(file) => Ok((spec_file::read(&file)?, Uploads::default())),
-        None => {
-            let (spec, uploads) = job.spec(words)?;
-            Ok((vec![JobSpec { array, ..spec }], uploads))
-        }
+    if let Some(file) = file {
+        return Ok((spec_file::read(&file)?, Uploads::default()));
     }
+    let (spec, uploads) = job.spec(words)?;
+    Ok((vec![JobSpec { array, ..spec }], uploads))
 }
 
 fn array(text: &str) -> Result<Array, String> {

@@ -138,7 +138,7 @@ mod tests {
         let both = JobFile { base64: Some(String::new()), ..text.clone() };
         let garbled = JobFile { base64: Some("%".into()), ..none.clone() };
         let upload = JobFile::of_upload("a", "ab".repeat(32).parse().unwrap());
-        assert_eq!(pointers(&[upload.clone()]), [""; 0]);
+        assert_eq!(pointers(std::slice::from_ref(&upload)), [""; 0]);
         let twice = JobFile { text: Some(String::new()), ..upload };
         for wrong in [none, both, garbled, twice] {
             assert_eq!(pointers(&[text_at("b"), wrong]), ["/files/1"]);

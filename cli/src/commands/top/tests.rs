@@ -1,3 +1,5 @@
+//! Pictures of some moments, and keys.
+
 use jiff::Timestamp;
 use orchestra_contracts::{Job, JobId, JobStatus};
 use ratatui::{
@@ -110,8 +112,8 @@ fn a_log_opens_follows_the_selection_and_closes() {
     let mut screen = screen();
     assert_eq!(press(&mut screen, KeyCode::Enter), Some(Order::Look));
     assert_eq!(screen.reads(), Some(JobId(3)));
-    let log = (1..=50).map(|line| format!("line {line}\u{1b}[31m\n")).collect::<String>();
-    screen.show_log(log);
+    let lines: Vec<String> = (1..=50).map(|line| format!("line {line}\u{1b}[31m")).collect();
+    screen.show_log(lines.join("\n"));
     let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
     terminal.draw(|frame| screen.draw(frame)).unwrap();
     let shown = terminal.backend().to_string();
