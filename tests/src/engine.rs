@@ -166,6 +166,17 @@ pub async fn left_of_project(project: &str) -> Vec<String> {
     containers.chain(networks).chain(volumes).collect()
 }
 
+/// Ids of the containers of one service of a compose project.
+pub async fn of_service(project: &str, service: &str) -> Vec<String> {
+    let engine = connect().await.expect("the engine is still there");
+    let labels = [("project", project), ("service", service)];
+    let labels = labels.map(|(name, value)| format!("com.docker.compose.{name}={value}"));
+    let filters = Some(HashMap::from([("label".to_owned(), labels.to_vec())]));
+    let containers = ListContainersOptions { all: true, filters, ..Default::default() };
+    let containers = engine.list_containers(Some(containers)).await.expect("a list");
+    containers.into_iter().filter_map(|it| it.id).collect()
+}
+
 /// The images that were built of this image folder, by id.
 pub async fn images(folder: &str) -> Vec<String> {
     let engine = connect().await.expect("the engine is still there");

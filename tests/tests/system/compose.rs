@@ -3,11 +3,11 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use orchestra_contracts::{JobStatus, ProblemKind};
+use orchestra_contracts::{JobStatus, ProblemKind, worker::Worker};
 use orchestra_tests::{
     Api, engine, free_port,
     program::{self, Ran},
@@ -20,7 +20,7 @@ const BOOTSTRAPPED: &str = "orchestra/base:bookworm";
 const PULLED: &str = "debian:bookworm-slim";
 
 /// The words that begin a compose command here: version 2, else 1.29.
-fn compose() -> Option<Vec<&'static str>> {
+pub(crate) fn compose() -> Option<Vec<&'static str>> {
     let candidates = [vec!["docker", "compose"], vec!["docker-compose"]];
     candidates.into_iter().find(|words| {
         let version = Command::new(words[0])
@@ -34,47 +34,67 @@ fn compose() -> Option<Vec<&'static str>> {
 }
 
 /// A compose project in a folder of its own. Dropping it takes it down.
-struct Project {
+pub(crate) struct Project {
     words: Vec<&'static str>,
-    name: String,
+    pub(crate) name: String,
     image: String,
-    port: u16,
+    pub(crate) port: u16,
     folder: tempfile::TempDir,
-    base: &'static str,
+    pub(crate) base: &'static str,
+    /// Variables that its file reads, beside those that every one does.
+    pub(crate) settings: Vec<(&'static str, String)>,
+    file: &'static str,
 }
 
 impl Project {
-    async fn new(words: Vec<&'static str>) -> Self {
+    /// Of this file of the repository, which with these others is all that there is.
+    pub(crate) async fn new(words: Vec<&'static str>, file: &'static str, others: &[&str]) -> Self {
         let name = unique_name("compose-test");
         let base = if engine::has_image(BOOTSTRAPPED).await { BOOTSTRAPPED } else { PULLED };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let from = repository();
         let hello = "worker-files/Hello.cpp";
-        for path in ["docker-compose.yml", "deploy/Dockerfile", ".dockerignore", hello] {
+        for path in [file, "deploy/Dockerfile", ".dockerignore", hello].iter().chain(others) {
             copy(&from.join(path), &folder.path().join(path));
         }
         copy_folder(&from.join("images"), &folder.path().join("images"));
         copy(program::path(), &folder.path().join("deploy/bin/orchestra"));
         let image = format!("{name}:latest");
-        Self { words, image, name, port: free_port(), folder, base }
+        let settings = Vec::new();
+        Self { words, image, name, port: free_port(), folder, base, settings, file }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.words[0]);
         command
             .args(&self.words[1..])
-            .args(["--project-name", &self.name])
+            .args(["--file", self.file, "--project-name", &self.name])
             .args(arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .env("ORCHESTRA_PORT", self.port.to_string())
             .env("ORCHESTRA_SERVICE_IMAGE", &self.image)
             .env("ORCHESTRA_BUILD_TARGET", "ready")
-            .env("ORCHESTRA_BASE", self.base);
+            .env("ORCHESTRA_BASE", self.base)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ran {
+    /// And leaves nothing, of itself or of its workers' jobs.
+    pub(crate) async fn is_taken_down(&self, workers: &[Worker]) {
+        let _ = self.run(&["down", "--volumes", "--rmi", "all"]).await.expect(0);
+        for worker in workers {
+            assert!(engine::containers_left(worker.name.as_str()).await.is_empty());
+        }
+        assert_eq!(engine::left_of_project(&self.name).await, Vec::<String>::new());
+        assert!(!engine::has_image(&self.image).await);
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         program::run(self.command(arguments), wait::IMAGE).await
     }
 }
@@ -112,7 +132,7 @@ async fn two_workers_from_the_compose_file() {
     }
     let _turn = turn().await;
     program::job_image().await;
-    let project = Project::new(words).await;
+    let project = Project::new(words, "docker-compose.yml", &[]).await;
     let up = ["up", "--build", "--detach", "--scale", "worker=2"];
     let _ = project.run(&up).await.expect(0);
 
@@ -138,12 +158,7 @@ async fn two_workers_from_the_compose_file() {
     let job = api.run(&json!({"command": "g++ Hello.cpp -o Hello && ./Hello && id -u"})).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:?}");
     assert!(job.output.starts_with("Hello") && !job.output.ends_with("\n0\n"), "{job:?}");
-    assert!(project.folder.path().join("worker-files/Hello").is_file());
+    assert!(project.path("worker-files/Hello").is_file());
 
-    let _ = project.run(&["down", "--volumes", "--rmi", "all"]).await.expect(0);
-    for worker in workers {
-        assert!(engine::containers_left(worker.name.as_str()).await.is_empty());
-    }
-    assert_eq!(engine::left_of_project(&project.name).await, Vec::<String>::new());
-    assert!(!engine::has_image(&project.image).await);
+    project.is_taken_down(&workers).await;
 }

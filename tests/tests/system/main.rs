@@ -6,6 +6,7 @@ mod badinput;
 mod bombs;
 mod bridge;
 mod cli;
+mod cluster;
 mod compose;
 mod crashes;
 mod curl;
