@@ -88,7 +88,7 @@ pub(crate) const GUARDS: &[Guard] = &[
         name: "idle-fence",
         sentence: "a sandbox that never got its job ends with its lease",
         file: "worker/src/executor/docker/prepare.rs",
-        with: "plan.idle = until.saturating_duration_since(Instant::now());",
+        with: "plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());",
         without: "plan.idle = Duration::from_mins(1);",
         target: WORKER,
         test: "a_sandbox_that_never_got_its_job_ends_with_its_lease",

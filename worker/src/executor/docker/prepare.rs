@@ -1,17 +1,15 @@
 //! Before a job runs: what it may have, its image, its sandbox, its environment.
 
 use std::{
-    pin::pin,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use futures::future::{Either, select};
 use orchestra_contracts::{Network, Outcome, Ran, Size, Workspace, limits};
 use orchestra_sandbox::protocol::{self, Lease};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use super::{
@@ -34,8 +32,6 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// Ten years: what is longer overflows clocks.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
-/// An image that is not found in this time is built or pulled, and is another one.
-const BUILDS: Duration = Duration::from_secs(1);
 /// Lines of an image's build that wait to be passed on.
 const PROGRESS: usize = 64;
 /// What a job writes belongs to its user and can be read by all.
@@ -65,64 +61,24 @@ impl DockerExecutor {
         if plan.workspace == Workspace::Shared {
             self.worker_files.mend();
         }
-        let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
-        let until = orders.borrow().until;
-        let (image, found, early) =
-            self.image_and_sandbox(spec, events, (name, &plan, until)).await?;
+        let image = self.image(spec, events).await?;
+        let found = Instant::now();
         let environment = self.environment_of(&image).await.map_err(could_not_start)?;
         if spec.spec.network == Network::Bridge {
             let id = network::ensure(&self.keeper.engine).await.map_err(could_not_start)?;
             plan.network = Some(id);
         }
-        // Building the image may have taken long.
-        let until = orders.borrow().until;
         // When this worker dies before it has handed the job over, that is the fence.
-        plan.idle = until.saturating_duration_since(Instant::now());
-        let warm = match early {
-            Some(sandbox) => Some(sandbox),
-            None => self.pool.take(&plan, (name, &image.id), until).await,
-        };
-        let sandbox = match warm {
+        plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());
+        let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
+        let until = orders.borrow().until;
+        let sandbox = match self.pool.take(&plan, (name, &image.id), until).await {
             Some(sandbox) => sandbox,
             None => self.start_cold(&plan, &image).await.map_err(could_not_start)?,
         };
         let ran = Box::new(ran(&plan, &image, &environment));
         let (image, start) = (found - began, found.elapsed());
         Ok(Prepared { sandbox, environment, ran, image, start })
-    }
-
-    /// The image, when it was known, and a warm sandbox of just that one if there is any: it is
-    /// handed over while the image is still looked up, for it is nearly always the right one.
-    async fn image_and_sandbox(
-        &self,
-        spec: &RunSpec,
-        events: &mpsc::Sender<RunEvent>,
-        (name, plan, until): (&str, &Plan<'_>, Instant),
-    ) -> Result<(ReadyImage, Instant, Option<Sandbox>), Outcome> {
-        let mut image = pin!(async { (self.image(spec, events).await, Instant::now()) });
-        // The plan does not name its network yet.
-        let alone = spec.spec.network == Network::None;
-        let likely = if alone { self.pool.waiting_for(plan, name) } else { None };
-        let Some(likely) = likely else {
-            let (image, found) = image.await;
-            return Ok((image?, found, None));
-        };
-        let take = pin!(self.pool.take(plan, (name, &likely), until));
-        let ((image, found), early) = match select(&mut image, take).await {
-            Either::Left(((Err(outcome), _), _)) => return Err(outcome),
-            Either::Left((image, take)) => (image, take.await),
-            Either::Right((early, _)) => {
-                if let Ok(image) = timeout(BUILDS, &mut image).await {
-                    (image, early)
-                } else {
-                    drop(early);
-                    (image.await, None)
-                }
-            }
-        };
-        let image = image?;
-        let early = early.filter(|_| image.id == likely);
-        Ok((image, found, early))
     }
 
     /// What the job may have, or the refusal. The image and the lease come later.

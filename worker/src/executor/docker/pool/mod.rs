@@ -170,11 +170,6 @@ impl Pool {
         }
     }
 
-    /// The id of the image of one that waits and that this plan could have.
-    pub(super) fn waiting_for(&self, plan: &Plan<'_>, name: &str) -> Option<String> {
-        if self.fits(plan) { self.shelves().ready(name) } else { None }
-    }
-
     /// What else is fixed when a container is created is the same for all of a worker's.
     fn fits(&self, plan: &Plan<'_>) -> bool {
         plan.network.is_none()

@@ -74,12 +74,6 @@ impl<T> Shelves<T> {
         taken
     }
 
-    /// The id of the image that waits under this name.
-    pub(super) fn ready(&self, name: &str) -> Option<String> {
-        let shelf = self.all.iter().find(|shelf| shelf.name == name)?;
-        (!self.closed && !shelf.ready.is_empty()).then(|| shelf.image.clone())
-    }
-
     /// Puts the image's shelf first, and empties it where the image has become another.
     fn use_shelf(&mut self, name: &str, image: &str, now: Instant) -> VecDeque<T> {
         let found = self.all.iter().position(|shelf| shelf.name == name);
@@ -216,20 +210,6 @@ mod tests {
 
     fn ready(shelves: &Shelves<u32>) -> Vec<(String, usize)> {
         shelves.images().into_iter().map(|(name, _, ready)| (name, ready)).collect()
-    }
-
-    #[test]
-    fn only_one_that_waits_is_promised() {
-        let (mut shelves, now) = (Shelves::new((1, 2)), Instant::now());
-        shelves.stock("a", "1", now);
-        assert_eq!(shelves.ready("a"), None, "none is made yet");
-        fill(&mut shelves);
-        assert_eq!((shelves.ready("a").as_deref(), shelves.ready("b")), (Some("1"), None));
-        assert!(shelves.take("a", "1", now, &mut Vec::new()).is_some());
-        assert_eq!(shelves.ready("a"), None, "it is taken");
-        fill(&mut shelves);
-        drop(shelves.close());
-        assert_eq!(shelves.ready("a"), None);
     }
 
     #[test]
