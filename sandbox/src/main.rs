@@ -42,15 +42,13 @@ use std::{env, fs, io, process::ExitCode, time::Duration};
 
 use orchestra_sandbox::protocol::{self, Command, Event, Ready, Run};
 
-use crate::{clock::Clock, job::Job, line::Line, usage::Usage};
+use crate::{clock::Clock, job::Job, line::Line};
 
 /// A sandbox that was made ahead of time and never gets a job ends by itself.
 const IDLE: Duration = Duration::from_mins(2);
 /// How long it waits instead, in milliseconds. Not an argument: those can be read by the job, and
 /// none should see whether its sandbox was made for it or ahead of time.
 const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
-/// Set in a sandbox that is made ahead of its job: it has time to prepare, see `primer.rs`.
-const AHEAD_VARIABLE: &str = "ORCHESTRA_AHEAD";
 
 /// A reader that is there takes the last frames in no time; one that is not gets no more than this.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -95,8 +93,7 @@ fn usage(text: &'static str) -> io::Error {
 fn serve(idle: Duration) -> io::Result<u8> {
     let clock = Clock::start()?;
     let mut line = Line::open()?;
-    let ahead = env::var_os(AHEAD_VARIABLE).is_some();
-    let before = if ahead { primer::prime(&clock) } else { Usage::default() };
+    let before = primer::prime(&clock);
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     line.send(&Event::Ready(Ready {
         version: protocol::VERSION,

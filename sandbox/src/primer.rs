@@ -1,7 +1,8 @@
-//! A sandbox that waits for its job starts the image's shell once, before it says that it is
-//! ready, and lets it do nothing. So the shell, its libraries and its locale are at hand when
-//! the job comes: the file system of a container is new, and the first look at each file
-//! of it takes far longer than the second.
+//! A sandbox starts the image's shell once, before it says that it is ready, and lets it do
+//! nothing. So the shell, its libraries and its locale are at hand when the job comes: the file
+//! system of a container is new, and the first look at each file of it takes far longer than
+//! the second. One that is made for its job gains nothing by it and does the same: else the
+//! numbers of its processes would tell which it is.
 //!
 //! It is shut in like a job, finds nothing of the image's environment but its language, stands
 //! in no folder of anybody's, and is gone before the wait begins. What it used is

@@ -27,8 +27,6 @@ pub(super) const WORKDIR: &str = "/work";
 pub(super) const HOST_NAME: &str = "orchestra";
 /// Only PID 1 has it, and shows it to nobody.
 const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
-/// The same: one that is made ahead of its job has time to prepare for it.
-const AHEAD_VARIABLE: &str = "ORCHESTRA_AHEAD";
 
 const OPEN_FILES: i64 = 1024;
 /// When the machine's memory is short its kernel ends jobs before the machine's own programs
@@ -77,7 +75,7 @@ impl Plan<'_> {
             hostname: Some(HOST_NAME.to_owned()),
             user: Some(self.user.to_string()),
             working_dir: Some(WORKDIR.to_owned()),
-            env: Some(self.words_for_pid_1()),
+            env: Some(vec![format!("{IDLE_VARIABLE}={}", self.idle.as_millis())]),
             entrypoint: Some(vec![volume::PROGRAM.to_owned()]),
             // Nothing of the image's either.
             cmd: Some(Vec::new()),
@@ -97,12 +95,6 @@ impl Plan<'_> {
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
-    }
-
-    fn words_for_pid_1(&self) -> Vec<String> {
-        let idle = format!("{IDLE_VARIABLE}={}", self.idle.as_millis());
-        let ahead = self.whose.is_none().then(|| format!("{AHEAD_VARIABLE}=1"));
-        std::iter::once(idle).chain(ahead).collect()
     }
 
     fn host_config(&self) -> HostConfig {
