@@ -16,6 +16,7 @@ SCHEMAS: dict[str, Any] = json.loads(OPENAPI.read_text())["components"]["schemas
 MODELS = {
     "Job": models.Job,
     "Attempt": models.Attempt,
+    "Outcome": models.Outcome,
     "Usage": models.Usage,
     "Explanation": models.Explanation,
     "Artifact": models.Artifact,

@@ -31,6 +31,12 @@ class Outcome:
     code: int | None = None
     signal: int | None = None
     reason: str | None = None
+    #: Of one that was skipped: the job that it waited for, how that ended, and how it had to.
+    job: int | None = None
+    ended: str | None = None
+    needs: str | None = None
+    #: Of a poisonous one: how many workers were lost with it.
+    lost: int | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,8 @@ class Worker:
     engine: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     offer: dict[str, Any] | None = None
+    #: What it tells of itself: engine calls, warm sandboxes, images, the doctor's findings.
+    stats: dict[str, Any] | None = None
     unwell: str | None = None
     draining_since: str | None = None
 
