@@ -119,7 +119,7 @@ fn table(jobs: &[Job]) -> Table {
 }
 
 /// Success needs no reason, and neither does what goes on.
-fn why(job: &Job) -> String {
+pub(crate) fn why(job: &Job) -> String {
     match job.status {
         JobStatus::Completed => String::new(),
         _ => job.reason.clone().unwrap_or_default(),

@@ -99,7 +99,8 @@ fn network(offer: &Offer) -> &'static str {
     }
 }
 
-fn state(worker: &Worker) -> &'static str {
+/// In one word how it is.
+pub(crate) fn state(worker: &Worker) -> &'static str {
     match worker {
         Worker { online: false, .. } => "away",
         Worker { draining_since: Some(_), .. } => "draining",

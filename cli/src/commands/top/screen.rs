@@ -14,7 +14,10 @@ use ratatui::{
 };
 
 use super::picture::Picture;
-use crate::output::{escape, when};
+use crate::{
+    commands::{ls::why, workers},
+    output::{escape, when},
+};
 
 /// So many lines of a log are looked at.
 pub(super) const LOG_LINES: u32 = 200;
@@ -189,11 +192,11 @@ impl Screen {
 
     fn workers(&self) -> Table<'static> {
         let row = |worker: &orchestra_contracts::worker::Worker| {
-            let state = match (worker.online, &worker.draining_since, &worker.unwell) {
-                (false, ..) => "away".to_owned(),
-                (_, Some(_), _) => "draining".to_owned(),
-                (_, _, Some(reason)) => format!("unwell: {}", escape::short(reason, LONGEST)),
-                _ => "online".to_owned(),
+            let state = match (workers::state(worker), &worker.unwell) {
+                (state @ "unwell", Some(reason)) => {
+                    format!("{state}: {}", escape::short(reason, LONGEST))
+                }
+                (state, _) => state.to_owned(),
             };
             let jobs: BTreeSet<String> = worker.running.iter().map(ToString::to_string).collect();
             Row::new([
@@ -263,10 +266,6 @@ fn header<const N: usize>(names: [&'static str; N]) -> Row<'static> {
 
 fn row_of(job: &Job, now: jiff::Timestamp) -> Row<'static> {
     let what = job.spec.name.as_deref().unwrap_or(&job.spec.command);
-    let why = match job.status {
-        JobStatus::Completed => "",
-        _ => job.reason.as_deref().unwrap_or_default(),
-    };
     let worker = job.assigned_worker.as_ref().map(ToString::to_string).unwrap_or_default();
     let status = Cell::from(job.status.to_string()).style(color(job.status));
     Row::new([
@@ -277,7 +276,7 @@ fn row_of(job: &Job, now: jiff::Timestamp) -> Row<'static> {
         Cell::from(when::took(job, now)),
         Cell::from(worker),
         Cell::from(escape::short(what.trim(), LONGEST)),
-        Cell::from(escape::short(why, LONGEST)),
+        Cell::from(escape::short(&why(job), LONGEST)),
     ])
 }
 
