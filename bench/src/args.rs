@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// Fewer and shorter blocks: a glance, no result.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Of `scale` and `churn`: workers, slots of each, and jobs, as `1000x1x100000`.
+    #[arg(long, value_name = "WORKERSxSLOTSxJOBS")]
+    pub(crate) size: Option<Size>,
     /// The `orchestra` program; built first unless it is given.
     #[arg(long, value_name = "FILE")]
     pub(crate) orchestra: Option<PathBuf>,
@@ -55,6 +58,30 @@ impl std::str::FromStr for Wanted {
     }
 }
 
+/// How much of everything there is in the rows `scale` and `churn`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) workers: usize,
+    /// Of each worker: so many jobs it claims at once.
+    pub(crate) slots: usize,
+    pub(crate) jobs: usize,
+}
+
+impl std::str::FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers: Option<Vec<usize>> =
+            text.split('x').map(|number| number.parse().ok().filter(|it| *it > 0)).collect();
+        match numbers.as_deref() {
+            Some([workers, slots, jobs]) => {
+                Ok(Self { workers: *workers, slots: *slots, jobs: *jobs })
+            }
+            _ => Err("three numbers above 0 are wanted, as 1000x1x100000"),
+        }
+    }
+}
+
 /// The rows of the table, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
@@ -76,6 +103,10 @@ pub(crate) enum Row {
     Growth,
     /// 9: from a submit to the claim that it answers.
     Waiters,
+    /// 10: many workers, many jobs, more than one master.
+    Scale,
+    /// 11: what many jobs leave in PostgreSQL's tables.
+    Churn,
     /// Where the processor time of one job goes.
     Profile,
 }
@@ -100,5 +131,13 @@ mod tests {
         assert_eq!(rows(&["log-bytes", "warm", "log-bytes"]), [Row::Warm, Row::LogBytes]);
         assert_eq!(rows(&["warm", "all"]), Row::value_variants());
         Args::try_parse_from(["bench", "hot"]).expect_err("there is no such row");
+    }
+
+    #[test]
+    fn a_size_is_three_numbers() {
+        assert_eq!("10x2x300".parse(), Ok(Size { workers: 10, slots: 2, jobs: 300 }));
+        for wrong in ["", "10", "10x2", "10x0x300", "10x2x300x4", "axbxc"] {
+            wrong.parse::<Size>().expect_err(wrong);
+        }
     }
 }

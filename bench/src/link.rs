@@ -1,7 +1,10 @@
 //! One kept connection to a master. It does the least that HTTP asks for, since what a load
 //! generator costs is missing to what it loads.
 
+use std::time::{Duration, Instant};
+
 use bytes::{Buf, BytesMut};
+use orchestra_contracts::worker::LEASE_HEADER;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,10 +15,16 @@ use crate::error::BenchError;
 /// Answers of ours are not longer; so a defect does not eat the machine's memory.
 const LONGEST: usize = 64 << 20;
 
+/// The master closes a connection that was idle for ten seconds. One that we replace first is never
+/// used in the moment in which it is closed.
+const IDLE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(crate) struct Link {
+    port: u16,
     stream: TcpStream,
     buffer: BytesMut,
+    used: Instant,
 }
 
 /// The status of an answer and its body.
@@ -41,24 +50,51 @@ impl Link {
         let stream =
             TcpStream::connect(("127.0.0.1", port)).await.map_err(BenchError::io("connecting"))?;
         stream.set_nodelay(true).map_err(BenchError::io("connecting"))?;
-        Ok(Self { stream, buffer: BytesMut::with_capacity(16 << 10) })
+        let buffer = BytesMut::with_capacity(16 << 10);
+        Ok(Self { port, stream, buffer, used: Instant::now() })
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, BenchError> {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
+        self.ask(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await
     }
 
     pub(crate) async fn post(&mut self, path: &str, json: &str) -> Result<Answer, BenchError> {
-        let length = json.len();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{json}"
-        );
-        self.ask(&request).await
+        self.bring("POST", path, json).await
     }
 
-    async fn ask(&mut self, request: &str) -> Result<Answer, BenchError> {
-        self.stream.write_all(request.as_bytes()).await.map_err(BenchError::io("sending"))?;
+    pub(crate) async fn put(&mut self, path: &str, json: &str) -> Result<Answer, BenchError> {
+        self.bring("PUT", path, json).await
+    }
+
+    async fn bring(&mut self, method: &str, path: &str, json: &str) -> Result<Answer, BenchError> {
+        let length = json.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{json}"
+        );
+        self.ask(request.as_bytes()).await
+    }
+
+    /// Bytes under a lease.
+    pub(crate) async fn upload(
+        &mut self,
+        path: &str,
+        lease: &str,
+        bytes: &[u8],
+    ) -> Result<Answer, BenchError> {
+        let length = bytes.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\n\
+             {LEASE_HEADER}: {lease}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        self.ask(&[head.as_bytes(), bytes].concat()).await
+    }
+
+    async fn ask(&mut self, request: &[u8]) -> Result<Answer, BenchError> {
+        if self.used.elapsed() > IDLE {
+            *self = Self::open(self.port).await?;
+        }
+        self.stream.write_all(request).await.map_err(BenchError::io("sending"))?;
         let head = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break self.buffer.split_to(end + 4);
@@ -77,6 +113,7 @@ impl Link {
             let length = header("content-length:").and_then(|length| length.parse().ok());
             self.exactly(length.unwrap_or(0)).await?
         };
+        self.used = Instant::now();
         Ok(Answer { status, body })
     }
 

@@ -161,7 +161,7 @@ pub(crate) fn make_files(folder: &Path) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn start_master(
+pub(crate) fn start_master(
     orchestra: &Path,
     port: u16,
     folder: &Path,

@@ -23,9 +23,26 @@ use crate::{chance::Chance, record::Record, script::Script};
 /// A log as one reader saw it, by attempt.
 pub type Log = Vec<(AttemptNo, Vec<Piece>)>;
 
+/// What people submit, and how quickly things come to their minds.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    pub script: fn(&Chance) -> Script,
+    /// Milliseconds between two submits, at most.
+    pub pause: u64,
+    /// Milliseconds until one asks for something else, at most.
+    pub thought: u64,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self { script: Script::any, pause: 6_000, thought: 4_000 }
+    }
+}
+
 /// What all people know together.
 #[derive(Debug)]
 pub struct People {
+    habits: Habits,
     chance: Chance,
     record: Arc<Record>,
     requests: AtomicU64,
@@ -44,9 +61,9 @@ struct Known {
 const FOLLOW: Duration = Duration::from_mins(4);
 
 impl People {
-    pub fn new(chance: Chance, record: Arc<Record>) -> Arc<Self> {
+    pub fn new(habits: Habits, chance: Chance, record: Arc<Record>) -> Arc<Self> {
         let (requests, known) = (AtomicU64::new(0), Mutex::default());
-        Arc::new(Self { chance, record, requests, known })
+        Arc::new(Self { habits, chance, record, requests, known })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -61,13 +78,13 @@ impl People {
     pub async fn day(self: Arc<Self>, client: Client, submits: u64) {
         let mut followers = JoinSet::new();
         for _ in 0..submits {
-            sleep(self.chance.millis(0, 6_000)).await;
+            sleep(self.chance.millis(0, self.habits.pause)).await;
             let submitted = self.submit(&client).await;
             if let Some(job) = submitted.filter(|_| self.chance.permille(600)) {
                 followers.spawn(self.clone().follow(client.clone(), job));
             }
             if self.chance.permille(350) {
-                sleep(self.chance.millis(0, 4_000)).await;
+                sleep(self.chance.millis(0, self.habits.thought)).await;
                 self.wish(&client).await;
             }
         }
@@ -76,7 +93,7 @@ impl People {
 
     async fn submit(&self, client: &Client) -> Option<JobId> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let script = Script::any(&self.chance);
+        let script = (self.habits.script)(&self.chance);
         let timeout = Span::from_secs(self.chance.number(2, 20));
         let max_retries = *self.chance.one_of(&[0, 0, 1, 3]);
         let lease = *self.chance.one_of(&[None, None, None, Some(Span::from_secs(12))]);

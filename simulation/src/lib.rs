@@ -8,8 +8,12 @@
 //! connection (`network`), the database (`disk`, over the master's store in memory),
 //! the containers (`engine`, `container`), and the master's wall clock (`clocks`).
 //!
+//! `balancer` and `staff` have the same workers, engine and people before real masters, over
+//! HTTP and in real time (`tests/masters.rs`, `tests/herd.rs`).
+//!
 //! The same seed does the same: [`run`](run::run) says where its chance comes from.
 
+pub mod balancer;
 pub mod chance;
 pub mod clients;
 pub mod clocks;
@@ -24,3 +28,4 @@ pub mod record;
 pub mod run;
 pub mod script;
 pub mod settings;
+pub mod staff;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use orchestra_client::{Client, ClientError, JobQuery};
-use orchestra_contracts::{Job, Span};
+use orchestra_contracts::{Job, JobStatus, Span};
 use orchestra_master::{domain::RetryPolicy, service::Settings};
 use orchestra_tests::check::{End, JobEnd, Judgement, Limits, What, check};
 use tokio::{
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     chance::{Chance, seed_this_thread},
-    clients::{People, read},
+    clients::{Habits, People, read},
     clocks::WallClock,
     disk::Disk,
     engine::Engine,
@@ -102,7 +102,7 @@ async fn play(seed: u64, keeps_lines: bool) -> Outcome {
         world.network.set_weather(any_weather(&chance, world.lease));
     }
 
-    let people = People::new(Chance::of(seed, "people"), record.clone());
+    let people = People::new(Habits::default(), Chance::of(seed, "people"), record.clone());
     let mut days = JoinSet::new();
     for host in &world.hosts[world.workers.len()..] {
         let submits = chance.number(2, 6);
@@ -168,7 +168,7 @@ fn build(seed: u64, chance: &Chance, record: &Arc<Record>, start: Instant) -> Ar
 }
 
 /// Reads all jobs until they have ended, or the time is over.
-async fn settle(observer: &Client, people: &People, record: &Record) {
+pub async fn settle(observer: &Client, people: &People, record: &Record) {
     let until = Instant::now() + SETTLE + Duration::from_mins(1);
     for id in people.jobs() {
         while Instant::now() < until {
@@ -191,23 +191,22 @@ async fn settle(observer: &Client, people: &People, record: &Record) {
     }
     // Jobs whose submit was never answered end as well.
     while Instant::now() < until {
-        let query = JobQuery { limit: Some(1_000), ..JobQuery::default() };
-        if observer
-            .jobs(&query)
-            .await
-            .is_ok_and(|page| page.jobs.iter().all(|job| job.status.is_final()))
-        {
+        let statuses = vec![JobStatus::Pending, JobStatus::Assigned, JobStatus::Running];
+        let query = JobQuery { statuses, limit: Some(1), ..JobQuery::default() };
+        if observer.jobs(&query).await.is_ok_and(|page| page.jobs.is_empty()) {
             return;
         }
         sleep(Duration::from_secs(1)).await;
     }
 }
 
-async fn read_all(observer: &Client, record: &Record) -> End {
-    let query = JobQuery { limit: Some(1_000), ..JobQuery::default() };
-    let page = observer.jobs(&query).await.expect("a healed master lists its jobs");
+/// All jobs with their attempts and logs, when everything is healed.
+///
+/// # Panics
+/// When the master does not answer.
+pub async fn read_all(observer: &Client, record: &Record) -> End {
     let mut jobs = Vec::new();
-    for job in page.jobs {
+    for job in list_all(observer).await {
         let attempts = observer.attempts(job.id).await.expect("a healed master tells attempts");
         let mut logs = BTreeMap::new();
         if job.status.is_final() {
@@ -220,4 +219,17 @@ async fn read_all(observer: &Client, record: &Record) -> End {
         jobs.push(JobEnd { job, attempts, logs });
     }
     End { at: record.now(), jobs, fenced: None, left: Some(Vec::new()) }
+}
+
+async fn list_all(observer: &Client) -> Vec<Job> {
+    let mut query = JobQuery { limit: Some(1_000), ..JobQuery::default() };
+    let mut all = Vec::new();
+    loop {
+        let page = observer.jobs(&query).await.expect("a healed master lists its jobs");
+        all.extend(page.jobs);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return all;
+        }
+    }
 }

@@ -30,6 +30,17 @@ impl Script {
         Self { lines, every, codes: chance.one_of(codes).to_vec(), stubborn: chance.permille(200) }
     }
 
+    /// One that is over in a fifth of a second, and comes to an end.
+    pub fn short(chance: &Chance) -> Self {
+        let codes: &[&[i32]] = &[&[0], &[0], &[0], &[0], &[1], &[1, 0], &[3, 3, 0]];
+        Self {
+            lines: chance.number(0, 5),
+            every: chance.number(1, 40),
+            codes: chance.one_of(codes).to_vec(),
+            stubborn: chance.permille(100),
+        }
+    }
+
     /// From its beginning to what it does after so many lines; `None` when that is nothing.
     pub fn next(&self, line: u64) -> Option<Duration> {
         let idles = line >= self.lines && self.codes.is_empty();

@@ -17,6 +17,16 @@ pub fn first() -> u64 {
     read("ORCHESTRA_SIM_FIRST").unwrap_or_default()
 }
 
+/// `ORCHESTRA_MASTERS_JOBS`: how many jobs go through several masters that are killed.
+pub fn masters_jobs() -> u64 {
+    read("ORCHESTRA_MASTERS_JOBS").unwrap_or(600)
+}
+
+/// `ORCHESTRA_HERD`: how many workers a master that comes back finds.
+pub fn herd() -> usize {
+    read("ORCHESTRA_HERD").unwrap_or(200)
+}
+
 /// # Panics
 /// When there is something that cannot be read: better than to test something else.
 #[expect(clippy::disallowed_methods, reason = "the settings of the tests are read here alone")]

@@ -15,6 +15,7 @@
 //! * [`check`] judges what was recorded by the invariants I1 to I12.
 //! * [`daemon`] is an engine of a test's own, to be restarted and frozen.
 //! * [`engine`] looks at the containers that the workers left.
+//! * [`Masters`] are several of them on one database.
 //! * [`Postgres`] is a database server of the tests' own.
 //! * [`SmallDisk`] is a disk that can be filled.
 //! * [`wait`] waits for a condition, never for a while.
@@ -32,6 +33,7 @@ pub mod wait;
 
 mod api;
 mod disk;
+mod masters;
 mod ports;
 mod postgres;
 mod reply;
@@ -41,12 +43,14 @@ mod tools;
 
 pub use api::Api;
 pub use disk::SmallDisk;
+pub use http::client_builder;
+pub use masters::{Master, Masters};
 pub use namespace::Namespace;
 pub use ports::free_port;
 pub use postgres::Postgres;
 pub use program::Memory;
 pub use proxy::{Proxy, Toxic};
 pub use reply::Reply;
-pub use settings::{flood, guards, rounds, soak};
+pub use settings::{flood, guards, old_program, rounds, soak};
 pub use stack::{Plan, Stack, Turn, Way, Worker, turn, unique_name};
 pub use tools::{curl, is_root, repository, say, shell, skip};

@@ -30,6 +30,8 @@ const KEEPER: &str = r#"
 
 /// Nothing here has to survive the machine.
 const OPTIONS: &str = "-c fsync=off -c max_connections=400 -c shared_buffers=64MB";
+/// As it comes, but for the memory of a small machine that is its own.
+const DURABLE: &str = "-c shared_buffers=256MB -c max_wal_size=4GB";
 
 /// A running server.
 #[derive(Debug)]
@@ -57,6 +59,15 @@ impl Postgres {
 
     /// One that nobody else uses, to be restarted.
     pub fn start() -> Option<Self> {
+        Self::start_with(OPTIONS)
+    }
+
+    /// One that syncs its commits, to be measured.
+    pub fn durable() -> Option<Self> {
+        Self::start_with(DURABLE)
+    }
+
+    fn start_with(options: &str) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skip("PostgreSQL", "there is no initdb on this machine; install postgresql");
             return None;
@@ -71,7 +82,7 @@ impl Postgres {
         initdb.args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", USER]);
         expect_success(&initdb.arg("-D").arg(&data).output().expect("initdb can be started"));
         let port = free_port();
-        let options = format!("-p {port} -k {} -h 127.0.0.1 {OPTIONS}", folder.display());
+        let options = format!("-p {port} -k {} -h 127.0.0.1 {options}", folder.display());
         let mut keeper = command(Path::new("/bin/sh"));
         keeper.args(["-c", KEEPER, "keeper"]).arg(&binaries).arg(&folder).arg(options);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -1,6 +1,6 @@
 //! What the environment tells the tests. Nothing else here reads it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use orchestra_contracts::{Size, Span};
 
@@ -47,6 +47,11 @@ pub(crate) fn wants_postgres() -> bool {
 pub fn guards() -> Option<Vec<String>> {
     let names = variable("ORCHESTRA_GUARDS")?;
     Some(names.split(',').map(str::to_owned).collect())
+}
+
+/// An earlier `orchestra` program that is to work beside this one: `ORCHESTRA_OLD`.
+pub fn old_program() -> Option<PathBuf> {
+    variable("ORCHESTRA_OLD").map(PathBuf::from)
 }
 
 /// The cargo that runs the tests, else the first one on the path.

@@ -8,6 +8,7 @@ mod lifecycles;
 mod log_bytes;
 mod memory;
 mod profile;
+mod scale;
 mod seed;
 mod throughput;
 mod waiters;
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::lifecycles::CLIENTS;
 use crate::{
-    args::{Args, Row},
+    args::{Args, Row, Size},
     engine::{Engine, Flags},
     error::BenchError,
     program,
@@ -33,6 +34,7 @@ pub(crate) struct Bench {
     pub(crate) orchestra: PathBuf,
     pub(crate) engine: Engine,
     pub(crate) quick: bool,
+    pub(crate) size: Option<Size>,
     folder: TempDir,
 }
 
@@ -41,7 +43,7 @@ impl Bench {
         let orchestra = program::find(args)?;
         let engine = Engine::connect(&args.engine).await?;
         let folder = tempfile::tempdir().map_err(BenchError::io("a temporary folder"))?;
-        Ok(Self { orchestra, engine, quick: args.quick, folder })
+        Ok(Self { orchestra, engine, quick: args.quick, size: args.size, folder })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -77,6 +79,8 @@ pub(crate) async fn run(row: Row, bench: &Bench) -> Result<Measured, BenchError>
         Row::Memory => memory::run(bench).await,
         Row::Growth => growth::run(bench).await,
         Row::Waiters => waiters::run(bench).await,
+        Row::Scale => scale::run(bench).await,
+        Row::Churn => scale::churn::run(bench).await,
         Row::Profile => profile::run(bench).await,
     }
 }

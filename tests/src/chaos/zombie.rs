@@ -57,15 +57,14 @@ impl Zombie {
             let Ok(claimed) = serde_json::from_slice::<Vec<Claimed>>(&answer[body + 4..]) else {
                 return;
             };
-            let mut leases = leases.lock().unwrap_or_else(PoisonError::into_inner);
-            leases.extend(claimed.into_iter().map(|Claimed { job, lease }| Old {
-                worker: worker.clone(),
-                job: job.id,
-                attempt: lease.attempt,
-                token: lease.token,
-            }));
+            remember(&leases, &worker, claimed);
             answer.clear();
         })
+    }
+
+    /// What this worker was handed out.
+    pub fn hear(&self, worker: &WorkerName, claimed: Vec<Claimed>) {
+        remember(&self.leases, worker, claimed);
     }
 
     /// Leases that were seen, and how many of them are over by a newer attempt.
@@ -117,14 +116,27 @@ impl Zombie {
 
     fn superseded(&self) -> Vec<Old> {
         let all = self.all();
-        let newer =
-            |old: &Old| all.iter().any(|other| other.job == old.job && other.attempt > old.attempt);
-        all.iter().filter(|old| newer(old)).cloned().collect()
+        let mut newest = BTreeMap::new();
+        for lease in &all {
+            let of_job = newest.entry(lease.job).or_insert(lease.attempt);
+            *of_job = lease.attempt.max(*of_job);
+        }
+        all.iter().filter(|old| newest[&old.job] > old.attempt).cloned().collect()
     }
 
     fn all(&self) -> Vec<Old> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn remember(leases: &Mutex<Vec<Old>>, worker: &WorkerName, claimed: Vec<Claimed>) {
+    let mut leases = leases.lock().unwrap_or_else(PoisonError::into_inner);
+    leases.extend(claimed.into_iter().map(|Claimed { job, lease }| Old {
+        worker: worker.clone(),
+        job: job.id,
+        attempt: lease.attempt,
+        token: lease.token,
+    }));
 }
 
 /// What the master has counted since its start: ends and pieces of logs that came

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,79 +16,13 @@ use orchestra_contracts::{
     worker::{Claimed, LEASE_HEADER, LogHead},
 };
 use orchestra_tests::{
-    Api, Plan, Postgres, Turn, engine, free_port,
+    Api, Master, Masters, Plan, Postgres, engine, free_port,
     program::{self, Program},
     say, turn, wait,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{task::JoinSet, time::sleep};
-
-/// Some masters on one database, each with a data folder of its own.
-struct Masters {
-    all: Vec<Master>,
-    folder: TempDir,
-    url: String,
-    lease: &'static str,
-    _turn: Option<Turn>,
-}
-
-struct Master {
-    port: u16,
-    api: Api,
-    program: Program,
-}
-
-impl Masters {
-    /// None of them ready yet.
-    fn start(count: usize, url: String, lease: &'static str, turn: Option<Turn>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut masters = Self { all: Vec::new(), folder, url, lease, _turn: turn };
-        for number in 0..count {
-            let port = free_port();
-            let program = masters.program(number, port);
-            masters.all.push(Master { port, api: api(port), program });
-        }
-        masters
-    }
-
-    /// What they seal secrets with is the same for all.
-    fn key(&self) -> PathBuf {
-        self.folder.path().join("secret.key")
-    }
-
-    fn program(&self, number: usize, port: u16) -> Program {
-        let mut command = program::command(["master"]);
-        command
-            .env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"))
-            .env("ORCHESTRA_DATA", self.folder.path().join(format!("data-{number}")))
-            .env("ORCHESTRA_SECRET_KEY_FILE", self.key())
-            .env("ORCHESTRA_DATABASE_URL", &self.url)
-            .env("ORCHESTRA_LEASE", self.lease)
-            .env("ORCHESTRA_LOG", "info");
-        let log = self.folder.path().join(format!("master-{number}.log"));
-        Program::start(&format!("master-{number}"), command, log)
-    }
-
-    async fn are_ready(&mut self) {
-        for master in &mut self.all {
-            let (api, program) = (&master.api, &mut master.program);
-            wait::until("a master to be ready", wait::START, async || {
-                assert!(program.ended().is_none(), "a master ended: {}", program.printed());
-                let answer = api.request(Method::GET, "/readyz").send().await.ok()?;
-                answer.status().is_success().then_some(())
-            })
-            .await;
-        }
-    }
-
-    async fn stop(mut self) {
-        for master in &mut self.all {
-            master.program.terminate().await;
-        }
-    }
-}
 
 fn api(port: u16) -> Api {
     Api::new(format!("http://127.0.0.1:{port}"))
@@ -236,13 +169,7 @@ async fn a_token_that_one_master_takes_back_opens_no_other() {
         let log = folder.path().join(format!("{number}.log"));
         Master { port, api: api(port), program: Program::start("master", command, log) }
     };
-    let mut all = Masters {
-        all: Vec::new(),
-        folder: tempfile::tempdir().unwrap(),
-        url: url.clone(),
-        lease: "60s",
-        _turn: Some(turn),
-    };
+    let mut all = Masters::start(0, url.clone(), "60s", Some(turn));
     // The first makes the tokens' files, the second finds them.
     for number in 0..2 {
         all.all.push(start(number, free_port()));
@@ -279,11 +206,8 @@ async fn a_worker_of_one_master_runs_what_another_was_given() {
         .setting("ORCHESTRA_SECRET_KEY_FILE", others.key().display().to_string());
     let Some(stack) = plan.start().await else { return };
     let mut others = others;
-    for number in 0..2 {
-        let port = free_port();
-        let program = others.program(number, port);
-        others.all.push(Master { port, api: api(port), program });
-    }
+    others.add(program::path());
+    others.add(program::path());
     others.are_ready().await;
     let (second, third) = (others.all[0].api.clone(), others.all[1].api.clone());
 
@@ -453,7 +377,7 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
             tokio::task::block_in_place(|| server.crash_and_restart());
         }
         sleep(Duration::from_millis(700)).await;
-        masters.all[victim].program = masters.program(victim, masters.all[victim].port);
+        masters.again(victim);
         sleep(Duration::from_millis(1300)).await;
         kills += 1;
         while let Some(ended) = callers.try_join_next() {

@@ -1,0 +1,169 @@
+//! A scripted worker: it keeps the protocol of docs/protocol.md to the letter and runs nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use orchestra_contracts::{
+    AttemptNo, JobId, QueueName, WorkerName,
+    frame::{Body, Frame, Stream},
+    paths,
+    worker::LogHead,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::sleep};
+
+use super::tally::{QUEUES, Tally};
+use crate::{error::BenchError, link::Link};
+
+/// What each job takes.
+pub(super) const WORK: Duration = Duration::from_millis(200);
+/// A quarter of the usual lease.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const OUTPUT: &[u8] = b"one line of what a command has to say\n";
+
+/// What a claim says, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Claimed {
+    job: Job,
+    lease: Lease,
+}
+
+#[derive(Debug, Deserialize)]
+struct Job {
+    id: JobId,
+    name: String,
+    queue: QueueName,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lease {
+    attempt: AttemptNo,
+    token: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Orders {
+    count: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Scripted {
+    port: u16,
+    number: usize,
+    slots: usize,
+    name: WorkerName,
+    tally: Arc<Tally>,
+}
+
+impl Scripted {
+    pub(super) async fn register(
+        port: u16,
+        number: usize,
+        slots: usize,
+        tally: Arc<Tally>,
+    ) -> Result<Self, BenchError> {
+        let name: WorkerName = format!("scripted-{number}")
+            .parse()
+            .map_err(|_| BenchError::unexpected("this is no worker's name"))?;
+        let registration = json!({"slots": slots, "queues": queues(), "version": "scripted", "host": "bench", "engine": "none"}).to_string();
+        let answer = Link::open(port).await?.put(&paths::worker(&name), &registration).await?;
+        answer.expect(200)?;
+        Ok(Self { port, number, slots, name, tally })
+    }
+
+    /// Its three conversations.
+    pub(super) fn spawn(self, tasks: &mut JoinSet<Result<(), BenchError>>) {
+        tasks.spawn(self.clone().works());
+        tasks.spawn(self.clone().beats());
+        tasks.spawn(self.listens());
+    }
+
+    async fn works(self) -> Result<(), BenchError> {
+        let mut link = Link::open(self.port).await?;
+        let terms = json!({
+            "worker": self.name, "slots": self.slots, "wait": "15s", "queues": queues(),
+        });
+        let terms = terms.to_string();
+        loop {
+            let answer = link.post(paths::CLAIM, &terms).await?;
+            if answer.status == 204 {
+                continue;
+            }
+            let held: Vec<Claimed> = read(&answer.expect(200)?)?;
+            for Claimed { job, .. } in &held {
+                let queue = job.queue.as_str().trim_start_matches('q').parse().unwrap_or(0);
+                self.tally.claimed(self.number, queue, stamp(job));
+            }
+            for held in &held {
+                self.report(&mut link, held, &json!({"status": "Running"})).await?;
+            }
+            sleep(WORK).await;
+            for held in &held {
+                self.end(&mut link, held).await?;
+                self.tally.ended(stamp(&held.job));
+            }
+        }
+    }
+
+    async fn end(&self, link: &mut Link, held: &Claimed) -> Result<(), BenchError> {
+        let mut frame = BytesMut::new();
+        let body = Body::Bytes(Stream::Stdout, OUTPUT.into());
+        Frame { time: 1, body }.encode(&mut frame);
+        let path = paths::attempt_log(held.job.id, held.lease.attempt);
+        let path = format!("{path}?offset=0&worker={}", self.name);
+        let stored = link.upload(&path, &held.lease.token, &frame).await?.expect(200)?;
+        let head: LogHead = read(&stored)?;
+        let end = json!({
+            "status": "Completed", "exitCode": 0, "outcome": {"kind": "exited", "code": 0},
+            "log": {"offset": head.offset, "crc32": head.crc32},
+        });
+        self.report(link, held, &end).await
+    }
+
+    async fn report(
+        &self,
+        link: &mut Link,
+        held: &Claimed,
+        what: &Value,
+    ) -> Result<(), BenchError> {
+        let mut report = json!({
+            "id": held.job.id, "assignedWorker": self.name, "attempt": held.lease.attempt,
+            "leaseToken": held.lease.token,
+        });
+        if let (Some(report), Some(what)) = (report.as_object_mut(), what.as_object()) {
+            report.extend(what.clone());
+        }
+        link.post(paths::UPDATE, &report.to_string()).await?.expect(200).map(drop)
+    }
+
+    async fn beats(self) -> Result<(), BenchError> {
+        let mut link = Link::open(self.port).await?;
+        loop {
+            sleep(HEARTBEAT).await;
+            link.post(&paths::heartbeat(&self.name), r#"{"leases":[]}"#).await?.expect(200)?;
+        }
+    }
+
+    async fn listens(self) -> Result<(), BenchError> {
+        let mut link = Link::open(self.port).await?;
+        let path = paths::orders(&self.name);
+        let mut known = 0;
+        loop {
+            let answer = link.get(&format!("{path}?after={known}&wait=15s")).await?;
+            known = read::<Orders>(&answer.expect(200)?)?.count;
+        }
+    }
+}
+
+fn queues() -> Vec<String> {
+    (0..QUEUES).map(|queue| format!("q{queue}")).collect()
+}
+
+fn stamp(job: &Job) -> u64 {
+    job.name.parse().unwrap_or_default()
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BenchError> {
+    serde_json::from_slice(body).map_err(|error| BenchError::unexpected(error.to_string()))
+}
