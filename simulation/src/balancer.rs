@@ -18,7 +18,7 @@ use orchestra_contracts::{
     AttemptNo, JobId, paths,
     worker::{ClaimRequest, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate},
 };
-use orchestra_tests::{chaos::Zombie, check::What};
+use orchestra_tests::{chaos::Zombie, check::What, client_builder};
 use reqwest::{Request, Response, header::RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -59,8 +59,8 @@ impl Street {
     /// Never: a plain client has all it needs.
     pub fn client(self: &Arc<Self>, home: usize) -> Client {
         let client = Client::new(ADDRESS).expect("it is an address");
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT);
-        let http = http.pool_idle_timeout(CONNECT).build().expect("it has all it needs");
+        let http = client_builder().connect_timeout(CONNECT).pool_idle_timeout(CONNECT);
+        let http = http.build().expect("it has all it needs");
         let home = AtomicUsize::new(home);
         client.over(Arc::new(Balancer { street: self.clone(), http, home }))
     }
