@@ -39,3 +39,23 @@ async fn a_warm_start_takes_at_most_half_of_a_cold_one() {
     let drawn = std::fs::read_to_string(folder.path().join("warm.svg")).expect("it was drawn");
     assert!(drawn.contains("<polyline"), "{drawn}");
 }
+
+#[tokio::test]
+async fn a_crowd_of_scripted_workers_has_its_jobs_shared_out_evenly() {
+    if !engine::is_there().await {
+        return;
+    }
+    let _turn = turn().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
+    bench.args(["--quick", "scale", "--size", "40x1x800", "--orchestra"]).arg(program::path());
+    bench.arg("--out").arg(folder.path()).arg("--plots").arg(folder.path());
+    // It says so itself where a job is lost, and ends with another code.
+    let ran = program::run(bench, LIMIT).await.expect(0);
+    let shares: Vec<_> =
+        ran.stdout.lines().filter(|line| line.contains("the worker with the fewest")).collect();
+    assert!(!shares.is_empty(), "{}", ran.stdout);
+    for share in shares {
+        assert!(share.ends_with("| met |"), "{share}");
+    }
+}
