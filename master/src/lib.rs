@@ -13,6 +13,7 @@ use orchestra_contracts::JobStatus;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod courier;

@@ -15,8 +15,8 @@ pub(crate) use server::{Server, url_of};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    artifacts, cancel, changes, completion, doctor, drain, explain, get, images, logs, ls, man,
-    master, queues, repro, retry, rm, run, schedule, submit, token, top, up, wait, webhooks,
+    admin, artifacts, cancel, changes, completion, doctor, drain, explain, get, images, logs, ls,
+    man, master, queues, repro, retry, rm, run, schedule, submit, token, top, up, wait, webhooks,
     worker, workers,
 };
 use crate::output::Format;
@@ -149,6 +149,8 @@ pub(crate) enum Command {
     Webhooks(webhooks::Webhooks),
     /// Make, list and revoke tokens, which a master asks for that others can reach
     Token(token::Token),
+    /// Back the database up, restore it, move it to PostgreSQL
+    Admin(admin::Admin),
     /// Look for what is missing on this machine, and say how to mend it
     ///
     /// It changes nothing, and exits with 125 when something is amiss.
@@ -234,6 +236,12 @@ mod tests {
     #[case(&["token", "revoke", "1", "2"], true)]
     #[case(&["token", "revoke", "x"], false)]
     #[case(&["token"], false)]
+    #[case(&["admin", "backup", "jobs.backup", "--data", "d"], true)]
+    #[case(&["admin", "backup"], false)]
+    #[case(&["admin", "restore", "jobs.backup", "--lease", "2m"], true)]
+    #[case(&["admin", "restore", "jobs.backup", "--lease", "soon"], false)]
+    #[case(&["admin", "migrate", "--from", "sqlite:a.db", "--to", "postgres://host/db"], true)]
+    #[case(&["admin", "migrate", "--from", "sqlite:a.db"], false)]
     #[case(&["explain", "@latest", "-o", "json"], true)]
     #[case(&["explain"], false)]
     #[case(&["queues", "ls"], true)]

@@ -1,5 +1,6 @@
 //! One file a verb: its arguments, and what it does.
 
+pub(crate) mod admin;
 pub(crate) mod artifacts;
 pub(crate) mod cancel;
 pub(crate) mod changes;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Images(images) => images::images(images).await,
         Command::Webhooks(webhooks) => webhooks::webhooks(webhooks).await,
         Command::Token(token) => token::token(token).await,
+        Command::Admin(admin) => admin::admin(admin).await,
         Command::Doctor(doctor) => doctor::doctor(doctor).await,
         Command::Top(top) => Box::pin(top::top(top)).await,
         Command::Man(man) => man::man(&man),

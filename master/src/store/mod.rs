@@ -5,6 +5,7 @@
 //! transaction.
 
 mod artifact;
+mod backup;
 mod connection;
 mod database;
 mod errors;
@@ -12,6 +13,7 @@ mod errors;
 mod memory;
 mod news;
 mod open;
+mod past;
 mod placement;
 mod postgres;
 mod rows;
@@ -21,6 +23,7 @@ mod sql;
 mod sqlite;
 mod statement;
 mod submission;
+mod transfer;
 mod upload;
 mod verbs;
 mod webhook;
@@ -44,14 +47,17 @@ use crate::domain::{
 };
 
 pub use artifact::{ArtifactPiece, Excess, PieceStored};
+pub use backup::{Backup, Restored, backup, restore};
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
 pub use news::News;
 pub use open::{open, open_with};
+pub use past::{Settled, Terms};
 pub use postgres::{Postgres, PostgresStore};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::{Sqlite, SqliteStore};
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
+pub use transfer::{Moved, transfer};
 pub use upload::{UPLOADS_KEPT, UploadPiece, UploadStored};
 pub use webhook::{
     DELIVERIES_KEPT, DeliveryRecord, DueDelivery, Tried, WebhookGrant, WebhookRecord,

@@ -1,6 +1,6 @@
 //! Which adapter a database URL asks for.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use orchestra_contracts::Size;
 
@@ -21,27 +21,44 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
 /// The same; no new work is taken while less than `min_free` is free on the
 /// disk of a database that is a file. 0: as long as there is any room at all.
 pub async fn open_with(url: &str, min_free: Size) -> Result<Arc<dyn Store>, StoreError> {
-    match url.split_once(':') {
-        Some(("sqlite", rest)) => {
-            let path = rest.strip_prefix("//").unwrap_or(rest);
-            if path.is_empty() || path.starts_with(':') || path.contains('?') {
-                return Err(StoreError::Unusable {
-                    reason: format!("{url:?} does not name a file"),
-                    hint: "write sqlite:///absolute/path.db or sqlite:relative/path.db, nothing more",
-                });
+    match Kind::of(url)? {
+        Kind::Sqlite(path) => Ok(Arc::new(SqliteStore::open_with(path, min_free).await?)),
+        Kind::Postgres => Ok(Arc::new(PostgresStore::open(url).await?)),
+    }
+}
+
+/// Which database a URL names.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'a> {
+    /// The file at this path.
+    Sqlite(&'a Path),
+    Postgres,
+}
+
+impl<'a> Kind<'a> {
+    pub(super) fn of(url: &'a str) -> Result<Self, StoreError> {
+        match url.split_once(':') {
+            Some(("sqlite", rest)) => {
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path.is_empty() || path.starts_with(':') || path.contains('?') {
+                    return Err(StoreError::Unusable {
+                        reason: format!("{url:?} does not name a file"),
+                        hint: "write sqlite:///absolute/path.db or sqlite:relative/path.db, nothing more",
+                    });
+                }
+                Ok(Self::Sqlite(Path::new(path)))
             }
-            Ok(Arc::new(SqliteStore::open_with(path, min_free).await?))
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            // The rest of a URL may hold a password: it is not repeated.
+            scheme => Err(StoreError::Unusable {
+                reason: match scheme {
+                    Some((scheme, _)) => format!("there is no database of the kind {scheme:?}"),
+                    None => format!("{url:?} is not a database URL"),
+                },
+                hint: "the kinds are: sqlite, as in sqlite:///absolute/path.db, and postgres, as in \
+                       postgres://user@host/database",
+            }),
         }
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url).await?)),
-        // The rest of a URL may hold a password: it is not repeated.
-        scheme => Err(StoreError::Unusable {
-            reason: match scheme {
-                Some((scheme, _)) => format!("there is no database of the kind {scheme:?}"),
-                None => format!("{url:?} is not a database URL"),
-            },
-            hint: "the kinds are: sqlite, as in sqlite:///absolute/path.db, and postgres, as in \
-                   postgres://user@host/database",
-        }),
     }
 }
 

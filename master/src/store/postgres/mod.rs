@@ -12,7 +12,7 @@ mod ears;
 mod engine;
 pub(super) mod errors;
 mod locks;
-mod open;
+pub(super) mod open;
 
 use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

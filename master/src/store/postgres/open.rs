@@ -63,6 +63,21 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, StoreError> {
     Ok(PostgresStore { writer, reads: Reads::Postgres(reads), database })
 }
 
+/// A session that may take its time, to a database whose tables are up to date.
+pub(in crate::store) async fn for_transfer(url: &str) -> Result<PgConnection, StoreError> {
+    let options = options(url)?;
+    let mut connection = connect(&options).await?;
+    check(&mut connection).await?;
+    migrate(&options).await?;
+    let patient = options.options([
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("bytea_output", "hex"),
+    ]);
+    let _ = connection.close().await;
+    connect(&patient).await
+}
+
 /// The URL may hold a password: no error repeats it.
 fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::Unusable {

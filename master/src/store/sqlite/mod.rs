@@ -3,8 +3,10 @@
 //! One connection writes; those of the pool only read (WAL: readers and the writer never wait for
 //! each other).
 
+pub(super) mod copy;
 mod engine;
 mod lock;
+pub(super) mod offline;
 mod open;
 mod room;
 

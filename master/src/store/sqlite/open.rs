@@ -113,7 +113,7 @@ fn look_at(path: &Path) -> Result<bool, StoreError> {
     Ok(fresh)
 }
 
-fn write_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn write_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -126,7 +126,7 @@ fn write_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn read_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn read_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
@@ -134,7 +134,10 @@ fn read_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn check_pages(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<(), StoreError> {
     let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(connection)
         .await
@@ -150,7 +153,10 @@ async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(
     })
 }
 
-async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn migrate(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<(), StoreError> {
     // `run` is generic in a way that makes the future of all who call it not Send.
     MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StoreError::Unusable {
@@ -178,7 +184,7 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), S
 }
 
 /// An error of opening: nothing can go on, and the file is named.
-fn about(path: &Path, error: sqlx::Error) -> StoreError {
+pub(super) fn about(path: &Path, error: sqlx::Error) -> StoreError {
     match StoreError::from(error) {
         StoreError::Unavailable { reason, hint: DEFECT } => StoreError::Unusable {
             reason: format!("{}: {reason}", path.display()),

@@ -2,6 +2,7 @@
 //! adapter must do is in `store/conformance`.
 
 mod many;
+mod moving;
 mod schema;
 mod trouble;
 

@@ -1,5 +1,6 @@
 //! What is SQLite's own; what every adapter must do is in `store/conformance`.
 
+mod copying;
 mod damaged;
 mod opening;
 mod plans;
@@ -8,7 +9,10 @@ mod trouble;
 mod upgrading;
 mod writing;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobSpec, LeaseToken};
@@ -48,7 +52,11 @@ impl Place {
 
     /// What another program would have.
     async fn outsider(&self) -> SqliteConnection {
-        SqliteConnectOptions::new().filename(&self.path).connect().await.unwrap()
+        self.outsider_of(&self.path).await
+    }
+
+    async fn outsider_of(&self, path: &Path) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(path).connect().await.unwrap()
     }
 }
 

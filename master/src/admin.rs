@@ -1,0 +1,37 @@
+//! What is done with a master's database from outside: by its operator, beside the master or without it.
+
+use std::path::Path;
+
+use orchestra_contracts::Span;
+
+use crate::{
+    clock::{Clock as _, SystemClock},
+    error::MasterError,
+    store::{self, Backup, Moved, Restored, Terms},
+};
+
+/// Copies the database into a new file, while its master runs or without it. See [`store::backup`].
+///
+/// # Errors
+/// [`MasterError::Database`].
+pub async fn backup(url: &str, file: &Path) -> Result<Backup, MasterError> {
+    Ok(store::backup(url, file).await?)
+}
+
+/// Puts a backup in the place of the database, without its master. `lease` is the one that the
+/// master gave until now. See [`store::restore`].
+///
+/// # Errors
+/// [`MasterError::Database`].
+pub async fn restore(url: &str, file: &Path, lease: Span) -> Result<Restored, MasterError> {
+    let terms = Terms { now: SystemClock.now(), lease };
+    Ok(store::restore(url, file, terms).await?)
+}
+
+/// Moves an installation from SQLite to PostgreSQL, without its master. See [`store::transfer`].
+///
+/// # Errors
+/// [`MasterError::Database`].
+pub async fn migrate(from: &str, to: &str) -> Result<Moved, MasterError> {
+    Ok(store::transfer(from, to).await?)
+}

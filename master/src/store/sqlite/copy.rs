@@ -1,0 +1,307 @@
+//! A copy of a database in use, and the way back from one.
+
+use std::{
+    fmt,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use orchestra_contracts::{JobId, Size};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+
+use super::{
+    lock::{LockFile, beside},
+    offline::{missing, move_away},
+    open::{MIGRATIONS, about, check_pages, migrate, read_options, write_options},
+};
+use crate::store::{
+    Backup, Restored, Settled, StoreError, Terms,
+    connection::{Connection, Link},
+    past::settle,
+};
+
+/// Where the database before is unknown, ids go on so far behind those of the backup.
+const GAP: i64 = 1_000_000;
+/// Tables whose ids are never given twice.
+const COUNTED: [&str; 4] = ["job", "token", "webhook", "delivery"];
+
+pub(in crate::store) async fn backup(database: &Path, file: &Path) -> Result<Backup, StoreError> {
+    if !database.is_file() {
+        return Err(missing(database));
+    }
+    if file.exists() {
+        return Err(StoreError::Unusable {
+            reason: format!("{} exists", file.display()),
+            hint: "choose another name, or remove it",
+        });
+    }
+    let unique = format!(".{:08x}.partial", rand::random::<u32>());
+    let partial = Leftover(beside(file, &unique));
+    let target = partial.0.to_str().ok_or_else(|| cannot(file, "its name is not UTF-8"))?;
+    create(&partial.0).map_err(|error| cannot(file, error))?;
+    // One that reads holds up nobody: the writer's log grows a little longer meanwhile, and that is all.
+    let mut source =
+        read_options(database).connect().await.map_err(|error| about(database, error))?;
+    schema(database, &mut source).await?;
+    let copied = sqlx::query("VACUUM INTO $1").bind(target).execute(&mut source).await;
+    let _ = source.close().await;
+    copied.map_err(|error| about(file, error))?;
+    let checked = check(&partial.0).await?;
+    sync(&partial.0)
+        .and_then(|()| fs::rename(&partial.0, file))
+        .and_then(|()| sync(folder(file)))
+        .map_err(|error| cannot(file, error))?;
+    Ok(checked)
+}
+
+pub(in crate::store) async fn restore(
+    database: &Path,
+    file: &Path,
+    terms: Terms,
+) -> Result<Restored, StoreError> {
+    if is_same(file, database) {
+        return Err(StoreError::Unusable {
+            reason: format!("{} is the database itself", file.display()),
+            hint: "name a file that `orchestra admin backup` has written",
+        });
+    }
+    let private = DirBuilder::new().recursive(true).mode(0o700).create(folder(database));
+    private.map_err(|error| cannot(database, error))?;
+    let mut lock = LockFile::take(database)?;
+    let Backup { jobs, schema, .. } = check(file).await?;
+    refuse_newer(file, schema)?;
+    let copy = Leftover(beside(database, ".restoring"));
+    copy.remove();
+    let copied =
+        create(&copy.0).and_then(|mut target| io::copy(&mut File::open(file)?, &mut target));
+    copied.map_err(|error| cannot(&copy.0, error))?;
+    let before = Before::of(database).await;
+    let (settled, last, revoked) = prepare(&copy.0, before.as_ref(), terms).await?;
+    sync(&copy.0).map_err(|error| cannot(&copy.0, error))?;
+    let kept = database.exists().then(|| {
+        let time = terms.now.strftime("%Y%m%dT%H%M%SZ");
+        beside(database, &format!(".before-{time}"))
+    });
+    // A write-ahead log without its file belongs to nobody, and has to go as well.
+    let aside = kept.clone().unwrap_or_else(|| beside(database, ".before"));
+    move_away(database, &aside)?;
+    fs::rename(&copy.0, database)
+        .and_then(|()| sync(folder(database)))
+        .map_err(|error| cannot(database, error))?;
+    lock.note_database()?;
+    Ok(Restored { kept, jobs, last, revoked, settled })
+}
+
+/// Makes of a copy what a master may go on with.
+async fn prepare(
+    copy: &Path,
+    before: Option<&Before>,
+    terms: Terms,
+) -> Result<(Settled, JobId, Option<u64>), StoreError> {
+    let mut link = write_options(copy).connect().await.map_err(|error| about(copy, error))?;
+    check_pages(copy, &mut link).await?;
+    migrate(copy, &mut link).await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut link).await?;
+    let last = go_on_counting(&mut link, before).await?;
+    let revoked = match before {
+        Some(before) => Some(before.revoke(&mut link).await?),
+        None => None,
+    };
+    let mut connection = Connection::new(Link::Sqlite(link));
+    let settled = settle(&mut connection, terms).await?;
+    if let Link::Sqlite(mut link) = connection.into_link() {
+        sqlx::query("COMMIT").execute(&mut link).await?;
+        // Closed, it is one file.
+        link.close().await?;
+    }
+    Ok((settled, last, revoked))
+}
+
+/// What was given out after the backup is not given out again.
+async fn go_on_counting(
+    link: &mut SqliteConnection,
+    before: Option<&Before>,
+) -> Result<JobId, StoreError> {
+    for table in COUNTED {
+        let then: Option<i64> =
+            sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = $1")
+                .bind(table)
+                .fetch_optional(&mut *link)
+                .await?;
+        let then = then.unwrap_or_default();
+        let last = before.map_or(then.saturating_add(GAP), |before| before.last(table).max(then));
+        sqlx::query("DELETE FROM sqlite_sequence WHERE name = $1")
+            .bind(table)
+            .execute(&mut *link)
+            .await?;
+        sqlx::query("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)")
+            .bind(table)
+            .bind(last)
+            .execute(&mut *link)
+            .await?;
+    }
+    let last = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'job'");
+    Ok(JobId(last.fetch_one(link).await?))
+}
+
+/// What the database that is replaced knows, and the backup cannot.
+struct Before {
+    counted: Vec<(String, i64)>,
+    /// Hash and time.
+    revoked: Vec<(String, i64)>,
+}
+
+impl Before {
+    /// `None` where it cannot be read.
+    async fn of(database: &Path) -> Option<Self> {
+        if !database.exists() {
+            return None;
+        }
+        let read = async {
+            let mut link = write_options(database).create_if_missing(false).connect().await?;
+            let counted = sqlx::query_as("SELECT name, seq FROM sqlite_sequence")
+                .fetch_all(&mut link)
+                .await?;
+            let revoked = "SELECT hash, revoked_at FROM token WHERE revoked_at IS NOT NULL";
+            let revoked = sqlx::query_as(revoked).fetch_all(&mut link).await?;
+            link.close().await?;
+            Ok::<_, sqlx::Error>(Self { counted, revoked })
+        };
+        read.await
+            .inspect_err(|error| tracing::warn!(%error, "the database before cannot be read"))
+            .ok()
+    }
+
+    fn last(&self, table: &str) -> i64 {
+        let counted = self.counted.iter().find(|(name, _)| name == table);
+        counted.map_or(0, |(_, last)| *last)
+    }
+
+    /// Takes back again what was taken back after the backup.
+    async fn revoke(&self, link: &mut SqliteConnection) -> Result<u64, StoreError> {
+        let mut revoked = 0;
+        for (hash, at) in &self.revoked {
+            let revoking = sqlx::query(
+                "UPDATE token SET revoked_at = $2 WHERE hash = $1 AND revoked_at IS NULL",
+            );
+            revoked += revoking.bind(hash).bind(at).execute(&mut *link).await?.rows_affected();
+        }
+        Ok(revoked)
+    }
+}
+
+/// Whether a file is a whole database of ours; says what is in it.
+async fn check(file: &Path) -> Result<Backup, StoreError> {
+    let size = fs::metadata(file).map_err(|error| cannot_read(file, &error))?.len();
+    if size == 0 {
+        return Err(no_backup(file));
+    }
+    // Nobody writes to it, and nothing may be left beside it.
+    let options = read_options(file).immutable(true);
+    let mut link = options.connect().await.map_err(|error| about(file, error))?;
+    let schema = schema(file, &mut link).await?;
+    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+        .fetch_one(&mut link)
+        .await
+        .map_err(|error| about(file, error))?;
+    if found != "ok" {
+        return Err(damaged(file, found));
+    }
+    let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&mut link).await?;
+    let _ = link.close().await;
+    Ok(Backup { size: Size(size), jobs: jobs as u64, schema })
+}
+
+fn refuse_newer(file: &Path, schema: i64) -> Result<(), StoreError> {
+    if !MIGRATIONS.version_exists(schema) {
+        return Err(StoreError::Unusable {
+            reason: format!(
+                "{} was written by a newer Orchestra: its schema is at version {schema}",
+                file.display()
+            ),
+            hint: "restore it with that version",
+        });
+    }
+    Ok(())
+}
+
+/// The version of its tables; an error where they are not ours.
+async fn schema(file: &Path, link: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let asked = sqlx::query_scalar(
+        "SELECT max(version) FROM _sqlx_migrations
+         WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'job')",
+    );
+    let version: Option<i64> = asked.fetch_one(link).await.map_err(|error| {
+        let code = error.as_database_error().and_then(|error| Some(error.code()?.into_owned()));
+        match code.as_deref() {
+            // https://www.sqlite.org/rescode.html: there is no such table; it is no database.
+            Some("1" | "26") => no_backup(file),
+            _ => damaged(file, error),
+        }
+    })?;
+    version.ok_or_else(|| no_backup(file))
+}
+
+/// A file that is removed unless it got another name.
+struct Leftover(PathBuf);
+
+impl Leftover {
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(beside(&self.0, suffix));
+        }
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// For its owner alone: jobs are in it, and what they printed.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn cannot(file: &Path, error: impl fmt::Display) -> StoreError {
+    StoreError::Unusable {
+        reason: format!("{} cannot be written: {error}", file.display()),
+        hint: "its folder must exist, be writable and have room",
+    }
+}
+
+fn cannot_read(file: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unusable {
+        reason: format!("{} cannot be read: {error}", file.display()),
+        hint: "name a file that `orchestra admin backup` has written",
+    }
+}
+
+fn damaged(file: &Path, finding: impl fmt::Display) -> StoreError {
+    StoreError::Unusable {
+        reason: format!("{} is damaged: {finding}", file.display()),
+        hint: "use another backup",
+    }
+}
+
+fn no_backup(file: &Path) -> StoreError {
+    StoreError::Unusable {
+        reason: format!("{} is no database of Orchestra's", file.display()),
+        hint: "name a file that `orchestra admin backup` has written",
+    }
+}
