@@ -11,7 +11,7 @@ use crate::{
     domain::RetryPolicy,
     error::MasterError,
     http::{Hosts, Tls},
-    service::Settings,
+    service::{Keep, Retention, Settings},
 };
 
 /// Settings of a master.
@@ -81,6 +81,30 @@ pub struct Config {
     /// A file that is uploaded for jobs has so many bytes, at most
     #[arg(long, env = "ORCHESTRA_UPLOAD_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
     pub upload_limit: Size,
+
+    /// Delete jobs so long after their end, with their logs and artifacts [default: never]
+    #[arg(long, env = "ORCHESTRA_KEEP_JOBS", value_name = "TIME")]
+    pub keep_jobs: Option<Span>,
+
+    /// Of jobs that have ended, keep so many, those that ended last [default: all]
+    #[arg(long, env = "ORCHESTRA_KEEP_JOB_COUNT", value_name = "NUMBER")]
+    pub keep_job_count: Option<u64>,
+
+    /// Drop logs so long after the end of their jobs, which stay [default: never]
+    #[arg(long, env = "ORCHESTRA_KEEP_LOGS", value_name = "TIME")]
+    pub keep_logs: Option<Span>,
+
+    /// Of all logs of ended jobs, keep so many bytes, those that ended last [default: all]
+    #[arg(long, env = "ORCHESTRA_KEEP_LOG_BYTES", value_name = "SIZE")]
+    pub keep_log_bytes: Option<Size>,
+
+    /// Drop artifacts so long after the end of their jobs, which stay [default: never]
+    #[arg(long, env = "ORCHESTRA_KEEP_ARTIFACTS", value_name = "TIME")]
+    pub keep_artifacts: Option<Span>,
+
+    /// Of all artifacts of ended jobs, keep so many bytes, those that ended last [default: all]
+    #[arg(long, env = "ORCHESTRA_KEEP_ARTIFACT_BYTES", value_name = "SIZE")]
+    pub keep_artifact_bytes: Option<Size>,
 
     /// How long a job stays with a worker that is not heard of
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
@@ -183,8 +207,19 @@ impl Config {
             max_streams: self.max_streams,
             artifacts_limit: self.artifacts_limit,
             upload_limit: self.upload_limit,
+            retention: self.retention(),
             reachable: Reachable::with(self.webhook_allow.clone()),
         })
+    }
+}
+
+impl Config {
+    fn retention(&self) -> Retention {
+        Retention {
+            jobs: Keep { age: self.keep_jobs, most: self.keep_job_count },
+            logs: Keep::bytes(self.keep_logs, self.keep_log_bytes),
+            artifacts: Keep::bytes(self.keep_artifacts, self.keep_artifact_bytes),
+        }
     }
 }
 
@@ -206,6 +241,12 @@ impl fmt::Debug for Config {
             .field("max_streams", &self.max_streams)
             .field("artifacts_limit", &self.artifacts_limit)
             .field("upload_limit", &self.upload_limit)
+            .field("keep_jobs", &self.keep_jobs)
+            .field("keep_job_count", &self.keep_job_count)
+            .field("keep_logs", &self.keep_logs)
+            .field("keep_log_bytes", &self.keep_log_bytes)
+            .field("keep_artifacts", &self.keep_artifacts)
+            .field("keep_artifact_bytes", &self.keep_artifact_bytes)
             .field("lease", &self.lease)
             .field("max_lease", &self.max_lease)
             .field("job_timeout", &self.job_timeout)

@@ -16,9 +16,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 type Pass = fn(&Service) -> BoxFuture<'_, Result<usize, ServiceError>>;
 
 /// Each with how often it is made.
-const PASSES: [(&str, Duration, Pass); 3] = [
+const PASSES: [(&str, Duration, Pass); 4] = [
     ("expire leases", INTERVAL, |service| service.expire_leases().boxed()),
     ("begin what is scheduled", INTERVAL, |service| service.step_schedules().boxed()),
+    ("keep within bounds", INTERVAL, |service| service.keep_within_bounds().boxed()),
     ("forget uploads", Duration::from_mins(10), |service| service.forget_uploads().boxed()),
 ];
 

@@ -24,10 +24,11 @@ use orchestra_contracts::{
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, Proof, QueueRules, Refusal, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
-        JobFilter, LogAppend, LogChunk, MemoryStore, Once, Order, PieceStored, QueueRecord,
-        Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant,
-        TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
+        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained,
+        DueDelivery, JobFilter, LogAppend, LogChunk, MemoryStore, Once, Order, Part, PieceStored,
+        QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted,
+        TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord,
+        WorkerRecord,
     },
 };
 use orchestra_tests::check::What;
@@ -301,6 +302,19 @@ impl Store for OpenDisk {
     /// Not by the weather: it is made too seldom for that.
     async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.store.forget_uploads(now).await
+    }
+
+    async fn prunable(
+        &self,
+        part: Part,
+        bounds: Bounds,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        self.store.prunable(part, bounds, limit).await
+    }
+
+    async fn prune(&self, part: Part, jobs: Vec<JobId>, now: Timestamp) -> Result<u64, StoreError> {
+        self.store.prune(part, jobs, now).await
     }
 
     async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {

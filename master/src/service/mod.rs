@@ -41,6 +41,7 @@ mod offers;
 mod queues;
 mod read;
 mod repro;
+mod retention;
 mod retry;
 mod schedule_step;
 mod schedules;
@@ -64,6 +65,7 @@ pub use error::ServiceError;
 pub use list::Page;
 pub use log::Upload;
 pub use news::run as heed;
+pub use retention::{Keep, Retention};
 pub use stale::StaleCounts;
 pub use submit::Submission;
 pub use tokens::{Adopted, new_token};
@@ -92,6 +94,8 @@ pub struct Settings {
     pub artifacts_limit: Size,
     /// One file that is uploaded for jobs has so many bytes, at most.
     pub upload_limit: Size,
+    /// What stays of jobs that have ended.
+    pub retention: Retention,
     /// Where messages to webhooks may go.
     pub reachable: Reachable,
 }
@@ -107,6 +111,7 @@ impl Default for Settings {
             max_streams: 8192,
             artifacts_limit: Size::mib(256),
             upload_limit: Size::mib(256),
+            retention: Retention::default(),
             reachable: Reachable::default(),
         }
     }
@@ -139,6 +144,7 @@ pub struct Service {
     courier: Courier,
     metrics: Metrics,
     oldest: measure::Oldest,
+    retention: retention::NextLook,
     started_at: Timestamp,
     /// There may be something to tell.
     outbox: Notify,
@@ -173,6 +179,7 @@ impl Service {
             courier: Courier::new(settings.reachable.clone()),
             metrics: Metrics::default(),
             oldest: measure::Oldest::default(),
+            retention: retention::NextLook::default(),
             started_at,
             outbox: Notify::new(),
             settings,

@@ -19,8 +19,8 @@ use orchestra_contracts::{
 use tokio::time::timeout;
 
 use super::{
-    Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
-    JobFilter, LogAppend, LogChunk, News, Once, Order, PieceStored, QueueRecord, Renewal,
+    Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained, DueDelivery,
+    JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored, QueueRecord, Renewal,
     ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried,
     UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     connection::{Reads, values},
@@ -28,8 +28,9 @@ use super::{
     sql,
     verbs::{
         AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound, Drain,
-        Expire, ForgetUploads, Insert, Probe, Redeliver, Register, RemoveSchedule, RemoveWebhook,
-        Renew, RevokeToken, list::Query, outbox, queues, schedules, uploads, webhooks, workers,
+        Expire, ForgetUploads, Insert, Probe, Prune, Redeliver, Register, RemoveSchedule,
+        RemoveWebhook, Renew, RevokeToken, list::Query, outbox, prune, queues, schedules, uploads,
+        webhooks, workers,
     },
     writer::WriterHandle,
 };
@@ -131,6 +132,19 @@ impl<D: Database> Store for SqlStore<D> {
 
     async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.writer.ask(ForgetUploads { now }).await
+    }
+
+    async fn prunable(
+        &self,
+        part: Part,
+        bounds: Bounds,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        prune::candidates(self.reads()?, part, bounds, limit).await
+    }
+
+    async fn prune(&self, part: Part, jobs: Vec<JobId>, now: Timestamp) -> Result<u64, StoreError> {
+        self.writer.ask(Prune { part, jobs, now }).await
     }
 
     async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {

@@ -16,6 +16,7 @@ mod open;
 mod past;
 mod placement;
 mod postgres;
+mod retention;
 mod rows;
 mod schedule;
 mod spread;
@@ -54,6 +55,7 @@ pub use news::News;
 pub use open::{open, open_with};
 pub use past::{Settled, Terms};
 pub use postgres::{Postgres, PostgresStore};
+pub use retention::{Bounds, Part};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::{Sqlite, SqliteStore};
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
@@ -127,6 +129,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Drops files that no job has and that nobody has brought for [`UPLOADS_KEPT`], some at a
     /// time; answers how many.
     async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// The jobs of which this part goes next, those that ended first before others: at most so many, and
+    /// no more than one transaction should drop.
+    async fn prunable(
+        &self,
+        part: Part,
+        bounds: Bounds,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError>;
+
+    /// Drops a part of those of these jobs that have ended; answers how many jobs, logs or files there were.
+    async fn prune(&self, part: Part, jobs: Vec<JobId>, now: Timestamp) -> Result<u64, StoreError>;
 
     /// How many bytes an upload has that is there whole.
     async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError>;

@@ -44,7 +44,7 @@ fn file(path: &str, content: &[u8]) -> Artifact {
 }
 
 impl Held {
-    fn piece(&self, path: &str, offset: u64, content: &[u8]) -> ArtifactPiece {
+    pub(super) fn piece(&self, path: &str, offset: u64, content: &[u8]) -> ArtifactPiece {
         ArtifactPiece {
             job: self.job.id,
             attempt: AttemptNo(self.job.attempts),
@@ -56,7 +56,7 @@ impl Held {
         }
     }
 
-    fn ended_with(&self, outcome: Outcome, artifacts: &[Artifact]) -> JobEvent {
+    pub(super) fn ended_with(&self, outcome: Outcome, artifacts: &[Artifact]) -> JobEvent {
         let left = Left { artifacts: artifacts.to_vec(), ..Left::default() };
         let proof = self.proof();
         JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None, left }

@@ -39,6 +39,18 @@ impl Files {
         Shelf { files: self.files.len() as u64, bytes }
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.shelf().bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub(super) fn drop_all(&mut self) {
+        self.files.clear();
+    }
+
     fn add(&mut self, piece: &ArtifactPiece) -> PieceStored {
         let stored = self.files.get(&piece.path).map(|file| file.content.len() as u64);
         let known = match place(piece, stored, self.shelf()) {

@@ -6,13 +6,14 @@
 //! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out,
 //! `list` finds them; `queues` is what operators decided, `schedules` what begins by itself,
 //! `webhooks` whom ends are told, `artifacts` the files that attempts leave, `uploads` those that
-//! jobs are to have.
+//! jobs are to have, `retention` what is not kept any more.
 
 mod artifacts;
 mod claim;
 mod list;
 mod queues;
 mod release;
+mod retention;
 mod schedules;
 mod submit;
 mod tables;
@@ -39,10 +40,10 @@ use orchestra_contracts::{
 
 use self::tables::Tables;
 use super::{
-    Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
-    JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal, ScheduleRecord,
-    Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece,
-    UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
+    Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained, DueDelivery,
+    JobFilter, LogAppend, LogChunk, Once, Order, Part, PieceStored, QueueRecord, Renewal,
+    ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried,
+    UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
@@ -124,6 +125,19 @@ impl Store for MemoryStore {
 
     async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
         Ok(self.tables()?.forget_uploads(now))
+    }
+
+    async fn prunable(
+        &self,
+        part: Part,
+        bounds: Bounds,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        Ok(self.tables()?.prunable(part, bounds, limit as usize))
+    }
+
+    async fn prune(&self, part: Part, jobs: Vec<JobId>, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(self.tables()?.prune(part, &jobs, now))
     }
 
     async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError> {

@@ -57,8 +57,8 @@ pub(super) struct Entry {
 pub(super) struct Kept {
     shown: Attempt,
     pub(super) claim_request: Option<String>,
-    head: LogHead,
-    chunks: Vec<LogChunk>,
+    pub(super) head: LogHead,
+    pub(super) chunks: Vec<LogChunk>,
     pub(super) files: Files,
 }
 

@@ -56,7 +56,8 @@ impl Verb for LogAppend {
             })
             .collect();
         targets.retain(|_, target| !target.chunks.is_empty());
-        insert_chunks(connection, &targets).await?;
+        let chunks: Vec<ChunkWrite<'_>> = targets.values().flat_map(Target::writes).collect();
+        insert_chunks(connection, &chunks).await?;
         connection.news.jobs.extend(targets.keys().copied());
         let heads: Vec<HeadWrite<'_>> = targets.values().map(HeadWrite::from).collect();
         write_all(connection, MOVE_HEADS, &heads).await?;
@@ -114,6 +115,11 @@ impl Target {
         Appended::Stored(self.head)
     }
 
+    fn writes(&self) -> impl Iterator<Item = ChunkWrite<'_>> {
+        let (job, attempt) = (self.row.id, self.row.attempts);
+        self.chunks.iter().map(move |chunk| ChunkWrite { job, attempt, chunk })
+    }
+
     /// Whether the append is to the newest attempt and its proof is of the lease on it.
     fn is_held(&self, append: &LogAppend) -> bool {
         let proof = &append.proof;
@@ -152,15 +158,19 @@ impl<'a> From<&'a Target> for HeadWrite<'a> {
     }
 }
 
+/// One row of `log_chunk` that is to be.
+pub(in crate::store) struct ChunkWrite<'a> {
+    pub(in crate::store) job: i64,
+    pub(in crate::store) attempt: i64,
+    pub(in crate::store) chunk: &'a LogChunk,
+}
+
 /// Bytes do not fit into JSON, so this one statement has a place for each value.
-async fn insert_chunks(
+pub(in crate::store) async fn insert_chunks(
     connection: &mut Connection,
-    targets: &HashMap<JobId, Target>,
+    chunks: &[ChunkWrite<'_>],
 ) -> Result<(), StoreError> {
-    let chunks = || {
-        targets.values().flat_map(|target| target.chunks.iter().map(move |chunk| (target, chunk)))
-    };
-    let count = chunks().count();
+    let count = chunks.len();
     if count == 0 {
         return Ok(());
     }
@@ -170,9 +180,9 @@ async fn insert_chunks(
     });
     let places = places.collect::<Vec<_>>().join(", ");
     let mut all = Vec::with_capacity(7 * count);
-    for (target, chunk) in chunks() {
+    for ChunkWrite { job, attempt, chunk } in chunks {
         let LogChunk { offset, stdout, stderr, system, frames } = chunk;
-        all.extend(values![target.row.id, target.row.attempts]);
+        all.extend(values![*job, *attempt]);
         all.extend([offset, stdout, stderr, system].map(|number| Value::from(*number as i64)));
         all.push(frames.to_vec().into());
     }

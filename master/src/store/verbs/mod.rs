@@ -14,6 +14,7 @@ pub(super) mod list;
 mod once;
 pub(super) mod outbox;
 mod probe;
+pub(super) mod prune;
 pub(super) mod queues;
 pub(super) mod release;
 pub(super) mod renew;
@@ -34,6 +35,7 @@ pub(super) use self::{
     insert::Insert,
     outbox::Redeliver,
     probe::Probe,
+    prune::Prune,
     queues::{ChangeQueue, Drain},
     renew::Renew,
     schedules::{AddSchedule, ChangeSchedule, RemoveSchedule},

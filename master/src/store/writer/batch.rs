@@ -10,7 +10,7 @@ use crate::store::{
     connection::Connection,
     verbs::{
         AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound, Drain,
-        Expire, ForgetUploads, Insert, Needs, Probe, Redeliver, Register, RemoveSchedule,
+        Expire, ForgetUploads, Insert, Needs, Probe, Prune, Redeliver, Register, RemoveSchedule,
         RemoveWebhook, Renew, RevokeToken, Verb,
     },
 };
@@ -175,6 +175,7 @@ kinds! {
     revocations: RevokeToken,
     tries: Tried,
     redeliveries: Redeliver,
+    prunings: Prune,
     probes: Probe,
 }
 

@@ -1,0 +1,72 @@
+//! What the operator lets go of jobs that have ended: by age, by number, by bytes.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use orchestra_contracts::{Size, Span};
+use tokio::time::{Duration, Instant};
+
+use super::{Service, ServiceError, signed};
+use crate::store::{Bounds, Part};
+
+/// So much of each part stays. Nothing goes where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    pub jobs: Keep,
+    pub logs: Keep,
+    pub artifacts: Keep,
+}
+
+/// For so long, and so much of what ended last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    pub age: Option<Span>,
+    /// A number of jobs, or bytes of logs or of artifacts.
+    pub most: Option<u64>,
+}
+
+impl Keep {
+    pub fn bytes(age: Option<Span>, most: Option<Size>) -> Self {
+        Self { age, most: most.map(|size| size.0) }
+    }
+
+    fn bounds(self, now: Timestamp) -> Option<Bounds> {
+        let until = self.age.map(|age| now.saturating_sub(signed(age)).unwrap_or(Timestamp::MIN));
+        (until.is_some() || self.most.is_some()).then_some(Bounds { until, most: self.most })
+    }
+}
+
+/// So many jobs in one transaction. Between two of them whoever waits has a second.
+const BATCH: u32 = 200;
+/// When nothing more was to be done, so long nobody looks: it reads all that is kept.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// When it is looked next.
+#[derive(Debug, Default)]
+pub(super) struct NextLook(Mutex<Option<Instant>>);
+
+impl Service {
+    /// Drops the next of what is not kept any more, a part of it at a time; answers of how many jobs.
+    pub async fn keep_within_bounds(&self) -> Result<usize, ServiceError> {
+        let now = Instant::now();
+        let next = *self.retention.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_some_and(|next| now < next) {
+            return Ok(0);
+        }
+        let Retention { jobs, logs, artifacts } = self.settings.retention;
+        let mut dropped = 0;
+        for (part, keep) in [(Part::Jobs, jobs), (Part::Logs, logs), (Part::Artifacts, artifacts)] {
+            let time = self.clock.now();
+            let Some(bounds) = keep.bounds(time) else { continue };
+            let ids = self.store.prunable(part, bounds, BATCH).await?;
+            if !ids.is_empty() {
+                dropped += self.store.prune(part, ids, time).await? as usize;
+            }
+        }
+        if dropped == 0 {
+            let mut next = self.retention.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *next = Some(now + PAUSE);
+        }
+        Ok(dropped)
+    }
+}
