@@ -280,7 +280,7 @@ impl<D: Database> Store for SqlStore<D> {
                 ],
             )
             .await?;
-        Ok(rows.into_iter().map(LogChunk::from).collect())
+        rows.into_iter().map(|row| row.chunk(id)).collect()
     }
 
     async fn artifacts(

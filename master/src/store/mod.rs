@@ -13,6 +13,7 @@ mod errors;
 mod memory;
 mod news;
 mod open;
+mod pack;
 mod past;
 mod placement;
 mod postgres;

@@ -21,12 +21,12 @@ pub(super) const LOG_HEAD: Statement = Statement::plain(
 macro_rules! log_chunks {
     ($order:literal) => {
         concat!(
-            "SELECT log_offset, stdout, stderr, system, frames FROM log_chunk
+            "SELECT log_offset, stdout, stderr, system, frames, bytes FROM log_chunk
              WHERE job_id = $1 AND attempt = $2 AND log_offset < $4
                AND log_offset >= coalesce(
                    (SELECT max(log_offset) FROM log_chunk
                     WHERE job_id = $1 AND attempt = $2 AND log_offset <= $3), 0)
-               AND log_offset + length(frames) > $3
+               AND log_offset + coalesce(bytes, length(frames)) > $3
              ORDER BY log_offset ",
             $order,
             " LIMIT $5"

@@ -1,9 +1,10 @@
 //! What is read of a log: its head and its chunks.
 
-use orchestra_contracts::worker::LogHead;
+use orchestra_contracts::{JobId, worker::LogHead};
 use sqlx::FromRow;
 
-use crate::store::LogChunk;
+use super::Place;
+use crate::store::{LogChunk, StoreError, pack::unpack};
 
 /// How far an attempt's log is stored; the names are those of the columns.
 #[derive(Clone, Copy, Debug, FromRow)]
@@ -34,16 +35,19 @@ pub(in crate::store) struct ChunkRow {
     stderr: i64,
     system: i64,
     frames: Vec<u8>,
+    bytes: Option<i64>,
 }
 
-impl From<ChunkRow> for LogChunk {
-    fn from(row: ChunkRow) -> Self {
-        Self {
-            offset: row.log_offset as u64,
-            stdout: row.stdout as u64,
-            stderr: row.stderr as u64,
-            system: row.system as u64,
-            frames: row.frames.into(),
-        }
+impl ChunkRow {
+    pub(in crate::store) fn chunk(self, id: JobId) -> Result<LogChunk, StoreError> {
+        let place = Place { table: "log_chunk", id: id.0 };
+        let frames = unpack(self.frames, self.bytes).map_err(|reason| place.corrupt(reason))?;
+        Ok(LogChunk {
+            offset: self.log_offset as u64,
+            stdout: self.stdout as u64,
+            stderr: self.stderr as u64,
+            system: self.system as u64,
+            frames: frames.into(),
+        })
     }
 }

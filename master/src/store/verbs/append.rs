@@ -13,6 +13,7 @@ use super::{
 use crate::store::{
     Appended, LogAppend, LogChunk, StoreError,
     connection::{Connection, Value, values},
+    pack::pack,
     placement::{Placement, place},
     rows::{HeadRow, to_json},
     statement::{Statement, statement},
@@ -36,8 +37,10 @@ const MOVE_HEADS: Statement = statement!(
       AND attempt.token = r.token AND attempt.ended_at IS NULL");
 
 /// Behind it come the rows.
-const INSERT_CHUNKS: &str =
-    "INSERT INTO log_chunk (job_id, attempt, log_offset, stdout, stderr, system, frames) VALUES";
+const INSERT_CHUNKS: &str = "INSERT INTO log_chunk (job_id, attempt, log_offset, stdout, stderr, system, frames, bytes) VALUES";
+
+/// That it has.
+const COLUMNS: usize = 8;
 
 impl Verb for LogAppend {
     type Answer = Appended;
@@ -175,16 +178,17 @@ pub(in crate::store) async fn insert_chunks(
         return Ok(());
     }
     let places = (0..count).map(|row| {
-        let numbers = (1..=7).map(|column| format!("${}", 7 * row + column));
+        let numbers = (1..=COLUMNS).map(|column| format!("${}", COLUMNS * row + column));
         format!("({})", numbers.collect::<Vec<_>>().join(", "))
     });
     let places = places.collect::<Vec<_>>().join(", ");
-    let mut all = Vec::with_capacity(7 * count);
+    let mut all = Vec::with_capacity(COLUMNS * count);
     for ChunkWrite { job, attempt, chunk } in chunks {
         let LogChunk { offset, stdout, stderr, system, frames } = chunk;
         all.extend(values![*job, *attempt]);
         all.extend([offset, stdout, stderr, system].map(|number| Value::from(*number as i64)));
-        all.push(frames.to_vec().into());
+        let (stored, bytes) = pack(frames);
+        all.extend(values![stored.into_owned(), bytes]);
     }
     let inserted = connection.change_once(format!("{INSERT_CHUNKS} {places}"), all).await?;
     expect_rows(inserted, count)

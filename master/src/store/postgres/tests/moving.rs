@@ -24,7 +24,7 @@ const ROWS: &str = r#"
     VALUES (1, 1, 'w', 't', 2000, 2001, NULL, NULL, NULL, 0),
            (2, 1, 'w', 'u', 2000, 2001, 3000, '{"kind":"exited","code":0}',
             '{"output":"a\n","error":"\\N","truncated":false}', 15);
-    INSERT INTO log_chunk VALUES (2, 1, 0, 2, 0, 0, x'01010000000000000002000000686a');
+    INSERT INTO log_chunk VALUES (2, 1, 0, 2, 0, 0, x'01010000000000000002000000686a', NULL);
     INSERT INTO dependency VALUES (3, 1, 'afterOk');
     INSERT INTO worker VALUES ('w', '{"slots":1,"queues":["default"],"version":"0"}', 500, 3000, NULL),
                               ('W', '{"slots":1,"queues":["default"],"version":"0"}', 500, 3000, 7);
