@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 async fn program() -> ExitCode {
     let cli = Cli::read();
-    orchestra_program::log_to_stderr(cli.log_filter());
+    orchestra_program::log_to_stderr(cli.log_filter(), cli.log_format);
     match commands::run(cli.command).await {
         Ok(code) => code.into(),
         Err(failure) => failure.report(),

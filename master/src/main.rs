@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use orchestra_master::{Config, MasterError, bind, run};
-use orchestra_program::{OWN_FAILURE, log_to_stderr, soft_then_hard};
+use orchestra_program::{LogFormat, OWN_FAILURE, log_to_stderr, soft_then_hard};
 use tokio_util::sync::CancellationToken;
 
 /// Keeps jobs, hands them out to workers, serves the REST API
@@ -17,6 +17,10 @@ struct Arguments {
     /// What to log, for example `info` or `orchestra_master=debug,warn`
     #[arg(long, env = "ORCHESTRA_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
+
+    /// How its lines are written: text for people, json for what collects logs
+    #[arg(long, env = "ORCHESTRA_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
 }
 
 fn main() -> ExitCode {
@@ -25,7 +29,7 @@ fn main() -> ExitCode {
 
 async fn program() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr(&arguments.log);
+    log_to_stderr(&arguments.log, arguments.log_format);
     let shutdown = CancellationToken::new();
     let ended = tokio::select! {
         ended = serve(arguments.config, shutdown.clone()) => ended,

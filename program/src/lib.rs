@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 
 use tokio::runtime::Runtime;
 
-pub use log::{colours, log_to_stderr};
+pub use log::{LogFormat, colours, log_to_stderr};
 pub use signals::{Signals, soft_then_hard};
 
 /// Orchestra itself failed, as opposed to the command; the code that `docker run`

@@ -13,6 +13,7 @@ pub(crate) use jobs::Jobs;
 pub(crate) use server::{Server, url_of};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use orchestra_program::LogFormat;
 
 use crate::commands::{
     admin, artifacts, cancel, changes, completion, doctor, drain, explain, get, images, logs, ls,
@@ -42,6 +43,18 @@ pub(crate) struct Cli {
         hide_short_help = true
     )]
     log: Option<String>,
+
+    /// How the lines of that log are written: text for people, json for what collects logs
+    #[arg(
+        long,
+        env = "ORCHESTRA_LOG_FORMAT",
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_short_help = true
+    )]
+    pub(crate) log_format: LogFormat,
 
     #[command(subcommand)]
     pub(crate) command: Command,
