@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use orchestra_contracts::{
     Attempt, IdempotencyKey, Job, JobId, JobSpec, Queue, QueueChange, QueueName, Repro, WorkerName,
     explain::Explanation, paths, worker::Worker,
 };
 use reqwest::{
     Method, StatusCode,
-    header::{ACCEPT, LINK},
+    header::{ACCEPT, DATE, LINK},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -158,6 +159,21 @@ impl Client {
         // Many a server answers 200 to everything, but not with this.
         let _: Health = self.fetch(self.call(Method::GET, paths::HEALTHZ)).await?;
         Ok(())
+    }
+
+    /// What the master's clock shows, in whole seconds: it was within that second when it answered.
+    pub async fn date(&self) -> Result<Timestamp, ClientError> {
+        let response = self.send(self.call(Method::GET, paths::HEALTHZ)).await?;
+        let status = response.status().as_u16();
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        // The form that HTTP has dates in is one of those of RFC 2822.
+        let date = date.map(|date| DateTimeParser::new().parse_timestamp(date));
+        let wrong = |reason: String| ClientError::unreadable(self.url(), status, reason);
+        match date {
+            Some(Ok(date)) => Ok(date),
+            Some(Err(error)) => Err(wrong(error.to_string())),
+            None => Err(wrong("an answer without a date".to_owned())),
+        }
     }
 
     /// Why a job waits, who holds it, or how it ended.

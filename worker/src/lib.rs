@@ -61,7 +61,7 @@ pub mod parts {
 pub use crate::{
     config::{Config, ImagesConfig, JobUser, Limits, SandboxConfig, WarmConfig},
     credentials::Credentials,
-    doctor::{Check, checks},
+    doctor::{Check, checks, clock_check},
     executor::docker::images::{ImageError, ImageStatus, Images, ReadyImage, StaleImage, step_of},
     probe::sandbox_checks,
 };

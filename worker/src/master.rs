@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 use orchestra_client::{Client, ClientError};
 use orchestra_contracts::{
     ContentHash, ProblemKind, WorkerName,
@@ -68,6 +69,9 @@ pub(crate) trait Master: Send + Sync + 'static {
     ) -> Result<(Bytes, u64), ClientError>;
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError>;
+
+    /// What its clock shows, in whole seconds.
+    async fn date(&self) -> Result<Timestamp, ClientError>;
 }
 
 #[async_trait]
@@ -133,6 +137,10 @@ impl Master for Client {
 
     async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {
         Client::update(self, update).await.map(drop)
+    }
+
+    async fn date(&self) -> Result<Timestamp, ClientError> {
+        Client::date(self).await
     }
 }
 

@@ -1,19 +1,24 @@
 //! `orchestra doctor`.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use orchestra_client::{Client, ClientError};
 use orchestra_contracts::ProblemKind;
-use orchestra_worker::{checks, sandbox_checks};
+use orchestra_worker::{Check, checks, clock_check, sandbox_checks};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{
     args::{Engine, Output, Server},
+    clock,
     exit::Exit,
     failure::Failure,
     output::{Format, escape, print, print_json, print_line},
     place::{Answer, ask},
 };
+
+/// A clock that is asked for so long is compared with nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
@@ -42,20 +47,20 @@ struct Finding {
     fix: Option<String>,
 }
 
+impl From<Check> for Finding {
+    fn from(Check { name, ok, detail, fix }: Check) -> Self {
+        Self { name, ok, detail, fix }
+    }
+}
+
 pub(crate) async fn doctor(args: Doctor) -> Result<Exit, Failure> {
     let config = args.engine.worker()?;
     let checks = if args.sandbox { sandbox_checks(&config).await } else { checks(&config).await };
-    let mut findings: Vec<Finding> = checks
-        .into_iter()
-        .map(|check| Finding {
-            name: check.name,
-            ok: check.ok,
-            detail: check.detail,
-            fix: check.fix,
-        })
-        .collect();
+    let mut findings: Vec<Finding> = checks.into_iter().map(Finding::from).collect();
     if !args.sandbox {
-        findings.push(master(&args.server).await?);
+        let client = args.server.client()?;
+        findings.push(master(&args.server, &client).await);
+        findings.extend(clocks(&client).await);
     }
     match args.output.format {
         Format::Json => print_json(&findings)?,
@@ -70,11 +75,10 @@ pub(crate) async fn doctor(args: Doctor) -> Result<Exit, Failure> {
 }
 
 /// No master is no fault as long as nobody named one: `run` brings its own.
-async fn master(server: &Server) -> Result<Finding, Failure> {
-    let client = server.client()?;
+async fn master(server: &Server, client: &Client) -> Finding {
     let url = client.url();
-    let (ok, detail, fix) = match ask(&client).await {
-        Answer::Master => lets_us_in(&client).await,
+    let (ok, detail, fix) = match ask(client).await {
+        Answer::Master => lets_us_in(client).await,
         Answer::Nobody(_) if server.is_unspoken() => {
             (true, format!("none at {url}; run brings its own, or start one: orchestra up"), None)
         }
@@ -84,7 +88,14 @@ async fn master(server: &Server) -> Result<Finding, Failure> {
             (false, error.to_string(), Some(fix.to_owned()))
         }
     };
-    Ok(Finding { name: "master", ok, detail, fix })
+    Finding { name: "master", ok, detail, fix }
+}
+
+/// Where a master answers. It was asked before, so no connection has to be made meanwhile.
+async fn clocks(client: &Client) -> Option<Finding> {
+    let asked = clock::now();
+    let told = timeout(PATIENCE, client.date()).await.ok()?.ok()?;
+    Some(Finding::from(clock_check(asked, told, clock::now())))
 }
 
 /// Health is told to anybody; this asks whether the token, or having none, will do.

@@ -21,7 +21,8 @@ impl Worker {
     pub(super) async fn heartbeats(&self, every: Duration) {
         let orders = Notify::new();
         let beats = self.beat_often(every, &orders);
-        tokio::join!(beats, self.listen(every, &orders), self.keep_told());
+        let listening = self.listen(every, &orders);
+        tokio::join!(beats, listening, self.keep_told(), self.compare_clocks());
     }
 
     async fn beat_often(&self, every: Duration, orders: &Notify) {
@@ -74,7 +75,7 @@ impl Worker {
     async fn beat(&self) -> Result<(), ClientError> {
         let trouble = self.executor.health().borrow().clone();
         let unwell = trouble.map(|trouble| trouble.reason);
-        let stats = Some(self.executor.stats()).filter(|it| *it != Stats::default()).map(Box::new);
+        let stats = Some(self.stats()).filter(|it| *it != Stats::default()).map(Box::new);
         let heartbeat = Heartbeat { leases: self.held.leases(), unwell, stats };
         let sent = Instant::now();
         let answer = self.master.heartbeat(&self.terms.name, &heartbeat).await;

@@ -6,6 +6,7 @@
 //! Leases are counted from before the request that renewed them was sent, and an
 //! eighth of each is kept back for killing: see [`deadline`].
 
+mod clocks;
 mod heartbeat;
 mod held;
 mod registering;
@@ -22,7 +23,7 @@ use std::{
 use orchestra_client::{Backoff, Client};
 use orchestra_contracts::{
     WorkerName,
-    worker::{ClaimTerms, Claimed, LeaseRef, Offer, Registration, Welcome},
+    worker::{Check, ClaimTerms, Claimed, LeaseRef, Offer, Registration, Welcome},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -64,6 +65,8 @@ pub struct Worker {
     slots: Arc<Semaphore>,
     /// The offer that the master knows.
     told: Mutex<Option<Offer>>,
+    /// What was found of this machine's clock.
+    clock: Mutex<Option<Check>>,
 }
 
 impl fmt::Debug for Worker {
@@ -85,8 +88,8 @@ impl Worker {
 
     pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
-        let (link, held, told) = Default::default();
-        Self { master, executor, terms, link, held, slots, told }
+        let (link, held, told, clock) = Default::default();
+        Self { master, executor, terms, link, held, slots, told, clock }
     }
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace

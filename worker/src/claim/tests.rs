@@ -11,6 +11,7 @@ use super::*;
 use crate::testing::{Append, FakeMaster, ScriptedExecutor, claimed, worker};
 
 mod artifacts;
+mod clocks;
 mod offers;
 mod take_back;
 mod unwell;

@@ -9,13 +9,14 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
 use orchestra_client::ClientError;
 use orchestra_contracts::{
     ContentHash, JobId, JobStatus, Problem, ProblemKind, Span, WorkerName,
     frame::{Body, Frame, Frames, Stream},
     worker::{
-        ArtifactHead, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef, LogHead,
-        Registration, Welcome,
+        ArtifactHead, Check, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef,
+        LogHead, Registration, Welcome,
     },
 };
 use tokio::sync::Notify;
@@ -63,6 +64,9 @@ struct State {
     beats: Vec<Vec<LeaseRef>>,
     /// What the last of them said of the worker.
     unwell: Option<String>,
+    checks: Vec<Check>,
+    /// What its clock shows.
+    date: Option<Timestamp>,
     /// Request ids of claims, as they came.
     claims: Vec<(String, u32)>,
     lost_claims: u32,
@@ -209,6 +213,16 @@ impl FakeMaster {
         }
     }
 
+    /// What the last heartbeat said that was found on the worker's machine.
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        self.state.lock().unwrap().checks.clone()
+    }
+
+    /// From now on its clock stands there.
+    pub(crate) fn show(&self, date: Timestamp) {
+        self.state.lock().unwrap().date = Some(date);
+    }
+
     pub(crate) fn updates(&self) -> Vec<JobUpdate> {
         self.state.lock().unwrap().updates.clone()
     }
@@ -336,6 +350,7 @@ impl Master for FakeMaster {
         let mut state = self.state.lock().unwrap();
         state.beats.push(beat.leases.clone());
         state.unwell.clone_from(&beat.unwell);
+        state.checks = beat.stats.as_ref().map(|stats| stats.checks.clone()).unwrap_or_default();
         Ok(state.reply.clone())
     }
 
@@ -436,5 +451,9 @@ impl Master for FakeMaster {
         self.state.lock().unwrap().updates.push(update.clone());
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    async fn date(&self) -> Result<Timestamp, ClientError> {
+        self.state.lock().unwrap().date.ok_or_else(unanswered)
     }
 }

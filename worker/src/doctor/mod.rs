@@ -1,6 +1,8 @@
 //! Whether this machine can run jobs, and for each thing that is amiss, the line
 //! that mends it. Looks only, changes nothing.
 
+mod clock;
+
 use std::path::Path;
 
 use futures::future::BoxFuture;
@@ -10,6 +12,8 @@ use crate::{
     config::JobUser,
     executor::docker::{Engine, EngineError, check_architecture, images_of, user_of_folder},
 };
+
+pub use clock::clock_check;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
