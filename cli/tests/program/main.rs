@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod jobs;
+mod looking;
 mod own;
 mod support;
 mod tls;

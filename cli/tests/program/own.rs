@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 
 use crate::support::{orchestra, sentence, text};
 
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     _task: JoinSet<()>,
 }
 
 impl Server {
-    async fn start(router: Router) -> Self {
+    pub(crate) async fn start(router: Router) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut task = JoinSet::new();
@@ -32,7 +32,7 @@ impl Server {
         Self { address, _task: task }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }

@@ -1,7 +1,9 @@
-//! `orchestra ls`.
+//! `orchestra ls`: a page of jobs; `watch` keeps it fresh.
 
-use orchestra_client::{JobQuery, ListOrder};
-use orchestra_contracts::{Job, JobId, JobStatus, WorkerName};
+mod watch;
+
+use orchestra_client::{Client, ClientError, JobQuery, ListOrder};
+use orchestra_contracts::{Job, JobId, JobStatus, Span, WorkerName};
 
 use crate::{
     args::{Output, Server, pair},
@@ -53,6 +55,15 @@ pub(crate) struct Ls {
     #[arg(long)]
     cursor: Option<String>,
 
+    /// Keep the list fresh until Ctrl-C: in place on a terminal; elsewhere, what has changed is
+    /// written below
+    #[arg(long, conflicts_with_all = ["all", "cursor"])]
+    watch: bool,
+
+    /// How often --watch looks
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch")]
+    interval: Span,
+
     #[command(flatten)]
     server: Server,
 
@@ -74,21 +85,35 @@ pub(crate) async fn ls(args: Ls) -> Result<Exit, Failure> {
         limit: None,
         cursor: args.cursor,
     };
+    if args.watch {
+        let (format, pause) = (args.output.format, args.interval.0);
+        return watch::watch(&client, &query, wanted, format, pause).await;
+    }
+    let jobs = page(&client, &mut query, wanted).await?;
+    write(&jobs, args.output.format)?;
+    if let Some(cursor) = query.cursor {
+        say(&format!("there are more; go on with --cursor {cursor}, or take --all"));
+    }
+    Ok(Exit::SUCCESS)
+}
+
+/// As many as are wanted, as far as there are some; the query goes on behind them.
+async fn page(
+    client: &Client,
+    query: &mut JobQuery,
+    wanted: usize,
+) -> Result<Vec<Job>, ClientError> {
     let mut jobs = Vec::new();
     while jobs.len() < wanted {
         query.limit = Some((wanted - jobs.len()).min(LARGEST_PAGE as usize) as u32);
-        let page = client.jobs(&query).await?;
+        let page = client.jobs(query).await?;
         jobs.extend(page.jobs);
         query.cursor = page.next;
         if query.cursor.is_none() {
             break;
         }
     }
-    write(&jobs, args.output.format)?;
-    if let Some(cursor) = query.cursor {
-        say(&format!("there are more; go on with --cursor {cursor}, or take --all"));
-    }
-    Ok(Exit::SUCCESS)
+    Ok(jobs)
 }
 
 fn write(jobs: &[Job], format: Format) -> Result<(), Failure> {
