@@ -525,6 +525,10 @@ impl Store for OpenDisk {
         self.store.due_deliveries(now, each).await
     }
 
+    async fn waiting_deliveries(&self, most: u32) -> Result<u64, StoreError> {
+        self.store.waiting_deliveries(most).await
+    }
+
     async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
         self.store.note_try(tried).await
     }

@@ -3,15 +3,18 @@
 //!
 //! * [`Metrics`] is what is counted while things happen; nobody waits for it.
 //! * [`Standing`] is what is looked up when somebody asks.
+//! * [`History`] is the last hour, for the page.
 //! * `names` keeps the number of series bounded, whatever people call their queues.
 
+mod history;
 mod names;
+mod process;
 mod standing;
 
 use std::{fmt, time::Instant};
 
 use jiff::Timestamp;
-use orchestra_contracts::{Outcome, Usage};
+use orchestra_contracts::{DeliveryState, Outcome, Usage};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
     TextEncoder, core::Collector,
@@ -19,6 +22,8 @@ use prometheus::{
 
 use self::names::Names;
 
+pub use history::{End, History, MINUTES, Minute, Waits};
+pub use process::Process;
 pub use standing::{QueueStanding, Standing, WorkerStanding};
 
 /// So many queues, and as many workers, have series of their own; the others share one.
@@ -45,6 +50,7 @@ pub struct Metrics {
     log_bytes: IntCounter,
     requests: IntCounterVec,
     store_failures: IntCounterVec,
+    deliveries: IntCounterVec,
     queued: Histogram,
     started: Histogram,
     ran: Histogram,
@@ -113,6 +119,11 @@ impl Default for Metrics {
                 "Calls of the database that failed.",
                 &["call"],
             ),
+            deliveries: counters(
+                "orchestra_webhook_deliveries_total",
+                "Messages to webhooks that this master sent, by what became of them.",
+                &["result"],
+            ),
             queued: times(
                 "orchestra_queue_seconds",
                 "From the submission of a job, or the time it was put off to, to its first claim.",
@@ -133,6 +144,9 @@ impl Default for Metrics {
         }
         for answer in ["jobs", "none", "failed"] {
             metrics.claims.with_label_values(&[answer]);
+        }
+        for state in [DeliveryState::Delivered, DeliveryState::Pending, DeliveryState::GivenUp] {
+            metrics.deliveries.with_label_values(&[result(state)]);
         }
         metrics
     }
@@ -188,6 +202,11 @@ impl Metrics {
         self.log_bytes.inc_by(bytes);
     }
 
+    /// A message to a webhook was sent, or could not be.
+    pub fn told(&self, state: DeliveryState) {
+        self.deliveries.with_label_values(&[result(state)]).inc();
+    }
+
     /// The route as it was registered, never what was asked for.
     pub fn answered(&self, method: &str, route: &str, status: u16) {
         let class = match status {
@@ -227,7 +246,20 @@ impl Metrics {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody counts milliseconds of millennia")]
+/// After one try.
+fn result(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Pending => "failed",
+        DeliveryState::GivenUp => "given_up",
+    }
+}
+
 fn seconds(millis: u64) -> f64 {
-    millis as f64 / 1000.0
+    ratio(millis, 1000)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody counts milliseconds of millennia")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
 }

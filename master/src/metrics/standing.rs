@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use orchestra_contracts::worker::{Calls, Stats};
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry, proto::MetricFamily};
 
-use super::{MOST_NAMES, names::OTHER, registered, seconds};
+use super::{MOST_NAMES, Process, names::OTHER, registered, seconds};
 
 /// Everything that is no count of ours.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,9 @@ pub struct Standing {
     pub started_at: f64,
     pub queues: Vec<QueueStanding>,
     pub workers: Vec<WorkerStanding>,
+    /// Messages to webhooks that wait for a try, as far as they were counted.
+    pub untold: u64,
+    pub process: Process,
     /// How many read logs or wait, and how many may.
     pub streams: (usize, usize),
     /// Calls that came when their lease was lost, by what they were.
@@ -71,6 +74,13 @@ impl Standing {
             count(self.streams.0 as u64),
         );
         alone("orchestra_streams_limit", "So many may at once.", count(self.streams.1 as u64));
+        if self.store_usable {
+            alone(
+                "orchestra_webhook_deliveries_waiting",
+                "Messages to webhooks that wait for a try; no more are counted than 10,000.",
+                count(self.untold),
+            );
+        }
         let late = sheet.counter(
             "orchestra_stale_calls_total",
             "Calls of workers that were refused because their lease was lost.",
@@ -79,10 +89,43 @@ impl Standing {
         for (call, counted) in self.stale {
             late.with_label_values(&[call]).inc_by(counted);
         }
+        self.process(&sheet);
         self.queues(&sheet);
         self.workers(&sheet);
         self.engines(&sheet);
         sheet.0.gather()
+    }
+
+    fn process(&self, sheet: &Sheet) {
+        let process = self.process;
+        for (name, help, value) in [
+            (
+                "process_resident_memory_bytes",
+                "Memory of this process that is in the machine's.",
+                process.resident.map(count),
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Address space of this process.",
+                process.virtual_size.map(count),
+            ),
+            ("process_open_fds", "Open files and connections.", process.open_files.map(count)),
+            ("process_max_fds", "So many may be open.", process.most_open_files.map(count)),
+            (
+                "process_start_time_seconds",
+                "When this process started, in seconds since 1970.",
+                process.started_seconds,
+            ),
+        ] {
+            if let Some(value) = value {
+                sheet.gauge(name, help, &[]).with_label_values::<&str>(&[]).set(value);
+            }
+        }
+        if let Some(spent) = process.cpu_seconds {
+            let help = "Time of processors that this process has taken.";
+            let cpu = CounterVec::new(Opts::new("process_cpu_seconds_total", help), &[]);
+            registered(&sheet.0, cpu).with_label_values::<&str>(&[]).inc_by(spent);
+        }
     }
 
     fn queues(&self, sheet: &Sheet) {

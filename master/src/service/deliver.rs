@@ -119,6 +119,7 @@ impl Service {
         } else {
             tracing::debug!(%webhook, %delivery, %job, tries, error, %state, "a webhook was tried");
         }
+        self.metrics.told(state);
         let tried = Tried { delivery, at: now, answer: answer.status(), error, state, due_at };
         // Until it is noted it is under way, or it would be sent again at once.
         while let Err(error) = self.store.note_try(tried.clone()).await {

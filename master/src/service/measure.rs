@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::{Service, ServiceError};
 use crate::{
     domain,
-    metrics::{MOST_NAMES, Metrics, QueueStanding, Standing, WorkerStanding},
+    metrics::{MOST_NAMES, Metrics, Minute, Process, QueueStanding, Standing, WorkerStanding},
     store::JobFilter,
 };
 
@@ -44,10 +44,18 @@ impl Oldest {
     }
 }
 
+/// More messages to webhooks are not counted: whoever asks every few seconds waits for it.
+const MOST_UNTOLD: u32 = 10_000;
+
 impl Service {
     /// What the requests are counted in.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The last hour by the minute, and since when this master counts.
+    pub fn last_hour(&self) -> (Vec<Minute>, Timestamp) {
+        (self.history.minutes(self.clock.now()), self.started_at)
     }
 
     /// All that is measured, in the text format of Prometheus; also while the database is away.
@@ -56,6 +64,7 @@ impl Service {
         let places = self.settings.max_streams.min(Semaphore::MAX_PERMITS);
         let mut standing = Standing {
             started_at: self.started_at.as_duration().as_secs_f64(),
+            process: Process::look(),
             streams: (self.reading(), places),
             stale: [
                 ("artifact", stale.artifacts),
@@ -65,19 +74,19 @@ impl Service {
             ],
             ..Standing::default()
         };
-        match self.queues_and_workers().await {
-            Ok((queues, workers)) => {
+        match self.looked_up().await {
+            Ok((queues, workers, untold)) => {
                 (standing.queues, standing.workers) = (queues, workers);
-                standing.store_usable = true;
+                (standing.untold, standing.store_usable) = (untold, true);
             }
             Err(error) => tracing::warn!(%error, "metrics without queues and workers"),
         }
         self.metrics.text(&standing)
     }
 
-    async fn queues_and_workers(
+    async fn looked_up(
         &self,
-    ) -> Result<(Vec<QueueStanding>, Vec<WorkerStanding>), ServiceError> {
+    ) -> Result<(Vec<QueueStanding>, Vec<WorkerStanding>, u64), ServiceError> {
         let now = self.clock.now();
         self.oldest.begin_afresh_at_times(now);
         let mut queues = Vec::new();
@@ -94,7 +103,8 @@ impl Service {
                 oldest,
             });
         }
-        Ok((queues, self.workers().await?.into_iter().map(standing_of).collect()))
+        let workers = self.workers().await?.into_iter().map(standing_of).collect();
+        Ok((queues, workers, self.store.waiting_deliveries(MOST_UNTOLD).await?))
     }
 
     /// When the oldest pending job of a queue was submitted.
@@ -120,6 +130,10 @@ impl Service {
             (job.attempts == 1).then_some((since, job.lease()?.claimed_at))
         };
         let jobs: Vec<_> = jobs.iter().map(|job| (job.spec.queue.as_str(), first(job))).collect();
+        for (since, at) in jobs.iter().filter_map(|(_, times)| *times) {
+            let waited = u64::try_from(at.duration_since(since).as_millis()).unwrap_or_default();
+            self.history.handed_out(at, waited);
+        }
         self.metrics.claimed(&jobs);
     }
 

@@ -18,7 +18,7 @@ use crate::{
     courier::{Courier, Reachable},
     domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
     live::{Bells, Hub},
-    metrics::Metrics,
+    metrics::{End, History, Metrics},
     store::{Applied, Store},
 };
 
@@ -143,6 +143,7 @@ pub struct Service {
     renewals: expiry::Renewals,
     courier: Courier,
     metrics: Metrics,
+    history: History,
     oldest: measure::Oldest,
     retention: retention::NextLook,
     started_at: Timestamp,
@@ -178,6 +179,7 @@ impl Service {
             changing_tokens: tokio::sync::Mutex::default(),
             courier: Courier::new(settings.reachable.clone()),
             metrics: Metrics::default(),
+            history: History::default(),
             oldest: measure::Oldest::default(),
             retention: retention::NextLook::default(),
             started_at,
@@ -233,6 +235,8 @@ impl Service {
         if let Ok(effects) = &applied.result {
             if let Some(finish) = &effects.attempt_ended {
                 self.metrics.ended(&finish.outcome, finish.usage.as_ref());
+                let end = End::of(applied.job.status(), effects.delete);
+                self.history.ended(self.clock.now(), end);
             }
             self.hub.wake(applied.job.id);
             if applied.job.status().is_final() {

@@ -371,6 +371,10 @@ impl<D: Database> Store for SqlStore<D> {
         outbox::due(self.reads()?, now, each).await
     }
 
+    async fn waiting_deliveries(&self, most: u32) -> Result<u64, StoreError> {
+        outbox::waiting(self.reads()?, most).await
+    }
+
     async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
         self.writer.ask(tried).await
     }

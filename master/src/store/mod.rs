@@ -298,6 +298,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         each: u32,
     ) -> Result<Vec<DueDelivery>, StoreError>;
 
+    /// How many deliveries are pending, counted up to `most`.
+    async fn waiting_deliveries(&self, most: u32) -> Result<u64, StoreError>;
+
     /// Notes what became of a try. Of each webhook, the newest [`DELIVERIES_KEPT`] that are not
     /// pending any more are kept.
     async fn note_try(&self, tried: Tried) -> Result<(), StoreError>;

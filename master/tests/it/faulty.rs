@@ -361,6 +361,10 @@ impl Store for FaultyStore {
         self.read(self.store.due_deliveries(now, each)).await
     }
 
+    async fn waiting_deliveries(&self, most: u32) -> Result<u64, StoreError> {
+        self.read(self.store.waiting_deliveries(most)).await
+    }
+
     async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
         self.write(self.store.note_try(tried)).await
     }

@@ -192,6 +192,34 @@ async fn what_a_worker_tells_is_there_as_long_as_it_is() {
     assert_eq!(calls, 64);
 }
 
+/// With nobody there to send them: what waits is counted, and each try when there is one.
+#[tokio::test]
+async fn messages_to_webhooks_are_counted_while_they_wait() {
+    let master = Master::start().await;
+    let webhook = json!({"url": "https://receiver.invalid/hook"});
+    assert_eq!(master.post("/api/webhook", webhook).await.status, 201);
+    let before = samples(&master).await;
+    for _ in 0..2 {
+        let id = master.submit(json!({"command": "true"})).await;
+        master.bare("POST", &format!("/api/job/{id}/cancel")).await;
+    }
+    let after = samples(&master).await;
+    changed(&before, &after, &[("orchestra_webhook_deliveries_waiting", 2.0)]);
+    for result in ["delivered", "failed", "given_up"] {
+        let name = format!("orchestra_webhook_deliveries_total{{result=\"{result}\"}}");
+        assert_eq!(after[&name], 0.0);
+    }
+}
+
+#[tokio::test]
+async fn the_process_says_how_it_is_under_the_usual_names() {
+    let there = samples(&Master::start().await).await;
+    assert!(there["process_resident_memory_bytes"] > 1e6, "{there:?}");
+    assert!(there["process_open_fds"] < there["process_max_fds"], "{there:?}");
+    assert!(there["process_start_time_seconds"] > 1.7e9, "{there:?}");
+    assert!(there["process_cpu_seconds_total"] >= 0.0, "{there:?}");
+}
+
 #[tokio::test]
 async fn streams_are_counted_while_they_are_open() {
     let master = Master::serving_readers(5).await;
@@ -324,7 +352,9 @@ async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     for file in ["dashboard.json", "alerts.yml"] {
         let text = std::fs::read_to_string(given(file)).unwrap();
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        asked.extend(words.filter(|word| word.starts_with("orchestra_")).map(str::to_owned));
+        let ours = ["orchestra_", "process_"];
+        let words = words.filter(|word| ours.iter().any(|it| word.starts_with(it)));
+        asked.extend(words.map(str::to_owned));
     }
     let missing: Vec<_> = asked.difference(&known).collect();
     assert!(missing.is_empty() && asked.len() > 20, "{missing:?} of {asked:?}");
@@ -340,7 +370,9 @@ async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
 async fn the_manual_lists_every_metric() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| `orchestra_"));
+    let rows = page.lines().filter(|line| {
+        ["orchestra_", "process_"].iter().any(|it| line.starts_with(&format!("| `{it}")))
+    });
     let listed =
         rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2));
     let listed: BTreeSet<_> =

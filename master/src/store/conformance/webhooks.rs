@@ -167,6 +167,8 @@ async fn a_try_is_noted_and_the_next_one_waits(mut store: TestStore) {
     store.note_try(failed).await.unwrap();
     store.reopen().await;
     assert!(due(&store, 8).await.is_empty());
+    let waiting = async |most| store.waiting_deliveries(most).await.unwrap();
+    assert_eq!((waiting(10).await, waiting(0).await), (1, 0));
     let again = due(&store, 9).await.remove(0).record;
     assert_eq!((again.attempts, again.answer, again.tried_at), (1, Some(500), Some(at(3).now)));
     assert_eq!(again.error.as_deref(), Some("it answered with 500"));
@@ -174,6 +176,7 @@ async fn a_try_is_noted_and_the_next_one_waits(mut store: TestStore) {
     // A word that comes later changes nothing.
     store.note_try(Tried { answer: Some(500), ..delivered(id, 11) }).await.unwrap();
     assert!(due(&store, 99).await.is_empty());
+    assert_eq!(waiting(10).await, 0);
     let log = store.deliveries(webhook, 10).await.unwrap();
     let [last] = &log[..] else { panic!("{log:?}") };
     assert_eq!((last.state, last.attempts, last.answer), (DeliveryState::Delivered, 2, Some(204)));

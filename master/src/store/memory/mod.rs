@@ -324,6 +324,10 @@ impl Store for MemoryStore {
         Ok(self.tables()?.webhooks.due(now, each as usize))
     }
 
+    async fn waiting_deliveries(&self, most: u32) -> Result<u64, StoreError> {
+        Ok(self.tables()?.webhooks.waiting().min(u64::from(most)))
+    }
+
     async fn note_try(&self, tried: Tried) -> Result<(), StoreError> {
         self.tables()?.webhooks.note_try(tried);
         Ok(())

@@ -84,6 +84,11 @@ impl Webhooks {
         self.all.values().flat_map(of).collect()
     }
 
+    pub(super) fn waiting(&self) -> u64 {
+        let all = self.deliveries.values();
+        all.filter(|(record, _)| record.due_at.is_some()).count() as u64
+    }
+
     pub(super) fn note_try(&mut self, tried: Tried) {
         let Some((record, _)) = self.deliveries.get_mut(&tried.delivery) else { return };
         if record.state != DeliveryState::Pending {

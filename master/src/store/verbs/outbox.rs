@@ -45,6 +45,11 @@ pub(in crate::store) const DUE: Statement = Statement::plain(columns!(
      ORDER BY d.webhook, d.due_at, d.id"
 ));
 
+pub(in crate::store) const WAITING: Statement = Statement::plain(
+    "SELECT count(*) FROM (
+         SELECT due.id FROM delivery AS due WHERE due.due_at IS NOT NULL LIMIT $1) AS waiting",
+);
+
 pub(in crate::store) const LOG: Statement = Statement::plain(columns!(
     "SELECT",
     "FROM delivery AS d WHERE d.webhook = $1 ORDER BY d.id DESC LIMIT $2"
@@ -103,6 +108,11 @@ pub(in crate::store) async fn due(
 ) -> Result<Vec<DueDelivery>, StoreError> {
     let rows: Vec<DueRow> = reads.all(DUE, values![now.as_millisecond(), i64::from(each)]).await?;
     rows.into_iter().map(DueDelivery::try_from).collect()
+}
+
+pub(in crate::store) async fn waiting(reads: &Reads, most: u32) -> Result<u64, StoreError> {
+    let counted: Option<i64> = reads.scalar(WAITING, values![i64::from(most)]).await?;
+    Ok(u64::try_from(counted.unwrap_or_default()).unwrap_or_default())
 }
 
 pub(in crate::store) async fn log(

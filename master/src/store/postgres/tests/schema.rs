@@ -82,6 +82,7 @@ async fn hot_statements_look_rows_up() {
         (release::NEXT_IN_ARRAY, ""),
         (release::UNDER_WAY, ""),
         (outbox::DUE, ""),
+        (outbox::WAITING, ""),
         (outbox::LOG, ""),
         (ledger::LOAD, "job_pkey"),
         (ledger::UPDATE_JOBS, "job_pkey"),

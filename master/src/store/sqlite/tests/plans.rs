@@ -134,6 +134,7 @@ async fn hot_statements_look_rows_up() {
         (release::NEXT_IN_ARRAY, Some("job_array")),
         (release::UNDER_WAY, Some("job_array")),
         (outbox::DUE, Some("delivery_due")),
+        (outbox::WAITING, Some("delivery_due")),
         (outbox::LOG, Some("delivery_log")),
         (outbox::DROP, Some("delivery_ended")),
         (renew::RENEW, None),
