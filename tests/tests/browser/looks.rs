@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::{
     chromium::{Browser, DESKTOP, PHONE},
-    reading::{append, held},
+    reading::{append, held, report},
 };
 
-const PAGES: [(&str, &str); 13] = [
+pub(crate) const PAGES: [(&str, &str); 13] = [
     ("overview", "/"),
     ("jobs", "/jobs"),
     ("jobs-none", "/jobs?q=nothing-is-like-this"),
@@ -26,7 +26,7 @@ const PAGES: [(&str, &str); 13] = [
 ];
 
 /// A master that has something of everything, long names among it.
-async fn furnished() -> Stack {
+pub(crate) async fn furnished() -> Stack {
     let stack = held(&json!({
         "command": "set -e\ncmake -B build -G Ninja\nninja -C build\nctest --output-on-failure",
         "name": "nightly build", "labels": {"team": "core", "branch": "main"}, "maxRetries": 2,
@@ -96,6 +96,11 @@ async fn furnished() -> Stack {
         .request(reqwest::Method::PATCH, "/api/queue/batch")
         .json(&json!({"paused": true, "concurrency": 3}));
     let _ = api.send(pause).await.expect(200);
+    for id in 6..12 {
+        let _ = api.post("/api/job/claim", &json!("me")).await.expect(200);
+        let status = if id % 3 == 0 { "Failed" } else { "Completed" };
+        report(api, id, json!({"status": status})).await;
+    }
     let schedule = json!({"name": "nightly", "cron": "30 3 * * mon-fri", "timeZone": "Europe/Berlin", "spec": {"command": "./backup.sh --all"}});
     let _ = api.post("/api/schedule", &schedule).await.expect(201);
     stack

@@ -4,6 +4,7 @@
 mod choosing;
 mod chromium;
 mod looks;
+mod overview;
 mod reading;
 mod running;
 mod signing;

@@ -16,12 +16,13 @@ pub(crate) async fn held(spec: &serde_json::Value) -> Stack {
     let stack = stack.expect("a master alone needs no engine");
     stack.api.submit(spec).await;
     let _ = stack.api.post("/api/job/claim", &json!("me")).await.expect(200);
-    report(&stack.api, json!({"status": "Running"})).await;
+    report(&stack.api, 1, json!({"status": "Running"})).await;
     stack
 }
 
-async fn report(api: &Api, more: serde_json::Value) {
-    let mut report = json!({"id": 1, "assignedWorker": "me"});
+/// What the worker that this test is says of a job.
+pub(crate) async fn report(api: &Api, id: i64, more: serde_json::Value) {
+    let mut report = json!({"id": id, "assignedWorker": "me"});
     report.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let _ = api.post("/api/job/update", &report).await.expect(200);
 }

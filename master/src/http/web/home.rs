@@ -6,7 +6,7 @@ use axum::{extract::State, response::Response};
 use maud::{Markup, html};
 use orchestra_contracts::{Job, JobStatus, Queue, paths, worker::Worker};
 
-use super::{layout::Page, table, text::age, visitor::Visitor};
+use super::{layout::Page, plots, table, text::age, visitor::Visitor};
 use crate::{
     http::{error::ApiError, extract::NoQuery},
     service::Service,
@@ -26,10 +26,12 @@ pub(super) async fn handler(
     let newest = service.glance(&newest).await?.jobs;
     let oldest = service.glance(&oldest).await?.jobs;
     let (queues, workers) = (service.queues().await?, service.workers().await?);
+    let (minutes, since) = service.last_hour();
     let body = html! {
         h1 { "Overview" }
         (figures(&queues, &workers, oldest.first()))
         (warnings(&queues, &workers))
+        (plots::section(&minutes, since))
         section #newest data-live {
             h2 { "Newest jobs" }
             @if newest.is_empty() {

@@ -14,6 +14,7 @@ mod job;
 mod jobs;
 mod layout;
 mod new;
+mod plots;
 mod queues;
 mod refused;
 mod schedules;
