@@ -22,8 +22,9 @@ use thirtyfour::{
 const DRIVER: &str = "chromedriver";
 /// As a server without a screen, without what a browser asks its maker for, and gone when
 /// its driver is.
-const ARGUMENTS: [&str; 9] = [
+const ARGUMENTS: [&str; 10] = [
     "--headless",
+    "--hide-scrollbars",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -90,6 +91,12 @@ impl Browser {
     pub(crate) async fn ask(&self, script: &str) -> Value {
         let answer = self.driver.execute(script, Vec::new()).await;
         answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    }
+
+    /// Has the page run a program that it did not bring along: no policy of a page binds its driver.
+    pub(crate) async fn teach(&self, program: &str) {
+        let taught = self.driver.execute(program, Vec::new()).await;
+        taught.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// The element, once it is there.

@@ -64,7 +64,7 @@ impl Call<'_> {
                 (self.parameters())
                 (self.body())
                 h4 { "With curl" }
-                pre.command { code { (self.curl()) } }
+                pre.command tabindex="0" { code { (self.curl()) } }
                 (self.answers())
             }
         }
@@ -109,7 +109,7 @@ impl Call<'_> {
                 p { (schema::kind(&body["schema"])) span.muted { ", as " (kind) } }
                 @for example in examples(body) {
                     p.muted { (text(&example["summary"])) ":" }
-                    pre.command { code { (pretty(&example["value"])) } }
+                    pre.command tabindex="0" { code { (pretty(&example["value"])) } }
                 }
             }
         }

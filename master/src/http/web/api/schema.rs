@@ -16,7 +16,7 @@ pub(super) fn named(name: &str, schema: &Value) -> Markup {
             @for example in list(&schema["examples"]) {
                 details {
                     summary { "An example with every field" }
-                    pre { code { (pretty(example)) } }
+                    pre tabindex="0" { code { (pretty(example)) } }
                 }
             }
         }

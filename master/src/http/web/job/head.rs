@@ -23,7 +23,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                 @if job.started_at.is_some() { span.muted { (took(job)) } }
             }
             @if !job.status.is_final() { (reasons(sheet)) }
-            pre.command { code { (Block(&job.spec.command)) } }
+            pre.command tabindex="0" { code { (Block(&job.spec.command)) } }
             (facts(job))
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn section(job: &Job) -> Markup {
             }
             @if !spec.env.is_empty() || !spec.secrets.is_empty() { (variables(spec)) }
             @if let Some(text) = &spec.stdin {
-                details { summary { "Standard input" } pre { (Block(text)) } }
+                details { summary { "Standard input" } pre tabindex="0" { (Block(text)) } }
             }
         }
     }

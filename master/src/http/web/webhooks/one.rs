@@ -67,7 +67,7 @@ fn row(webhook: WebhookId, delivery: &Delivery) -> Markup {
     html! {
         tr {
             td { span class=(class) { (word) } }
-            td { a href=(paths::job_page(delivery.job)) { (delivery.job) } " " span.muted { (delivery.on) } }
+            td.linked { a href=(paths::job_page(delivery.job)) { (delivery.job) } " " span.muted { (delivery.on) } }
             td.number.what data-name="Tries" { (delivery.attempts) }
             td.main {
                 @if let Some(status) = delivery.answer { (status) " " }
