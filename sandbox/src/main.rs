@@ -49,6 +49,8 @@ const IDLE: Duration = Duration::from_mins(2);
 /// How long it waits instead, in milliseconds. Not an argument: those can be read by the job, and
 /// none should see whether its sandbox was made for it or ahead of time.
 const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
+/// Set where it was made ahead of its job; as above.
+const AHEAD_VARIABLE: &str = "ORCHESTRA_AHEAD";
 
 /// A reader that is there takes the last frames in no time; one that is not gets no more than this.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -93,7 +95,7 @@ fn usage(text: &'static str) -> io::Error {
 fn serve(idle: Duration) -> io::Result<u8> {
     let clock = Clock::start()?;
     let mut line = Line::open()?;
-    let before = primer::prime(&clock);
+    let before = primer::prime(env::var_os(AHEAD_VARIABLE).is_some(), &clock);
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     line.send(&Event::Ready(Ready {
         version: protocol::VERSION,

@@ -1,8 +1,8 @@
-//! A sandbox starts the image's shell once, before it says that it is ready, and lets it do
-//! nothing. So the shell, its libraries and its locale are at hand when the job comes: the file
-//! system of a container is new, and the first look at each file of it takes far longer than
-//! the second. One that is made for its job gains nothing by it and does the same: else the
-//! numbers of its processes would tell which it is.
+//! A sandbox that is made ahead of its job starts the image's shell once, before it says that it
+//! is ready, and lets it do nothing. So the shell, its libraries and its locale are at hand when
+//! the job comes: the file system of a container is new, and the first look at each file of it
+//! takes far longer than the second. One that is made for its job gains nothing by it; it uses
+//! up the number of a process instead, or `$$` would tell which it is.
 //!
 //! It is shut in like a job, finds nothing of the image's environment but its language, stands
 //! in no folder of anybody's, and is gone before the wait begins. What it used is
@@ -27,9 +27,11 @@ const LANGUAGE: [&str; 2] = ["LANG", "LC_ALL"];
 const USUAL_LANGUAGE: &str = "C.UTF-8";
 
 /// Gives back what was used of the container's allowance until then.
-pub(crate) fn prime(clock: &Clock) -> Usage {
-    if let Some(mut shell) = SHELLS.iter().find_map(|(path, name)| start(path, name)) {
-        wait_for(&mut shell, clock);
+pub(crate) fn prime(ahead: bool, clock: &Clock) -> Usage {
+    let shell = if ahead { SHELLS.iter().find_map(|(path, name)| start(path, name)) } else { None };
+    match shell {
+        Some(mut shell) => wait_for(&mut shell, clock),
+        None => sys::use_up_a_number(),
     }
     Usage::read()
 }

@@ -137,15 +137,17 @@ fn an_idle_one_waits_as_long_as_it_is_told() {
 /// What a sandbox did to be ready sooner is no part of its job: neither its time, nor its end.
 #[test]
 fn the_shell_that_was_started_before_the_job_is_no_part_of_it() {
-    let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
+    let ahead = || Sandbox::spawn(Process::new(PROGRAM).env("ORCHESTRA_AHEAD", "yes"));
+    let mut sandbox = ahead();
     sandbox.read();
     sandbox.send(&Command::Run(Box::new(job("echo hello; env; exit 7"))));
     let report = sandbox.finish();
     assert_eq!(report.status(), Status::Code(7));
     assert!(report.text().starts_with("hello\n"), "{}", report.text());
+    assert!(!report.text().contains("AHEAD"), "{}", report.text());
 
     // It has taken its time for a shell before it says that it is ready, and reaped it.
-    let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
+    let mut sandbox = ahead();
     sandbox.read();
     assert!(matches!(sandbox.event(), Some(Event::Ready(_))));
     sandbox.send(&Command::Run(Box::new(job("ps -o pid= --ppid $PPID | wc -l"))));

@@ -44,10 +44,15 @@ pub(crate) fn program_for_all() -> (TempDir, PathBuf) {
 
 /// As PID 1 of a namespace.
 pub(crate) fn start(run: Run) -> Sandbox {
+    start_in(&[], run)
+}
+
+/// With these in its environment.
+fn start_in(environment: &[(&str, &str)], run: Run) -> Sandbox {
     let (_dir, program) = program_for_all();
-    let mut sandbox = Sandbox::spawn(
-        Process::new("unshare").args(UNSHARE).arg("setpriv").args(NOBODY).arg(program),
-    );
+    let mut process = Process::new("unshare");
+    process.args(UNSHARE).arg("setpriv").args(NOBODY).arg(program);
+    let mut sandbox = Sandbox::spawn(process.envs(environment.iter().copied()));
     sandbox.read();
     // It has started, so its file is not needed any more.
     sandbox.event();
@@ -107,6 +112,20 @@ fn the_job_cannot_look_into_it() {
         "environ 0\nexe 0\nfd 0\nmem 0\nwrite 0\n\n\
          environ 1\nexe 1\nfd 2\nmem 1\nwrite 1\n65534\n"
     );
+}
+
+/// One that was made ahead has started a shell before, the other one has not.
+#[test]
+fn no_number_of_a_process_tells_whether_it_was_made_ahead_of_the_job() {
+    if !is_possible() {
+        return;
+    }
+    let numbers = |ahead: &[(&str, &str)]| {
+        start_in(ahead, job("echo $PPID $$; sh -c 'echo $PPID $$; true'")).finish().text()
+    };
+    let ahead = numbers(&[("ORCHESTRA_AHEAD", "yes")]);
+    assert!(ahead.starts_with("1 "), "{ahead}");
+    assert_eq!(ahead, numbers(&[]));
 }
 
 #[test]

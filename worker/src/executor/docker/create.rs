@@ -27,6 +27,8 @@ pub(super) const WORKDIR: &str = "/work";
 pub(super) const HOST_NAME: &str = "orchestra";
 /// Only PID 1 has it, and shows it to nobody.
 const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
+/// The same of this one: there is time before its job comes, see `sandbox/src/primer.rs`.
+const AHEAD: &str = "ORCHESTRA_AHEAD=yes";
 
 const OPEN_FILES: i64 = 1024;
 /// When the machine's memory is short its kernel ends jobs before the machine's own programs
@@ -75,7 +77,7 @@ impl Plan<'_> {
             hostname: Some(HOST_NAME.to_owned()),
             user: Some(self.user.to_string()),
             working_dir: Some(WORKDIR.to_owned()),
-            env: Some(vec![format!("{IDLE_VARIABLE}={}", self.idle.as_millis())]),
+            env: Some(self.environment()),
             entrypoint: Some(vec![volume::PROGRAM.to_owned()]),
             // Nothing of the image's either.
             cmd: Some(Vec::new()),
@@ -95,6 +97,13 @@ impl Plan<'_> {
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
+    }
+
+    /// PID 1's own: jobs have what the worker tells it.
+    fn environment(&self) -> Vec<String> {
+        let idle = format!("{IDLE_VARIABLE}={}", self.idle.as_millis());
+        let ahead = self.whose.is_none().then(|| AHEAD.to_owned());
+        [Some(idle), ahead].into_iter().flatten().collect()
     }
 
     fn host_config(&self) -> HostConfig {
@@ -206,10 +215,22 @@ mod tests {
     }
 
     fn request_in(workspace: Workspace, network: Option<&str>) -> Value {
+        request_with(Some((JobId(7), AttemptNo(2))), workspace, network)
+    }
+
+    fn request_of(whose: Option<(JobId, AttemptNo)>) -> Value {
+        request_with(whose, Workspace::Shared, None)
+    }
+
+    fn request_with(
+        whose: Option<(JobId, AttemptNo)>,
+        workspace: Workspace,
+        network: Option<&str>,
+    ) -> Value {
         let limits = Limits { cpus: 1.5, memory: Size::mib(512), pids: 256, tmp: Size::mib(64) };
         let plan = Plan {
             labels: [("orchestra.worker".to_owned(), "w".to_owned())].into(),
-            whose: Some((JobId(7), AttemptNo(2))),
+            whose,
             user: JobUser { uid: 1000, gid: 100 },
             files: Path::new("/srv/worker-files"),
             workspace,
@@ -271,6 +292,15 @@ mod tests {
     #[case::labels("/Labels", json!({"orchestra.worker": "w"}))]
     fn holds_the_job_in(#[case] pointer: &str, #[case] value: Value) {
         assert_eq!(request(None).pointer(pointer), Some(&value), "{pointer}");
+    }
+
+    /// Nothing else is different about it.
+    #[test]
+    fn one_that_is_made_ahead_of_its_job_knows_it() {
+        let (mut ahead, made_for) = (request_of(None), request(None));
+        assert_eq!(ahead["Env"], json!(["ORCHESTRA_IDLE_MS=45000", "ORCHESTRA_AHEAD=yes"]));
+        ahead["Env"] = made_for["Env"].clone();
+        assert_eq!(ahead, made_for);
     }
 
     /// Whatever these are, they widen what a job can reach.
