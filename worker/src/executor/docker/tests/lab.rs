@@ -1,14 +1,14 @@
 //! A Docker executor of one test's own, with a folder for worker-files and a
 //! job image that is nothing but the base.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::RemoveImageOptions;
 use clap::Parser;
 use futures::future::BoxFuture;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, Outcome,
+    AttemptNo, JobId, JobSpec, Outcome, WorkerName,
     frame::{Body, Frame, Stream},
 };
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::super::{DockerExecutor, Parts};
+use super::super::{DockerExecutor, Parts, container::WORKER_LABEL, engine::Engine};
 use crate::{
     Config,
     control::Control,
@@ -180,6 +180,30 @@ impl Lab {
         }
         self.executor.close().await;
         assert_eq!(self.all_containers().await, []);
+    }
+}
+
+/// A test that fails leaves its containers half way: nobody's runtime removes them any more.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let (address, worker) = (self.config.engine.clone(), self.config.name.clone());
+        let removed = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(remove_all_of(&worker, &address));
+        });
+        if removed.join().is_err() {
+            eprintln!("containers of {} are left", self.config.name);
+        }
+    }
+}
+
+async fn remove_all_of(worker: &WorkerName, address: &str) {
+    let engine = Engine::connect(address).await.unwrap();
+    for container in engine.labelled(&[format!("{WORKER_LABEL}={worker}")]).await.unwrap() {
+        engine.remove(&container.id.unwrap()).await.unwrap();
     }
 }
 
