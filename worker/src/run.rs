@@ -17,8 +17,8 @@ use orchestra_contracts::{
     worker::{JobUpdate, LeaseRef, LogEnd, LogHead},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -30,6 +30,11 @@ use crate::{
     uploads::FromMaster,
 };
 
+/// An attempt that is over so soon after its start, all that it leaves included, is told to the
+/// master in one report: that is half of the requests and commits, and its end does not wait for
+/// the answer to its start.
+const SHORT: Duration = Duration::from_millis(10);
+
 /// Events between executor and outbox. Few: the outbox is where they gather.
 const EVENTS: usize = 16;
 
@@ -38,6 +43,8 @@ struct Ended {
     end: End,
     /// What is stored of the files that it left.
     artifacts: Vec<Artifact>,
+    /// What it ran in, where its start was not told.
+    unsaid: Option<Box<Ran>>,
     log: Result<LogEnd, UploadError>,
 }
 
@@ -145,12 +152,23 @@ impl Attempt {
             drop(outbox);
             (end, ended, artifacts)
         };
-        let ((mut end, ended, artifacts), (), log) =
-            tokio::join!(work, self.announce(start, announce), self.upload(upload));
+        let over = Notify::new();
+        let announce = async {
+            match start.await {
+                Ok(ran) if announce => self.announce(ran, &over).await,
+                _ => None,
+            }
+        };
+        let whole = async {
+            let whole = tokio::join!(work, self.upload(upload));
+            over.notify_one();
+            whole
+        };
+        let (((mut end, ended, artifacts), log), unsaid) = tokio::join!(whole, announce);
         if let Some(usage) = &mut end.usage {
             usage.drain_ms = Some(millis(ended.elapsed()));
         }
-        Ended { end, artifacts, log }
+        Ended { end, artifacts, unsaid, log }
     }
 
     /// Brings the files that it left to the master, for as long as the lease holds.
@@ -193,12 +211,13 @@ impl Attempt {
         })
     }
 
-    async fn announce(&self, start: oneshot::Receiver<Option<Box<Ran>>>, needed: bool) {
-        if let Ok(ran) = start.await
-            && needed
-        {
-            self.deliver(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
+    /// Says that it runs, unless it is `over` first: then what it ran in is for the last report.
+    async fn announce(&self, ran: Option<Box<Ran>>, over: &Notify) -> Option<Box<Ran>> {
+        if ran.is_some() && timeout(SHORT, over.notified()).await.is_ok() {
+            return ran;
         }
+        self.deliver(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
+        None
     }
 
     async fn upload(&self, upload: Upload) -> Result<LogEnd, UploadError> {
@@ -217,7 +236,7 @@ impl Attempt {
     }
 
     /// What to say of the end; `None` when the attempt is not ours any more.
-    fn report(&self, Ended { end, artifacts, log }: Ended) -> Option<JobUpdate> {
+    fn report(&self, Ended { end, artifacts, unsaid, log }: Ended) -> Option<JobUpdate> {
         if self.control.stopping() == Some(Stop::Lost) || end.outcome == Outcome::Lost {
             return None;
         }
@@ -237,6 +256,7 @@ impl Attempt {
             exit_code: outcome.exit_code(),
             outcome: Some(outcome),
             usage: end.usage,
+            ran: unsaid,
             log,
             artifacts,
             changes: end.changes,

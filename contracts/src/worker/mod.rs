@@ -165,7 +165,8 @@ pub struct JobUpdate {
     pub outcome: Option<Outcome>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// What the container is made of; with `Running`.
+    /// What the container is made of; with `Running`, or with the end of an attempt of which
+    /// nobody said that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran: Option<Box<Ran>>,
     /// What the worker uploaded; it must agree with what is stored before the

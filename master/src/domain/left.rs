@@ -1,17 +1,21 @@
-//! What an attempt leaves besides its log: files that are kept, and what became of the others.
+//! What an attempt leaves besides its log: files that are kept, what became of the others, and
+//! what it ran in, where nobody has told that before.
 
 use orchestra_contracts::{
+    Ran,
     files::{Artifact, Changes},
     worker::ArtifactHead,
 };
 
 /// What its worker says of that at the attempt's end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Left {
     /// Files that were uploaded.
     pub artifacts: Vec<Artifact>,
     /// Kept with the attempt; decides nothing.
     pub changes: Option<Box<Changes>>,
+    /// Its start is told together with its end: it was over before that was worth a report.
+    pub ran: Option<Box<Ran>>,
     /// The first of the files that is not stored as it is said to be. The store knows.
     pub missing: Option<Missing>,
 }

@@ -1,5 +1,7 @@
 //! What each event does to a job. Drawn in `job.rs`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use orchestra_contracts::{
     Blame, JobStatus, LeaseToken, Outcome, Span, Usage, WorkerName,
@@ -17,8 +19,9 @@ pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
         JobEvent::Claimed { worker, token, ttl } => claim(job, worker, token, ttl, rules.now),
         JobEvent::Started { proof, ran: _ } => start(job, &proof, rules.now),
         JobEvent::Ended { proof, outcome, usage, log, tail, left } => {
-            let missing = left.missing;
-            end(job, &proof, Report { outcome, usage, log, tail, missing }, rules)
+            let (began, missing) = (left.ran.is_some(), left.missing);
+            let report = Report { began, outcome, usage, log, tail, missing };
+            end(&begun_by(job, &report), &proof, report, rules)
         }
         JobEvent::LeaseExpired => expire(job, rules),
         JobEvent::CancelRequested => cancel(job, rules.now),
@@ -69,11 +72,27 @@ fn start(job: &Job, proof: &Proof, now: Timestamp) -> Verdict {
 
 /// What a worker says of an attempt's end.
 struct Report {
+    /// And of its start, at once.
+    began: bool,
     outcome: Outcome,
     usage: Option<Usage>,
     log: Option<LogEnd>,
     tail: Option<Tail>,
     missing: Option<Missing>,
+}
+
+/// The job as it was when the report's attempt ran: a short one is told from its start to its end
+/// in one piece, and its start is as long after the claim as its preparation took.
+fn begun_by<'a>(job: &'a Job, report: &Report) -> Cow<'a, Job> {
+    let JobState::Assigned { lease } = &job.state else { return Cow::Borrowed(job) };
+    if !report.began {
+        return Cow::Borrowed(job);
+    }
+    let usage = report.usage.unwrap_or_default();
+    let prepared = usage.image_ms.unwrap_or_default() + usage.start_ms.unwrap_or_default();
+    let started_at = later(lease.claimed_at, Span::from_millis(prepared));
+    let state = JobState::Running { lease: lease.clone(), started_at };
+    Cow::Owned(Job { state, ..job.clone() })
 }
 
 fn end(job: &Job, proof: &Proof, report: Report, rules: &Rules) -> Verdict {

@@ -139,7 +139,7 @@ pub(super) fn left(update: &JobUpdate) -> Result<Left, ServiceError> {
         return Err(ServiceError::Invalid(errors));
     }
     let (artifacts, changes) = (update.artifacts.clone(), update.changes.clone());
-    Ok(Left { artifacts, changes, missing: None })
+    Ok(Left { artifacts, changes, ran: update.ran.clone(), missing: None })
 }
 
 fn check(artifacts: &[Artifact]) -> Vec<FieldError> {

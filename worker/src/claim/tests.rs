@@ -69,7 +69,7 @@ fn statuses(master: &FakeMaster, job: i64) -> Vec<JobStatus> {
 #[tokio::test(start_paused = true)]
 async fn a_job_is_run_and_reported_with_its_log() {
     let scene = Scene::new(1, &[]);
-    scene.offer(1, "say hello; say world");
+    scene.offer(1, "say hello; last; say world");
     let end = scene.finished(1).await;
     let (master, _) = scene.end().await;
     assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Completed]);
@@ -79,6 +79,18 @@ async fn a_job_is_run_and_reported_with_its_log() {
     assert_eq!(end.outcome, Some(Outcome::Exited { code: 0 }));
     assert_eq!(end.log.unwrap().offset, master.log().len() as u64);
     assert_eq!(end.log.unwrap().crc32, crc32fast::hash(b"hello\nworld\n"));
+}
+
+/// Its start is in the same report.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_over_at_once_is_reported_once() {
+    let scene = Scene::new(1, &[]);
+    scene.offer(1, "say hello");
+    let end = scene.finished(1).await;
+    let (master, _) = scene.end().await;
+    assert_eq!(statuses(&master, 1), [JobStatus::Completed]);
+    assert_eq!(end.ran.expect("the end says what it was made of").image, "scripted");
+    assert_eq!(end.log.unwrap().offset, master.log().len() as u64);
 }
 
 #[rstest]
@@ -101,7 +113,6 @@ async fn an_end_is_kept_until_the_master_has_heard_of_it() {
     let scene = Scene::new(1, &[]);
     scene.master.be_deaf_to(Some(JobStatus::Completed));
     scene.offer(1, "say hi");
-    scene.master.updated(1, JobStatus::Running).await;
     sleep(Duration::from_secs(20)).await;
     assert_eq!((scene.executor.running(), scene.executor.kept()), (0, 1));
     scene.master.be_deaf_to(None);
@@ -197,7 +208,7 @@ async fn an_end_that_comes_after_the_loss_is_not_told() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_log_ends_the_job_like_a_lost_lease() {
     let scene = Scene::new(1, &[Append::LeaseLost]);
-    scene.offer(1, "say hi; hang");
+    scene.offer(1, "last; say hi; hang");
     scene.master.updated(1, JobStatus::Running).await;
     scene.offer(2, "exit 0");
     scene.finished(2).await;
@@ -294,7 +305,7 @@ async fn a_job_that_was_claimed_while_stopping_is_not_left_behind() {
         tokio::task::yield_now().await;
     }
     scene.master.lose_claims(1);
-    scene.offer(1, "say hi");
+    scene.offer(1, "last");
     tokio::task::yield_now().await;
     let (master, _) = scene.end().await;
     assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Completed]);

@@ -1,6 +1,6 @@
 //! An executor whose jobs are scripts of its own: words separated by `;`.
 //!
-//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `hang` (until it is told to stop) · `late` (the same, and then exits with 0) · `leave FILE` (an artifact that holds its own name) · `panic`
+//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `last` (a second) · `hang` (until it is told to stop) · `late` (the same, and then exits with 0) · `leave FILE` (an artifact that holds its own name) · `panic`
 //!
 //! What an earlier process left is run from its beginning, and says only what is
 //! not stored.
@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ use orchestra_contracts::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use crate::{
@@ -206,6 +207,10 @@ async fn step_of(
         ("fail-first", _) if attempt == AttemptNo(1) => Some(Outcome::Exited { code: 1 }),
         ("fail-first", _) => None,
         ("exit", code) => Some(Outcome::Exited { code: code.parse().unwrap() }),
+        ("last", _) => {
+            sleep(Duration::from_secs(1)).await;
+            None
+        }
         ("hang", _) => {
             stopped(orders, Stop::Cancel).await;
             let stop = orders.borrow().stop;

@@ -1,7 +1,7 @@
 //! What the table has no room for.
 
 use orchestra_contracts::{
-    Condition, JobStatus, RetryOn, Usage,
+    Condition, JobStatus, Ran, RetryOn, Usage,
     worker::{ArtifactHead, LogEnd, LogHead},
 };
 
@@ -28,6 +28,37 @@ fn a_finish_holds_what_the_worker_said() {
     assert_eq!(finish.outcome, Outcome::Exited { code: 3 });
     assert_eq!((finish.usage, &finish.tail), (usage, &tail));
     assert_eq!((finish.started_at, finish.finished_at), (Some(at(2).now), at(4).now));
+}
+
+/// It began when it was prepared, and it did begin: another try is for jobs that allow one then.
+#[test]
+fn an_attempt_whose_start_is_told_with_its_end_has_run() {
+    let mut spec = JobSpec::new("true");
+    spec.retry.on_lost = false;
+    let job = moved(&Job::new(JobId(1), spec, at(0).now), claimed(1), &at(1));
+    let ran: Ran = serde_json::from_str(
+        r#"{"image": "a", "imageId": "b", "user": "1:1", "cpus": 1, "memory": "1M", "pids": 1,
+            "tmp": "1M", "fileSize": "1M"}"#,
+    )
+    .unwrap();
+    let usage = Usage { image_ms: Some(300), start_ms: Some(200), ..Usage::default() };
+    let end = |outcome, ran: Option<&Ran>| JobEvent::Ended {
+        proof: proof(1),
+        outcome,
+        usage: Some(usage),
+        log: None,
+        tail: None,
+        left: Left { ran: ran.cloned().map(Box::new), ..Left::default() },
+    };
+    let done = moved(&job, end(Outcome::Exited { code: 0 }, Some(&ran)), &at(4));
+    let began = at(1).now + std::time::Duration::from_millis(500);
+    assert_eq!(done.finish().unwrap().started_at, Some(began));
+
+    let broken = || Outcome::CouldNotStart { reason: "its stream broke".into() };
+    let once = moved(&job, end(broken(), Some(&ran)), &at(4));
+    assert_eq!((once.status(), once.attempts), (JobStatus::Failed, 1));
+    let again = moved(&job, end(broken(), None), &at(4));
+    assert_eq!(again.status(), JobStatus::Pending);
 }
 
 #[test]

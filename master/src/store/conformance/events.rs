@@ -81,6 +81,17 @@ async fn what_an_attempt_was_made_of_stays_with_it(store: TestStore) {
         let attempts = store.attempts(held.job.id).await.unwrap();
         assert_eq!(attempts[0].ran.as_ref(), Some(&ran));
     }
+    // Of a short one it comes with the end.
+    let short = store.submit_and_claim(spec("true")).await;
+    let JobEvent::Ended { proof, outcome, usage, log, tail, .. } =
+        short.ended(Outcome::Exited { code: 0 })
+    else {
+        panic!("it is an end");
+    };
+    let left = Left { ran: Some(Box::new(ran.clone())), ..Left::default() };
+    let event = JobEvent::Ended { proof, outcome, usage, log, tail, left };
+    store.event(short.job.id, event, at(2)).await.result.unwrap();
+    assert_eq!(store.attempts(short.job.id).await.unwrap()[0].ran.as_ref(), Some(&ran));
 }
 
 async fn every_write_is_fenced(store: TestStore) {

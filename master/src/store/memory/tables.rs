@@ -94,7 +94,9 @@ impl Tables {
     ) -> Option<Applied> {
         let entry = self.jobs.get_mut(&id)?;
         let ran = match &event {
-            JobEvent::Started { ran, .. } => ran.clone(),
+            JobEvent::Started { ran, .. } | JobEvent::Ended { left: Left { ran, .. }, .. } => {
+                ran.clone()
+            }
             _ => None,
         };
         let (event, left) = entry.compare(event);

@@ -141,7 +141,9 @@ impl Ledger {
     ) -> Option<Applied> {
         let entry = self.entries.get_mut(&id).filter(|entry| entry.fate != Fate::Deleted)?;
         let ran = match &event {
-            JobEvent::Started { ran, .. } => ran.as_ref().map(to_json),
+            JobEvent::Started { ran, .. } | JobEvent::Ended { left: Left { ran, .. }, .. } => {
+                ran.as_ref().map(to_json)
+            }
             _ => None,
         };
         let left = match &event {

@@ -45,7 +45,7 @@ async fn what_is_left_out_is_said_in_the_log_before_it_is_closed() {
 async fn a_job_whose_lease_is_lost_on_the_way_tells_of_nothing_more() {
     let scene = Scene::new(1, &[]);
     scene.master.script_pieces(&[Append::Store, Append::LeaseLost]);
-    scene.offer(1, "leave a; leave b; leave c");
+    scene.offer(1, "last; leave a; leave b; leave c");
     scene.master.updated(1, JobStatus::Running).await;
     let (master, _) = scene.end().await;
     assert_eq!((statuses(&master, 1), master.pieces().len()), (vec![JobStatus::Running], 2));

@@ -47,7 +47,7 @@ async fn a_running_job_goes_on_where_its_log_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_nobody_heard_of_is_announced() {
-    let scene = restarted(1, &[(claimed(1, "say hi"), Some(true))], |_| ());
+    let scene = restarted(1, &[(claimed(1, "last"), Some(true))], |_| ());
     scene.finished(1).await;
     let (master, _) = scene.end().await;
     assert_eq!(statuses(&master, 1), [JobStatus::Running, JobStatus::Completed]);
