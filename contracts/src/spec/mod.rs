@@ -20,7 +20,6 @@ pub use array::{Array, NotAnArray};
 pub use check::{check_labels, limits};
 pub use demand::Demand;
 pub use files::JobFile;
-pub(crate) use object::only as object_only;
 
 /// A job as it is submitted: `{"command": "echo hi"}` is enough.
 ///

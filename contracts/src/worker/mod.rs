@@ -8,6 +8,7 @@
 //! POST /api/job/{id}/attempts/{n}/log    frames      -> LogHead
 //! POST /api/job/{id}/attempts/{n}/artifacts  a piece of a file -> ArtifactHead
 //! POST /api/job/update               JobUpdate        -> Job
+//! POST /api/job/update               [JobUpdate]      -> [Updated]
 //! ```
 //! A lease is a duration, never an instant: no clock is compared with another
 //! machine's. A worker counts it from before it sent the request that renewed it.
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptNo, JobId, JobStatus, LeaseToken, Outcome, Ran, Span, Usage, WorkerName,
+    AttemptNo, Job, JobId, JobStatus, LeaseToken, Outcome, Problem, Ran, Span, Usage, WorkerName,
     files::{Artifact, Changes},
 };
 
@@ -179,6 +180,23 @@ pub struct JobUpdate {
     /// What the command did to the files in its working folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Box<Changes>>,
+}
+
+/// So many reports may stand in one list: as many as a claim may bring jobs.
+pub const MAX_UPDATES: usize = 256;
+
+/// What became of one report of a list. None has to do with another: each is taken or refused
+/// as if it had come alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Updated {
+    pub id: JobId,
+    /// The job as it is now; absent where the report was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Box<Job>>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
 }
 
 /// How much of a file is stored: where its next piece begins.

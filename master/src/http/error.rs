@@ -53,6 +53,11 @@ impl ApiError {
             .hint("send JSON in UTF-8, with the header content-type: application/json")
     }
 
+    /// To stand among others in an answer.
+    pub(super) fn into_problem(self) -> Problem {
+        self.0.problem
+    }
+
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.problem.hint = Some(hint.into());
         self

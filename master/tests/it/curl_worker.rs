@@ -47,6 +47,32 @@ async fn the_whole_way() {
     assert_eq!(master.get("/api/job/1/log").await.text(), "done\na warning\n");
 }
 
+/// One that is refused keeps no other from being taken.
+#[tokio::test]
+async fn many_reports_at_once() {
+    let master = Master::start().await;
+    for _ in 0..3 {
+        master.submit(json!({"command": "true", "maxRetries": 0})).await;
+        master.post("/api/job/claim", json!("me")).await;
+    }
+    let report = |id, worker| json!({"id": id, "status": "Completed", "assignedWorker": worker, "exitCode": 0});
+    let failed = json!({"id": 3, "status": "Failed", "assignedWorker": "me", "exitCode": 3});
+    let reports = [report(1, "me"), report(2, "you"), report(99, "me"), failed];
+    let answer = master.post("/api/job/update", json!(reports)).await;
+    assert_eq!(answer.status, 200);
+    let answer = answer.json();
+    let ids: Vec<_> = answer.as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 99, 3]);
+    assert_eq!(answer[0]["job"]["status"], "Completed");
+    assert_eq!(answer[1]["problem"]["type"], "urn:orchestra:problem:lease-lost");
+    assert_eq!(answer[2]["problem"]["status"], 404);
+    assert_eq!(answer[3]["job"]["exitCode"], 3);
+    assert_eq!((answer[0].get("problem"), answer[1].get("job")), (None, None));
+    assert_eq!(master.get("/api/job/2").await.json()["status"], "Assigned");
+    let many = vec![report(1, "me"); 257];
+    assert_eq!(master.post("/api/job/update", json!(many)).await.problem(), "invalid");
+}
+
 #[tokio::test]
 async fn the_whole_job_sent_back_is_a_report() {
     let master = Master::start().await;

@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use orchestra_contracts::{FieldError, ProblemKind};
 use serde::{
     Serialize,
@@ -31,25 +30,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        read(request, LIMIT).await.map(Self)
+        check_type(request.headers())?;
+        let bytes = body::read(request.into_body(), LIMIT).await?;
+        parse_object(&bytes, "").map(Self)
     }
 }
 
-/// The same from a worker that tells of an attempt.
+/// The same from a worker that tells of an attempt, or of some in a list.
 pub(in crate::http) struct Report<T>(pub(in crate::http) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Report<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        read(request, REPORT).await.map(Self)
+        check_type(request.headers())?;
+        let bytes = body::read(request.into_body(), REPORT).await?;
+        parse_any(&bytes, "").map(Self)
     }
-}
-
-async fn read<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
-    check_type(request.headers())?;
-    let bytes = body::read(request.into_body(), limit).await?;
-    parse(&bytes)
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -85,10 +82,6 @@ fn charset(headers: &HeaderMap) -> Option<String> {
     let mut parameters = value.split(';').skip(1).map(str::trim);
     let charset = parameters.find_map(|one| one.strip_prefix("charset="))?;
     Some(charset.trim_matches('"').to_owned())
-}
-
-fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
-    parse_object(bytes, "")
 }
 
 /// What stands at `place`. Serde would take the fields of an object from a list, by position.
@@ -169,7 +162,7 @@ mod tests {
     use super::*;
 
     fn refused<T: DeserializeOwned>(json: &'static str) -> String {
-        let Err(error) = parse::<T>(&Bytes::from_static(json.as_bytes())) else { panic!("{json}") };
+        let Err(error) = parse_object::<T>(json.as_bytes(), "") else { panic!("{json}") };
         format!("{error:?}")
     }
 
@@ -199,7 +192,9 @@ mod tests {
     #[test]
     fn what_was_sent_is_not_sent_back_whole() {
         let json = format!("{{\"{}\": 1}}", "x".repeat(1 << 20));
-        let Err(error) = parse::<JobSpec>(&Bytes::from(json)) else { panic!("it is unknown") };
+        let Err(error) = parse_object::<JobSpec>(json.as_bytes(), "") else {
+            panic!("it is unknown")
+        };
         assert!(format!("{error:?}").len() < 2000);
     }
 

@@ -93,6 +93,8 @@ pub(super) const ROWS: &[Row] = &[
     invalid(CLAIM, r#"{"worker": "w", "queues": "default"}"#, "/queues"),
     invalid(UPDATE, "{}", "/id"),
     invalid(UPDATE, "[]", ""),
+    invalid(UPDATE, "[7]", "/0"),
+    invalid(UPDATE, r#"[{"id": 1, "status": 2, "assignedWorker": "w"}, {"id": 1}]"#, "/1/status"),
     invalid(UPDATE, r#""w""#, ""),
     invalid(UPDATE, r#"{"id": 1, "status": "Running", "assignedWorker": ""}"#, "/assignedWorker"),
     invalid(UPDATE, r#"{"id": 1.5, "status": "Running", "assignedWorker": "w"}"#, "/id"),
