@@ -22,10 +22,10 @@ use orchestra_contracts::{
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Claim, DeliveryRecord, Drained, DueDelivery,
-        JobFilter, LogAppend, LogChunk, Once, Order, PieceStored, QueueRecord, Renewal,
-        ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord,
-        Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
+        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained,
+        DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part, PieceStored, QueueRecord,
+        Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant,
+        TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -167,6 +167,19 @@ impl Store for FaultyStore {
 
     async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError> {
         self.write(self.store.append_artifact(piece)).await
+    }
+
+    async fn prunable(
+        &self,
+        part: Part,
+        bounds: Bounds,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        self.read(self.store.prunable(part, bounds, limit)).await
+    }
+
+    async fn prune(&self, part: Part, jobs: Vec<JobId>, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(self.store.prune(part, jobs, now)).await
     }
 
     async fn register(
