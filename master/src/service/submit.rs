@@ -42,9 +42,9 @@ impl Service {
         }
         let now = self.clock.now();
         let jobs = jobs.into_iter().map(|job| self.prepared(job, now)).collect();
-        match self.metrics.stored("submit", self.store.submit(jobs, once, now)).await? {
+        let storing = self.desk.submit(&*self.store, jobs, once, now);
+        match self.metrics.stored("submit", storing).await? {
             Submitted::New(jobs) => {
-                self.desk.look_again();
                 let jobs: Vec<_> = jobs.iter().map(view::job).collect();
                 self.count_submission(&jobs);
                 Ok(Submission { jobs, replayed: false })

@@ -128,11 +128,27 @@ impl Master {
         Self::with(access, settings()).await
     }
 
+    /// On this store.
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
+        let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
+        let folder = tempfile::tempdir().unwrap();
+        Self::on(store, (folder, String::new()), access, settings())
+    }
+
     async fn with(access: Access, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = || format!("sqlite:{}", folder.path().join("test.db").display());
         let url = Postgres::asked_for().unwrap_or_else(file);
-        let faults = FaultyStore::over(store::open(&url).await.unwrap());
+        Self::on(store::open(&url).await.unwrap(), (folder, url), access, settings)
+    }
+
+    fn on(
+        store: Arc<dyn Store>,
+        (folder, url): (tempfile::TempDir, String),
+        access: Access,
+        settings: Settings,
+    ) -> Self {
+        let faults = FaultyStore::over(store);
         let store: Arc<dyn Store> = faults.clone();
         let clock = Arc::new(FakeClock(Mutex::new("2026-01-02T03:04:05Z".parse().unwrap())));
         let shutdown = CancellationToken::new();

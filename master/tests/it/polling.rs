@@ -1,10 +1,11 @@
 //! Requests that wait.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use futures::FutureExt;
 use orchestra_contracts::worker::Claimed;
+use orchestra_master::store::SqliteStore;
 use serde_json::json;
 
 use crate::harness::{Master, Reply, request, soon};
@@ -18,6 +19,36 @@ async fn a_waiting_claim_is_woken_by_a_submit() {
         master.submit(json!({"command": "true"})).await
     });
     assert_eq!(claim.read::<Vec<Claimed>>()[0].job.id.0, id);
+}
+
+/// What is submitted while a worker waits is stored and handed out in one transaction.
+#[tokio::test]
+async fn a_submit_that_somebody_waits_for_costs_one_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(folder.path().join("a.db")).await.unwrap());
+    let master = Master::over(store.clone());
+    let job = json!({"command": "true"});
+    let none = json!({"worker": "w"});
+    assert_eq!(master.post("/api/job/claim", none).await.status, 204);
+    let before = store.commits();
+    let terms = json!({"worker": "w", "wait": "2m"});
+    let (claim, id) = tokio::join!(master.post("/api/job/claim", terms), async {
+        // It is asked for once, and waits from then on.
+        while store.commits() == before {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        master.submit(job.clone()).await
+    });
+    assert_eq!(claim.read::<Vec<Claimed>>()[0].job.id.0, id);
+    assert_eq!(
+        store.commits() - before,
+        2,
+        "one looked for a job, one stored it and handed it out"
+    );
+    // Where nobody waits it is stored, as ever.
+    master.submit(job).await;
+    assert_eq!(store.commits() - before, 3);
 }
 
 #[tokio::test]

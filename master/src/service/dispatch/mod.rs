@@ -1,22 +1,28 @@
 //! The dispatcher: holds the claims of all waiting workers in order of arrival
-//! and asks the store once for all of them, whenever something became claimable.
+//! and asks the store once for all of them, whenever something became claimable. What is
+//! submitted while claims wait it stores itself, so that the same transaction hands it out.
 //!
 //! A lease that cannot be delivered, because its claimer has gone, is handed
 //! back at once: see [`Handout`]. On its way the job's secrets are opened.
 
+mod desk;
+
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
+use futures::future::join_all;
 use orchestra_contracts::{AttemptNo, JobId, Outcome};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::Notify,
     time::{Instant, sleep_until},
 };
 
+pub(super) use self::desk::Desk;
+use self::desk::{HandedIn, Tray, Waiting};
 use super::{Service, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Left, Proof},
@@ -25,31 +31,12 @@ use crate::{
 
 /// Retries become claimable by the clock alone, and a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
-/// Claims that wait for the dispatcher to take them in; more of them wait in line.
-const INBOX: usize = 1024;
 
-type Answer = Result<Handout, StoreError>;
-
-/// The service's side: where claims are left.
-#[derive(Debug)]
-pub(super) struct Desk {
-    inbox: mpsc::Sender<Waiting>,
-    look: Arc<Notify>,
-}
-
-/// The dispatcher's side.
+/// What the dispatcher works on.
 #[derive(Debug)]
 pub struct ClaimQueue {
-    inbox: mpsc::Receiver<Waiting>,
-    look: Arc<Notify>,
+    tray: Tray,
     undelivered: Undelivered,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    claim: Claim,
-    until: Instant,
-    answer: oneshot::Sender<Answer>,
 }
 
 /// Jobs on their way to a claimer. Dropped unaccepted, wherever that happens,
@@ -65,10 +52,8 @@ pub(super) struct Handout {
 type Undelivered = Arc<Mutex<Vec<Job>>>;
 
 pub(super) fn open() -> (Desk, ClaimQueue) {
-    let (sender, receiver) = mpsc::channel(INBOX);
-    let look = Arc::new(Notify::new());
-    let desk = Desk { inbox: sender, look: look.clone() };
-    (desk, ClaimQueue { inbox: receiver, look, undelivered: Undelivered::default() })
+    let (desk, tray) = desk::open();
+    (desk, ClaimQueue { tray, undelivered: Undelivered::default() })
 }
 
 impl Handout {
@@ -87,61 +72,49 @@ impl Drop for Handout {
     }
 }
 
-impl Desk {
-    /// Something became claimable.
-    pub(super) fn look_again(&self) {
-        self.look.notify_one();
-    }
-
-    /// Waits until there are jobs for the claim or the time is over. Without a
-    /// dispatcher, which is so during shutdown, there are none.
-    pub(super) async fn claim(&self, claim: Claim, wait: Duration) -> Result<Vec<Job>, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { claim, until: Instant::now() + wait, answer };
-        if self.inbox.send(waiting).await.is_err() {
-            return Ok(Vec::new());
-        }
-        match answered.await {
-            Ok(answer) => answer.map(Handout::accept),
-            Err(_) => Ok(Vec::new()),
-        }
-    }
-}
-
 /// Answers claims until the service's shutdown token ends it.
 pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
     let mut waiting = VecDeque::new();
     loop {
         let poll = Instant::now() + POLL;
         let next = waiting.iter().map(|one: &Waiting| one.until).min();
+        let mut handed_in = Vec::new();
+        let tray = &mut queue.tray;
         tokio::select! {
             biased;
             () = service.shutdown.cancelled() => break,
-            Some(claim) = queue.inbox.recv() => waiting.push_back(claim),
-            () = queue.look.notified() => {}
+            Some(claim) = tray.inbox.recv() => waiting.push_back(claim),
+            Some(jobs) = tray.handed_in.recv() => handed_in.push(jobs),
+            () = tray.look.notified() => {}
             () = sleep_until(next.map_or(poll, |next| next.min(poll))) => {}
         }
-        while let Ok(claim) = queue.inbox.try_recv() {
+        while let Ok(claim) = tray.inbox.try_recv() {
             waiting.push_back(claim);
         }
+        while let Ok(jobs) = tray.handed_in.try_recv() {
+            handed_in.push(jobs);
+        }
         give_back(&service, &queue.undelivered).await;
-        waiting = answer(&service, &queue, waiting).await;
+        waiting = answer(&service, &queue, waiting, handed_in).await;
+        queue.tray.waiting.store(waiting.len(), Ordering::Relaxed);
     }
     drop(waiting);
     give_back(&service, &queue.undelivered).await;
 }
 
-/// One claim in the store for all who wait; answers those who still do.
+/// One claim in the store for all who wait, behind what was handed in; answers those who still do.
 async fn answer(
     service: &Service,
     queue: &ClaimQueue,
     waiting: VecDeque<Waiting>,
+    handed_in: Vec<HandedIn>,
 ) -> VecDeque<Waiting> {
     let waiting: VecDeque<_> = waiting.into_iter().filter(|one| !one.answer.is_closed()).collect();
-    if waiting.is_empty() {
-        return waiting;
-    }
-    let found = match claim(service, &waiting).await {
+    // Both are with the store's writer before it begins with either.
+    let ((), found) = tokio::join!(store(service, handed_in), async {
+        if waiting.is_empty() { Ok(Vec::new()) } else { claim(service, &waiting).await }
+    });
+    let found = match found {
         Ok(found) => found,
         Err(error) => {
             refuse_all(waiting, &error);
@@ -159,11 +132,21 @@ async fn answer(
         for job in &jobs {
             service.hub.wake(job.id);
         }
-        let (undelivered, look) = (queue.undelivered.clone(), queue.look.clone());
+        let (undelivered, look) = (queue.undelivered.clone(), queue.tray.look.clone());
         // A claimer who has gone gets it back as an error, and drops it.
         drop(one.answer.send(Ok(Handout { jobs, undelivered, look })));
     }
     still_waiting
+}
+
+/// Stores what was handed in, for those who still wait for that, and answers them.
+async fn store(service: &Service, handed_in: Vec<HandedIn>) {
+    let each = handed_in.into_iter().filter(|one| !one.answer.is_closed()).map(async |one| {
+        let submitted = service.store.submit(one.jobs, one.once, one.now).await;
+        // Whoever has gone will ask again, by the key of the submission.
+        drop(one.answer.send(submitted));
+    });
+    join_all(each).await;
 }
 
 /// For each of those who wait, by what its worker offers now: while it waited, that and what
@@ -269,7 +252,7 @@ mod tests {
     #[test]
     fn what_nobody_takes_comes_back() {
         let (handout, undelivered) = handout();
-        let (answer, answered) = oneshot::channel::<Answer>();
+        let (answer, answered) = tokio::sync::oneshot::channel::<desk::Answer>();
         drop(answer.send(Ok(handout)));
         assert!(lock(&undelivered).is_empty());
         drop(answered);

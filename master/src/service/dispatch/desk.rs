@@ -1,0 +1,131 @@
+//! The service's side of the dispatcher: where claims and submissions are left.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+
+use super::Handout;
+use crate::{
+    domain::{Job, NewJob},
+    store::{Claim, Once, Store, StoreError, Submitted},
+};
+
+/// Claims that wait for the dispatcher to take them in; more of them wait in line.
+const INBOX: usize = 1024;
+/// Submissions likewise; more of them are stored without its help.
+const HANDED_IN: usize = 64;
+
+pub(super) type Answer = Result<Handout, StoreError>;
+
+/// Where claims and submissions are left.
+#[derive(Debug)]
+pub(in crate::service) struct Desk {
+    inbox: mpsc::Sender<Waiting>,
+    handed_in: mpsc::Sender<HandedIn>,
+    look: Arc<Notify>,
+    /// How many claims waited when the dispatcher looked last.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The dispatcher's end of it.
+#[derive(Debug)]
+pub(super) struct Tray {
+    pub(super) inbox: mpsc::Receiver<Waiting>,
+    pub(super) handed_in: mpsc::Receiver<HandedIn>,
+    pub(super) look: Arc<Notify>,
+    pub(super) waiting: Arc<AtomicUsize>,
+}
+
+/// A claim.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) claim: Claim,
+    pub(super) until: Instant,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// A submission for which somebody waits.
+#[derive(Debug)]
+pub(super) struct HandedIn {
+    pub(super) jobs: Vec<NewJob>,
+    pub(super) once: Option<Once>,
+    pub(super) now: Timestamp,
+    pub(super) answer: oneshot::Sender<Result<Submitted, StoreError>>,
+}
+
+pub(super) fn open() -> (Desk, Tray) {
+    let (claims, inbox) = mpsc::channel(INBOX);
+    let (submissions, handed_in) = mpsc::channel(HANDED_IN);
+    let (look, waiting) = (Arc::new(Notify::new()), Arc::default());
+    let desk = Desk {
+        inbox: claims,
+        handed_in: submissions,
+        look: look.clone(),
+        waiting: Arc::clone(&waiting),
+    };
+    (desk, Tray { inbox, handed_in, look, waiting })
+}
+
+impl Desk {
+    /// Something became claimable.
+    pub(in crate::service) fn look_again(&self) {
+        self.look.notify_one();
+    }
+
+    /// Stores jobs and lets workers know of them. Where claims wait, one transaction does both.
+    pub(in crate::service) async fn submit(
+        &self,
+        store: &dyn Store,
+        jobs: Vec<NewJob>,
+        once: Option<Once>,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let mut handed_in = HandedIn { jobs, once, now, answer };
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            match self.handed_in.try_send(handed_in) {
+                Ok(()) => return answered.await.unwrap_or_else(|_| Err(closing())),
+                Err(error) => handed_in = error.into_inner(),
+            }
+        }
+        let submitted = store.submit(handed_in.jobs, handed_in.once, now).await?;
+        self.look_again();
+        Ok(submitted)
+    }
+
+    /// Waits until there are jobs for the claim or the time is over. Without a
+    /// dispatcher, which is so during shutdown, there are none.
+    pub(in crate::service) async fn claim(
+        &self,
+        claim: Claim,
+        wait: Duration,
+    ) -> Result<Vec<Job>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { claim, until: Instant::now() + wait, answer };
+        if self.inbox.send(waiting).await.is_err() {
+            return Ok(Vec::new());
+        }
+        match answered.await {
+            Ok(answer) => answer.map(Handout::accept),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Nothing of it was stored: the dispatcher has ended before it looked at it.
+fn closing() -> StoreError {
+    StoreError::Unavailable {
+        reason: "nobody takes it in any more".to_owned(),
+        hint: "the master is shutting down; try again when it is back",
+    }
+}
