@@ -2,7 +2,7 @@
 //! milliseconds; when it has ended its container goes, as every other one does. So there is
 //! nothing to clean, and no job can leave anything to the next.
 //!
-//! * `shelves` counts how many are to wait, of which image;
+//! * `shelves` counts how many are to wait, of which kind;
 //! * `warm` is one of them, until it is handed over;
 //! * `memory` tells when the machine needs what they take.
 //!
@@ -16,6 +16,7 @@ mod shelves;
 mod warm;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     shelves::Shelves,
-    warm::{Unfit, Warm, folder_at},
+    warm::{Folder, Unfit, Warm, folder_at},
 };
 use super::{
     create::Plan,
@@ -70,6 +71,21 @@ impl Default for Times {
     }
 }
 
+/// What is fixed when a container is made, and not the same for all of a worker's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kind {
+    /// The image, as jobs name it.
+    image: String,
+    workspace: Workspace,
+}
+
+impl Kind {
+    /// As most jobs want it.
+    fn usual(image: &str) -> Self {
+        Self { image: image.to_owned(), workspace: Workspace::Shared }
+    }
+}
+
 /// Between the end of a job and the making of the next sandbox: its report goes first.
 const REPORT: Duration = Duration::from_millis(5);
 /// After one that could not be made.
@@ -87,7 +103,7 @@ pub(super) struct Pool {
     limits: Limits,
     /// A machine that has no memory for one more job has none for those that wait.
     spare_memory: Size,
-    shelves: Mutex<Shelves<Warm>>,
+    shelves: Mutex<Shelves<Kind, Warm>>,
     /// Something was taken, or is to be looked at.
     wake: Notify,
     /// Sandboxes that are made for jobs that wait for them.
@@ -127,7 +143,7 @@ impl Pool {
         }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves<Warm>> {
+    fn shelves(&self) -> MutexGuard<'_, Shelves<Kind, Warm>> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,6 +158,7 @@ impl Pool {
         if !self.fits(plan) {
             return None;
         }
+        let kind = Kind { image: name.to_owned(), workspace: plan.workspace };
         loop {
             let warm = {
                 let mut gone = Vec::new();
@@ -149,12 +166,12 @@ impl Pool {
                 if shelves.is_off() {
                     return None;
                 }
-                let taken = shelves.take(name, image, Instant::now(), &mut gone);
+                let taken = shelves.take(&kind, image, Instant::now(), &mut gone);
                 drop(shelves);
                 self.wake.notify_one();
                 taken?
             };
-            let (same, folder) = (plan.limits == self.limits, folder_at(&self.folder));
+            let (same, folder) = (plan.limits == self.limits, self.folder_of(&kind));
             match warm.hand_over(plan, same, folder, until).await {
                 Ok(sandbox) => {
                     self.handed_over.fetch_add(1, Ordering::Relaxed);
@@ -172,9 +189,12 @@ impl Pool {
 
     /// What else is fixed when a container is created is the same for all of a worker's.
     fn fits(&self, plan: &Plan<'_>) -> bool {
-        plan.network.is_none()
-            && plan.workspace == Workspace::Shared
-            && plan.limits.tmp == self.limits.tmp
+        plan.network.is_none() && plan.limits.tmp == self.limits.tmp
+    }
+
+    /// The folder that a sandbox shares, as it is on its disk now.
+    fn folder_of(&self, kind: &Kind) -> Folder {
+        if kind.workspace == Workspace::Shared { folder_at(&self.folder) } else { None }
     }
 
     /// A job waits for a sandbox of its own until this is dropped.
@@ -200,12 +220,12 @@ impl Pool {
     /// half of it would make it when all that it has of ours was removed.
     async fn refill(&self, end: &CancellationToken) {
         while end.run_until_cancelled(self.wake.notified()).await.is_some() {
-            while let Some(Some((name, image))) = end.run_until_cancelled(self.due()).await {
-                match self.make(&image).await {
+            while let Some(Some((kind, image))) = end.run_until_cancelled(self.due()).await {
+                match self.make(&kind, &image).await {
                     // What is not wanted any more is dropped, and with it removed.
-                    Ok(warm) => drop(self.shelves().put(&name, &image, warm)),
+                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
                     Err(error) => {
-                        tracing::debug!("no warm sandbox of {name}: {error}");
+                        tracing::debug!("no warm sandbox of {}: {error}", kind.image);
                         end.run_until_cancelled(sleep(PAUSE)).await;
                         break;
                     }
@@ -215,7 +235,7 @@ impl Pool {
     }
 
     /// What is to be made now, when nobody else needs the machine.
-    async fn due(&self) -> Option<(String, String)> {
+    async fn due(&self) -> Option<(Kind, String)> {
         // The senders are ours.
         let mut running = self.running.subscribe();
         let _ = timeout(self.times.settle, running.wait_for(|count| *count == 0)).await;
@@ -225,9 +245,9 @@ impl Pool {
         if self.is_held_off() { None } else { self.shelves().lacking() }
     }
 
-    async fn make(&self, image: &str) -> Result<Warm, StartError> {
-        let folder = folder_at(&self.folder);
-        let plan = Plan { idle: self.times.fence, ..self.mold.plan(self.limits) };
+    async fn make(&self, kind: &Kind, image: &str) -> Result<Warm, StartError> {
+        let (folder, workspace) = (self.folder_of(kind), kind.workspace);
+        let plan = Plan { idle: self.times.fence, workspace, ..self.mold.plan(self.limits) };
         let mut sandbox = self.mold.start(name::of_warm(), &plan, image).await?;
         sandbox.fence = Instant::now() + self.times.fence;
         Ok(Warm::new(sandbox, folder))
@@ -254,7 +274,7 @@ impl Pool {
     /// built, the first of them builds it.
     pub(super) async fn stock(&self) {
         if let Ok(Some(image)) = self.built(&self.default_image).await {
-            self.shelves().stock(&self.default_image, &image, Instant::now());
+            self.shelves().stock(&Kind::usual(&self.default_image), &image, Instant::now());
         }
     }
 
@@ -272,14 +292,14 @@ impl Pool {
             return;
         }
         drop(self.shelves().shrink(Instant::now(), self.times.idle));
-        let images = self.shelves().images();
-        for (name, image, ready) in images {
-            self.follow(&name, &image).await;
+        let kinds = self.shelves().kinds();
+        for (kind, image, ready) in kinds {
+            self.follow(&kind, &image).await;
             for _ in 0..ready {
-                let lifted = self.shelves().lift(&name);
+                let lifted = self.shelves().lift(&kind);
                 let Some(warm) = lifted else { break };
                 match warm.renew(Instant::now() + self.times.fence).await {
-                    Ok(warm) => drop(self.shelves().put(&name, &image, warm)),
+                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
                     Err(unfit) => tracing::debug!("a warm sandbox is thrown away: {unfit}"),
                 }
             }
@@ -287,17 +307,17 @@ impl Pool {
     }
 
     /// An image that was edited, built again or removed is not what its jobs will want.
-    async fn follow(&self, name: &str, image: &str) {
-        if ImageReference::is_meant(name) {
+    async fn follow(&self, kind: &Kind, image: &str) {
+        if ImageReference::is_meant(&kind.image) {
             return;
         }
-        let now = match self.built(name).await {
+        let now = match self.built(&kind.image).await {
             Ok(now) if now.as_deref() == Some(image) => return,
             Ok(now) => now,
             Err(ImageError::Unavailable { .. }) => return,
             Err(_) => None,
         };
-        drop(self.shelves().replace(name, now.as_deref()));
+        drop(self.shelves().replace(kind, now.as_deref()));
     }
 
     /// All that wait go, and none are made any more.
@@ -307,8 +327,11 @@ impl Pool {
 
     /// How many wait of each image, by its name.
     pub(super) fn ready(&self) -> Vec<(String, u64)> {
-        let images = self.shelves().images();
-        images.into_iter().map(|(name, _, ready)| (name, ready as u64)).collect()
+        let mut images = BTreeMap::<String, u64>::new();
+        for (kind, _, ready) in self.shelves().kinds() {
+            *images.entry(kind.image).or_default() += ready as u64;
+        }
+        images.into_iter().collect()
     }
 
     pub(super) fn stats(&self) -> PoolStats {
@@ -322,7 +345,7 @@ impl Pool {
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.shelves().images().into_iter().map(|(_, _, ready)| ready).sum()
+        self.shelves().kinds().into_iter().map(|(_, _, ready)| ready).sum()
     }
 
     #[cfg(test)]

@@ -1,26 +1,26 @@
-//! How many sandboxes of which image are to wait: pure arithmetic, and what waits is any `T`.
+//! How many sandboxes of which kind are to wait: pure arithmetic, what waits is any `T`, and a
+//! kind is any `K`: an image as jobs name it, and what else is fixed when a container is made.
 //!
-//! A job that finds none has its image get one more; what nobody needed for a while is one too
-//! many. All images together have a bound, and who was not used for longest makes room. The
-//! image that was used last keeps the fewest that there are to be.
+//! A job that finds none has its kind get one more; what nobody needed for a while is one too
+//! many. All kinds together have a bound, and who was not used for longest makes room. The
+//! kind that was used last keeps the fewest that there are to be.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-pub(super) struct Shelves<T> {
+pub(super) struct Shelves<K, T> {
     least: usize,
     most: usize,
     /// The one that was used last stands first.
-    all: Vec<Shelf<T>>,
+    all: Vec<Shelf<K, T>>,
     closed: bool,
 }
 
-/// Of one image.
-struct Shelf<T> {
-    /// As jobs name it.
-    name: String,
-    /// Its id: an edit of its folder makes it another.
+/// Of one kind.
+struct Shelf<K, T> {
+    kind: K,
+    /// The id of its image: an edit of its folder makes it another.
     image: String,
     /// The oldest first.
     ready: VecDeque<T>,
@@ -30,7 +30,7 @@ struct Shelf<T> {
     since: Instant,
 }
 
-impl<T> Shelf<T> {
+impl<K, T> Shelf<K, T> {
     fn shrink_to(&mut self, target: usize) -> impl Iterator<Item = T> {
         self.target = target;
         self.spare = self.spare.min(target);
@@ -38,7 +38,7 @@ impl<T> Shelf<T> {
     }
 }
 
-impl<T> Shelves<T> {
+impl<K: Clone + PartialEq, T> Shelves<K, T> {
     pub(super) fn new((least, most): (usize, usize)) -> Self {
         Self { least, most, all: Vec::new(), closed: false }
     }
@@ -47,24 +47,24 @@ impl<T> Shelves<T> {
         self.closed || self.most == 0
     }
 
-    /// For an image that nobody has used yet: the fewest that there are to be.
-    pub(super) fn stock(&mut self, name: &str, image: &str, now: Instant) {
-        self.use_shelf(name, image, now);
+    /// For a kind that nobody has used yet: the fewest that there are to be.
+    pub(super) fn stock(&mut self, kind: &K, image: &str, now: Instant) {
+        self.use_shelf(kind, image, now);
         while self.total() < self.least {
             self.raise();
         }
     }
 
-    /// For a job of this image: the one that has waited longest. What is not of this image any
+    /// For a job of this kind: the one that has waited longest. What is not of this image any
     /// more goes to `gone`.
     pub(super) fn take(
         &mut self,
-        name: &str,
+        kind: &K,
         image: &str,
         now: Instant,
         gone: &mut Vec<T>,
     ) -> Option<T> {
-        gone.extend(self.use_shelf(name, image, now));
+        gone.extend(self.use_shelf(kind, image, now));
         let shelf = &mut self.all[0];
         let taken = shelf.ready.pop_front();
         shelf.spare = shelf.spare.min(shelf.ready.len());
@@ -74,13 +74,13 @@ impl<T> Shelves<T> {
         taken
     }
 
-    /// Puts the image's shelf first, and empties it where the image has become another.
-    fn use_shelf(&mut self, name: &str, image: &str, now: Instant) -> VecDeque<T> {
-        let found = self.all.iter().position(|shelf| shelf.name == name);
+    /// Puts the kind's shelf first, and empties it where the image has become another.
+    fn use_shelf(&mut self, kind: &K, image: &str, now: Instant) -> VecDeque<T> {
+        let found = self.all.iter().position(|shelf| shelf.kind == *kind);
         let index = found.unwrap_or_else(|| {
-            let (name, image) = (name.to_owned(), image.to_owned());
+            let (kind, image) = (kind.clone(), image.to_owned());
             let (ready, target, spare) = (VecDeque::new(), 0, 0);
-            self.all.push(Shelf { name, image, ready, target, spare, since: now });
+            self.all.push(Shelf { kind, image, ready, target, spare, since: now });
             self.all.len() - 1
         });
         self.all[..=index].rotate_right(1);
@@ -108,19 +108,19 @@ impl<T> Shelves<T> {
         self.all.iter().map(|shelf| shelf.target).sum()
     }
 
-    /// What is to be made next: the name and the id of its image.
-    pub(super) fn lacking(&self) -> Option<(String, String)> {
+    /// What is to be made next: its kind, and the id of its image.
+    pub(super) fn lacking(&self) -> Option<(K, String)> {
         if self.is_off() {
             return None;
         }
         let shelf = self.all.iter().find(|shelf| shelf.ready.len() < shelf.target)?;
-        Some((shelf.name.clone(), shelf.image.clone()))
+        Some((shelf.kind.clone(), shelf.image.clone()))
     }
 
     /// Gives it back where nobody wants it (any more).
-    pub(super) fn put(&mut self, name: &str, image: &str, made: T) -> Option<T> {
-        let wanted = |shelf: &&mut Shelf<T>| {
-            shelf.name == name && shelf.image == image && shelf.ready.len() < shelf.target
+    pub(super) fn put(&mut self, kind: &K, image: &str, made: T) -> Option<T> {
+        let wanted = |shelf: &&mut Shelf<K, T>| {
+            shelf.kind == *kind && shelf.image == image && shelf.ready.len() < shelf.target
         };
         match self.all.iter_mut().find(wanted) {
             Some(shelf) if !self.closed => {
@@ -150,20 +150,21 @@ impl<T> Shelves<T> {
         gone
     }
 
-    /// All images by name and id, with how many wait.
-    pub(super) fn images(&self) -> Vec<(String, String, usize)> {
-        let image = |shelf: &Shelf<T>| (shelf.name.clone(), shelf.image.clone(), shelf.ready.len());
-        self.all.iter().map(image).collect()
+    /// All kinds, with the ids of their images and how many wait.
+    pub(super) fn kinds(&self) -> Vec<(K, String, usize)> {
+        let one =
+            |shelf: &Shelf<K, T>| (shelf.kind.clone(), shelf.image.clone(), shelf.ready.len());
+        self.all.iter().map(one).collect()
     }
 
     /// The one that has waited longest, to be looked at and put back: no job takes it meanwhile.
-    pub(super) fn lift(&mut self, name: &str) -> Option<T> {
-        self.all.iter_mut().find(|shelf| shelf.name == name)?.ready.pop_front()
+    pub(super) fn lift(&mut self, kind: &K) -> Option<T> {
+        self.all.iter_mut().find(|shelf| shelf.kind == *kind)?.ready.pop_front()
     }
 
     /// The image has become another, or is gone.
-    pub(super) fn replace(&mut self, name: &str, image: Option<&str>) -> Vec<T> {
-        let Some(index) = self.all.iter().position(|shelf| shelf.name == name) else {
+    pub(super) fn replace(&mut self, kind: &K, image: Option<&str>) -> Vec<T> {
+        let Some(index) = self.all.iter().position(|shelf| shelf.kind == *kind) else {
             return Vec::new();
         };
         match image {
@@ -195,7 +196,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(10);
 
     /// Makes all that is lacking.
-    fn fill(shelves: &mut Shelves<u32>) -> usize {
+    fn fill(shelves: &mut Shelves<&'static str, u32>) -> usize {
         let mut made = 0;
         while let Some((name, image)) = shelves.lacking() {
             assert_eq!(shelves.put(&name, &image, made), None);
@@ -204,18 +205,22 @@ mod tests {
         made as usize
     }
 
-    fn take(shelves: &mut Shelves<u32>, image: &str, now: Instant) -> Option<u32> {
-        shelves.take(image, image, now, &mut Vec::new())
+    fn take(
+        shelves: &mut Shelves<&'static str, u32>,
+        image: &'static str,
+        now: Instant,
+    ) -> Option<u32> {
+        shelves.take(&image, image, now, &mut Vec::new())
     }
 
-    fn ready(shelves: &Shelves<u32>) -> Vec<(String, usize)> {
-        shelves.images().into_iter().map(|(name, _, ready)| (name, ready)).collect()
+    fn ready(shelves: &Shelves<&'static str, u32>) -> Vec<(&'static str, usize)> {
+        shelves.kinds().into_iter().map(|(name, _, ready)| (name, ready)).collect()
     }
 
     #[test]
     fn a_burst_finds_as_many_the_next_time_and_later_they_go_again() {
         let (mut shelves, start) = (Shelves::new((2, 4)), Instant::now());
-        shelves.stock("a", "a", start);
+        shelves.stock(&"a", "a", start);
         assert_eq!(fill(&mut shelves), 2);
         let taken: Vec<_> = (0..6).map(|_| take(&mut shelves, "a", start)).collect();
         assert_eq!(taken, [Some(0), Some(1), None, None, None, None], "the oldest first");
@@ -231,43 +236,43 @@ mod tests {
             "one was needed, two are least"
         );
         assert!(shelves.shrink(start + 9 * LONG, LONG).is_empty());
-        assert_eq!((fill(&mut shelves), ready(&shelves)), (0, vec![("a".to_owned(), 2)]));
+        assert_eq!((fill(&mut shelves), ready(&shelves)), (0, vec![("a", 2)]));
     }
 
     #[test]
     fn images_share_the_most_and_the_last_one_keeps_the_least() {
         let (mut shelves, start) = (Shelves::new((2, 3)), Instant::now());
-        shelves.stock("a", "a", start);
+        shelves.stock(&"a", "a", start);
         fill(&mut shelves);
         assert_eq!(take(&mut shelves, "b", start), None);
         fill(&mut shelves);
-        assert_eq!(ready(&shelves), [("b".to_owned(), 1), ("a".to_owned(), 2)]);
+        assert_eq!(ready(&shelves), [("b", 1), ("a", 2)]);
         let mut gone = Vec::new();
         for _ in 0..2 {
-            shelves.take("b", "b", start, &mut gone);
+            shelves.take(&"b", "b", start, &mut gone);
         }
         assert_eq!(gone, [0], "the other makes room");
         fill(&mut shelves);
-        assert_eq!(ready(&shelves), [("b".to_owned(), 2), ("a".to_owned(), 1)]);
+        assert_eq!(ready(&shelves), [("b", 2), ("a", 1)]);
 
         shelves.shrink(start + LONG, LONG);
         assert_eq!(shelves.shrink(start + 2 * LONG, LONG).len(), 1);
-        assert_eq!(ready(&shelves), [("b".to_owned(), 2)]);
+        assert_eq!(ready(&shelves), [("b", 2)]);
     }
 
     #[test]
     fn what_is_of_another_image_is_never_handed_out() {
         let (mut shelves, start) = (Shelves::new((1, 1)), Instant::now());
-        shelves.stock("a", "old", start);
-        assert_eq!(shelves.put("a", "old", 1), None);
+        shelves.stock(&"a", "old", start);
+        assert_eq!(shelves.put(&"a", "old", 1), None);
         let mut gone = Vec::new();
-        assert_eq!(shelves.take("a", "new", start, &mut gone), None);
+        assert_eq!(shelves.take(&"a", "new", start, &mut gone), None);
         assert_eq!(gone, [1]);
-        assert_eq!(shelves.put("a", "old", 2), Some(2), "it was under way meanwhile");
-        assert_eq!(shelves.put("a", "new", 3), None);
-        assert_eq!(shelves.replace("a", Some("newer")), [3]);
-        assert_eq!(shelves.lacking(), Some(("a".into(), "newer".into())));
-        shelves.replace("a", None);
+        assert_eq!(shelves.put(&"a", "old", 2), Some(2), "it was under way meanwhile");
+        assert_eq!(shelves.put(&"a", "new", 3), None);
+        assert_eq!(shelves.replace(&"a", Some("newer")), [3]);
+        assert_eq!(shelves.lacking(), Some(("a", "newer".into())));
+        shelves.replace(&"a", None);
         assert_eq!(shelves.lacking(), None);
     }
 
@@ -279,9 +284,9 @@ mod tests {
         assert_eq!(off.lacking(), None);
 
         let mut shelves = Shelves::new((1, 1));
-        shelves.stock("a", "a", now);
-        assert_eq!(shelves.put("a", "a", 1), None);
+        shelves.stock(&"a", "a", now);
+        assert_eq!(shelves.put(&"a", "a", 1), None);
         assert_eq!(shelves.close(), [1]);
-        assert_eq!((shelves.lacking(), shelves.put("a", "a", 2)), (None, Some(2)));
+        assert_eq!((shelves.lacking(), shelves.put(&"a", "a", 2)), (None, Some(2)));
     }
 }

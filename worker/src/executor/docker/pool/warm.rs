@@ -12,7 +12,7 @@ use crate::clock::{self, SandboxClock};
 /// What is thrown away is late to be handed over, too: it might end itself meanwhile.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A folder on its disk: another one in its place is another.
+/// A folder on its disk: another one in its place is another. None where nothing is shared.
 pub(super) type Folder = Option<(u64, u64)>;
 
 pub(super) fn folder_at(path: &Path) -> Folder {

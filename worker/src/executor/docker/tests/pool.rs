@@ -127,7 +127,6 @@ async fn what_is_fixed_when_a_container_is_made_is_never_another() {
     let size = "df --output=size -k /tmp | tail -1; ls -A; ls /sys/class/net";
     for (spec, said) in [
         (JobSpec { resources: tmp, ..JobSpec::new(size) }, " 10240\nlo\n"),
-        (JobSpec { workspace: Workspace::Private, ..JobSpec::new(size) }, "262144\nlo\n"),
         (JobSpec { network: Network::Bridge, ..JobSpec::new(size) }, "262144\neth0\nlo\n"),
     ] {
         let seen = lab.run_spec(spec).await.success();
@@ -135,6 +134,27 @@ async fn what_is_fixed_when_a_container_is_made_is_never_another() {
     }
     assert_eq!((lab.handed_over(), lab.executor.pool.waiting()), (0, 1));
     assert_eq!(lab.run(size).await.success().trim_start(), "262144\nlo\n");
+    lab.close().await;
+}
+
+/// Its folder is made with it, and is nobody else's.
+#[tokio::test]
+async fn a_private_folder_waits_as_well_where_jobs_want_one() {
+    let Some(lab) = Lab::open_with(&["--warm", "2"], Parts::default()).await else { return };
+    lab.until_warm(2).await;
+    fs::write(lab.files().join("shared"), "").unwrap();
+    let command = "pwd; ls -A; stat -c %a:%u .; id -u; echo mine > left";
+    let private = || JobSpec { workspace: Workspace::Private, ..JobSpec::new(command) };
+    let made = lab.run_spec(private()).await.success();
+    assert_eq!(lab.handed_over(), 0, "nobody has asked for one before");
+    lab.until_warm(2).await;
+    let waited = lab.run_spec(private()).await.success();
+    assert_eq!(lab.handed_over(), 1);
+    assert_eq!(made, waited);
+    assert!(made.starts_with("/work\n700:"), "{made}");
+    // Those that share the folder have theirs.
+    assert_eq!(lab.run("ls -A").await.success(), "shared\n");
+    assert_eq!(lab.handed_over(), 2);
     lab.close().await;
 }
 
