@@ -201,6 +201,8 @@ def until_ready(url, server):
 
 
 def main():
+    # What was started ends also when this is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     program = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.symlink(program, Path(folder, "orchestra"))
