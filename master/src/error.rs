@@ -33,6 +33,9 @@ pub enum MasterError {
     Tokens(#[from] ServiceError),
     #[error("the database cannot be used: {0}")]
     Database(#[from] StoreError),
+    /// Of what an operator does beside a master; the sentence says which file or database it is of.
+    #[error("{0}")]
+    Admin(StoreError),
     #[error("{0}")]
     Setting(String),
     #[error(

@@ -255,6 +255,7 @@ mod tests {
     #[case(&["admin", "restore", "jobs.backup", "--lease", "soon"], false)]
     #[case(&["admin", "migrate", "--from", "sqlite:a.db", "--to", "postgres://host/db"], true)]
     #[case(&["admin", "migrate", "--from", "sqlite:a.db"], false)]
+    #[case(&["admin", "settle", "--database-url", "postgres://host/db"], true)]
     #[case(&["explain", "@latest", "-o", "json"], true)]
     #[case(&["explain"], false)]
     #[case(&["queues", "ls"], true)]

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use orchestra_contracts::Span;
 use orchestra_master::{
     admin,
-    store::{Moved, Restored},
+    store::{Moved, Restored, Settled},
 };
 
 use crate::{
@@ -33,6 +33,8 @@ enum Verb {
     /// What was there is kept under another name. Attempts that were under way when the backup was made
     /// end as lost, and nothing is handed out before what workers still run has ended.
     Restore(Restore),
+    /// Do what `restore` does with jobs, where pg_restore has restored a PostgreSQL database
+    Settle(Settle),
     /// Move an installation from SQLite to PostgreSQL, with its history, while its master is stopped
     ///
     /// All of it or nothing goes over, into a database without rows; the file is renamed then.
@@ -81,6 +83,17 @@ struct Restore {
 }
 
 #[derive(Debug, clap::Args)]
+struct Settle {
+    /// The database, as in postgres://user@host/database
+    #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: String,
+
+    /// The lease that masters gave: jobs are handed out again when it is over
+    #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
+    lease: Span,
+}
+
+#[derive(Debug, clap::Args)]
 struct Migrate {
     /// The SQLite file, as in sqlite:.orchestra/orchestra.db
     #[arg(long, value_name = "URL")]
@@ -95,6 +108,7 @@ pub(crate) async fn admin(args: Admin) -> Result<Exit, Failure> {
     match args.verb {
         Verb::Backup(args) => backup(args).await,
         Verb::Restore(args) => restore(args).await,
+        Verb::Settle(args) => settle(args).await,
         Verb::Migrate(args) => migrate(args).await,
     }
 }
@@ -117,15 +131,7 @@ async fn restore(args: Restore) -> Result<Exit, Failure> {
 fn tell(restored: &Restored, lease: Span) {
     let Restored { jobs, last, revoked, settled, .. } = restored;
     say(&format!("{jobs} jobs are as they were at the backup; ids go on after {last}"));
-    say(&format!(
-        "{} attempts that were under way have ended as lost; {} jobs that may not run twice are cancelled",
-        settled.lost, settled.cancelled
-    ));
-    say(&format!(
-        "{} jobs wait: those that have run since will run again, not before {lease} from now; look at them with \
-         `orchestra ls --status pending`",
-        settled.waiting
-    ));
+    tell_of_jobs(settled, lease);
     match revoked {
         Some(0) => {}
         Some(revoked) => say(&format!("{revoked} tokens that were revoked since are revoked")),
@@ -136,6 +142,25 @@ fn tell(restored: &Restored, lease: Span) {
     if let Some(kept) = &restored.kept {
         say(&format!("what was here before is kept in {}", kept.display()));
     }
+}
+
+async fn settle(args: Settle) -> Result<Exit, Failure> {
+    let settled = admin::settle(&args.database_url, args.lease).await?;
+    tell_of_jobs(&settled, args.lease);
+    say("tokens that were revoked since the backup are valid again");
+    Ok(Exit::SUCCESS)
+}
+
+fn tell_of_jobs(settled: &Settled, lease: Span) {
+    say(&format!(
+        "{} attempts that were under way have ended as lost; {} jobs that may not run twice are cancelled",
+        settled.lost, settled.cancelled
+    ));
+    say(&format!(
+        "{} jobs wait: those that have run since will run again, not before {lease} from now; look at them with \
+         `orchestra ls --status pending`",
+        settled.waiting
+    ));
 }
 
 async fn migrate(args: Migrate) -> Result<Exit, Failure> {

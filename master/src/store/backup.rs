@@ -6,12 +6,16 @@
 use std::path::{Path, PathBuf};
 
 use orchestra_contracts::{JobId, Size};
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::{
     StoreError,
+    connection::{Connection, Link},
     open::Kind,
-    past::{Settled, Terms},
+    past::{self, GAP, Settled, Terms},
+    postgres::{self, errors::about},
     sqlite::copy,
+    transfer::COUNTED,
 };
 
 /// A copy that was made and checked.
@@ -68,7 +72,46 @@ pub async fn restore(url: &str, file: &Path, terms: Terms) -> Result<Restored, S
         Kind::Sqlite(database) => copy::restore(database, file, terms).await,
         Kind::Postgres => Err(StoreError::Unusable {
             reason: "a PostgreSQL database is restored by its own means".to_owned(),
-            hint: "run pg_restore with no master on it; docs/operations.md has the steps",
+            hint: "run pg_restore with no master on it, then `orchestra admin settle`; docs/operations.md has the \
+                   steps",
         }),
     }
+}
+
+/// Sessions of masters, as they name themselves.
+const MASTERS: &str = "
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'orchestra' AND pid <> pg_backend_pid()";
+
+/// Where a database of PostgreSQL's was restored by its own means: does with jobs and ids what [`restore`] does.
+///
+/// # Errors
+/// [`StoreError::Unusable`] when a master is connected to it.
+pub async fn settle(url: &str, terms: Terms) -> Result<Settled, StoreError> {
+    let Kind::Postgres = Kind::of(url)? else {
+        return Err(StoreError::Unusable {
+            reason: "an SQLite file is settled where it is restored".to_owned(),
+            hint: "run orchestra admin restore FILE",
+        });
+    };
+    let mut link = postgres::open::for_transfer(url).await?;
+    let masters: i64 = sqlx::query_scalar(MASTERS).fetch_one(&mut link).await.map_err(about)?;
+    if masters > 0 {
+        return Err(StoreError::Unusable {
+            reason: format!("PostgreSQL: {masters} sessions of masters are open"),
+            hint: "stop all masters first",
+        });
+    }
+    sqlx::raw_sql("BEGIN").execute(&mut link).await.map_err(about)?;
+    for (_, sequence) in COUNTED {
+        let further = format!("SELECT setval({sequence}, nextval({sequence}) + {GAP})");
+        sqlx::raw_sql(AssertSqlSafe(further)).execute(&mut link).await.map_err(about)?;
+    }
+    let mut connection = Connection::new(Link::Postgres(link));
+    let settled = past::settle(&mut connection, terms).await?;
+    if let Link::Postgres(mut link) = connection.into_link() {
+        sqlx::raw_sql("COMMIT").execute(&mut link).await.map_err(about)?;
+        let _ = link.close().await;
+    }
+    Ok(settled)
 }

@@ -49,7 +49,7 @@ use crate::domain::{
 };
 
 pub use artifact::{ArtifactPiece, Excess, PieceStored};
-pub use backup::{Backup, Restored, backup, restore};
+pub use backup::{Backup, Restored, backup, restore, settle};
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
 pub use news::News;

@@ -48,6 +48,9 @@ impl Terms {
     }
 }
 
+/// Where it is not known which ids were given out since the backup, they go on so far behind those that are in it.
+pub(super) const GAP: i64 = 1_000_000;
+
 /// So many jobs at once.
 const BATCH: u32 = 100;
 

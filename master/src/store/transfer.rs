@@ -12,8 +12,9 @@ use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
+pub(super) use self::tables::COUNTED;
 use self::{
-    tables::{COUNTED, Column, TABLES, Table},
+    tables::{Column, TABLES, Table},
     text::write_row,
 };
 use super::{

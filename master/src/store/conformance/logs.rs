@@ -18,6 +18,7 @@ every_adapter!(
     an_overlap_must_meet_the_edge_of_a_frame,
     many_appends_to_one_log_at_once,
     chunks_are_read_from_anywhere,
+    long_output_is_as_it_was_and_found_by_its_own_length,
     each_attempt_has_a_log_of_its_own,
     an_ended_attempt_takes_no_more,
 );
@@ -152,6 +153,25 @@ async fn chunks_are_read_from_anywhere(store: TestStore) {
     assert_eq!(read(50..u64::MAX, up, 1).await, [40]);
     assert_eq!(read(99..200, up, 9).await, [80]);
     assert_eq!(read(100..200, up, 9).await, [0; 0]);
+}
+
+/// However little room it takes.
+async fn long_output_is_as_it_was_and_found_by_its_own_length(store: TestStore) {
+    let held = store.submit_and_claim(spec("true")).await;
+    let long = encode(&[stdout(&"a line that comes again\n".repeat(2000))]);
+    let short = encode(&[stdout("end")]);
+    let length = long.len() as u64;
+    for (offset, frames) in [(0, &long), (length, &short)] {
+        store.append_log(held.append(offset, frames.clone())).await.unwrap();
+    }
+    assert_eq!(stored(&store, &held).await, [&long[..], &short[..]].concat());
+    let read = async |range| {
+        let (attempt, order) = (AttemptNo(1), Order::Ascending);
+        let chunks = store.log_chunks(held.job.id, attempt, range, order, 9).await.unwrap();
+        chunks.iter().map(|chunk| chunk.offset).collect::<Vec<_>>()
+    };
+    assert_eq!(read(length - 1..length).await, [0], "its last byte is in it");
+    assert_eq!(read(length..u64::MAX).await, [length]);
 }
 
 async fn each_attempt_has_a_log_of_its_own(store: TestStore) {

@@ -37,7 +37,7 @@ pub(in crate::store) const TABLES: &[Table] = tables![
 ];
 
 /// Tables that count, and the sequence of each.
-pub(super) const COUNTED: [(&str, &str); 6] = [
+pub(in crate::store) const COUNTED: [(&str, &str); 6] = [
     ("job", "'job_id'"),
     ("token", "pg_get_serial_sequence('token', 'id')"),
     ("webhook", "pg_get_serial_sequence('webhook', 'id')"),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use orchestra_contracts::{AttemptNo, JobId, JobStatus, QueueName, ScheduleName};
+use orchestra_contracts::{AttemptNo, JobId, JobSpec, JobStatus, QueueName, ScheduleName, Span};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::{Place, at, claim, ended, specs};
-use crate::store::{JobFilter, Order, SqliteStore, Store as _, transfer, transfer::tables::TABLES};
+use crate::store::{
+    JobFilter, Order, SqliteStore, Store as _, Terms, settle, transfer, transfer::tables::TABLES,
+};
 
 /// Something in every table, and in texts and bytes what a text format has its own words for.
 const ROWS: &str = r#"
@@ -176,4 +178,36 @@ async fn a_database_with_rows_is_refused_and_a_move_that_fails_changes_nothing()
     sqlx::query("UPDATE schedule SET spec = '{}'").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     transfer(&old.url(), &place.url).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_restored_is_settled_before_a_master_has_it() {
+    let Some(place) = Place::new() else { return };
+    let store = place.open().await;
+    let once = {
+        let mut spec = JobSpec::new("once");
+        spec.retry.on_lost = false;
+        spec
+    };
+    let all = vec![JobSpec::new("runs"), JobSpec::new("waits"), once];
+    store.insert(all, at(0).now).await.unwrap();
+    assert_eq!(store.claim(vec![claim("w", 1)], at(1)).await.unwrap()[0][0].id, JobId(1));
+    let terms = Terms { now: at(10).now, lease: Span::from_secs(60) };
+    let refusal = settle(&place.url, terms).await.unwrap_err().to_string();
+    assert!(refusal.contains("stop all masters first"), "{refusal}");
+    store.close().await;
+    // A session is gone a moment after it was closed.
+    let settled = loop {
+        match settle(&place.url, terms).await {
+            Ok(settled) => break settled,
+            Err(error) => assert!(error.to_string().contains("stop all masters"), "{error}"),
+        }
+    };
+    assert_eq!((settled.lost, settled.cancelled, settled.waiting), (1, 1, 2));
+    let store = place.open().await;
+    let early = store.claim(vec![claim("w", 9)], at(69)).await.unwrap().remove(0);
+    assert!(early.is_empty(), "{early:?}");
+    assert_eq!(store.claim(vec![claim("w", 9)], at(70)).await.unwrap()[0].len(), 2);
+    assert!(store.insert(specs(1), at(71).now).await.unwrap()[0].id > JobId(1_000_003));
+    store.close().await;
 }

@@ -5,10 +5,8 @@ use std::path::Path;
 use orchestra_contracts::JobId;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use crate::store::{StoreError, sqlite::open::write_options};
+use crate::store::{StoreError, past::GAP, sqlite::open::write_options};
 
-/// Where the database before is unknown, ids go on so far behind those of the backup.
-const GAP: i64 = 1_000_000;
 /// Tables whose ids are never given twice.
 const COUNTED: [&str; 4] = ["job", "token", "webhook", "delivery"];
 
