@@ -82,6 +82,11 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_UPLOAD_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
     pub upload_limit: Size,
 
+    /// A file of lines NAME=VALUE that is read again at SIGHUP: ORCHESTRA_LOG and ORCHESTRA_KEEP_*
+    /// are taken up, for others the log says that they need a restart
+    #[arg(long, env = "ORCHESTRA_SETTINGS", value_name = "FILE")]
+    pub settings_file: Option<PathBuf>,
+
     /// Delete jobs so long after their end, with their logs and artifacts [default: never]
     #[arg(long, env = "ORCHESTRA_KEEP_JOBS", value_name = "TIME")]
     pub keep_jobs: Option<Span>,
@@ -241,6 +246,7 @@ impl fmt::Debug for Config {
             .field("max_streams", &self.max_streams)
             .field("artifacts_limit", &self.artifacts_limit)
             .field("upload_limit", &self.upload_limit)
+            .field("settings_file", &self.settings_file)
             .field("keep_jobs", &self.keep_jobs)
             .field("keep_job_count", &self.keep_job_count)
             .field("keep_logs", &self.keep_logs)

@@ -28,6 +28,7 @@ pub mod upkeep;
 mod admission;
 mod descriptors;
 mod error;
+mod reload;
 mod secret_key;
 mod tasks;
 
@@ -107,6 +108,9 @@ async fn serve(
     tasks.spawn("the courier", service::deliver(service.clone()));
     tasks.spawn("news of other masters", service::heed(service.clone()));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
+    if let Some(file) = config.settings_file.clone() {
+        tasks.spawn("settings", reload::run(file, service.clone(), shutdown.clone()));
+    }
     let router = http::router(service, access);
     let serving = http::serve_over(tls, listener, router, descriptors.connections, shutdown);
     tasks.spawn("the server", serving);

@@ -8,8 +8,8 @@ use std::{process::ExitCode, time::Duration};
 
 use tokio::runtime::Runtime;
 
-pub use log::{LogFormat, colours, log_to_stderr};
-pub use signals::{Signals, soft_then_hard};
+pub use log::{LogFormat, colours, log_to_stderr, set_log_filter};
+pub use signals::{Hangups, Signals, soft_then_hard};
 
 /// Orchestra itself failed, as opposed to the command; the code that `docker run`
 /// and `env` use for the same.

@@ -1,7 +1,11 @@
 //! Logs of the programs in this process: for people who look at a terminal or a journal, or one JSON
 //! object a line for what collects logs.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal},
+    sync::OnceLock,
+};
 
 use clap::ValueEnum;
 use tracing::Subscriber;
@@ -29,26 +33,59 @@ pub fn colours() -> bool {
 /// # Panics
 /// When it is called twice.
 pub fn log_to_stderr(filter: &str, format: LogFormat) {
-    subscriber(filter, format, colours(), io::stderr).init();
+    let (subscriber, change) = subscriber(filter, format, colours(), io::stderr);
+    subscriber.init();
+    // Whoever is here has just become the only one.
+    let _ = CHANGE.set(change);
 }
+
+/// From now on this is let through; nothing changes where the filter cannot be read.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn set_log_filter(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("the log: {error}"))?;
+    match CHANGE.get() {
+        Some(change) => change(filter),
+        None => Err("the log: there is none".to_owned()),
+    }
+}
+
+/// Changes what is let through.
+type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
 
 fn subscriber<W>(
     filter: &str,
     format: LogFormat,
     colours: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (Box<dyn Subscriber + Send + Sync>, Change)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse_lossy(filter);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
-        LogFormat::Text => Box::new(lines.with_ansi(colours).finish()),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(colours).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (Box::new(lines.finish()), change(move |filter| handle.reload(filter)))
+        }
         LogFormat::Json => {
-            Box::new(lines.json().flatten_event(true).with_span_list(false).finish())
+            let lines = lines.json().flatten_event(true).with_span_list(false);
+            let lines = lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            (Box::new(lines.finish()), change(move |filter| handle.reload(filter)))
         }
     }
+}
+
+fn change<E: Display>(
+    reload: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static,
+) -> Change {
+    Box::new(move |filter| reload(filter).map_err(|error| format!("the log: {error}")))
 }
 
 #[cfg(test)]
@@ -73,12 +110,14 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber("info", format, false, move || writer.clone());
+        let (subscriber, change) = subscriber("info", format, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("request", id = "r1", trace_id = "t1");
             let _within = span.enter();
             tracing::warn!(job = 7, "a lease\nran out");
             tracing::debug!("nobody asked for this");
+            change(EnvFilter::new("off")).unwrap();
+            tracing::warn!("nor for this any more");
         });
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -31,6 +31,24 @@ impl Signals {
     }
 }
 
+/// SIGHUP. Once listened to, it no more ends the program.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// # Panics
+    /// Outside of a runtime with a signal driver.
+    pub fn listen() -> Self {
+        let hangups = signal(SignalKind::hangup());
+        Self(hangups.expect("the runtime was built with its signal driver"))
+    }
+
+    /// The next one. One that came since the last call is not missed.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Cancels `soft` at the first signal, and returns at the second.
 pub async fn soft_then_hard(soft: &CancellationToken) {
     let mut signals = Signals::listen();

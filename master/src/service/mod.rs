@@ -145,7 +145,7 @@ pub struct Service {
     metrics: Metrics,
     history: History,
     oldest: measure::Oldest,
-    retention: retention::NextLook,
+    keeping: retention::Keeping,
     started_at: Timestamp,
     /// There may be something to tell.
     outbox: Notify,
@@ -181,7 +181,7 @@ impl Service {
             metrics: Metrics::default(),
             history: History::default(),
             oldest: measure::Oldest::default(),
-            retention: retention::NextLook::default(),
+            keeping: retention::Keeping::with(settings.retention),
             started_at,
             outbox: Notify::new(),
             settings,

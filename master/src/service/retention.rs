@@ -1,6 +1,6 @@
 //! What the operator lets go of jobs that have ended: by age, by number, by bytes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use orchestra_contracts::{Size, Span};
@@ -41,19 +41,39 @@ const BATCH: u32 = 200;
 /// When nothing more was to be done, so long nobody looks: it reads all that is kept.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// When it is looked next.
+/// What stays now, and when it is looked next.
 #[derive(Debug, Default)]
-pub(super) struct NextLook(Mutex<Option<Instant>>);
+pub(super) struct Keeping(Mutex<(Retention, Option<Instant>)>);
+
+impl Keeping {
+    pub(super) fn with(retention: Retention) -> Self {
+        Self(Mutex::new((retention, None)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, (Retention, Option<Instant>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Service {
+    /// What stays of jobs that have ended.
+    pub fn retention(&self) -> Retention {
+        self.keeping.state().0
+    }
+
+    /// From now on this stays.
+    pub fn retain(&self, retention: Retention) {
+        *self.keeping.state() = (retention, None);
+    }
+
     /// Drops the next of what is not kept any more, a part of it at a time; answers of how many jobs.
     pub async fn keep_within_bounds(&self) -> Result<usize, ServiceError> {
         let now = Instant::now();
-        let next = *self.retention.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (retention, next) = *self.keeping.state();
         if next.is_some_and(|next| now < next) {
             return Ok(0);
         }
-        let Retention { jobs, logs, artifacts } = self.settings.retention;
+        let Retention { jobs, logs, artifacts } = retention;
         let mut dropped = 0;
         for (part, keep) in [(Part::Jobs, jobs), (Part::Logs, logs), (Part::Artifacts, artifacts)] {
             let time = self.clock.now();
@@ -64,8 +84,7 @@ impl Service {
             }
         }
         if dropped == 0 {
-            let mut next = self.retention.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *next = Some(now + PAUSE);
+            self.keeping.state().1 = Some(now + PAUSE);
         }
         Ok(dropped)
     }
