@@ -89,6 +89,7 @@ pub(crate) mod tests {
             retry_count: 0,
             array_id: None,
             array_index: None,
+            warnings: Vec::new(),
             attempt: None,
             cancelling: false,
             output: String::new(),

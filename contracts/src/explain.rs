@@ -15,7 +15,59 @@ pub struct Explanation {
     pub status: JobStatus,
     /// Everything that holds it up, what comes first in time or weight first; never empty.
     pub reasons: Vec<Reason>,
+    /// What does not hold it up and may surprise whoever submitted it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
+
+/// Something that may surprise whoever submitted a job, in words and as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    pub code: WarningOf,
+    /// A sentence without its full stop.
+    pub text: String,
+    /// What somebody can do about it.
+    pub hint: String,
+}
+
+/// What is warned of. The words stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WarningOf {
+    /// It runs in a shared folder, and may do so in more than one of those.
+    SharedFolder,
+}
+
+impl Warning {
+    /// So many are told by name.
+    const NAMED: usize = 5;
+
+    /// A job of this queue finds another shared folder with each of these: a host, or the label
+    /// [`FILES_LABEL`] of workers that share one.
+    pub fn shared_folder(queue: &str, places: &[&str]) -> Self {
+        let named = places.iter().take(Self::NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = match places.len().saturating_sub(Self::NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Self {
+            code: WarningOf::SharedFolder,
+            text: format!(
+                "it runs in the shared folder, of which the workers of queue {queue} that can take it have \
+                 {} ({named}{more}): what other jobs left in one is not in the others",
+                places.len()
+            ),
+            hint: format!(
+                "keep it to one with a queue of its own or `--require {FILES_LABEL}=NAME`, or run it with \
+                 `--private`; workers that share one folder say so with ORCHESTRA_LABELS={FILES_LABEL}=NAME"
+            ),
+        }
+    }
+}
+
+/// The label by which workers say that they have the same shared folder: its value names it.
+pub const FILES_LABEL: &str = "files";
 
 /// One reason, in words and as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -253,6 +305,14 @@ mod tests {
         );
         let text = serde_json::to_string(&reason).unwrap();
         assert_eq!(serde_json::from_str::<Reason>(&text).unwrap(), reason);
+    }
+
+    #[test]
+    fn a_warning_names_the_folders_and_what_to_do() {
+        let warning = Warning::shared_folder("q", &["a", "b", "c", "d", "e", "f", "g"]);
+        assert!(warning.text.contains("have 7 (a, b, c, d, e and 2 more)"), "{}", warning.text);
+        assert!(warning.hint.contains("`--require files=NAME`"), "{}", warning.hint);
+        assert!(Warning::shared_folder("q", &["a", "b"]).text.contains("have 2 (a, b):"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{AttemptNo, JobId, JobSpec, Outcome, Ran, Usage, WorkerName};
+use crate::{AttemptNo, JobId, JobSpec, Outcome, Ran, Usage, WorkerName, explain::Warning};
 
 /// Where a job stands.
 ///
@@ -145,6 +145,10 @@ pub struct Job {
     /// spec's own field stays empty here.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// What may surprise whoever submitted it: told in the answer to the submit, of jobs that ask for
+    /// the same once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 impl Job {

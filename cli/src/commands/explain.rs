@@ -36,19 +36,26 @@ pub(crate) async fn explain(args: Explain) -> Result<Exit, Failure> {
 
 /// The job, then each reason, and under it what can be done.
 fn lines(explanation: &Explanation) -> Vec<String> {
-    let Explanation { job, status, reasons } = explanation;
+    let Explanation { job, status, reasons, warnings } = explanation;
     let mut lines = vec![format!("job {job} is {status}:")];
     for reason in reasons {
         lines.push(format!("  {}", escape::line(&reason.text)));
         let hint = reason.hint.iter();
         lines.extend(hint.map(|hint| format!("    {}", escape::line(hint))));
     }
+    for warning in warnings {
+        lines.push(format!("  beware: {}", escape::line(&warning.text)));
+        lines.push(format!("    {}", escape::line(&warning.hint)));
+    }
     lines
 }
 
 #[cfg(test)]
 mod tests {
-    use orchestra_contracts::{JobId, JobStatus, explain::Cause};
+    use orchestra_contracts::{
+        JobId, JobStatus,
+        explain::{Cause, Warning},
+    };
 
     use super::*;
 
@@ -58,10 +65,14 @@ mod tests {
         let causes =
             [Cause::NoWorker { queue: queue(), away: 1 }, Cause::Ahead { queue: queue(), jobs: 2 }];
         let reasons = causes.map(Into::into).into();
-        let lines = lines(&Explanation { job: JobId(7), status: JobStatus::Pending, reasons });
+        let warnings = vec![Warning::shared_folder("q", &["a", "b"])];
+        let lines =
+            lines(&Explanation { job: JobId(7), status: JobStatus::Pending, reasons, warnings });
         assert_eq!(lines[0], "job 7 is Pending:");
         assert_eq!(lines[1], "  no worker of queue q is online (1 away)");
         assert!(lines[2].starts_with("    start a worker"), "{lines:?}");
         assert_eq!(lines[3], "  2 jobs of queue q go first");
+        assert!(lines[4].starts_with("  beware: it runs in the shared folder"), "{lines:?}");
+        assert_eq!(lines.len(), 6);
     }
 }

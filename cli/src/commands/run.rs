@@ -143,6 +143,7 @@ async fn watch(
         () = signals.next() => return Ok(End::GivenUp),
     }
     let job = client.submit(&task.spec).await?;
+    super::submit::warn(&job);
     let (id, mut waiting) = (job.id, Waiting::of(job.status));
     printer.progress(&format!("job {id} waits for a worker"));
     let mut events = pin!(client.follow(id, None));

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use orchestra_contracts::{Array, JobSpec};
+use orchestra_contracts::{Array, Job, JobSpec};
 
 use crate::{
     args::{JobOptions, Output, Server},
     exit::Exit,
     failure::Failure,
-    output::{Format, print_json, print_line},
+    output::{Format, print_json, print_line, say},
     spec_file,
     uploads::Uploads,
 };
@@ -70,6 +70,7 @@ pub(crate) async fn submit(args: Submit) -> Result<Exit, Failure> {
         [spec] if spec.array.is_none() => vec![client.submit(spec).await?],
         specs => client.submit_all(specs).await?,
     };
+    jobs.iter().for_each(warn);
     match (args.output.format, &jobs[..]) {
         (Format::Json, [job]) if job.array_id.is_none() => print_json(job)?,
         (Format::Json, jobs) => print_json(&jobs)?,
@@ -78,6 +79,14 @@ pub(crate) async fn submit(args: Submit) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::SUCCESS)
+}
+
+/// On standard error, so that what reads the ids is not disturbed.
+pub(crate) fn warn(job: &Job) {
+    for warning in &job.warnings {
+        say(&format!("job {}: beware: {}", job.id, warning.text));
+        say(&warning.hint);
+    }
 }
 
 fn would_be(jobs: usize) -> String {

@@ -30,6 +30,7 @@ pub(crate) fn job(id: JobId, status: JobStatus) -> Job {
         retry_count: 0,
         array_id: None,
         array_index: None,
+        warnings: Vec::new(),
         attempt: Some(AttemptNo(1)),
         cancelling: false,
         output: String::new(),

@@ -209,7 +209,7 @@ pub enum Network {
 }
 
 /// The folder in which the command starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workspace {
     /// worker-files, which all jobs of a worker share.

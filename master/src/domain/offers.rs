@@ -4,12 +4,15 @@
 //! must refuse it. An image is not, for its folder may be added at any time: a worker
 //! without it takes the job where no other has it, and says so if it does not exist.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use orchestra_contracts::{
     Demand, FieldError, Network, WorkerName,
-    explain::{Lack, LackOf},
+    explain::{FILES_LABEL, Lack, LackOf},
     worker::{Offer, Registration},
 };
 
@@ -148,6 +151,21 @@ impl Offers {
         Some(Beyond { errors, best })
     }
 
+    /// The shared folders in one of which a job that asks for this would run, by the workers that were
+    /// heard of since then: each host has one of its own, and those with the same [`FILES_LABEL`] have the
+    /// same.
+    pub fn folders(&self, queue: &str, demand: &Demand, since: Timestamp) -> BTreeSet<&str> {
+        let could = |known: &&Arc<Known>| {
+            let own = &known.registration;
+            known.seen_at >= since
+                && !known.draining
+                && own.queues.iter().any(|served| served == queue)
+                && has_labels(own, demand)
+                && own.offer.as_ref().is_none_or(|offer| offer.allows(demand))
+        };
+        self.0.values().filter(could).filter_map(|known| folder_of(&known.registration)).collect()
+    }
+
     /// Those who serve the queue and may be expected to come back.
     fn counted(&self, queue: &str, now: Timestamp) -> impl Iterator<Item = &Known> {
         let since = now.saturating_sub(COUNTED).unwrap_or(Timestamp::MIN);
@@ -155,6 +173,12 @@ impl Offers {
         let all = self.0.values().map(|known| &**known);
         all.filter(move |known| known.seen_at >= since && serves(known))
     }
+}
+
+/// What its shared folder is called: by its label, else by its host, if it tells of one.
+fn folder_of(own: &Registration) -> Option<&str> {
+    let host = Some(own.host.as_str()).filter(|host| !host.is_empty());
+    own.labels.get(FILES_LABEL).map(String::as_str).or(host)
 }
 
 /// Whether a worker has every label that is required, with its value.
@@ -212,6 +236,38 @@ mod tests {
     fn refusal(offers: &Offers, demand: &Demand) -> Option<Vec<String>> {
         let beyond = offers.beyond("q", demand, at(1))?;
         Some(beyond.errors.iter().map(|it| format!("{} {}", it.pointer, it.detail)).collect())
+    }
+
+    #[test]
+    fn each_host_has_a_folder_unless_a_label_says_that_it_is_the_same() {
+        let mut offers = Offers::default();
+        let mut note = |worker: &str, host: &str, label: Option<&str>, seen: i64| {
+            let labels = label.map(|value| (FILES_LABEL.to_owned(), value.to_owned()));
+            let said = Registration {
+                host: host.to_owned(),
+                labels: labels.into_iter().collect(),
+                ..said("q", None)
+            };
+            offers.note(&name(worker), said, at(0), at(seen));
+        };
+        note("a1", "a", None, 5);
+        note("a2", "a", None, 5);
+        note("gone", "c", None, 3);
+        note("n1", "d", Some("nfs"), 5);
+        note("n2", "e", Some("nfs"), 5);
+        note("drained", "b", None, 5);
+        note("silent", "", None, 5);
+        let folders = |offers: &Offers, demand: &Demand| {
+            offers.folders("q", demand, at(4)).into_iter().collect::<Vec<_>>().join(" ")
+        };
+        let any = JobSpec::new("true").demand();
+        assert_eq!(folders(&offers, &any), "a b nfs");
+        let requires = [(FILES_LABEL.to_owned(), "nfs".to_owned())].into();
+        let kept = JobSpec { requires, ..JobSpec::new("true") }.demand();
+        assert_eq!(folders(&offers, &kept), "nfs");
+        offers.note_drain(&name("drained"), true);
+        assert_eq!(folders(&offers, &any), "a nfs");
+        assert_eq!(offers.folders("other", &any, at(4)).len(), 0);
     }
 
     #[test]

@@ -14,7 +14,10 @@ impl Service {
         let job = self.find(id).await?;
         let causes = domain::explain(&job, self.scene(&job).await?);
         let reasons = causes.into_iter().map(Reason::from).collect();
-        Ok(Explanation { job: id, status: job.status(), reasons })
+        let status = job.status();
+        let warnings =
+            if status.is_final() { Vec::new() } else { self.warnings(&job.spec).await? };
+        Ok(Explanation { job: id, status, reasons, warnings })
     }
 
     async fn scene(&self, job: &Job) -> Result<Scene, ServiceError> {

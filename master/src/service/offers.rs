@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use orchestra_contracts::{
-    ImageReference, JobSpec, Network, Resources, WorkerName, worker::Registration,
+    ImageReference, JobSpec, Network, Resources, WorkerName, Workspace, explain::Warning,
+    worker::Registration,
 };
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, signed};
 use crate::{
     domain::{Beyond, Offers},
     store::StoreError,
@@ -86,6 +87,19 @@ impl Service {
         }
         known.read_at = Some(self.clock.now());
         Ok(known.offers.clone())
+    }
+
+    /// What may surprise whoever submits such a job, by the workers that are there.
+    pub(super) async fn warnings(&self, spec: &JobSpec) -> Result<Vec<Warning>, StoreError> {
+        if spec.workspace != Workspace::Shared {
+            return Ok(Vec::new());
+        }
+        let offers = self.offers().await?;
+        let since = self.clock.now() - signed(self.settings.lease);
+        let folders = offers.folders(&spec.queue, &spec.demand(), since);
+        let folders: Vec<&str> = folders.into_iter().collect();
+        let warning = (folders.len() > 1).then(|| Warning::shared_folder(&spec.queue, &folders));
+        Ok(warning.into_iter().collect())
     }
 
     /// Refuses a job that no worker of its queue could ever take. Where none is known, one

@@ -45,8 +45,9 @@ impl Service {
         let storing = self.desk.submit(&*self.store, jobs, once, now);
         match self.metrics.stored("submit", storing).await? {
             Submitted::New(jobs) => {
-                let jobs: Vec<_> = jobs.iter().map(view::job).collect();
+                let mut jobs: Vec<_> = jobs.iter().map(view::job).collect();
                 self.count_submission(&jobs);
+                self.warn(&mut jobs).await;
                 Ok(Submission { jobs, replayed: false })
             }
             Submitted::Before(ids) => self.replay(&ids).await,
@@ -113,6 +114,21 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Says what may surprise, of jobs that ask for the same with the first of them.
+    async fn warn(&self, jobs: &mut [Job]) {
+        let mut looked = HashSet::new();
+        for job in jobs {
+            if looked.insert((
+                job.spec.queue.clone(),
+                job.spec.workspace,
+                job.spec.demand().to_string(),
+            )) {
+                // They are stored, whatever is known of workers.
+                job.warnings = self.warnings(&job.spec).await.unwrap_or_default();
+            }
+        }
     }
 
     fn prepared(&self, mut job: NewJob, now: Timestamp) -> NewJob {

@@ -37,6 +37,7 @@ pub fn job(job: &Job) -> contracts::Job {
         started_at: job.started_at(),
         finished_at,
         not_before,
+        warnings: Vec::new(),
     };
     // It stands beside the spec, with the wait for a retry.
     shown.spec.not_before = None;

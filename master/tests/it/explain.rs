@@ -115,3 +115,44 @@ async fn a_time_that_is_waited_for_is_told() {
     assert_eq!((&reason["code"], &reason["after"]), (&json!("retry"), &json!(1)), "{reason}");
     assert_eq!(reason["reason"], "exited with code 1");
 }
+
+#[tokio::test]
+async fn a_shared_folder_that_is_not_the_same_everywhere_is_warned_of() {
+    let master = Master::start().await;
+    let submit = async |spec: Value| {
+        let reply = master.send_json("POST", "/api/job", &spec).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        reply.json()
+    };
+    let codes = |job: &Value| {
+        let all = job["warnings"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|it| it["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    register(&master, "a", json!({"host": "one"})).await;
+    let job = submit(json!({"command": "true"})).await;
+    assert_eq!(codes(&job), [""; 0], "one host has one folder");
+
+    register(&master, "b", json!({"host": "two", "labels": {"disk": "big"}})).await;
+    let job = submit(json!({"command": "true"})).await;
+    assert_eq!(codes(&job), ["sharedFolder"]);
+    assert!(job["warnings"][0]["text"].as_str().unwrap().contains("2 (one, two)"), "{job}");
+    let explained = master.get(&format!("/api/job/{}/explain", job["id"])).await.json();
+    assert_eq!(explained["warnings"], job["warnings"]);
+    assert_eq!(master.job(job["id"].as_i64().unwrap()).await.get("warnings"), None);
+
+    let list = submit(json!([{"command": "a"}, {"command": "b"}])).await;
+    let told: Vec<_> = list.as_array().unwrap().iter().map(|job| codes(job).len()).collect();
+    assert_eq!(told, [1, 0], "of jobs that ask for the same, once");
+    for kept in [
+        json!({"command": "true", "workspace": "private"}),
+        json!({"command": "true", "requires": {"disk": "big"}}),
+        json!({"command": "true", "queue": "elsewhere"}),
+    ] {
+        assert_eq!(codes(&submit(kept).await), [""; 0]);
+    }
+
+    // Both say that their folder is one.
+    register(&master, "a", json!({"host": "one", "labels": {"files": "nfs"}})).await;
+    register(&master, "b", json!({"host": "two", "labels": {"files": "nfs"}})).await;
+    assert_eq!(codes(&submit(json!({"command": "true"})).await), [""; 0]);
+}

@@ -104,6 +104,8 @@ class Job:
     max_log: str | int | None = None
     files: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
+    #: Told in the answer to the submit alone.
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def has_ended(self) -> bool:
@@ -148,6 +150,8 @@ class Explanation:
     job: int
     status: JobStatus
     reasons: list[Reason]
+    #: What does not hold it up and may surprise.
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ fn reasons(sheet: &Sheet) -> Markup {
                     @if let Some(hint) = &reason.hint { span.muted { (Sentence(hint)) } }
                 }
             }
+            @for warning in &sheet.explanation.warnings {
+                li {
+                    "Beware: " (Sentence(&warning.text))
+                    span.muted { (Sentence(&warning.hint)) }
+                }
+            }
         }
     }
 }
