@@ -11,6 +11,7 @@ mod database;
 mod errors;
 #[cfg(any(test, feature = "memory-store"))]
 mod memory;
+mod newer;
 mod news;
 mod open;
 mod pack;

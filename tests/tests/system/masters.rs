@@ -350,27 +350,79 @@ async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<
     }
 }
 
+/// Callers and workers made of curl, who ask any of the masters.
+struct Load {
+    apis: Vec<Api>,
+    seen: Arc<Mutex<Seen>>,
+    over: Arc<AtomicBool>,
+    workers: JoinSet<()>,
+    callers: JoinSet<()>,
+}
+
+impl Load {
+    fn begin(masters: &Masters) -> Self {
+        let apis: Vec<Api> = masters.all.iter().map(|master| master.api.clone()).collect();
+        let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
+        let door = |next| Door { apis: apis.clone(), next };
+        let (mut workers, mut callers) = (JoinSet::new(), JoinSet::new());
+        for number in 0..WORKERS {
+            workers.spawn(works(number, door(number), seen.clone(), over.clone()));
+        }
+        for number in 0..CALLERS {
+            callers.spawn(calls(number, door(number), seen.clone()));
+        }
+        Self { apis, seen, over, workers, callers }
+    }
+
+    fn is_submitted(&mut self) -> bool {
+        while let Some(ended) = self.callers.try_join_next() {
+            ended.expect("every call is answered in the end");
+        }
+        self.callers.is_empty()
+    }
+
+    /// Waits for all ends. Nothing is lost, nothing doubled; in words, what happened.
+    async fn ends_well(mut self) -> String {
+        let api = &self.apis[0];
+        wait::until("all jobs to end", wait::JOB, async || {
+            let open = api.jobs("?status=Pending&limit=1").await.len()
+                + api.jobs("?status=Assigned&limit=1").await.len();
+            (open == 0).then_some(())
+        })
+        .await;
+        self.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.workers.join_next().await {
+            ended.expect("every report is answered in the end");
+        }
+        let jobs: Vec<Job> = api.jobs("?limit=1000").await;
+        let seen = std::mem::take(&mut *lock(&self.seen));
+        let stored: BTreeMap<String, JobId> =
+            jobs.iter().map(|job| (job.spec.name.clone().unwrap_or_default(), job.id)).collect();
+        assert_eq!(jobs.len(), JOBS);
+        assert_eq!(stored, seen.submitted, "each key is one job, and the one that was answered");
+        for job in &jobs {
+            let end = (job.status, job.output.as_str());
+            assert_eq!(end, (JobStatus::Completed, "done\n"), "{job:?}");
+            let ends = seen.ended.get(&job.id).map_or(0, BTreeSet::len);
+            assert!(ends <= 1, "two attempts of job {} were told that they ended it", job.id);
+        }
+        let again = |job: &&Job| job.attempt.is_some_and(|attempt| attempt.0 > 1);
+        let again = jobs.iter().filter(again).count();
+        let failures = seen.failures;
+        format!("{} jobs, {again} of them tried again, {failures} answers failed", jobs.len())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let turn = turn().await;
     let Some(server) = Postgres::start() else { return };
     let mut masters = Masters::start(3, server.database(), "4s", Some(turn));
     masters.are_ready().await;
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let over = Arc::new(AtomicBool::new(false));
-    let apis: Vec<Api> = masters.all.iter().map(|master| master.api.clone()).collect();
-    let door = |next| Door { apis: apis.clone(), next };
-    let (mut workers, mut callers) = (JoinSet::new(), JoinSet::new());
-    for number in 0..WORKERS {
-        workers.spawn(works(number, door(number), seen.clone(), over.clone()));
-    }
-    for number in 0..CALLERS {
-        callers.spawn(calls(number, door(number), seen.clone()));
-    }
-
+    let mut load = Load::begin(&masters);
     // One after the other, and the database once between them, while there is work.
     let mut kills = 0;
-    while kills < 4 || !callers.is_empty() {
+    while kills < 4 || !load.is_submitted() {
         let victim = kills % 3;
         masters.all[victim].program.kill();
         if kills == 1 {
@@ -380,40 +432,44 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
         masters.again(victim);
         sleep(Duration::from_millis(1300)).await;
         kills += 1;
-        while let Some(ended) = callers.try_join_next() {
-            ended.expect("every call is answered in the end");
-        }
     }
     masters.are_ready().await;
-    let api = &apis[0];
-    wait::until("all jobs to end", wait::JOB, async || {
-        let open = api.jobs("?status=Pending&limit=1").await.len()
-            + api.jobs("?status=Assigned&limit=1").await.len();
-        (open == 0).then_some(())
-    })
-    .await;
-    over.store(true, Ordering::Relaxed);
-    while let Some(ended) = workers.join_next().await {
-        ended.expect("every report is answered in the end");
+    let told = load.ends_well().await;
+    say(&format!("{kills} kills and a crash: {told}"));
+    masters.stop().await;
+}
+
+/// Between two steps of an upgrade: for so long, masters of both versions work side by side.
+const SIDE_BY_SIDE: Duration = Duration::from_secs(3);
+
+/// From `ORCHESTRA_OLD`, an earlier program, to this one; without it, from this one to itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
+    let turn = turn().await;
+    let Some(server) = Postgres::shared() else { return };
+    let old = orchestra_tests::old_program();
+    let old = old.as_deref().unwrap_or(program::path());
+    let mut masters = Masters::start(0, server.database(), "10s", Some(turn));
+    for _ in 0..3 {
+        masters.add(old);
+        masters.are_ready().await;
     }
-    let jobs: Vec<Job> = api.jobs("?limit=1000").await;
-    let seen = std::mem::take(&mut *lock(&seen));
-    let again = jobs.iter().filter(|job| job.attempt.is_some_and(|attempt| attempt.0 > 1)).count();
-    say(&format!(
-        "{kills} kills and a crash: {} jobs, {again} of them tried again, {} answers failed",
-        jobs.len(),
-        seen.failures
-    ));
-    // Nothing lost, nothing doubled.
-    let stored: BTreeMap<String, JobId> =
-        jobs.iter().map(|job| (job.spec.name.clone().unwrap_or_default(), job.id)).collect();
-    assert_eq!(jobs.len(), JOBS);
-    assert_eq!(stored, seen.submitted, "each key is one job, and the one that was answered");
-    for job in &jobs {
-        assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "done\n"), "{job:?}");
-        let ends = seen.ended.get(&job.id).map_or(0, BTreeSet::len);
-        assert!(ends <= 1, "two attempts of job {} were told that they ended it", job.id);
+    let mut load = Load::begin(&masters);
+    for number in 0..3 {
+        sleep(SIDE_BY_SIDE).await;
+        if number == 1 {
+            // One goes as none should.
+            masters.all[number].program.kill();
+        } else {
+            masters.all[number].program.terminate().await;
+        }
+        masters.again(number);
+        masters.are_ready().await;
     }
+    wait::until("all jobs to be submitted", wait::JOB, async || load.is_submitted().then_some(()))
+        .await;
+    let told = load.ends_well().await;
+    say(&format!("from {} to this program: {told}", old.display()));
     masters.stop().await;
 }
 

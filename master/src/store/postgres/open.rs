@@ -17,7 +17,7 @@ use super::{
     engine::PgEngine,
     errors,
 };
-use crate::store::{StoreError, connection::Reads, writer};
+use crate::store::{StoreError, connection::Reads, newer, writer};
 
 /// Numbered as SQLite's, from the one at which there were two; a released one is never edited.
 pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -142,7 +142,17 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut connection = connect(&patient).await?;
     // `run` is generic in a way that makes the future of all who call it not Send.
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
+    let mut is_compatible = false;
+    if let Err(MigrateError::VersionMissing(_)) = migrated {
+        let applied = sqlx::query_as(newer::APPLIED).fetch_all(&mut connection).await;
+        let applied: Vec<(i64, String)> =
+            applied.map_err(|error| unusable(errors::about(error)))?;
+        is_compatible = newer::is_compatible(&MIGRATIONS, &applied);
+    }
     let _ = connection.close().await;
+    if is_compatible {
+        return Ok(());
+    }
     migrated.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StoreError::Unusable {
             reason: format!(

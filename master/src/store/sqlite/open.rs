@@ -19,7 +19,7 @@ use crate::store::{
     StoreError,
     connection::Reads,
     errors::{DAMAGED, DEFECT},
-    writer,
+    newer, writer,
 };
 
 /// In the order of their numbers; a released one is never edited.
@@ -158,7 +158,17 @@ pub(super) async fn migrate(
     connection: &mut SqliteConnection,
 ) -> Result<(), StoreError> {
     // `run` is generic in a way that makes the future of all who call it not Send.
-    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
+    let migrated = MIGRATIONS.run_direct(None, connection, false).await;
+    if let Err(MigrateError::VersionMissing(_)) = migrated {
+        let applied: Vec<(i64, String)> = sqlx::query_as(newer::APPLIED)
+            .fetch_all(connection)
+            .await
+            .map_err(|error| about(path, error))?;
+        if newer::is_compatible(&MIGRATIONS, &applied) {
+            return Ok(());
+        }
+    }
+    migrated.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StoreError::Unusable {
             reason: format!(
                 "{} was written by a newer Orchestra: its schema is at version {version}",

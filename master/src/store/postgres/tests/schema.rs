@@ -9,7 +9,7 @@ use super::{Place, at, claim, specs};
 use crate::{
     domain::LeasePolicy,
     store::{
-        Store as _, postgres, sql, sqlite,
+        PostgresStore, Store as _, postgres, sql, sqlite,
         statement::Statement,
         verbs::{
             apply, artifacts, claim as claims, ledger, lines, outbox, queues, release, renew,
@@ -32,6 +32,27 @@ fn both_databases_go_through_the_same_versions() {
         all.into_iter().filter(|(version, _)| *version > baseline).collect()
     };
     assert_eq!(later(ours), later(theirs));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_is_refused_unless_it_only_adds() {
+    let Some(place) = Place::new() else { return };
+    place.open().await.close().await;
+    let migrated = |version: i64, words: &str| {
+        place.run(&format!(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES ({version}, '{words}', true, 'x', 0)"
+        ));
+    };
+    migrated(9998, "additive notes");
+    place.open().await.close().await;
+    migrated(9999, "later");
+    let refusal = PostgresStore::open(&place.url).await.expect_err("it is newer").to_string();
+    assert!(
+        refusal.contains("written by a newer Orchestra: its schema is at version"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("start that version"), "{refusal}");
 }
 
 /// How a statement finds its rows, whatever its values, where reading a whole table is the last resort.

@@ -139,17 +139,26 @@ async fn a_log_without_its_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
+async fn a_newer_schema_is_refused_unless_it_only_adds() {
     let place = with_jobs().await;
-    let mut outsider = place.outsider().await;
-    sqlx::query(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (9999, 'later', true, x'00', 0)",
-    )
-    .execute(&mut outsider)
-    .await
-    .unwrap();
-    outsider.close().await.unwrap();
+    let migrated = async |version: i64, words: &str| {
+        let mut outsider = place.outsider().await;
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (?, ?, true, x'00', 0)",
+        )
+        .bind(version)
+        .bind(words)
+        .execute(&mut outsider)
+        .await
+        .unwrap();
+        outsider.close().await.unwrap();
+    };
+    migrated(9998, "additive notes").await;
+    let store = place.open().await;
+    store.insert(specs(1), at(0).now).await.unwrap();
+    store.close().await;
+    migrated(9999, "later").await;
     let refusal = place.refusal().await;
     assert!(refusal.contains("written by a newer Orchestra"), "{refusal}");
 }
