@@ -5,6 +5,7 @@ set -eu
 PATH="$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1):$PATH"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     password=$(mktemp)
+    if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); fi
     printf '%s\n' "$POSTGRES_PASSWORD" > "$password"
     initdb --pgdata "$PGDATA" --username "$POSTGRES_USER" --pwfile "$password" \
         --auth scram-sha-256 --encoding UTF8 --locale C.UTF-8 > /dev/null

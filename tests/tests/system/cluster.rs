@@ -21,7 +21,11 @@ const OTHERS: &[&str] = &[
 const SCRAPED: Duration = Duration::from_mins(2);
 
 /// An image of deploy/cluster/ready, and the variable that names it.
-async fn ready(project: &Project, target: &str, variable: &'static str) -> (&'static str, String) {
+pub(crate) async fn ready(
+    project: &Project,
+    target: &str,
+    variable: &'static str,
+) -> (&'static str, String) {
     let tag = format!("{}-{target}:latest", project.name);
     let mut build = Command::new("docker");
     build.args(["build", "--quiet", "--target", target, "--tag", &tag]);

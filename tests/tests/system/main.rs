@@ -11,6 +11,7 @@ mod compose;
 mod crashes;
 mod curl;
 mod daemon;
+mod deploy;
 mod ends;
 mod failures;
 mod files;
