@@ -40,7 +40,7 @@ impl Process {
     }
 }
 
-/// What is taken of proc_pid_stat(5), in ticks, pages and bytes.
+/// What is taken of `/proc/self/stat` (proc(5)), in ticks, pages and bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Stat {
     cpu: Option<u64>,

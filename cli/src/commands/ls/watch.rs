@@ -86,15 +86,9 @@ fn fitting(text: &str, rows: usize) -> Vec<String> {
 /// What draws these lines over the last ones, so many, above the cursor. The terminal cuts what is
 /// wider than it, and breaks lines again afterwards. No colours, so none have to be left out.
 fn picture(lines: &[String], over: usize) -> String {
-    let mut text = String::from("\x1b[?7l");
-    if over > 0 {
-        text += &format!("\x1b[{over}A\r");
-    }
-    for line in lines {
-        text += &format!("{line}\x1b[K\n");
-    }
-    text += "\x1b[J\x1b[?7h";
-    text
+    let up = if over > 0 { format!("\x1b[{over}A\r") } else { String::new() };
+    let lines: String = lines.iter().flat_map(|line| [line.as_str(), "\x1b[K\n"]).collect();
+    format!("\x1b[?7l{up}{lines}\x1b[J\x1b[?7h")
 }
 
 /// What was said of each job.

@@ -28,7 +28,9 @@ const MOST: u64 = 95;
 
 pub(super) fn figure(minutes: &[Minute]) -> Markup {
     let mut hour = Waits::default();
-    minutes.iter().for_each(|minute| hour.merge(&minute.waits));
+    for minute in minutes {
+        hour.merge(&minute.waits);
+    }
     let all = |percent| minutes.iter().filter_map(move |minute| minute.waits.within(percent));
     let shortest = all(HALF).min().unwrap_or_default();
     let longest = all(MOST).max().unwrap_or_default();
@@ -101,11 +103,8 @@ fn steps(minutes: &[Minute], percent: u64, scale: &Scale) -> String {
     for (place, minute) in minutes.iter().enumerate() {
         if let Some(millis) = minute.waits.within(percent) {
             let (y, end) = (short(scale.y(millis)), (place + 1) * STEP);
-            path += &if goes_on {
-                format!("V{y}H{end}")
-            } else {
-                format!("M{} {y}H{end}", place * STEP)
-            };
+            let step = if goes_on { "V".to_owned() } else { format!("M{} ", place * STEP) };
+            path.extend([step, format!("{y}H{end}")]);
         }
         goes_on = minute.waits.count > 0;
     }
