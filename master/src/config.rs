@@ -82,8 +82,8 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_UPLOAD_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
     pub upload_limit: Size,
 
-    /// A file of lines NAME=VALUE that is read again at SIGHUP: ORCHESTRA_LOG and ORCHESTRA_KEEP_*
-    /// are taken up, for others the log says that they need a restart
+    /// A file of lines NAME=VALUE that is read again at SIGHUP: what is logged and what is kept is
+    /// taken up, for the rest the log says that it needs a restart
     #[arg(long, env = "ORCHESTRA_SETTINGS", value_name = "FILE")]
     pub settings_file: Option<PathBuf>,
 

@@ -57,12 +57,7 @@ fn content(file: &Path) -> Result<String, String> {
 
 fn take_up(service: &Service, before: Option<&Lines>, text: &str) -> Result<Lines, String> {
     let lines = parse(text)?;
-    // At the start, what is in force came from the environment.
-    let environment = || {
-        let known = |name: &String| Some((name.clone(), env::var(name).ok()?));
-        lines.keys().filter_map(known).collect()
-    };
-    let before = before.cloned().unwrap_or_else(environment);
+    let before = before.cloned().unwrap_or_else(|| environment(&lines));
     let Changes { retention, log, later } = changes(service.retention(), &before, &lines)?;
     if let Some(filter) = log {
         set_log_filter(&filter)?;
@@ -78,6 +73,16 @@ fn take_up(service: &Service, before: Option<&Lines>, text: &str) -> Result<Line
         );
     }
     Ok(lines)
+}
+
+/// What is in force at the start of what the file names.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the file repeats the environment, and is compared with it"
+)]
+fn environment(lines: &Lines) -> Lines {
+    let known = |name: &String| Some((name.clone(), env::var(name).ok()?));
+    lines.keys().filter_map(known).collect()
 }
 
 #[derive(Debug, PartialEq)]

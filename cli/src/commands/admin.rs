@@ -33,7 +33,7 @@ enum Verb {
     /// What was there is kept under another name. Attempts that were under way when the backup was made
     /// end as lost, and nothing is handed out before what workers still run has ended.
     Restore(Restore),
-    /// Do what `restore` does with jobs, where pg_restore has restored a PostgreSQL database
+    /// Do what `restore` does with jobs, where `pg_restore` has restored a PostgreSQL database
     Settle(Settle),
     /// Move an installation from SQLite to PostgreSQL, with its history, while its master is stopped
     ///
@@ -84,7 +84,7 @@ struct Restore {
 
 #[derive(Debug, clap::Args)]
 struct Settle {
-    /// The database, as in postgres://user@host/database
+    /// The database, as in `postgres://user@host/database`
     #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: String,
 
@@ -95,11 +95,11 @@ struct Settle {
 
 #[derive(Debug, clap::Args)]
 struct Migrate {
-    /// The SQLite file, as in sqlite:.orchestra/orchestra.db
+    /// The SQLite file, as in `sqlite:.orchestra/orchestra.db`
     #[arg(long, value_name = "URL")]
     from: String,
 
-    /// The PostgreSQL database, as in postgres://user@host/database
+    /// The PostgreSQL database, as in `postgres://user@host/database`
     #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     to: String,
 }

@@ -132,8 +132,8 @@ const DROP_CHUNKS: Statement = statement!((job_id bigint, number bigint)
     "DELETE FROM log_chunk WHERE (job_id, attempt) IN (SELECT r.job_id, r.number FROM " rows ")");
 
 const SHORTEN: Statement = statement!(
-    (job_id bigint, number bigint, gap bigint, length bigint)
-    "UPDATE attempt SET log_offset = r.length, log_output = 0, log_gap = r.gap, log_crc32 = 0
+    (job_id bigint, number bigint, bytes bigint, length bigint)
+    "UPDATE attempt SET log_offset = r.length, log_output = 0, log_gap = r.bytes, log_crc32 = 0
      FROM " rows " WHERE attempt.job_id = r.job_id AND attempt.number = r.number");
 
 /// Drops a part of jobs that have ended; answers of how many.
@@ -169,7 +169,7 @@ impl Verb for Prune {
 struct Gap {
     job_id: i64,
     number: i64,
-    gap: i64,
+    bytes: i64,
     length: u64,
 }
 
@@ -180,8 +180,10 @@ async fn drop_logs(
 ) -> Result<u64, StoreError> {
     let logged: Vec<(i64, i64, i64)> = connection.all(LOGGED, values![to_json(&jobs)]).await?;
     let time = u64::try_from(now.as_microsecond()).unwrap_or_default();
-    let gaps: Vec<(Gap, LogChunk)> =
-        logged.into_iter().map(|(job_id, number, gap)| gap_of(job_id, number, gap, time)).collect();
+    let gaps: Vec<(Gap, LogChunk)> = logged
+        .into_iter()
+        .map(|(job_id, number, bytes)| gap_of(job_id, number, bytes, time))
+        .collect();
     let chunks: Vec<ChunkWrite<'_>> = gaps
         .iter()
         .map(|(gap, chunk)| ChunkWrite { job: gap.job_id, attempt: gap.number, chunk })
@@ -196,11 +198,11 @@ async fn drop_logs(
     Ok(gaps.len() as u64)
 }
 
-fn gap_of(job_id: i64, number: i64, gap: i64, time: u64) -> (Gap, LogChunk) {
+fn gap_of(job_id: i64, number: i64, bytes: i64, time: u64) -> (Gap, LogChunk) {
     let mut frames = BytesMut::new();
-    Frame { time, body: Body::Gap(gap as u64) }.encode(&mut frames);
+    Frame { time, body: Body::Gap(bytes as u64) }.encode(&mut frames);
     let frames = frames.freeze();
     let length = frames.len() as u64;
     let chunk = LogChunk { offset: 0, stdout: 0, stderr: 0, system: 0, frames };
-    (Gap { job_id, number, gap, length }, chunk)
+    (Gap { job_id, number, bytes, length }, chunk)
 }

@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome, Role, Span};
 use sqlx::Connection as _;
+use tokio::task::JoinSet;
 
 use super::{Place, at, claim, specs};
 use crate::{
@@ -50,14 +51,15 @@ async fn a_backup_of_a_database_in_use_is_one_moment_of_it() {
     let store = std::sync::Arc::new(place.open().await);
     store.insert(specs(500), at(0).now).await.unwrap();
     let writing = store.clone();
-    let writer = tokio::spawn(async move {
+    let mut writers = JoinSet::new();
+    writers.spawn(async move {
         for _ in 0..50 {
             writing.insert(specs(10), at(1).now).await.unwrap();
         }
     });
     let file = place.folder.path().join("copy");
     let made = backup(&place.url(), &file).await.unwrap();
-    writer.await.unwrap();
+    writers.join_all().await;
     // Calls of ten jobs each are there as a whole or not at all.
     assert!(made.jobs >= 500 && made.jobs % 10 == 0, "{made:?}");
     assert_eq!(made.size.0, file.metadata().unwrap().len());
