@@ -77,12 +77,12 @@ impl Street {
 
     fn saw(&self, request: &Said, response: &Response) {
         let status = response.status();
-        if !status.is_server_error() {
-            self.record.answered();
-        } else {
+        if status.is_server_error() {
             let retry_after = response.headers().contains_key(RETRY_AFTER);
             let (status, path) = (status.as_u16(), request.path.clone());
             self.record.note(What::ServerError { status, path, retry_after });
+        } else {
+            self.record.answered();
         }
     }
 

@@ -72,7 +72,7 @@ impl Drop for Swarm {
 async fn secrets(project: &Project) -> String {
     let mut client = String::new();
     for name in SECRETS {
-        let digits: String = (0..64).map(|_| format!("{:x}", rand::random::<u8>() % 16)).collect();
+        let digits = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let value = match name {
             "database" | "key" => digits,
             _ => format!("orchestra_{digits}"),

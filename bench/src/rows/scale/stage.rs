@@ -49,7 +49,7 @@ pub(super) struct Stage {
     pub(super) ports: Vec<u16>,
     pub(super) masters: Vec<Process>,
     server: Option<(Postgres, String)>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Stage {
@@ -61,9 +61,9 @@ impl Stage {
             folder.path().join("secret.key").display().to_string(),
         )];
         settings.extend(server.iter().map(|(_, url)| ("ORCHESTRA_DATABASE_URL", url.clone())));
-        let mut stage = Self { ports: Vec::new(), masters: Vec::new(), server, _folder: folder };
+        let mut stage = Self { ports: Vec::new(), masters: Vec::new(), server, folder };
         for number in 0..case.masters {
-            let own = stage._folder.path().join(number.to_string());
+            let own = stage.folder.path().join(number.to_string());
             std::fs::create_dir_all(&own).map_err(BenchError::io("a master's folder"))?;
             let port = stack::free_port()?;
             stage.masters.push(stack::start_master(&bench.orchestra, port, &own, &settings)?);
