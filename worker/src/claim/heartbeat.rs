@@ -16,18 +16,24 @@ use super::{LONGEST_WAIT, Worker};
 /// How soon a heartbeat that failed is repeated, at first.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// Leases must not end while a long pause goes by after a short outage.
+fn after_outage(every: Duration) -> Backoff {
+    Backoff::new(every.min(AGAIN), every / 4)
+}
+
 impl Worker {
     /// Goes on until it is dropped.
-    pub(super) async fn heartbeats(&self, every: Duration) {
+    pub(super) async fn heartbeats(&self) {
         let orders = Notify::new();
-        let beats = self.beat_often(every, &orders);
-        let listening = self.listen(every, &orders);
+        let beats = self.beat_often(&orders);
+        let listening = self.listen(&orders);
         tokio::join!(beats, listening, self.keep_told(), self.compare_clocks());
     }
 
-    async fn beat_often(&self, every: Duration, orders: &Notify) {
-        // Leases must not end while a long pause goes by after a short outage.
-        let mut backoff = Backoff::new(every.min(AGAIN), every / 4);
+    async fn beat_often(&self, orders: &Notify) {
+        let mut pace = self.pace.subscribe();
+        let mut every = *pace.borrow_and_update();
+        let mut backoff = after_outage(every);
         let mut wait = every;
         let mut health = self.executor.health();
         loop {
@@ -36,6 +42,11 @@ impl Worker {
                 () = orders.notified() => (),
                 // People should see at once where it ails.
                 Ok(()) = health.changed() => (),
+                Ok(()) = pace.changed() => {
+                    every = *pace.borrow_and_update();
+                    (backoff, wait) = (after_outage(every), every);
+                    continue;
+                }
                 () = sleep(wait) => (),
             }
             // No answer for that long is as good as none.
@@ -51,10 +62,12 @@ impl Worker {
 
     /// A count that has changed says that there are orders, or that the master
     /// is another process. Which orders, the next heartbeat tells.
-    async fn listen(&self, every: Duration, orders: &Notify) {
+    async fn listen(&self, orders: &Notify) {
+        let every = *self.pace.borrow();
         let mut backoff = Backoff::new(every.min(AGAIN), every);
         let mut known = None;
         loop {
+            let every = *self.pace.borrow();
             let answer = self.master.orders(&self.terms.name, known, every.min(LONGEST_WAIT)).await;
             self.link.note(&answer);
             match answer {
@@ -82,6 +95,10 @@ impl Worker {
         self.link.note(&answer);
         let reply = answer?;
         self.held.apply(&heartbeat.leases, &reply, sent);
+        let quarter = reply.lease.0 / 4;
+        self.pace.send_if_modified(|pace| {
+            !quarter.is_zero() && std::mem::replace(pace, quarter) != quarter
+        });
         if reply.register {
             tracing::info!("the master asks this worker to register again");
             self.tell().await?;

@@ -23,10 +23,10 @@ use std::{
 use orchestra_client::{Backoff, Client};
 use orchestra_contracts::{
     WorkerName,
-    worker::{Check, ClaimTerms, Claimed, LeaseRef, Offer, Registration, Welcome},
+    worker::{Check, ClaimTerms, Claimed, LeaseRef, Offer, Registration},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -63,6 +63,9 @@ pub struct Worker {
     link: Arc<Link>,
     held: Arc<Held>,
     slots: Arc<Semaphore>,
+    /// Between two heartbeats, and for a claim to wait at most: a quarter of what the master
+    /// called a lease last. One that comes back with other settings says another.
+    pace: watch::Sender<Duration>,
     /// The offer that the master knows.
     told: Mutex<Option<Offer>>,
     /// What was found of this machine's clock.
@@ -88,8 +91,8 @@ impl Worker {
 
     pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
-        let (link, held, told, clock) = Default::default();
-        Self { master, executor, terms, link, held, slots, told, clock }
+        let (link, held, told, clock, pace) = Default::default();
+        Self { master, executor, terms, link, held, slots, pace, told, clock }
     }
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace
@@ -100,19 +103,19 @@ impl Worker {
             worker = %self.terms.name, slots = self.terms.registration.slots,
             "registered; waiting for jobs"
         );
-        let every = welcome.heartbeat.0;
+        self.pace.send_replace(welcome.heartbeat.0);
         tokio::select! {
             biased;
-            () = self.heartbeats(every) => unreachable!("they never end by themselves"),
-            () = self.work(welcome, &soft, &hard) => (),
+            () = self.heartbeats() => unreachable!("they never end by themselves"),
+            () = self.work(welcome.held, &soft, &hard) => (),
         }
     }
 
-    async fn work(&self, welcome: Welcome, soft: &CancellationToken, hard: &CancellationToken) {
+    async fn work(&self, held: Vec<Claimed>, soft: &CancellationToken, hard: &CancellationToken) {
         let mut runs = JoinSet::new();
-        soft.run_until_cancelled(self.take_back(welcome.held, &mut runs)).await;
+        soft.run_until_cancelled(self.take_back(held, &mut runs)).await;
         while let Some(slots) = soft.run_until_cancelled(self.free_slots()).await {
-            let terms = self.claim_terms(&slots, welcome.lease.0);
+            let terms = self.claim_terms(&slots);
             let (sent, claimed) = self.claim(&terms, soft).await;
             self.spawn(claimed, slots, sent, &mut runs);
             while runs.try_join_next().is_some() {}
@@ -131,9 +134,9 @@ impl Worker {
         slots
     }
 
-    fn claim_terms(&self, slots: &[OwnedSemaphorePermit], lease: Duration) -> ClaimTerms {
+    fn claim_terms(&self, slots: &[OwnedSemaphorePermit]) -> ClaimTerms {
         // Shorter than a lease, so that what it brings is not old already.
-        let wait = (lease / 4).min(LONGEST_WAIT);
+        let wait = self.pace.borrow().min(LONGEST_WAIT);
         ClaimTerms {
             worker: self.terms.name.clone(),
             slots: slots.len() as u32,

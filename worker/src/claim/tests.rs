@@ -181,6 +181,25 @@ async fn heartbeats_go_at_every_quarter_of_a_lease() {
     scene.end().await;
 }
 
+/// A master that was started again may have been given another lease.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_has_become_shorter_is_renewed_more_often() {
+    let scene = Scene::new(2, &[]);
+    scene.offer(1, "hang");
+    scene.master.updated(1, JobStatus::Running).await;
+    scene.master.answer_heartbeats(|reply| reply.lease = Span::from_secs(8));
+    sleep(Duration::from_mins(1)).await;
+    let count = || (scene.master.beats().len(), scene.master.claims().len());
+    let (beats, claims) = count();
+    sleep(Duration::from_mins(1)).await;
+    let (beats, claims) = (count().0 - beats, count().1 - claims);
+    // No claim waits for longer, or what it brings could be over already.
+    assert!((29..=31).contains(&beats) && (29..=31).contains(&claims), "{beats}, {claims}");
+    assert_eq!(scene.executor.running(), 1);
+    scene.hard.cancel();
+    scene.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_lease_ends_the_job_without_a_word() {
     let scene = Scene::new(1, &[]);
