@@ -113,7 +113,10 @@ impl Asked {
         command.args(["--generation-database", "none", "--suppress-health-check", "all"]);
         command.args(["--warnings", "off", "--no-color"]);
         if let Some(token) = token {
-            command.args(["--header", &format!("authorization: Bearer {}", token.trim())]);
+            // As a header it would be sent as well where it is tried whether one is asked for.
+            let settings = format!("[auth.openapi.token]\nbearer = \"{}\"\n", token.trim());
+            let file = self.folder.path().join("schemathesis.toml");
+            fs::write(file, settings).expect("it is written");
         }
         let output = command.current_dir(self.folder.path()).kill_on_drop(true).output();
         let output = timeout(LONGEST, output).await.expect("it ends").expect("it runs");
