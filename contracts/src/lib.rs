@@ -22,6 +22,7 @@ mod idempotency;
 mod ids;
 mod image;
 mod job;
+mod object;
 mod one_or_many;
 mod outcome;
 mod problem;

@@ -4,8 +4,13 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
+
+use crate::object;
 
 /// One, or a list of them, which may be empty.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,34 +49,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Both<T> {
         Ok(OneOrMany::One(Box::new(one)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut many = Vec::new();
-        while let Some(Listed(one)) = list.next_element()? {
-            many.push(one);
-        }
-        Ok(OneOrMany::Many(many))
-    }
-}
-
-/// Serde would take the fields of an object from a list as well, by position.
-struct Listed<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ObjectOnly(PhantomData)).map(Self)
-    }
-}
-
-struct ObjectOnly<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        object::each(SeqAccessDeserializer::new(list)).map(OneOrMany::Many)
     }
 }

@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobSpec, ScheduleName, Span, spec::object};
+use crate::{JobId, JobSpec, ScheduleName, Span, object};
 
 /// Asks for a schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,6 @@ mod array;
 pub(crate) mod check;
 mod demand;
 mod files;
-pub(crate) mod object;
 mod variables;
 
 use std::{collections::BTreeMap, str::FromStr};
@@ -13,7 +12,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Secret, Size, Span, secret};
+use crate::{Outcome, Secret, Size, Span, object, secret};
 
 pub use after::{Condition, JobRef};
 pub use array::{Array, NotAnArray};
