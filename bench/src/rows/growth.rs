@@ -79,13 +79,12 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
         let points = found.iter().map(|(size, calls)| ((*size).max(1000) as f64, at(calls)));
         (what.to_owned(), points.collect())
     });
-    row.plots.push(Plot {
-        name: "growth",
-        title: "What calls cost as jobs are stored",
-        across: "stored jobs (none stands at 1000)",
-        up: "milliseconds, p50",
-        lines: lines.into(),
-    });
+    row.plots.push(Plot::lines(
+        "growth",
+        "What calls cost as jobs are stored",
+        ("stored jobs (none stands at 1000)", "milliseconds, p50"),
+        lines.into(),
+    ));
     row.note("The jobs are copies of one that was completed through the API.");
     Ok(row)
 }

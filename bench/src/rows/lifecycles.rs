@@ -11,6 +11,7 @@ use crate::{
     error::BenchError,
     link::Link,
     peers,
+    plots::Plot,
     report::{Measured, short},
     rows::Bench,
     stack::{Plan, Stack},
@@ -38,20 +39,26 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
             peer.block(bench, time).await?;
         }
     }
-    row.line(format!("orchestra, {CLIENTS} clients, one a request"), "jobs/s", &single);
-    row.line(format!("orchestra, {BATCH} a request"), "jobs/s", &batched);
+    let mut bars = vec![
+        (format!("orchestra, {CLIENTS} clients, one a request"), single.clone()),
+        (format!("orchestra, {BATCH} a request"), batched.clone()),
+    ];
     let mut best = Samples::default();
     for peer in others {
         match peer.done() {
             Ok((name, durable, samples)) => {
-                row.line(name, "jobs/s", &samples);
                 if durable && samples.median() > best.median() {
-                    best = samples;
+                    best = samples.clone();
                 }
+                bars.push((name.to_owned(), samples));
             }
             Err(missing) => row.note(missing.to_string()),
         }
     }
+    for (what, samples) in &bars {
+        row.line(what, "jobs/s", samples);
+    }
+    row.plots.push(Plot::bars("lifecycles", "Submitted, claimed, completed", "jobs/s", bars));
     let median = single.median();
     row.goal("one a request: at least 15 000/s", short(median), median >= SINGLE);
     let median = batched.median();

@@ -11,6 +11,7 @@ use crate::{
     cpu::Cpu,
     engine::{Engine, Flags},
     error::BenchError,
+    plots::Plot,
     report::Measured,
     rows::Bench,
     stack::{Plan, Stack},
@@ -56,13 +57,22 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
         cli_cpu.add_block(vec![pace.cpu_ms]);
     }
     let mut row = Measured::new(Row::Throughput, "jobs a second, a container each");
-    row.line(format!("orchestra, {slots} slots, no warm sandboxes"), "jobs/s", &mine);
-    row.line(format!("docker run --rm, {parallel} in parallel"), "jobs/s", &cli);
+    let ours = format!("orchestra, {slots} slots, no warm sandboxes");
+    let theirs = format!("docker run --rm, {parallel} in parallel");
+    row.line(&ours, "jobs/s", &mine);
+    row.line(&theirs, "jobs/s", &cli);
     row.line("orchestra, all of the machine's processor time", "ms a job", &mine_cpu);
     row.line("docker run --rm, likewise", "ms a job", &cli_cpu);
     let (ratio, share) = (mine.ratio_to(&cli), mine_cpu.ratio_to(&cli_cpu));
     row.goal("at least 1.7 times docker run --rm", ratio.to_string(), ratio.of >= TIMES);
     row.goal("at most 0.6 of its processor time", share.to_string(), share.of <= SHARE);
+    let both = [(ours, mine), (theirs, cli)];
+    row.plots.push(Plot::bars(
+        "throughput",
+        "Jobs, each in a container of its own",
+        "jobs/s",
+        both,
+    ));
     row.note(
         "Processor time is that of the whole machine while it ran, clients included: on a \
          machine that does something else as well, it says nothing.",
