@@ -123,11 +123,16 @@ async fn client(
             many => many.iter().map(update).collect(),
         };
         let told = link.post("/api/job/update", &updates.to_string()).await?.expect(200)?;
-        // Of a list each report may be refused alone.
-        if told.windows(PROBLEM.len()).any(|part| part == PROBLEM) {
-            return Err(BenchError::unexpected(String::from_utf8_lossy(&told).into_owned()));
+        if let Some(refusal) = refusal(&told) {
+            return Err(BenchError::unexpected(refusal));
         }
         jobs += claimed.len();
     }
     Ok(jobs)
+}
+
+/// What the answer to a list of reports says where one was refused: each may be, alone.
+pub(crate) fn refusal(told: &[u8]) -> Option<String> {
+    let refused = told.windows(PROBLEM.len()).any(|part| part == PROBLEM);
+    refused.then(|| String::from_utf8_lossy(told).into_owned())
 }

@@ -54,7 +54,8 @@ pub(crate) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
         row.note(tables);
     }
     row.note(format!(
-        "{} jobs by {} workers of {} slots; the server does not sync, which has no part in this.",
+        "{} jobs by {} workers of {} slots, which tell the starts and the ends of a claim's jobs in one request \
+         each; the server does not sync. Neither has a part in this.",
         size.jobs, size.workers, size.slots
     ));
     Ok(row)

@@ -7,14 +7,14 @@ use orchestra_contracts::{
     AttemptNo, JobId, QueueName, WorkerName,
     frame::{Body, Frame, Stream},
     paths,
-    worker::LogHead,
+    worker::{LogHead, MAX_UPDATES},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::tally::{QUEUES, Tally};
-use crate::{error::BenchError, link::Link};
+use crate::{error::BenchError, link::Link, rows::lifecycles::refusal};
 
 /// What each job takes.
 pub(super) const WORK: Duration = Duration::from_millis(200);
@@ -95,18 +95,22 @@ impl Scripted {
                 let queue = job.queue.as_str().trim_start_matches('q').parse().unwrap_or(0);
                 self.tally.claimed(self.number, queue, stamp(job));
             }
-            for held in &held {
-                self.report(&mut link, held, &json!({"status": "Running"})).await?;
-            }
+            let starts = held.iter().map(|held| self.report(held, &json!({"status": "Running"})));
+            tell(&mut link, starts.collect()).await?;
             sleep(WORK).await;
+            let mut ends = Vec::with_capacity(held.len());
             for held in &held {
-                self.end(&mut link, held).await?;
+                ends.push(self.end(&mut link, held).await?);
+            }
+            tell(&mut link, ends).await?;
+            for held in &held {
                 self.tally.ended(stamp(&held.job));
             }
         }
     }
 
-    async fn end(&self, link: &mut Link, held: &Claimed) -> Result<(), BenchError> {
+    /// Uploads what the job said; the report of its end.
+    async fn end(&self, link: &mut Link, held: &Claimed) -> Result<Value, BenchError> {
         let mut frame = BytesMut::new();
         let body = Body::Bytes(Stream::Stdout, OUTPUT.into());
         Frame { time: 1, body }.encode(&mut frame);
@@ -118,15 +122,10 @@ impl Scripted {
             "status": "Completed", "exitCode": 0, "outcome": {"kind": "exited", "code": 0},
             "log": {"offset": head.offset, "crc32": head.crc32},
         });
-        self.report(link, held, &end).await
+        Ok(self.report(held, &end))
     }
 
-    async fn report(
-        &self,
-        link: &mut Link,
-        held: &Claimed,
-        what: &Value,
-    ) -> Result<(), BenchError> {
+    fn report(&self, held: &Claimed, what: &Value) -> Value {
         let mut report = json!({
             "id": held.job.id, "assignedWorker": self.name, "attempt": held.lease.attempt,
             "leaseToken": held.lease.token,
@@ -134,7 +133,7 @@ impl Scripted {
         if let (Some(report), Some(what)) = (report.as_object_mut(), what.as_object()) {
             report.extend(what.clone());
         }
-        link.post(paths::UPDATE, &report.to_string()).await?.expect(200).map(drop)
+        report
     }
 
     async fn beats(self) -> Result<(), BenchError> {
@@ -154,6 +153,21 @@ impl Scripted {
             known = read::<Orders>(&answer.expect(200)?)?.count;
         }
     }
+}
+
+/// One report alone, several in lists, of which none may have been refused.
+async fn tell(link: &mut Link, reports: Vec<Value>) -> Result<(), BenchError> {
+    for part in reports.chunks(MAX_UPDATES) {
+        let body = match part {
+            [one] => one.to_string(),
+            many => json!(many).to_string(),
+        };
+        let told = link.post(paths::UPDATE, &body).await?.expect(200)?;
+        if let Some(refusal) = refusal(&told) {
+            return Err(BenchError::unexpected(refusal));
+        }
+    }
+    Ok(())
 }
 
 fn queues() -> Vec<String> {
