@@ -1,19 +1,23 @@
 //! A copy of a database in use, and the way back from one.
 
 mod before;
+mod files;
 
 use std::{
     fmt,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
 };
 
 use orchestra_contracts::{JobId, Size};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use self::before::{Before, go_on_counting};
+use self::{
+    before::{Before, go_on_counting},
+    files::{Leftover, create, folder, give, is_same, sync},
+};
 use super::{
     lock::{LockFile, beside},
     offline::{missing, move_away},
@@ -82,6 +86,10 @@ pub(in crate::store) async fn restore(
         let time = terms.now.strftime("%Y%m%dT%H%M%SZ");
         beside(database, &format!(".before-{time}"))
     });
+    let owner = if kept.is_some() { database } else { folder(database) };
+    for ours in [copy.0.clone(), beside(database, ".lock")] {
+        give(&ours, owner).map_err(|error| cannot(&ours, error))?;
+    }
     // A write-ahead log without its file belongs to nobody, and has to go as well.
     let aside = kept.clone().unwrap_or_else(|| beside(database, ".before"));
     move_away(database, &aside)?;
@@ -167,40 +175,6 @@ async fn schema(file: &Path, link: &mut SqliteConnection) -> Result<i64, StoreEr
         }
     })?;
     version.ok_or_else(|| no_backup(file))
-}
-
-/// A file that is removed unless it got another name.
-struct Leftover(PathBuf);
-
-impl Leftover {
-    fn remove(&self) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let _ = fs::remove_file(beside(&self.0, suffix));
-        }
-    }
-}
-
-impl Drop for Leftover {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// For its owner alone: jobs are in it, and what they printed.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
-}
-
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn cannot(file: &Path, error: impl fmt::Display) -> StoreError {

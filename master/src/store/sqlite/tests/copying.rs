@@ -1,6 +1,10 @@
 //! Backups, and what a master finds that goes on from one.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
+};
 
 use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome, Role, Span};
 use sqlx::Connection as _;
@@ -209,4 +213,32 @@ async fn ids_leave_a_gap_where_what_was_lost_cannot_be_read() {
     let restored = elsewhere.restore(&file, 1).await.unwrap();
     assert_eq!(restored.kept, None);
     assert_eq!(status(&elsewhere.open().await, 2).await, JobStatus::Pending);
+}
+
+/// `root` restores, and the master is somebody else's.
+#[tokio::test]
+async fn what_is_restored_belongs_to_whom_the_database_belonged() {
+    let place = Place::new();
+    let store = place.open().await;
+    let file = place.back_up("backup").await;
+    store.close().await;
+    let lock = place.path.with_extension("db.lock");
+    let other = 12_345;
+    // Who is not root has only files of its own here, and they stay so.
+    let owner = match [&place.path, &lock].map(|path| chown(path, Some(other), Some(other))) {
+        [Ok(()), Ok(())] => other,
+        _ => fs::metadata(&file).unwrap().uid(),
+    };
+    place.restore(&file, 1).await.unwrap();
+    for path in [&place.path, &lock] {
+        assert_eq!(fs::metadata(path).unwrap().uid(), owner, "{}", path.display());
+    }
+
+    let fresh = Place::new();
+    let folder = fresh.path.parent().unwrap();
+    let _ = chown(folder, Some(owner), None);
+    fresh.restore(&file, 1).await.unwrap();
+    for path in [fresh.path.clone(), fresh.path.with_extension("db.lock")] {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), owner, "{}", path.display());
+    }
 }
