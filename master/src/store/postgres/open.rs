@@ -33,7 +33,12 @@ const OLDEST: i32 = 130_000;
 
 /// What a session of a master that stands still, or was cut off, may hold up others with, and how
 /// long. A commit is answered when it is durable, whatever the server does otherwise.
-const SESSION: [(&str, &str); 7] = [
+///
+/// No statement is compiled (`jit`): the planner cannot know that a line of jobs is short, takes a claim for dear
+/// work, and compiles for a hundred milliseconds what runs for one
+/// (<https://www.postgresql.org/docs/current/jit-decision.html>).
+const SESSION: [(&str, &str); 8] = [
+    ("jit", "off"),
     ("synchronous_commit", "on"),
     ("idle_in_transaction_session_timeout", "10s"),
     ("lock_timeout", "5s"),
@@ -79,7 +84,7 @@ pub(in crate::store) async fn for_transfer(url: &str) -> Result<PgConnection, St
 }
 
 /// The URL may hold a password: no error repeats it.
-fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(|_| StoreError::Unusable {
         reason: "the URL of the PostgreSQL database cannot be read".to_owned(),
         hint: "write postgres://user:password@host:5432/database, with %40 for an @ in the password",

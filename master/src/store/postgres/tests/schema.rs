@@ -9,7 +9,9 @@ use super::{Place, at, claim, specs};
 use crate::{
     domain::LeasePolicy,
     store::{
-        PostgresStore, Store as _, postgres, sql, sqlite,
+        PostgresStore, Store as _,
+        postgres::{self, open::options},
+        sql, sqlite,
         statement::Statement,
         verbs::{
             apply, artifacts, claim as claims, ledger, lines, outbox, queues, release, renew,
@@ -118,6 +120,16 @@ async fn hot_statements_look_rows_up() {
         assert!(scans.is_empty(), "{}\n{plan}", statement.postgres);
     }
     store.close().await;
+}
+
+/// By the planner's guess a claim is worth it, and then each takes a hundred milliseconds.
+#[tokio::test]
+async fn no_statement_is_compiled_whatever_the_server_does_otherwise() {
+    let Some(place) = Place::new() else { return };
+    place.run(&format!("ALTER DATABASE \"{}\" SET jit = on", place.name()));
+    let mut connection = options(&place.url).unwrap().connect().await.unwrap();
+    let compiles: String = sqlx::query_scalar("SHOW jit").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(compiles, "off");
 }
 
 /// A heap-only update: no index of `job` is touched.
