@@ -33,6 +33,11 @@ pub(crate) fn compose() -> Option<Vec<&'static str>> {
     })
 }
 
+/// What images of services are built on here.
+pub(crate) async fn base() -> &'static str {
+    if engine::has_image(BOOTSTRAPPED).await { BOOTSTRAPPED } else { PULLED }
+}
+
 /// A compose project in a folder of its own. Dropping it takes it down.
 pub(crate) struct Project {
     words: Vec<&'static str>,
@@ -50,7 +55,7 @@ impl Project {
     /// Of this file of the repository, which with these others is all that there is.
     pub(crate) async fn new(words: Vec<&'static str>, file: &'static str, others: &[&str]) -> Self {
         let name = unique_name("compose-test");
-        let base = if engine::has_image(BOOTSTRAPPED).await { BOOTSTRAPPED } else { PULLED };
+        let base = base().await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let from = repository();
         let hello = "worker-files/Hello.cpp";
@@ -109,12 +114,12 @@ impl Drop for Project {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().expect("it stands in a folder")).expect("a folder");
     fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder of the repository") {
         let entry = entry.expect("a folder can be read to its end");
         let (from, to) = (entry.path(), to.join(entry.file_name()));

@@ -37,4 +37,5 @@ mod steps;
 mod storage;
 mod stubborn;
 mod tokens;
+mod units;
 mod workers;
