@@ -1,8 +1,8 @@
 //! I10: the API never answers with a defect of ours, and nothing panics.
 
-use super::{History, Invariant, Judgement, What};
+use super::{Index, Invariant, Judgement, What};
 
-pub(super) fn check(history: &History, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, found: &mut Judgement) {
     for (at, what) in history.all() {
         match what {
             What::Answers { count } => found.looked(Invariant::I10, *count as usize),

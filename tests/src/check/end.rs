@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestra_contracts::{Attempt, AttemptNo, Job, JobId};
+use orchestra_contracts::{Attempt, AttemptNo, Job};
 
 use super::{Piece, history::REQUEST_LABEL};
 
@@ -28,12 +28,6 @@ pub struct JobEnd {
     pub attempts: Vec<Attempt>,
     /// The logs that were read.
     pub logs: Vec<(AttemptNo, Vec<Piece>)>,
-}
-
-impl End {
-    pub(super) fn job(&self, id: JobId) -> Option<&JobEnd> {
-        self.jobs.iter().find(|end| end.job.id == id)
-    }
 }
 
 impl JobEnd {

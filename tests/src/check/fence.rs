@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use orchestra_contracts::{AttemptNo, JobId};
 
-use super::{End, History, Invariant, Judgement, What};
+use super::{End, Index, Invariant, Judgement, What};
 
-pub(super) fn check(history: &History, end: &End, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, end: &End, found: &mut Judgement) {
     let mut refusals = 0;
     for (at, what) in history.all() {
         match what {
@@ -40,17 +40,13 @@ pub(super) fn check(history: &History, end: &End, found: &mut Judgement) {
 
 /// A later attempt of the job whose container ran before that time.
 fn begun_before(
-    history: &History,
+    history: &Index<'_>,
     of: JobId,
     than: AttemptNo,
     time: Duration,
 ) -> Option<AttemptNo> {
-    history.all().find_map(|(at, what)| match what {
-        What::ContainerStarted { job, attempt, .. }
-            if *job == of && *attempt > than && at < time =>
-        {
-            Some(*attempt)
-        }
+    history.of(of).find_map(|(at, what)| match what {
+        What::ContainerStarted { attempt, .. } if *attempt > than && at < time => Some(*attempt),
         _ => None,
     })
 }

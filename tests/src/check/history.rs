@@ -196,31 +196,6 @@ impl History {
         self.events.push(Event { at, what });
     }
 
-    /// Each event with its time.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Duration, &What)> {
-        self.events.iter().map(|event| (event.at, &event.what))
-    }
-
-    /// Whether somebody asked for this before `until`, answered or not.
-    pub(super) fn was_asked(&self, of: JobId, what: Wish, until: Duration) -> bool {
-        self.all().any(|(at, event)| {
-            at <= until && matches!(event, What::Asked { job, wish } if *job == of && *wish == what)
-        })
-    }
-
-    /// The plan of a job, through the submit that was answered with its id.
-    pub(super) fn plan(&self, of: JobId, label: Option<&String>) -> Option<&JobPlan> {
-        let answered = self.all().find_map(|(_, event)| match event {
-            What::Submitted { request, job } if *job == of => Some(*request),
-            _ => None,
-        });
-        let number = answered.or_else(|| label?.parse().ok())?;
-        self.all().find_map(|(_, event)| match event {
-            What::SubmitSent { request, plan } if *request == number => Some(plan),
-            _ => None,
-        })
-    }
-
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {

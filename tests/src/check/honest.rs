@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use orchestra_contracts::{Attempt, Blame, JobStatus, Outcome};
 
-use super::{End, History, Invariant, JobEnd, Judgement, What, Wish};
+use super::{End, Index, Invariant, JobEnd, Judgement, What, Wish};
 
-pub(super) fn check(history: &History, end: &End, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, end: &End, found: &mut Judgement) {
     let faults = history.all().any(|(_, what)| matches!(what, What::Fault { .. }));
     for end in &end.jobs {
         found.looked(Invariant::I9, 1);
@@ -39,7 +39,7 @@ fn status(end: &JobEnd) -> Option<String> {
     (silent && job.status == JobStatus::Failed).then(|| "failed and gives no reason".to_owned())
 }
 
-fn cause(history: &History, end: &JobEnd, attempt: &Attempt, faults: bool) -> Option<String> {
+fn cause(history: &Index<'_>, end: &JobEnd, attempt: &Attempt, faults: bool) -> Option<String> {
     let outcome = attempt.outcome.as_ref()?;
     let plan = history.plan(end.job.id, end.request())?;
     if plan.ends.is_empty() || plan.ends.contains(outcome) {

@@ -3,18 +3,18 @@
 use orchestra_contracts::{AttemptNo, Blame, JobId, Outcome, frame::Stream};
 
 use super::{
-    End, History, Invariant, JobEnd, Judgement, Piece, What,
+    End, Index, Invariant, JobEnd, Judgement, Piece, What,
     content::{difference, length},
 };
 
-pub(super) fn check(history: &History, end: &End, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, end: &End, found: &mut Judgement) {
     for end in &end.jobs {
         stored(history, end, found);
     }
-    followed(history, end, found);
+    followed(history, found);
 }
 
-fn stored(history: &History, end: &JobEnd, found: &mut Judgement) {
+fn stored(history: &Index<'_>, end: &JobEnd, found: &mut Judgement) {
     let id = end.job.id;
     for attempt in &end.attempts {
         let Some(log) = end.log(attempt.number) else { continue };
@@ -44,11 +44,11 @@ fn is_own_end(outcome: &Outcome) -> bool {
 }
 
 /// What an attempt's command wrote, as far as anybody told.
-fn written(history: &History, id: JobId, number: AttemptNo) -> Option<(Vec<u8>, Vec<u8>)> {
+fn written(history: &Index<'_>, id: JobId, number: AttemptNo) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut all: Option<(Vec<u8>, Vec<u8>)> = None;
-    for (_, what) in history.all() {
-        let What::Wrote { job, attempt, content } = what else { continue };
-        if *job == id && attempt.is_none_or(|attempt| attempt == number) {
+    for (_, what) in history.of(id) {
+        let What::Wrote { attempt, content, .. } = what else { continue };
+        if attempt.is_none_or(|attempt| attempt == number) {
             let (stdout, stderr) = all.get_or_insert_default();
             stdout.extend_from_slice(&content.stdout.bytes());
             stderr.extend_from_slice(&content.stderr.bytes());
@@ -57,10 +57,10 @@ fn written(history: &History, id: JobId, number: AttemptNo) -> Option<(Vec<u8>, 
     all
 }
 
-fn followed(history: &History, end: &End, found: &mut Judgement) {
+fn followed(history: &Index<'_>, found: &mut Judgement) {
     for (_, what) in history.all() {
         let What::Followed { job, log, whole } = what else { continue };
-        let Some(end) = end.job(*job) else { continue };
+        let Some(end) = history.end(*job) else { continue };
         for (number, stored) in &end.logs {
             let seen = log.iter().find(|(of, _)| of == number).map(|(_, seen)| seen.as_slice());
             if seen.is_none() && !whole {

@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use orchestra_contracts::JobId;
 
-use super::{End, History, Invariant, Judgement, Limits, What, Wish};
+use super::{End, Index, Invariant, Judgement, Limits, What, Wish};
 
-pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
-    lost(history, end, found);
+pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) {
+    lost(history, found);
     invented(history, end, found);
     late(history, end, limits, found);
 }
 
 /// Acknowledged jobs that nobody asked to delete, with the time of the answer.
-fn owed(history: &History) -> impl Iterator<Item = (Duration, JobId)> {
+fn owed(history: &Index<'_>) -> impl Iterator<Item = (Duration, JobId)> {
     history.all().filter_map(|(at, what)| match what {
         What::Submitted { job, .. } if !history.was_asked(*job, Wish::Delete, Duration::MAX) => {
             Some((at, *job))
@@ -22,10 +22,10 @@ fn owed(history: &History) -> impl Iterator<Item = (Duration, JobId)> {
     })
 }
 
-fn lost(history: &History, end: &End, found: &mut Judgement) {
+fn lost(history: &Index<'_>, found: &mut Judgement) {
     for (_, id) in owed(history) {
         found.looked(Invariant::I1, 1);
-        match end.job(id) {
+        match history.end(id) {
             None => {
                 let sentence = "was answered with 201 and is not there any more".to_owned();
                 found.broken(Invariant::I1, id, sentence);
@@ -39,16 +39,16 @@ fn lost(history: &History, end: &End, found: &mut Judgement) {
     }
     for (at, what) in history.all() {
         let What::Missing { job, since } = what else { continue };
-        let known = history.all().any(|(answered, what)| {
-            answered <= *since && matches!(what, What::Submitted { job: of, .. } if of == job)
-        });
+        let known = history
+            .of(*job)
+            .any(|(answered, what)| answered <= *since && matches!(what, What::Submitted { .. }));
         if known && !history.was_asked(*job, Wish::Delete, at) {
             found.broken(Invariant::I1, *job, format!("was not found at {at:?}"));
         }
     }
 }
 
-fn invented(history: &History, end: &End, found: &mut Judgement) {
+fn invented(history: &Index<'_>, end: &End, found: &mut Judgement) {
     let mut of_request: BTreeMap<&String, JobId> = BTreeMap::new();
     for end in &end.jobs {
         found.looked(Invariant::I2, 1);
@@ -58,7 +58,7 @@ fn invented(history: &History, end: &End, found: &mut Judgement) {
             found.broken(Invariant::I2, id, "nobody submitted it".to_owned());
         }
         let Some(request) = end.request() else { continue };
-        if refused(history, request) {
+        if history.is_refused(request) {
             found.broken(Invariant::I2, id, format!("its submit {request} was refused"));
         }
         if let Some(other) = of_request.insert(request, id) {
@@ -67,22 +67,15 @@ fn invented(history: &History, end: &End, found: &mut Judgement) {
     }
 }
 
-fn refused(history: &History, number: &str) -> bool {
-    history.all().any(|(_, what)| {
-        matches!(what, What::SubmitRefused { request, .. } if request.to_string() == number)
-    })
-}
-
-fn late(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
+fn late(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) {
     let healed = history.all().filter(|(_, what)| matches!(what, What::Healed)).last();
     let Some((healed, _)) = healed else { return };
     for (accepted, id) in owed(history) {
         let retried = last_retry(history, id);
         let begin = accepted.max(healed).max(retried);
         let limit = begin + limits.settle;
-        let ended = history.all().find(|(at, what)| {
-            *at >= retried
-                && matches!(what, What::Seen { job, status, .. } if *job == id && status.is_final())
+        let ended = history.of(id).find(|(at, what)| {
+            *at >= retried && matches!(what, What::Seen { status, .. } if status.is_final())
         });
         match ended {
             Some((at, _)) => {
@@ -94,7 +87,7 @@ fn late(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
             }
             None if end.at > limit => {
                 found.looked(Invariant::I12, 1);
-                if !end.job(id).is_some_and(|end| end.job.status.is_final()) {
+                if !history.end(id).is_some_and(|end| end.job.status.is_final()) {
                     let sentence = format!(
                         "has not ended {:?} after the faults",
                         end.at.saturating_sub(begin)
@@ -107,10 +100,9 @@ fn late(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
     }
 }
 
-fn last_retry(history: &History, id: JobId) -> Duration {
-    let asked = history
-        .all()
-        .filter(|(_, what)| matches!(what, What::Asked { job, wish: Wish::Retry } if *job == id));
+fn last_retry(history: &Index<'_>, id: JobId) -> Duration {
+    let asked =
+        history.of(id).filter(|(_, what)| matches!(what, What::Asked { wish: Wish::Retry, .. }));
     asked.last().map_or(Duration::ZERO, |(at, _)| at)
 }
 

@@ -14,6 +14,7 @@ mod end;
 mod fence;
 mod history;
 mod honest;
+mod index;
 mod log;
 mod loss;
 mod micros;
@@ -28,6 +29,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use orchestra_contracts::JobId;
 use serde::{Deserialize, Serialize};
+
+use index::Index;
 
 pub use content::{Content, Piece, Text};
 pub use end::{End, JobEnd};
@@ -202,6 +205,7 @@ impl fmt::Display for Judgement {
 
 /// Judges a history by its end.
 pub fn check(history: &History, end: &End, limits: &Limits) -> Judgement {
+    let history = &Index::of_all(history, end);
     let mut judgement = Judgement::default();
     loss::check(history, end, limits, &mut judgement);
     winner::check(history, end, &mut judgement);

@@ -1,78 +1,84 @@
 //! I5: two containers of a job never run at once, and none runs on after its lease.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use orchestra_contracts::{AttemptNo, JobId, WorkerName};
 
-use super::{End, History, Invariant, Judgement, Limits, What};
+use super::{End, History, Index, Invariant, Judgement, Limits, What};
 
 /// From when to when a container may have run.
 #[derive(Debug)]
 struct Life<'a> {
-    job: JobId,
     attempt: AttemptNo,
     worker: &'a WorkerName,
     from: Duration,
     to: Duration,
 }
 
-pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
-    let lives = lives(history, end);
-    found.looked(Invariant::I5, lives.len());
-    for (index, one) in lives.iter().enumerate() {
-        for two in lives[..index].iter().filter(|two| two.job == one.job) {
-            let both = one.to.min(two.to).saturating_sub(one.from.max(two.from));
-            if both > limits.overlap {
+pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) {
+    for (job, lives) in lives(history.all(), end) {
+        found.looked(Invariant::I5, lives.len());
+        for (index, one) in lives.iter().enumerate() {
+            for two in &lives[..index] {
+                let both = overlap(one, two);
+                if both > limits.overlap {
+                    let sentence = format!(
+                        "attempt {} on {} and attempt {} on {} ran at once for {both:?}",
+                        two.attempt, two.worker, one.attempt, one.worker
+                    );
+                    found.broken(Invariant::I5, job, sentence);
+                }
+            }
+            let until = history.of(job).filter_map(|(_, what)| match what {
+                What::LeaseUntil { attempt, until, .. } if *attempt == one.attempt => Some(*until),
+                _ => None,
+            });
+            let Some(until) = until.max() else { continue };
+            if one.to > until + limits.outlive {
                 let sentence = format!(
-                    "attempt {} on {} and attempt {} on {} ran at once for {both:?}",
-                    two.attempt, two.worker, one.attempt, one.worker
+                    "attempt {} ran on {} for {:?} after its lease",
+                    one.attempt,
+                    one.worker,
+                    one.to.saturating_sub(until)
                 );
-                found.broken(Invariant::I5, one.job, sentence);
+                found.broken(Invariant::I5, job, sentence);
             }
-        }
-        let until = history.all().filter_map(|(_, what)| match what {
-            What::LeaseUntil { job, attempt, until }
-                if *job == one.job && *attempt == one.attempt =>
-            {
-                Some(*until)
-            }
-            _ => None,
-        });
-        let Some(until) = until.max() else { continue };
-        if one.to > until + limits.outlive {
-            let sentence = format!(
-                "attempt {} ran on {} for {:?} after its lease",
-                one.attempt,
-                one.worker,
-                one.to.saturating_sub(until)
-            );
-            found.broken(Invariant::I5, one.job, sentence);
         }
     }
 }
 
 /// The longest time for which two containers of one job may both have run.
 pub fn longest_overlap(history: &History, end: &End) -> Duration {
-    let lives = lives(history, end);
-    let pairs = lives.iter().enumerate().flat_map(|(index, one)| {
-        let earlier = lives[..index].iter().filter(move |two| two.job == one.job);
-        earlier.map(move |two| one.to.min(two.to).saturating_sub(one.from.max(two.from)))
-    });
-    pairs.max().unwrap_or_default()
+    let events = history.events.iter().map(|event| (event.at, &event.what));
+    let of_one_job = |lives: Vec<Life<'_>>| {
+        let pairs = lives.iter().enumerate();
+        let pairs =
+            pairs.flat_map(|(index, one)| lives[..index].iter().map(|two| overlap(one, two)));
+        pairs.max().unwrap_or_default()
+    };
+    lives(events, end).into_values().map(of_one_job).max().unwrap_or_default()
 }
 
-fn lives<'a>(history: &'a History, end: &End) -> Vec<Life<'a>> {
-    let mut lives: Vec<Life<'a>> = Vec::new();
-    for (at, what) in history.all() {
+fn overlap(one: &Life<'_>, two: &Life<'_>) -> Duration {
+    one.to.min(two.to).saturating_sub(one.from.max(two.from))
+}
+
+/// Those of each job, in the order of their beginnings.
+fn lives<'a>(
+    events: impl Iterator<Item = (Duration, &'a What)>,
+    end: &End,
+) -> BTreeMap<JobId, Vec<Life<'a>>> {
+    let mut all: BTreeMap<JobId, Vec<Life<'a>>> = BTreeMap::new();
+    for (at, what) in events {
         match what {
             What::ContainerStarted { job, attempt, worker } => {
-                let (job, attempt) = (*job, *attempt);
-                lives.push(Life { job, attempt, worker, from: at, to: Duration::MAX });
+                let life = Life { attempt: *attempt, worker, from: at, to: Duration::MAX };
+                all.entry(*job).or_default().push(life);
             }
             What::ContainerGone { job, attempt, worker } => {
+                let lives = all.entry(*job).or_default();
                 let running = lives.iter_mut().rev().find(|life| {
-                    (life.job, life.attempt, life.worker) == (*job, *attempt, worker)
-                        && life.to == Duration::MAX
+                    (life.attempt, life.worker) == (*attempt, worker) && life.to == Duration::MAX
                 });
                 if let Some(life) = running {
                     life.to = at;
@@ -82,10 +88,10 @@ fn lives<'a>(history: &'a History, end: &End) -> Vec<Life<'a>> {
         }
     }
     // One that was never seen to go ran on for as long as anybody looked.
-    for life in lives.iter_mut().filter(|life| life.to == Duration::MAX) {
+    for life in all.values_mut().flatten().filter(|life| life.to == Duration::MAX) {
         life.to = end.at.max(life.from);
     }
-    lives
+    all
 }
 
 #[cfg(test)]

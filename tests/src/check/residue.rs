@@ -1,8 +1,8 @@
 //! I7, I8: nothing is left behind, and nothing grows over its bound.
 
-use super::{End, History, Invariant, Judgement, Limits, Phase, What};
+use super::{End, Index, Invariant, Judgement, Limits, Phase, What};
 
-pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) {
     if let Some(left) = &end.left {
         found.looked(Invariant::I7, 1);
         for thing in left {
@@ -13,7 +13,7 @@ pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut J
     growth(history, limits, found);
 }
 
-fn bounds(history: &History, limits: &Limits, found: &mut Judgement) {
+fn bounds(history: &Index<'_>, limits: &Limits, found: &mut Judgement) {
     for (at, what) in history.all() {
         let (name, bytes, limit) = match what {
             What::Measured { program, memory, .. } => (program, *memory, limits.memory),
@@ -28,7 +28,7 @@ fn bounds(history: &History, limits: &Limits, found: &mut Judgement) {
     }
 }
 
-fn growth(history: &History, limits: &Limits, found: &mut Judgement) {
+fn growth(history: &Index<'_>, limits: &Limits, found: &mut Judgement) {
     for (_, what) in history.all() {
         let What::Measured { program, phase: Phase::Before, memory, files, threads } = what else {
             continue;
@@ -50,7 +50,7 @@ fn growth(history: &History, limits: &Limits, found: &mut Judgement) {
 }
 
 /// Its last memory, open files and threads.
-fn last(history: &History, of: &str) -> Option<[u64; 3]> {
+fn last(history: &Index<'_>, of: &str) -> Option<[u64; 3]> {
     let after = history.all().filter_map(|(_, what)| match what {
         What::Measured { program, phase: Phase::After, memory, files, threads }
             if program == of =>

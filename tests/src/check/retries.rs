@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use orchestra_contracts::{Blame, JobStatus, Outcome};
 
-use super::{End, History, Invariant, JobEnd, Judgement, Limits, Wish};
+use super::{End, Index, Invariant, JobEnd, Judgement, Limits, Wish};
 
-pub(super) fn check(history: &History, end: &End, limits: &Limits, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) {
     for end in &end.jobs {
         // Somebody who asks for a retry gets fresh budgets, so nothing adds up any more.
         if history.was_asked(end.job.id, Wish::Retry, Duration::MAX) {

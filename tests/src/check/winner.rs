@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use orchestra_contracts::{JobStatus, Outcome};
 
-use super::{End, History, Invariant, JobEnd, Judgement, What, Wish};
+use super::{End, Index, Invariant, JobEnd, Judgement, What, Wish};
 
 /// A reading of a job: when it was asked for, when it was answered, what it said.
 type Reading<'a> = (Duration, Duration, JobStatus, &'a Option<Outcome>);
 
-pub(super) fn check(history: &History, end: &End, found: &mut Judgement) {
+pub(super) fn check(history: &Index<'_>, end: &End, found: &mut Judgement) {
     for end in &end.jobs {
         found.looked(Invariant::I3, 1);
         let retried = history.was_asked(end.job.id, Wish::Retry, Duration::MAX);
@@ -18,7 +18,7 @@ pub(super) fn check(history: &History, end: &End, found: &mut Judgement) {
         results(history, end, found);
         readings(history, end, found);
     }
-    wishes(history, end, found);
+    wishes(history, found);
 }
 
 fn attempts(end: &JobEnd, retried: bool, found: &mut Judgement) {
@@ -50,14 +50,12 @@ fn attempts(end: &JobEnd, retried: bool, found: &mut Judgement) {
     }
 }
 
-fn results(history: &History, end: &JobEnd, found: &mut Judgement) {
+fn results(history: &Index<'_>, end: &JobEnd, found: &mut Judgement) {
     for attempt in &end.attempts {
         let mut accepted: Vec<_> = history
-            .all()
+            .of(end.job.id)
             .filter_map(|(_, what)| match what {
-                What::EndAccepted { job, attempt: of, outcome }
-                    if *job == end.job.id && *of == attempt.number =>
-                {
+                What::EndAccepted { attempt: of, outcome, .. } if *of == attempt.number => {
                     Some(outcome)
                 }
                 _ => None,
@@ -79,14 +77,12 @@ fn results(history: &History, end: &JobEnd, found: &mut Judgement) {
     }
 }
 
-fn readings(history: &History, end: &JobEnd, found: &mut Judgement) {
+fn readings(history: &Index<'_>, end: &JobEnd, found: &mut Judgement) {
     let id = end.job.id;
     let mut all: Vec<Reading<'_>> = history
-        .all()
+        .of(id)
         .filter_map(|(at, what)| match what {
-            What::Seen { job, since, status, outcome, .. } if *job == id => {
-                Some((*since, at, *status, outcome))
-            }
+            What::Seen { since, status, outcome, .. } => Some((*since, at, *status, outcome)),
             _ => None,
         })
         .collect();
@@ -106,13 +102,13 @@ fn readings(history: &History, end: &JobEnd, found: &mut Judgement) {
 
 /// What was answered with 2xx is kept: a deleted job stays away, a cancelled one
 /// has no further attempt.
-fn wishes(history: &History, end: &End, found: &mut Judgement) {
+fn wishes(history: &Index<'_>, found: &mut Judgement) {
     for (at, what) in history.all() {
         let What::Answered { job, wish, status, attempt } = what else { continue };
         if !(200..300).contains(status) {
             continue;
         }
-        let now = end.job(*job);
+        let now = history.end(*job);
         match wish {
             Wish::Delete => {
                 found.looked(Invariant::I3, 1);
