@@ -22,6 +22,7 @@ mod local;
 mod output;
 mod place;
 mod spec_file;
+mod trace;
 mod uploads;
 mod waiting;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 async fn program() -> ExitCode {
     let cli = Cli::read();
     orchestra_program::log_to_stderr(cli.log_filter(), cli.log_format);
+    orchestra_program::export_spans("orchestra", env!("CARGO_PKG_VERSION"));
     match commands::run(cli.command).await {
         Ok(code) => code.into(),
         Err(failure) => failure.report(),

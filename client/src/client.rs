@@ -42,6 +42,8 @@ pub struct Client {
     url: Arc<str>,
     /// Does not print.
     authorization: Option<HeaderValue>,
+    /// The header `traceparent` of every request.
+    trace: Option<HeaderValue>,
 }
 
 impl Client {
@@ -76,7 +78,7 @@ impl Client {
         }
         let http = builder.build().map_err(|error| refuse(error.to_string()))?;
         let url = parsed.as_str().trim_end_matches('/').into();
-        Ok(Self { http, transport: None, url, authorization: None })
+        Ok(Self { http, transport: None, url, authorization: None, trace: None })
     }
 
     /// The same client, which shows this token with every request.
@@ -85,6 +87,13 @@ impl Client {
     /// [`ClientError::Token`].
     pub fn with_token(self, token: &Token) -> Result<Self, ClientError> {
         Ok(Self { authorization: Some(token::header_of(token)?), ..self })
+    }
+
+    /// The same client, whose requests are parts of this trace, as W3C Trace Context writes it.
+    /// What cannot stand in a header is no trace.
+    #[must_use]
+    pub fn with_trace(self, traceparent: &str) -> Self {
+        Self { trace: HeaderValue::from_str(traceparent).ok(), ..self }
     }
 
     /// The same client, whose requests another transport carries.
@@ -105,7 +114,10 @@ impl Client {
 
     /// A request without a time limit of its own.
     pub(crate) fn open(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.url));
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(trace) = &self.trace {
+            request = request.header("traceparent", trace.clone());
+        }
         match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value.clone()),
             None => request,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use orchestra_master::{Config, MasterError, bind, run};
-use orchestra_program::{LogFormat, OWN_FAILURE, log_to_stderr, soft_then_hard};
+use orchestra_program::{LogFormat, OWN_FAILURE, export_spans, log_to_stderr, soft_then_hard};
 use tokio_util::sync::CancellationToken;
 
 /// Keeps jobs, hands them out to workers, serves the REST API
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
 async fn program() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr(&arguments.log, arguments.log_format);
+    export_spans("orchestra-master", env!("CARGO_PKG_VERSION"));
     let shutdown = CancellationToken::new();
     let ended = tokio::select! {
         ended = serve(arguments.config, shutdown.clone()) => ended,

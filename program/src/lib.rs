@@ -1,8 +1,9 @@
 //! What `orchestra`, `orchestra-master` and `orchestra-worker` do alike: run and
-//! end, listen for signals, write logs, say that they failed.
+//! end, listen for signals, write logs, send spans, say that they failed.
 
 mod log;
 mod signals;
+mod trace;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -10,6 +11,7 @@ use tokio::runtime::Runtime;
 
 pub use log::{LogFormat, colours, log_to_stderr, set_log_filter};
 pub use signals::{Hangups, Signals, soft_then_hard};
+pub use trace::{NoTrace, Span, SpanKind, TraceParent, export_spans};
 
 /// Orchestra itself failed, as opposed to the command; the code that `docker run`
 /// and `env` use for the same.
@@ -27,6 +29,7 @@ const LAST: Duration = Duration::from_secs(5);
 pub fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = Runtime::new().expect("a runtime can be started");
     let code = runtime.block_on(main);
+    trace::flush();
     runtime.shutdown_timeout(LAST);
     code
 }

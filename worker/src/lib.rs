@@ -28,6 +28,7 @@ mod probe;
 mod run;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod uploads;
 #[cfg(test)]
 mod with_master;

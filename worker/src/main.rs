@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use orchestra_program::{LogFormat, OWN_FAILURE, log_to_stderr, soft_then_hard};
+use orchestra_program::{LogFormat, OWN_FAILURE, export_spans, log_to_stderr, soft_then_hard};
 use orchestra_worker::{Config, run_until};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 async fn program() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr(&arguments.log, arguments.log_format);
+    export_spans("orchestra-worker", env!("CARGO_PKG_VERSION"));
 
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
     let worker = run_until(arguments.config, soft.clone(), hard.clone());

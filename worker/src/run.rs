@@ -20,6 +20,7 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
+use tracing::Instrument as _;
 
 use crate::{
     artifacts::{self, LeaseLost},
@@ -27,6 +28,7 @@ use crate::{
     executor::{End, Executor, Remains, RunEvent, RunSpec},
     master::{Link, Master, is_lease_lost},
     outbox::{self, Outbox, Upload, UploadError},
+    trace::{Times, Trace},
     uploads::FromMaster,
 };
 
@@ -61,14 +63,27 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// From the claim to the accepted report, or to the loss of the lease.
     pub(crate) async fn run(&self, job: Job) {
+        let of_log = Trace::of_log(&job);
+        self.begin(job).instrument(of_log).await;
+    }
+
+    async fn begin(&self, job: Job) {
+        let trace = Trace::begin(&job, &self.lease, &self.worker);
         tracing::info!(job = %job.id, attempt = %self.lease.attempt, "claimed");
         let (events, arriving) = mpsc::channel(EVENTS);
         let working = self.executor.run(self.spec(job), self.control.subscribe(), events);
-        self.conclude(self.carry_out(working, arriving, LogHead::default(), true).await).await;
+        let ended = self.carry_out(working, arriving, LogHead::default(), true, &trace).await;
+        self.conclude(ended, trace).await;
     }
 
     /// The same for an attempt that is under way.
     pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) {
+        let of_log = Trace::of_log(&job);
+        self.go_on(job, remains).instrument(of_log).await;
+    }
+
+    async fn go_on(&self, job: Job, remains: Box<dyn Remains>) {
+        let trace = Trace::begin(&job, &self.lease, &self.worker);
         let Some(stored) = self.stored().await else {
             tracing::warn!(job = %job.id, attempt = %self.lease.attempt, "could not be taken back");
             return;
@@ -78,7 +93,8 @@ impl Attempt {
         let (events, arriving) = mpsc::channel(EVENTS);
         let orders = self.control.subscribe();
         let working = remains.resume(self.spec(job), stored, orders, events);
-        self.conclude(self.carry_out(working, arriving, stored, announce).await).await;
+        let ended = self.carry_out(working, arriving, stored, announce, &trace).await;
+        self.conclude(ended, trace).await;
     }
 
     fn spec(&self, job: Job) -> RunSpec {
@@ -115,15 +131,23 @@ impl Attempt {
         }
     }
 
-    async fn conclude(&self, mut ended: Ended) {
+    async fn conclude(&self, mut ended: Ended, mut trace: Trace) {
         let (id, number) = (self.lease.job, self.lease.attempt);
         // Until the report is delivered, or nobody waits for it any more.
         let _kept = std::mem::take(&mut ended.end.kept);
         let Some(update) = self.report(ended) else {
             tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
+            trace.lost();
             return;
         };
-        if self.deliver(&update).await {
+        let report = trace.part("report");
+        let delivered = self.deliver(&update).await;
+        drop(report);
+        match &update.outcome {
+            Some(outcome) if delivered => trace.end(outcome),
+            _ => trace.lost(),
+        }
+        if delivered {
             let outcome = update.outcome.as_ref().map_or_else(String::new, Outcome::to_string);
             tracing::info!(job = %id, attempt = %number, "ended: {outcome}");
         }
@@ -135,6 +159,7 @@ impl Attempt {
         arriving: mpsc::Receiver<RunEvent>,
         stored: LogHead,
         announce: bool,
+        trace: &Trace,
     ) -> Ended {
         let (started, start) = oneshot::channel();
         let (outbox, upload) = outbox::open(
@@ -155,8 +180,9 @@ impl Attempt {
         let over = Notify::new();
         let announce = async {
             match start.await {
-                Ok(ran) if announce => self.announce(ran, &over).await,
-                _ => None,
+                Ok(ran) if announce => (Some(Instant::now()), self.announce(ran, &over).await),
+                Ok(_) => (Some(Instant::now()), None),
+                Err(_) => (None, None),
             }
         };
         let whole = async {
@@ -164,10 +190,11 @@ impl Attempt {
             over.notify_one();
             whole
         };
-        let (((mut end, ended, artifacts), log), unsaid) = tokio::join!(whole, announce);
+        let (((mut end, ended, artifacts), log), (started, unsaid)) = tokio::join!(whole, announce);
         if let Some(usage) = &mut end.usage {
             usage.drain_ms = Some(millis(ended.elapsed()));
         }
+        trace.parts(Times { started, ended }, end.usage.as_ref());
         Ended { end, artifacts, unsaid, log }
     }
 

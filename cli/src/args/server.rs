@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use orchestra_client::Client;
 use orchestra_contracts::DEFAULT_PORT;
+use orchestra_program::TraceParent;
 use orchestra_worker::Credentials;
 
 use crate::failure::Failure;
@@ -23,11 +24,24 @@ pub(crate) struct Server {
     /// Where a master of this machine listens; `up` and `master` read the same variable
     #[arg(long = "listen", env = "ORCHESTRA_LISTEN", hide = true)]
     listen: Option<SocketAddr>,
+
+    /// Of which trace this call is a part; pipelines set the variable
+    #[arg(long = "traceparent", env = "TRACEPARENT", hide = true)]
+    traceparent: Option<String>,
 }
 
 impl Server {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(self.credentials.client(&self.address())?)
+        let client = self.credentials.client(&self.address())?;
+        Ok(match self.caller() {
+            Some(caller) => client.with_trace(&caller.to_string()),
+            None => client,
+        })
+    }
+
+    /// The trace that this call is a part of. What names none is ignored.
+    pub(crate) fn caller(&self) -> Option<TraceParent> {
+        self.traceparent.as_deref()?.parse().ok()
     }
 
     /// Whether nobody said which master: then one may be brought up for a while.

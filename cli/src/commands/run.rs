@@ -25,6 +25,7 @@ use crate::{
         say,
     },
     place::Place,
+    trace,
     uploads::Uploads,
     waiting::Waiting,
 };
@@ -71,8 +72,9 @@ pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
         place = Place::find(&args.server) => place?,
         () = signals.next() => return Ok(Exit(INTERRUPTED)),
     };
-    let client = place.client().clone();
-    match place {
+    let tracing = trace::begin("orchestra run", &args.server);
+    let client = tracing.client(place.client().clone());
+    let exit = match place {
         Place::There(_) => watch(&client, &task, &mut printer, &mut signals).await.map(End::exit),
         Place::Here(mut local) => {
             let url = client.url();
@@ -84,7 +86,11 @@ pub(crate) async fn run(args: Run) -> Result<Exit, Failure> {
             };
             leave(local, end, start, &mut printer, &mut signals).await
         }
+    };
+    if let Ok(exit) = &exit {
+        tracing.exits(exit.0);
     }
+    exit
 }
 
 /// What to run, and where to put what it leaves.

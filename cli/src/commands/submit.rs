@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     output::{Format, print_json, print_line, say},
-    spec_file,
+    spec_file, trace,
     uploads::Uploads,
 };
 
@@ -55,7 +55,8 @@ pub(crate) async fn submit(args: Submit) -> Result<Exit, Failure> {
         print_line(SCHEMA.trim_end())?;
         return Ok(Exit::SUCCESS);
     }
-    let client = args.server.client()?;
+    let tracing = trace::begin("orchestra submit", &args.server);
+    let client = tracing.client(args.server.client()?);
     let (specs, uploads) = specs(&args.command, args.file, args.array, args.job)?;
     uploads.bring(&client).await?;
     if args.dry_run {

@@ -12,6 +12,7 @@ use axum::{
 };
 use hyper::body::Body as _;
 use orchestra_contracts::ProblemKind;
+use orchestra_program::TraceParent;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
@@ -21,7 +22,7 @@ use tower_http::{
 use super::{
     access::{Access, check_browser},
     error::{ApiError, internal},
-    extract::Draining,
+    extract::{Draining, Trace},
     refusals,
     serve::Lane,
     web,
@@ -69,23 +70,9 @@ pub(super) fn around<S: Clone + Send + Sync + 'static>(
 fn span(request: &Request) -> tracing::Span {
     let id = request.extensions().get::<RequestId>();
     let id = id.and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    let trace_id = request.headers().get("traceparent").and_then(trace_id);
+    let Trace(trace) = Trace::of(request.headers());
+    let trace_id = trace.as_ref().map(TraceParent::trace_id);
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id, trace_id)
-}
-
-/// The trace that a request is a part of: <https://www.w3.org/TR/trace-context/>, section 3.2. What
-/// is not of that form is no trace.
-fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
-    let mut parts = traceparent.to_str().ok()?.split('-');
-    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, length: usize| {
-        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_set = |text: &str| text.bytes().any(|byte| byte != b'0');
-    let sound = is_hex(version, 2) && version != "ff" && is_hex(flags, 2);
-    let sound = sound && is_hex(id, 32) && is_set(id) && is_hex(parent, 16) && is_set(parent);
-    // Later versions may add parts; the first has none.
-    (sound && (version != "00" || parts.next().is_none())).then_some(id)
 }
 
 async fn no_such_route(uri: Uri) -> ApiError {
@@ -177,27 +164,6 @@ mod tests {
         assert!(response.headers().contains_key("x-request-id"));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(!String::from_utf8_lossy(&body).contains("the text"), "{body:?}");
-    }
-
-    #[test]
-    fn a_trace_is_known_by_its_header_alone() {
-        let id = "0af7651916cd43dd8448eb211c80319c";
-        let of = |text: String| trace_id(&text.parse().unwrap()).map(str::to_owned);
-        assert_eq!(of(format!("00-{id}-b7ad6b7169203331-01")).as_deref(), Some(id));
-        assert_eq!(of(format!("01-{id}-b7ad6b7169203331-01-more")).as_deref(), Some(id));
-        for wrong in [
-            String::new(),
-            id.to_owned(),
-            format!("00-{id}-b7ad6b7169203331"),
-            format!("00-{id}-b7ad6b7169203331-01-more"),
-            format!("ff-{id}-b7ad6b7169203331-01"),
-            format!("00-{}-b7ad6b7169203331-01", id.to_uppercase()),
-            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
-            format!("00-{id}-0000000000000000-01"),
-            format!("00-{id}x-b7ad6b7169203331-01"),
-        ] {
-            assert_eq!(of(wrong.clone()), None, "{wrong}");
-        }
     }
 
     #[tokio::test]

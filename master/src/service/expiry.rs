@@ -105,7 +105,7 @@ impl Service {
             };
             for applied in &batch {
                 tracing::warn!(job = %applied.job.id, "a lease ran out");
-                self.wake_for(applied);
+                self.wake_for(applied, Duration::ZERO);
             }
             expired += batch.len();
             if batch.len() < BATCH as usize {

@@ -6,11 +6,14 @@
 //! and both sides look once a second anyway: a caller who leaves between the
 //! commit and the wake delays somebody by a second and harms nobody.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, Size, Span};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -49,6 +52,7 @@ mod stale;
 mod submit;
 mod tail;
 mod tokens;
+mod trace;
 mod update;
 mod uploads;
 mod vault;
@@ -224,19 +228,22 @@ impl Service {
 
     /// Puts one event through the machine and wakes whom it concerns.
     async fn apply(&self, id: JobId, event: JobEvent) -> Result<(Job, Effects), ServiceError> {
+        let begun = Instant::now();
         let applying = self.store.apply(id, event, self.rules());
         let applied = self.metrics.stored("apply", applying).await?;
         let applied = applied.ok_or(ServiceError::NoSuchJob(id))?;
-        self.wake_for(&applied);
+        self.wake_for(&applied, begun.elapsed());
         Ok((applied.job, applied.result?))
     }
 
-    fn wake_for(&self, applied: &Applied) {
+    /// After what took so long to store.
+    fn wake_for(&self, applied: &Applied, took: Duration) {
         if let Ok(effects) = &applied.result {
             if let Some(finish) = &effects.attempt_ended {
                 self.metrics.ended(&finish.outcome, finish.usage.as_ref());
                 let end = End::of(applied.job.status(), effects.delete);
                 self.history.ended(self.clock.now(), end);
+                trace::ended(applied, finish, took);
             }
             self.hub.wake(applied.job.id);
             if applied.job.status().is_final() {

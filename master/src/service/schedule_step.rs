@@ -11,6 +11,7 @@ use super::{
     Service, ServiceError,
     schedules::{labelled, table_of},
     submit::put_off,
+    trace,
 };
 use crate::{
     domain::{Due, JobEvent, Missed, Stop, due},
@@ -127,6 +128,7 @@ impl Service {
         }
         spec.timeout.get_or_insert(self.settings.job_timeout);
         put_off(&mut spec, now);
+        trace::scheduled(&mut spec, record.what.name.as_str());
         Ok(Ok(spec))
     }
 

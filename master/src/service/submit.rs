@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use orchestra_contracts::{
     Condition, FieldError, IdempotencyKey, Job, JobId, JobRef, JobSpec, Specs, limits,
 };
+use orchestra_program::TraceParent;
 
-use super::{Caller, Service, ServiceError, Settings, uploads, vault, view};
+use super::{Caller, Service, ServiceError, Settings, trace::Submitting, uploads, vault, view};
 use crate::{
     domain::{self, NewJob},
     store::{Once, Submitted},
@@ -31,7 +32,9 @@ impl Service {
         specs: Specs,
         caller: &Caller,
         key: Option<IdempotencyKey>,
+        trace: Option<TraceParent>,
     ) -> Result<Submission, ServiceError> {
+        let submitting = Submitting::begin(trace);
         let place = Place::of(&specs);
         let jobs = self.planned(specs.as_slice()).map_err(|errors| place.invalid(errors))?;
         let fingerprint = self.vault.fingerprint(&specs);
@@ -41,12 +44,17 @@ impl Service {
             return self.submitted_before(once).await?.ok_or(place.refusal(refusal));
         }
         let now = self.clock.now();
-        let jobs = jobs.into_iter().map(|job| self.prepared(job, now)).collect();
+        let prepared = |mut job: NewJob| {
+            submitting.mark(&mut job.spec);
+            self.prepared(job, now)
+        };
+        let jobs = jobs.into_iter().map(prepared).collect();
         let storing = self.desk.submit(&*self.store, jobs, once, now);
         match self.metrics.stored("submit", storing).await? {
             Submitted::New(jobs) => {
                 let mut jobs: Vec<_> = jobs.iter().map(view::job).collect();
                 self.count_submission(&jobs);
+                submitting.stored(&jobs);
                 self.warn(&mut jobs).await;
                 Ok(Submission { jobs, replayed: false })
             }

@@ -44,7 +44,7 @@ async fn the_answer_tells_of_the_job_as_it_is() {
     let key = "a".parse().unwrap();
     let caller = orchestra_master::service::Caller::anyone();
     let spec = serde_json::from_value(spec()).unwrap();
-    let restarted = master.restarted().submit(spec, &caller, Some(key)).await.unwrap();
+    let restarted = master.restarted().submit(spec, &caller, Some(key), None).await.unwrap();
     assert!(restarted.replayed && restarted.jobs[0].id == claimed.job.id, "{restarted:?}");
 }
 

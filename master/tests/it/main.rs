@@ -37,6 +37,7 @@ mod shuffled;
 mod startup;
 mod tls;
 mod tokens;
+mod traces;
 mod trouble;
 mod upload;
 mod waiting;

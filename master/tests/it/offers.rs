@@ -181,7 +181,7 @@ async fn a_master_that_comes_back_knows_what_workers_allow() {
     let again = master.restarted();
     let submit = async |memory| {
         let spec = serde_json::from_value(needs(memory)).unwrap();
-        again.submit(spec, &Caller::anyone(), None).await
+        again.submit(spec, &Caller::anyone(), None, None).await
     };
     assert!(submit("8g").await.is_err());
     assert!(submit("4g").await.is_ok());

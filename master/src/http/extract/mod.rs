@@ -8,6 +8,7 @@ mod path;
 mod query;
 mod readable;
 mod submitted;
+mod trace;
 
 pub(super) use body::{Draining, Frames, Piece, Pieces};
 pub(super) use form::Form;
@@ -19,3 +20,4 @@ pub(super) use path::{
 };
 pub(super) use query::{FromQuery, NoQuery, Pairs, Query};
 pub(super) use submitted::Submitted;
+pub(super) use trace::Trace;

@@ -12,7 +12,7 @@ use orchestra_contracts::{IdempotencyKey, paths};
 use crate::{
     http::{
         error::ApiError,
-        extract::{FromQuery, Json, Key, Pairs, Query, Submitted},
+        extract::{FromQuery, Json, Key, Pairs, Query, Submitted, Trace},
     },
     service::{Caller, Service, Submission},
 };
@@ -38,13 +38,14 @@ pub(super) async fn handler(
     caller: Caller,
     Query(DryRun(dry_run)): Query<DryRun>,
     Key(key): Key,
+    Trace(trace): Trace,
     Submitted(specs): Submitted,
 ) -> Result<Response, ApiError> {
     if dry_run {
         return Ok(Json(service.try_submit(specs).await?).into_response());
     }
     let is_single = specs.is_single();
-    let Submission { jobs, replayed } = service.submit(specs, &caller, key).await?;
+    let Submission { jobs, replayed } = service.submit(specs, &caller, key, trace).await?;
     let replayed = replayed.then_some((REPLAYED, HeaderValue::from_static("true")));
     let headers = AppendHeaders(replayed);
     match <[_; 1]>::try_from(jobs) {

@@ -23,7 +23,7 @@ use tokio::{
 
 pub(super) use self::desk::Desk;
 use self::desk::{HandedIn, Tray, Waiting};
-use super::{Service, vault::CannotOpen};
+use super::{Service, trace, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Left, Proof},
     store::{Claim, StoreError},
@@ -131,6 +131,7 @@ async fn answer(
         }
         for job in &jobs {
             service.hub.wake(job.id);
+            trace::claimed(job, service.clock.now());
         }
         let (undelivered, look) = (queue.undelivered.clone(), queue.tray.look.clone());
         // A claimer who has gone gets it back as an error, and drops it.
