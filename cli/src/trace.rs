@@ -29,9 +29,9 @@ impl Tracing {
     }
 
     pub(crate) fn exits(mut self, code: u8) {
-        self.span.set("process.exit.code", code);
+        self.span.set("process.exit.code", &code);
         if code != 0 {
-            self.span.fail(format_args!("exit code {code}"));
+            self.span.fail(&format_args!("exit code {code}"));
         }
     }
 }

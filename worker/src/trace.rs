@@ -24,8 +24,8 @@ impl Trace {
         let parent = parent_of(job);
         let span = parent.as_ref().map(|parent| {
             let mut span = Span::begin("attempt", SpanKind::Internal, Some(parent));
-            span.set("orchestra.job.id", lease.job);
-            span.set("orchestra.attempt", lease.attempt);
+            span.set("orchestra.job.id", &lease.job);
+            span.set("orchestra.attempt", &lease.attempt);
             span.set("orchestra.worker", worker);
             if let Some(image) = &job.spec.image {
                 span.set("orchestra.image", image);
@@ -73,7 +73,7 @@ impl Trace {
 
     pub(crate) fn end(&mut self, outcome: &Outcome) {
         if let Some(span) = &mut self.span {
-            span.set("orchestra.outcome", outcome.kind());
+            span.set("orchestra.outcome", &outcome.kind());
             if !outcome.is_success() {
                 span.fail(outcome);
             }
@@ -82,7 +82,7 @@ impl Trace {
 
     pub(crate) fn lost(&mut self) {
         if let Some(span) = &mut self.span {
-            span.fail("the lease is lost");
+            span.fail(&"the lease is lost");
         }
     }
 }

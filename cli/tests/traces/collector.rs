@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Json, Router, extract::State, routing::post};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 /// What a collector hears of one.
 #[derive(Clone, Debug)]
@@ -27,10 +27,11 @@ pub(crate) struct Span {
 
 type Spans = Arc<Mutex<Vec<Span>>>;
 
-/// Ends with the test's runtime.
+/// Ends when it is dropped.
 pub(crate) struct Collector {
     pub(crate) url: String,
     spans: Spans,
+    _serving: JoinSet<std::io::Result<()>>,
 }
 
 impl Collector {
@@ -39,8 +40,9 @@ impl Collector {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let spans = Spans::default();
         let router = Router::new().route("/v1/traces", post(take)).with_state(spans.clone());
-        tokio::task::spawn(async move { axum::serve(listener, router).await });
-        Self { url, spans }
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { axum::serve(listener, router).await });
+        Self { url, spans, _serving: serving }
     }
 
     pub(crate) fn spans(&self) -> Vec<Span> {

@@ -42,9 +42,9 @@ impl Submitting {
 
     pub(super) fn stored(mut self, jobs: &[orchestra_contracts::Job]) {
         if let Some(first) = jobs.first() {
-            self.span.set("orchestra.job.id", first.id);
+            self.span.set("orchestra.job.id", &first.id);
             self.span.set("orchestra.queue", &first.spec.queue);
-            self.span.set("orchestra.jobs", jobs.len());
+            self.span.set("orchestra.jobs", &jobs.len());
         }
     }
 }
@@ -52,7 +52,7 @@ impl Submitting {
 /// A job begins by its schedule: a trace of its own.
 pub(super) fn scheduled(spec: &mut JobSpec, schedule: &str) {
     let mut submitting = Submitting::begin(None);
-    submitting.span.set("orchestra.schedule", schedule);
+    submitting.span.set("orchestra.schedule", &schedule);
     submitting.mark(spec);
 }
 
@@ -64,8 +64,8 @@ pub(super) fn claimed(job: &Job, now: Timestamp) {
         if job.attempts == 1 { now.duration_since(since) } else { jiff::SignedDuration::ZERO };
     let waited = Duration::try_from(waited).unwrap_or_default();
     let mut span = Span::begin_ago("wait", SpanKind::Internal, Some(&parent), waited);
-    span.set("orchestra.job.id", job.id);
-    span.set("orchestra.attempt", job.attempts);
+    span.set("orchestra.job.id", &job.id);
+    span.set("orchestra.attempt", &job.attempts);
     span.set("orchestra.queue", &job.spec.queue);
     if let Some(lease) = job.lease() {
         span.set("orchestra.worker", &lease.worker);
@@ -76,10 +76,10 @@ pub(super) fn claimed(job: &Job, now: Timestamp) {
 pub(super) fn ended(applied: &Applied, finish: &Finish, took: Duration) {
     let Some(parent) = parent_of(&applied.job.spec) else { return };
     let mut span = Span::begin_ago("end", SpanKind::Internal, Some(&parent), took);
-    span.set("orchestra.job.id", applied.job.id);
-    span.set("orchestra.attempt", applied.job.attempts);
-    span.set("orchestra.status", applied.job.status());
-    span.set("orchestra.outcome", finish.outcome.kind());
+    span.set("orchestra.job.id", &applied.job.id);
+    span.set("orchestra.attempt", &applied.job.attempts);
+    span.set("orchestra.status", &applied.job.status());
+    span.set("orchestra.outcome", &finish.outcome.kind());
     if !finish.outcome.is_success() {
         span.fail(&finish.outcome);
     }

@@ -9,7 +9,7 @@ mod carrier;
 mod export;
 mod parent;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 pub use parent::{NoTrace, TraceParent};
 
@@ -67,7 +67,7 @@ impl Span {
     }
 
     /// Says something of it.
-    pub fn set(&mut self, key: &'static str, value: impl ToString) {
+    pub fn set(&mut self, key: &'static str, value: &dyn fmt::Display) {
         #[cfg(feature = "otel")]
         if let Some(open) = &mut self.open {
             open.set(key, value.to_string());
@@ -77,7 +77,7 @@ impl Span {
     }
 
     /// It came to nothing, for this reason.
-    pub fn fail(&mut self, reason: impl ToString) {
+    pub fn fail(&mut self, reason: &dyn fmt::Display) {
         #[cfg(feature = "otel")]
         if let Some(open) = &mut self.open {
             open.fail(reason.to_string());

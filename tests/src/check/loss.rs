@@ -101,9 +101,9 @@ fn late(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) 
 }
 
 fn last_retry(history: &Index<'_>, id: JobId) -> Duration {
-    let asked =
+    let mut asked =
         history.of(id).filter(|(_, what)| matches!(what, What::Asked { wish: Wish::Retry, .. }));
-    asked.last().map_or(Duration::ZERO, |(at, _)| at)
+    asked.next_back().map_or(Duration::ZERO, |(at, _)| at)
 }
 
 #[cfg(test)]
