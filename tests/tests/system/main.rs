@@ -11,6 +11,7 @@ mod compose;
 mod crashes;
 mod curl;
 mod daemon;
+mod dashboard;
 mod deploy;
 mod ends;
 mod failures;
