@@ -289,7 +289,7 @@ impl Door {
     }
 }
 
-async fn calls(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>) {
+async fn calls(number: usize, pace: Duration, mut door: Door, seen: Arc<Mutex<Seen>>) {
     for job in 0..JOBS / CALLERS {
         let key = format!("caller-{number}-{job}");
         let body = json!({"command": "true", "name": key, "maxRetries": 0});
@@ -302,7 +302,7 @@ async fn calls(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>) {
             break serde_json::from_value(answer["id"].clone()).expect("a job has an id");
         };
         lock(&seen).submitted.insert(key, id);
-        sleep(Duration::from_millis(20)).await;
+        sleep(pace).await;
     }
 }
 
@@ -360,7 +360,8 @@ struct Load {
 }
 
 impl Load {
-    fn begin(masters: &Masters) -> Self {
+    /// Each caller waits so long after each of its submits.
+    fn begin(masters: &Masters, pace: Duration) -> Self {
         let apis: Vec<Api> = masters.all.iter().map(|master| master.api.clone()).collect();
         let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let door = |next| Door { apis: apis.clone(), next };
@@ -369,7 +370,7 @@ impl Load {
             workers.spawn(works(number, door(number), seen.clone(), over.clone()));
         }
         for number in 0..CALLERS {
-            callers.spawn(calls(number, door(number), seen.clone()));
+            callers.spawn(calls(number, pace, door(number), seen.clone()));
         }
         Self { apis, seen, over, workers, callers }
     }
@@ -419,7 +420,7 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let Some(server) = Postgres::start() else { return };
     let mut masters = Masters::start(3, server.database(), "4s", Some(turn));
     masters.are_ready().await;
-    let mut load = Load::begin(&masters);
+    let mut load = Load::begin(&masters, Duration::from_millis(20));
     // One after the other, and the database once between them, while there is work.
     let mut kills = 0;
     while kills < 4 || !load.is_submitted() {
@@ -442,34 +443,69 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
 /// Between two steps of an upgrade: for so long, masters of both versions work side by side.
 const SIDE_BY_SIDE: Duration = Duration::from_secs(3);
 
-/// From `ORCHESTRA_OLD`, an earlier program, to this one; without it, from this one to itself.
+/// What a program that is newer than both would do to the tables: a column that all have at once, one that
+/// is filled, a table, an index, and the note that says so.
+const NEWER: &str = "
+    BEGIN;
+    ALTER TABLE job ADD COLUMN newer_words text NOT NULL DEFAULT 'none';
+    ALTER TABLE attempt ADD COLUMN newer_count bigint;
+    CREATE TABLE newer (job bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+    CREATE FUNCTION newer() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO newer (job) VALUES (NEW.id); RETURN NEW; END $$;
+    CREATE TRIGGER newer AFTER INSERT ON job FOR EACH ROW EXECUTE FUNCTION newer();
+    CREATE INDEX newer_job ON job (newer_words, id);
+    INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'additive newer', true, '\\x00', 0);
+    COMMIT;";
+
+/// From `ORCHESTRA_OLD`, an earlier program, to this one; without it, from this one to itself. Half-way the
+/// tables become those of a newer program still, which only adds to them: those that run go on, those
+/// that are started afterwards start, and one that is taken back to the old program does as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
     let turn = turn().await;
     let Some(server) = Postgres::shared() else { return };
     let old = orchestra_tests::old_program();
     let old = old.as_deref().unwrap_or(program::path());
-    let mut masters = Masters::start(0, server.database(), "10s", Some(turn));
+    let url = server.database();
+    let database = url.rsplit('/').next().expect("its name is the last part").to_owned();
+    let mut masters = Masters::start(0, url, "10s", Some(turn));
     for _ in 0..3 {
         masters.add(old);
         masters.are_ready().await;
     }
-    let mut load = Load::begin(&masters);
-    for number in 0..3 {
+    // So that there is work from the first step to the last.
+    let mut load = Load::begin(&masters, SIDE_BY_SIDE / 20);
+    let rounds = [(0, program::path()), (1, program::path()), (2, old), (2, program::path())];
+    let mut before = 0;
+    for (round, (number, program)) in rounds.into_iter().enumerate() {
         sleep(SIDE_BY_SIDE).await;
-        if number == 1 {
-            // One goes as none should.
+        if round == 1 {
+            before = lock(&load.seen).submitted.len();
+            assert!(before < JOBS, "there is nothing left to do under the new tables");
+            let _ = tokio::task::block_in_place(|| server.run(&database, NEWER));
+            // The others go on meanwhile, and one goes as none should.
             masters.all[number].program.kill();
         } else {
             masters.all[number].program.terminate().await;
         }
-        masters.again(number);
+        masters.again_as(number, program);
         masters.are_ready().await;
     }
     wait::until("all jobs to be submitted", wait::JOB, async || load.is_submitted().then_some(()))
         .await;
     let told = load.ends_well().await;
-    say(&format!("from {} to this program: {told}", old.display()));
+    let count = |question: &str| {
+        let said = tokio::task::block_in_place(|| server.run(&database, question));
+        said.parse::<usize>().expect("it is a number")
+    };
+    assert_eq!(count("SELECT count(*) FROM job WHERE newer_words = 'none'"), JOBS);
+    let since = count("SELECT count(*) FROM newer");
+    assert!(since > 0 && since + before <= JOBS + CALLERS, "{since} since, {before} before");
+    say(&format!(
+        "from {} to this program: {told}; {since} jobs under newer tables",
+        old.display()
+    ));
     masters.stop().await;
 }
 
