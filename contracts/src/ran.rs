@@ -26,7 +26,7 @@ pub struct Ran {
     pub tmp: Size,
     /// The largest file that it may write.
     pub file_size: Size,
-    /// worker-files on the engine's host; absent for a private folder.
+    /// worker-files on the engine's host, or the volume that it is; absent for a private folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<String>,
     /// The engine's runtime, where it is not its default.

@@ -51,7 +51,10 @@ fn of(spec: &JobSpec, (id, element): Place, attempt: &Attempt, ran: &Ran) -> Rep
     let (user, group) = ran.user.split_once(':').unwrap_or((&ran.user, &ran.user));
     let private = format!("/work:rw,exec,nosuid,nodev,mode=755,uid={user},gid={group}");
     match &ran.files {
-        Some(files) => flag("mount", &format!("type=bind,source={files},target=/work")),
+        Some(files) => {
+            let kind = if files.starts_with('/') { "bind" } else { "volume" };
+            flag("mount", &format!("type={kind},source={files},target=/work"));
+        }
         None => flag("tmpfs", &private),
     }
     flag("workdir", "/work");
@@ -252,6 +255,16 @@ mod tests {
             "its files, 'a b', are not put there: the job itself has them"
         );
         assert!(told(&["a", "b", "c"]).unwrap().starts_with("its files, a and 2 more, are not"));
+    }
+
+    #[test]
+    fn worker_files_may_be_a_volume_of_the_engine() {
+        let of = |files: &str| {
+            let ran = Ran { files: Some(files.to_owned()), ..ran() };
+            repro(&JobSpec::new("true"), &ran).command
+        };
+        assert!(of("files").contains(" --mount type=volume,source=files,target=/work "));
+        assert!(of("/files").contains(" --mount type=bind,source=/files,target=/work "));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod sandbox;
 mod schedules;
 mod secrets;
 mod seed;
+mod shared;
 mod steps;
 mod storage;
 mod stubborn;

@@ -7,15 +7,16 @@
 //!
 //! What is made for a job and what is made ahead of one differ in nothing that a job can see.
 
-use std::{collections::HashMap, net::IpAddr, path::Path, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
+    Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, MountVolumeOptions,
+    ResourcesUlimits,
 };
 use orchestra_contracts::{AttemptNo, JobId, Workspace};
 
-use super::{volume, workspace};
+use super::{paths::OnHost, volume, workspace};
 use crate::config::{JobUser, Limits};
 
 const JOB_LABEL: &str = "orchestra.job";
@@ -50,7 +51,7 @@ pub(super) struct Plan<'a> {
     pub(super) whose: Option<(JobId, AttemptNo)>,
     pub(super) user: JobUser,
     /// worker-files, as the engine's host knows it.
-    pub(super) files: &'a Path,
+    pub(super) files: &'a OnHost,
     pub(super) workspace: Workspace,
     /// The volume that holds the sandbox program.
     pub(super) sandbox: &'a str,
@@ -151,24 +152,8 @@ impl Plan<'_> {
 
     fn workspace(&self) -> Mount {
         match self.workspace {
-            Workspace::Shared => self.worker_files(),
+            Workspace::Shared => mount_of(self.files),
             Workspace::Private => workspace::mount(self.labels_of_folder()),
-        }
-    }
-
-    /// As a mount, not as a "bind": that one would be parsed for colons, and
-    /// would create a missing folder as root.
-    fn worker_files(&self) -> Mount {
-        Mount {
-            typ: Some(MountType::BIND),
-            source: Some(self.files.display().to_string()),
-            target: Some(WORKDIR.to_owned()),
-            read_only: Some(false),
-            bind_options: Some(MountBindOptions {
-                propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
-                ..MountBindOptions::default()
-            }),
-            ..Mount::default()
         }
     }
 
@@ -202,6 +187,36 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// As a mount, not as a "bind": that one would be parsed for colons, and
+/// would create a missing folder as root.
+fn mount_of(files: &OnHost) -> Mount {
+    let mount = Mount {
+        source: Some(files.to_string()),
+        target: Some(WORKDIR.to_owned()),
+        read_only: Some(false),
+        ..Mount::default()
+    };
+    match files {
+        OnHost::Folder(_) => Mount {
+            typ: Some(MountType::BIND),
+            bind_options: Some(MountBindOptions {
+                propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+                ..MountBindOptions::default()
+            }),
+            ..mount
+        },
+        // Nothing of the image comes into it, also when it is empty.
+        OnHost::Volume(_) => Mount {
+            typ: Some(MountType::VOLUME),
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                ..MountVolumeOptions::default()
+            }),
+            ..mount
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use orchestra_contracts::Size;
@@ -232,7 +247,7 @@ mod tests {
             labels: [("orchestra.worker".to_owned(), "w".to_owned())].into(),
             whose,
             user: JobUser { uid: 1000, gid: 100 },
-            files: Path::new("/srv/worker-files"),
+            files: &OnHost::Folder("/srv/worker-files".into()),
             workspace,
             sandbox: "orchestra-sandbox-1",
             limits,
@@ -292,6 +307,16 @@ mod tests {
     #[case::labels("/Labels", json!({"orchestra.worker": "w"}))]
     fn holds_the_job_in(#[case] pointer: &str, #[case] value: Value) {
         assert_eq!(request(None).pointer(pointer), Some(&value), "{pointer}");
+    }
+
+    #[test]
+    fn a_volume_of_a_driver_is_mounted_by_its_name() {
+        let files = OnHost::Volume("files".to_owned());
+        let mounted = serde_json::to_value(mount_of(&files)).unwrap();
+        let volume = json!({
+            "Type": "volume", "Source": "files", "Target": "/work", "ReadOnly": false,
+            "VolumeOptions": {"NoCopy": true}});
+        assert_eq!(mounted, volume);
     }
 
     /// Nothing else is different about it.

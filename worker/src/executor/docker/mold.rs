@@ -1,6 +1,6 @@
 //! What all sandboxes of one worker are made from, those for a job and those ahead of one.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use orchestra_contracts::Workspace;
 
@@ -8,6 +8,7 @@ use super::{
     container::Keeper,
     create::Plan,
     engine::EngineError,
+    paths::OnHost,
     session::{Sandbox, StartError},
     volume::Volume,
     workspace,
@@ -19,7 +20,7 @@ pub(super) struct Mold {
     pub(super) volume: Volume,
     pub(super) user: JobUser,
     /// worker-files, as the engine's host knows it.
-    pub(super) files: PathBuf,
+    pub(super) files: OnHost,
     pub(super) settings: SandboxConfig,
 }
 

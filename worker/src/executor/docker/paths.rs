@@ -6,34 +6,55 @@
 //! run in a folder that nobody sees.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use super::engine::{Engine, EngineError};
 
-/// The path on the engine's host of a folder of ours.
-pub(super) async fn on_host(engine: &Engine, folder: &Path) -> Result<PathBuf, String> {
+/// What the engine has to mount, so that a container has a folder of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OnHost {
+    Folder(PathBuf),
+    /// One of a driver that does not say where it is: it may be elsewhere with each mount.
+    Volume(String),
+}
+
+impl fmt::Display for OnHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Volume(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A folder of ours as the engine's host knows it.
+pub(super) async fn on_host(engine: &Engine, folder: &Path) -> Result<OnHost, String> {
+    let here = || OnHost::Folder(folder.to_owned());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let Some(id) = own_container(&mounts) else { return Ok(folder.to_owned()) };
+    let Some(id) = own_container(&mounts) else { return Ok(here()) };
     let container = match engine.inspect(&id).await {
         Ok(container) => container,
         // Another engine made our container. If this one's socket was not brought
         // in from outside, it runs here beside us and sees the paths that we see.
         Err(EngineError::NotFound(_)) if !is_mounted(&mounts, engine.socket()) => {
-            return Ok(folder.to_owned());
+            return Ok(here());
         }
         Err(error) => return Err(cannot(folder, &error.to_string())),
     };
-    let mounted: Vec<(PathBuf, PathBuf)> = container
-        .mounts
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|mount| Some((mount.destination?.into(), mount.source?.into())))
+    let mounts = container.mounts.unwrap_or_default().into_iter();
+    let mounted: Vec<(PathBuf, OnHost)> = mounts
+        .filter_map(|mount| {
+            let at = PathBuf::from(mount.destination?);
+            // Of volumes that are not its own, the engine tells the name alone.
+            match mount.source.filter(|source| !source.is_empty()) {
+                Some(source) => Some((at, OnHost::Folder(source.into()))),
+                None => Some((at, OnHost::Volume(mount.name?))),
+            }
+        })
         .collect();
-    translate(folder, &mounted).ok_or_else(|| {
-        cannot(folder, "nothing of the host is mounted there; mount a folder of the host at it")
-    })
+    translate(folder, &mounted).map_err(|reason| cannot(folder, reason))
 }
 
 fn cannot(folder: &Path, reason: &str) -> String {
@@ -67,11 +88,18 @@ fn is_mounted(mountinfo: &str, path: Option<&Path>) -> bool {
 }
 
 /// By the mount that is nearest above the folder.
-fn translate(folder: &Path, mounted: &[(PathBuf, PathBuf)]) -> Option<PathBuf> {
+fn translate(folder: &Path, mounted: &[(PathBuf, OnHost)]) -> Result<OnHost, &'static str> {
+    const NOTHING: &str =
+        "nothing of the host is mounted there; mount a folder of the host, or a volume, at it";
     let above = mounted.iter().filter(|(inside, _)| folder.starts_with(inside));
-    let (inside, outside) = above.max_by_key(|(inside, _)| inside.components().count())?;
-    let rest = folder.strip_prefix(inside).ok()?;
-    Some(if rest.as_os_str().is_empty() { outside.clone() } else { outside.join(rest) })
+    let nearest = above.max_by_key(|(inside, _)| inside.components().count());
+    let (inside, outside) = nearest.ok_or(NOTHING)?;
+    let rest = folder.strip_prefix(inside).map_err(|_| NOTHING)?;
+    match outside {
+        _ if rest.as_os_str().is_empty() => Ok(outside.clone()),
+        OnHost::Folder(outside) => Ok(OnHost::Folder(outside.join(rest))),
+        OnHost::Volume(_) => Err("it is a folder of a volume; mount the volume itself at it"),
+    }
 }
 
 #[cfg(test)]
@@ -94,13 +122,20 @@ mod tests {
 
     #[test]
     fn the_nearest_mount_decides() {
-        let mounted = [("/data", "/srv/data"), ("/data/files", "/home/me/worker-files")]
-            .map(|(inside, outside)| (PathBuf::from(inside), PathBuf::from(outside)));
+        let folder = |path: &str| OnHost::Folder(path.into());
+        let mounted = [
+            ("/data", folder("/srv/data")),
+            ("/data/files", folder("/home/me/worker-files")),
+            ("/elsewhere", OnHost::Volume("files".to_owned())),
+        ]
+        .map(|(inside, outside)| (PathBuf::from(inside), outside));
         let on_host = |folder: &str| translate(Path::new(folder), &mounted);
-        assert_eq!(on_host("/data/files"), Some("/home/me/worker-files".into()));
-        assert_eq!(on_host("/data/files/a"), Some("/home/me/worker-files/a".into()));
-        assert_eq!(on_host("/data/x"), Some("/srv/data/x".into()));
-        assert_eq!(on_host("/database"), None);
+        assert_eq!(on_host("/data/files"), Ok(folder("/home/me/worker-files")));
+        assert_eq!(on_host("/data/files/a"), Ok(folder("/home/me/worker-files/a")));
+        assert_eq!(on_host("/data/x"), Ok(folder("/srv/data/x")));
+        assert!(on_host("/database").unwrap_err().contains("mount a folder of the host"));
+        assert_eq!(on_host("/elsewhere"), Ok(OnHost::Volume("files".to_owned())));
+        assert!(on_host("/elsewhere/a").unwrap_err().contains("mount the volume itself"));
     }
 
     #[test]

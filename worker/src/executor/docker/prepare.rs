@@ -202,7 +202,7 @@ fn ran(plan: &Plan<'_>, image: &ReadyImage, environment: &[String]) -> Ran {
         pids: limits.pids,
         tmp: limits.tmp,
         file_size: Size(plan.file_size),
-        files: shared.then(|| plan.files.display().to_string()),
+        files: shared.then(|| plan.files.to_string()),
         runtime: plan.runtime.map(str::to_owned),
         env: defaults_beside(environment),
     }
