@@ -63,7 +63,8 @@ async fn two_mounts_of_a_network_file_system_are_one_worker_files() {
     std::fs::copy(repository().join("worker-files/Hello.cpp"), folder.join("Hello.cpp"))
         .expect("it is there");
     let Some(export) = Export::of(&folder) else { return };
-    let (a, b) = (export.mount(stack.folder().join("a")), export.mount(stack.folder().join("b")));
+    let a = export.mount(stack.folder().join("a")).await;
+    let b = export.mount(stack.folder().join("b")).await;
     for (host, files) in [("a", a.path()), ("b", b.path())] {
         let said = doctor(&stack, files).await;
         assert!(said.contains("ok    worker-files"), "{said}");

@@ -5,10 +5,9 @@ use std::{
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use orchestra_tests::{is_root, say, skip};
+use orchestra_tests::{is_root, say, skip, wait};
 
 const SERVER: &str = "/usr/lib/openssh/sftp-server";
 /// Whose the files are, and as whom the server writes.
@@ -43,7 +42,7 @@ impl Export {
     }
 
     /// As one host mounts it.
-    pub(super) fn mount(&self, at: PathBuf) -> Mount {
+    pub(super) async fn mount(&self, at: PathBuf) -> Mount {
         std::fs::create_dir(&at).expect("a new folder");
         let user = USER.to_string();
         let mut server = Command::new("setpriv")
@@ -62,11 +61,7 @@ impl Export {
             .spawn()
             .expect("it is installed");
         let mount = Mount { at, server, client };
-        let begun = Instant::now();
-        while !mount.is_there() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "sshfs does not mount");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait::until("sshfs to mount", wait::SOON, async || mount.is_there().then_some(())).await;
         mount
     }
 }
