@@ -107,6 +107,8 @@ pub(crate) enum Row {
     Scale,
     /// 11: what many jobs leave in PostgreSQL's tables.
     Churn,
+    /// What packing stored logs costs and saves.
+    Pack,
     /// Where the processor time of one job goes.
     Profile,
 }

@@ -7,6 +7,7 @@ mod growth;
 mod lifecycles;
 mod log_bytes;
 mod memory;
+mod pack;
 mod profile;
 mod scale;
 mod seed;
@@ -81,6 +82,7 @@ pub(crate) async fn run(row: Row, bench: &Bench) -> Result<Measured, BenchError>
         Row::Waiters => waiters::run(bench).await,
         Row::Scale => scale::run(bench).await,
         Row::Churn => scale::churn::run(bench).await,
+        Row::Pack => pack::run(bench).await,
         Row::Profile => profile::run(bench).await,
     }
 }
