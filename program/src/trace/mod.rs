@@ -95,10 +95,6 @@ impl Span {
     }
 
     /// It ended so long ago.
-    #[cfg_attr(
-        not(feature = "otel"),
-        expect(clippy::unused_self, reason = "there is nothing of it")
-    )]
     pub fn end_ago(self, ago: Duration) {
         #[cfg(feature = "otel")]
         if let Some(mut open) = self.open {
