@@ -142,7 +142,9 @@ impl Attempt {
         };
         let report = trace.part("report");
         let delivered = self.deliver(&update).await;
-        drop(report);
+        if let Some(report) = report {
+            report.end_ago(Duration::ZERO);
+        }
         match &update.outcome {
             Some(outcome) if delivered => trace.end(outcome),
             _ => trace.lost(),
