@@ -4,6 +4,7 @@
 //!
 //! * `shelves` counts how many are to wait, of which kind;
 //! * `warm` is one of them, until it is handed over;
+//! * `tend` makes them, looks after them, and lets them go;
 //! * `memory` tells when the machine needs what they take.
 //!
 //! A worker keeps them by renewing the time that each may wait, so those of a worker that was
@@ -13,6 +14,7 @@
 
 mod memory;
 mod shelves;
+mod tend;
 mod warm;
 
 use std::{
@@ -25,25 +27,17 @@ use std::{
     time::Duration,
 };
 
-use orchestra_contracts::{ImageReference, Size, Workspace, worker::PoolStats};
+use orchestra_contracts::{Size, Workspace, worker::PoolStats};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep, timeout},
+    time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 
 use self::{
     shelves::Shelves,
     warm::{Folder, Unfit, Warm, folder_at},
 };
-use super::{
-    create::Plan,
-    images::{ImageError, Images},
-    mold::Mold,
-    name,
-    room::Room,
-    session::{Sandbox, StartError},
-};
+use super::{create::Plan, images::Images, mold::Mold, room::Room, session::Sandbox};
 use crate::{Config, config::Limits};
 
 /// How long things take in a pool.
@@ -85,11 +79,6 @@ impl Kind {
         Self { image: image.to_owned(), workspace: Workspace::Shared }
     }
 }
-
-/// Between the end of a job and the making of the next sandbox: its report goes first.
-const REPORT: Duration = Duration::from_millis(5);
-/// After one that could not be made.
-const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) struct Pool {
     mold: Arc<Mold>,
@@ -206,118 +195,6 @@ impl Pool {
     /// A job is on its way or runs until this is dropped.
     pub(super) fn job(&self) -> Counted<'_> {
         Counted::one(&self.running)
-    }
-
-    /// Keeps as many as there are to be, until `end`.
-    pub(super) async fn tend(&self, end: &CancellationToken) {
-        if self.shelves().is_off() {
-            return;
-        }
-        tokio::join!(self.refill(end), end.run_until_cancelled(self.look_often()));
-    }
-
-    /// What is under way at the end is made, and goes then: an engine that is left alone with
-    /// half of it would make it when all that it has of ours was removed.
-    async fn refill(&self, end: &CancellationToken) {
-        while end.run_until_cancelled(self.wake.notified()).await.is_some() {
-            while let Some(Some((kind, image))) = end.run_until_cancelled(self.due()).await {
-                match self.make(&kind, &image).await {
-                    // What is not wanted any more is dropped, and with it removed.
-                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
-                    Err(error) => {
-                        tracing::debug!("no warm sandbox of {}: {error}", kind.image);
-                        end.run_until_cancelled(sleep(PAUSE)).await;
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// What is to be made now, when nobody else needs the machine.
-    async fn due(&self) -> Option<(Kind, String)> {
-        // The senders are ours.
-        let mut running = self.running.subscribe();
-        let _ = timeout(self.times.settle, running.wait_for(|count| *count == 0)).await;
-        sleep(REPORT).await;
-        // Whoever waits for one of its own goes first.
-        let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
-        if self.is_held_off() { None } else { self.shelves().lacking() }
-    }
-
-    async fn make(&self, kind: &Kind, image: &str) -> Result<Warm, StartError> {
-        let (folder, workspace) = (self.folder_of(kind), kind.workspace);
-        let plan = Plan { idle: self.times.fence, workspace, ..self.mold.plan(self.limits) };
-        let mut sandbox = self.mold.start(name::of_warm(), &plan, image).await?;
-        sandbox.fence = Instant::now() + self.times.fence;
-        Ok(Warm::new(sandbox, folder))
-    }
-
-    fn is_held_off(&self) -> bool {
-        self.mold.keeper.health.trouble().is_some() || self.is_low()
-    }
-
-    fn is_low(&self) -> bool {
-        self.room.is_short() || memory::is_below(self.spare_memory)
-    }
-
-    async fn look_often(&self) {
-        self.stock().await;
-        loop {
-            self.look().await;
-            self.wake.notify_one();
-            sleep(self.times.look).await;
-        }
-    }
-
-    /// Nobody has asked for anything yet. Most jobs want the default image; where it is not
-    /// built, the first of them builds it.
-    pub(super) async fn stock(&self) {
-        if let Ok(Some(image)) = self.built(&self.default_image).await {
-            self.shelves().stock(&Kind::usual(&self.default_image), &image, Instant::now());
-        }
-    }
-
-    /// The id of what a name stands for now.
-    async fn built(&self, name: &str) -> Result<Option<String>, ImageError> {
-        Ok(self.images.built(name).await?.map(|image| image.id))
-    }
-
-    pub(super) async fn look(&self) {
-        if self.is_low() {
-            let gone = self.shelves().clear();
-            if !gone.is_empty() {
-                tracing::info!("memory or disk is low: {} warm sandboxes go", gone.len());
-            }
-            return;
-        }
-        drop(self.shelves().shrink(Instant::now(), self.times.idle));
-        let kinds = self.shelves().kinds();
-        for (kind, image, ready) in kinds {
-            self.follow(&kind, &image).await;
-            for _ in 0..ready {
-                let lifted = self.shelves().lift(&kind);
-                let Some(warm) = lifted else { break };
-                match warm.renew(Instant::now() + self.times.fence).await {
-                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
-                    Err(unfit) => tracing::debug!("a warm sandbox is thrown away: {unfit}"),
-                }
-            }
-        }
-    }
-
-    /// An image that was edited, built again or removed is not what its jobs will want.
-    async fn follow(&self, kind: &Kind, image: &str) {
-        if ImageReference::is_meant(&kind.image) {
-            return;
-        }
-        let now = match self.built(&kind.image).await {
-            Ok(now) if now.as_deref() == Some(image) => return,
-            Ok(now) => now,
-            Err(ImageError::Unavailable { .. }) => return,
-            Err(_) => None,
-        };
-        drop(self.shelves().replace(kind, now.as_deref()));
     }
 
     /// All that wait go, and none are made any more.

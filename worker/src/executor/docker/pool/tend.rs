@@ -1,0 +1,132 @@
+//! Sandboxes are made ahead of their jobs here, and looked after while they wait.
+
+use std::time::Duration;
+
+use orchestra_contracts::ImageReference;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{create::Plan, images::ImageError, name, session::StartError},
+    Kind, Pool, memory,
+    warm::Warm,
+};
+
+/// Between the end of a job and the making of the next sandbox: its report goes first.
+const REPORT: Duration = Duration::from_millis(5);
+/// After one that could not be made.
+const PAUSE: Duration = Duration::from_secs(2);
+
+impl Pool {
+    /// Keeps as many as there are to be, until `end`.
+    pub(in super::super) async fn tend(&self, end: &CancellationToken) {
+        if self.shelves().is_off() {
+            return;
+        }
+        tokio::join!(self.refill(end), end.run_until_cancelled(self.look_often()));
+    }
+
+    /// What is under way at the end is made, and goes then: an engine that is left alone with
+    /// half of it would make it when all that it has of ours was removed.
+    async fn refill(&self, end: &CancellationToken) {
+        while end.run_until_cancelled(self.wake.notified()).await.is_some() {
+            while let Some(Some((kind, image))) = end.run_until_cancelled(self.due()).await {
+                match self.make(&kind, &image).await {
+                    // What is not wanted any more is dropped, and with it removed.
+                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
+                    Err(error) => {
+                        tracing::debug!("no warm sandbox of {}: {error}", kind.image);
+                        end.run_until_cancelled(sleep(PAUSE)).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is to be made now, when nobody else needs the machine.
+    async fn due(&self) -> Option<(Kind, String)> {
+        // The senders are ours.
+        let mut running = self.running.subscribe();
+        let _ = timeout(self.times.settle, running.wait_for(|count| *count == 0)).await;
+        sleep(REPORT).await;
+        // Whoever waits for one of its own goes first.
+        let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
+        if self.is_held_off() { None } else { self.shelves().lacking() }
+    }
+
+    async fn make(&self, kind: &Kind, image: &str) -> Result<Warm, StartError> {
+        let (folder, workspace) = (self.folder_of(kind), kind.workspace);
+        let plan = Plan { idle: self.times.fence, workspace, ..self.mold.plan(self.limits) };
+        let mut sandbox = self.mold.start(name::of_warm(), &plan, image).await?;
+        sandbox.fence = Instant::now() + self.times.fence;
+        Ok(Warm::new(sandbox, folder))
+    }
+
+    fn is_held_off(&self) -> bool {
+        self.mold.keeper.health.trouble().is_some() || self.is_low()
+    }
+
+    fn is_low(&self) -> bool {
+        self.room.is_short() || memory::is_below(self.spare_memory)
+    }
+
+    async fn look_often(&self) {
+        self.stock().await;
+        loop {
+            self.look().await;
+            self.wake.notify_one();
+            sleep(self.times.look).await;
+        }
+    }
+
+    /// Nobody has asked for anything yet. Most jobs want the default image; where it is not
+    /// built, the first of them builds it.
+    pub(in super::super) async fn stock(&self) {
+        if let Ok(Some(image)) = self.built(&self.default_image).await {
+            self.shelves().stock(&Kind::usual(&self.default_image), &image, Instant::now());
+        }
+    }
+
+    /// The id of what a name stands for now.
+    async fn built(&self, name: &str) -> Result<Option<String>, ImageError> {
+        Ok(self.images.built(name).await?.map(|image| image.id))
+    }
+
+    pub(in super::super) async fn look(&self) {
+        if self.is_low() {
+            let gone = self.shelves().clear();
+            if !gone.is_empty() {
+                tracing::info!("memory or disk is low: {} warm sandboxes go", gone.len());
+            }
+            return;
+        }
+        drop(self.shelves().shrink(Instant::now(), self.times.idle));
+        let kinds = self.shelves().kinds();
+        for (kind, image, ready) in kinds {
+            self.follow(&kind, &image).await;
+            for _ in 0..ready {
+                let lifted = self.shelves().lift(&kind);
+                let Some(warm) = lifted else { break };
+                match warm.renew(Instant::now() + self.times.fence).await {
+                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
+                    Err(unfit) => tracing::debug!("a warm sandbox is thrown away: {unfit}"),
+                }
+            }
+        }
+    }
+
+    /// An image that was edited, built again or removed is not what its jobs will want.
+    async fn follow(&self, kind: &Kind, image: &str) {
+        if ImageReference::is_meant(&kind.image) {
+            return;
+        }
+        let now = match self.built(&kind.image).await {
+            Ok(now) if now.as_deref() == Some(image) => return,
+            Ok(now) => now,
+            Err(ImageError::Unavailable { .. }) => return,
+            Err(_) => None,
+        };
+        drop(self.shelves().replace(kind, now.as_deref()));
+    }
+}
