@@ -7,11 +7,12 @@
 //! an image's nor rights on the machine are needed.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::Ipv4Addr,
     process::ExitCode,
 };
+
+use orchestra_sandbox::machine;
 
 use crate::{OWN_FAILURE, sys};
 
@@ -48,12 +49,13 @@ fn wall_off(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// `orchestra-sandbox --addresses`: those that belong to the machine whose network namespace this
-/// is started in, one a line.
+/// `orchestra-sandbox --addresses`: which network namespace this is started in, and then the
+/// addresses that belong to its machine, one a line.
 pub(crate) fn addresses() -> ExitCode {
-    match fs::read_to_string("/proc/net/fib_trie") {
-        Ok(trie) => {
-            for address in local(&trie) {
+    match machine::addresses() {
+        Ok(addresses) => {
+            println!("{}", machine::namespace().unwrap_or_default());
+            for address in addresses {
                 println!("{address}");
             }
             ExitCode::SUCCESS
@@ -63,14 +65,6 @@ pub(crate) fn addresses() -> ExitCode {
             ExitCode::from(OWN_FAILURE)
         }
     }
-}
-
-/// An address stands above what the kernel makes of it, `|-- 10.0.0.7` and `/32 host LOCAL`.
-fn local(trie: &str) -> impl Iterator<Item = Ipv4Addr> {
-    let pairs = trie.lines().zip(trie.lines().skip(1));
-    pairs
-        .filter(|(_, below)| below.trim() == "/32 host LOCAL")
-        .filter_map(|(above, _)| above.trim().strip_prefix("|-- ")?.parse().ok())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,26 +147,6 @@ mod tests {
         assert_eq!(halves("0.0.0.0/0"), ["0.0.0.0/1", "128.0.0.0/1"]);
         assert_eq!(halves("10.0.0.6/31"), ["10.0.0.6/32", "10.0.0.7/32"]);
         assert_eq!(halves("192.0.2.2"), ["192.0.2.2/32"]);
-    }
-
-    #[test]
-    fn the_machines_own_addresses_are_known_by_what_stands_below() {
-        let trie = "Main:
-  +-- 0.0.0.0/0 3 0 5
-     |-- 0.0.0.0
-        /0 universe UNICAST
-     +-- 10.0.0.0/24 2 0 2
-        |-- 10.0.0.0
-           /24 link UNICAST
-        |-- 10.0.0.7
-           /32 host LOCAL
-        |-- 10.0.0.255
-           /32 link BROADCAST
-        |-- 127.0.0.1
-           /32 host LOCAL
-";
-        let local: Vec<_> = local(trie).map(|address| address.to_string()).collect();
-        assert_eq!(local, ["10.0.0.7", "127.0.0.1"]);
     }
 
     #[test]

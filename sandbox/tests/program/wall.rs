@@ -60,7 +60,11 @@ fn a_machine_knows_its_addresses() {
     let script = format!("{MACHINE}\n{PROGRAM} --addresses");
     let machine = Process::new("unshare").args(["--net", "sh", "-c", &script]).output().unwrap();
     let said = String::from_utf8(machine.stdout).unwrap();
-    let mut addresses: Vec<_> = said.lines().collect();
+    let mut lines = said.lines();
+    let (place, here) = (lines.next().unwrap(), orchestra_sandbox::machine::namespace().unwrap());
+    assert_eq!(place.split(' ').next(), here.split(' ').next(), "the same kernel");
+    assert_ne!(place, here, "another namespace");
+    let mut addresses: Vec<_> = lines.collect();
     addresses.sort_unstable();
     addresses.dedup();
     assert_eq!(addresses, ["127.0.0.1", "172.18.0.2"]);

@@ -103,6 +103,15 @@ pub(crate) const GUARDS: &[Guard] = &[
         test: "a_sandbox_that_never_got_its_job_ends_with_its_lease",
     },
     Guard {
+        name: "warm-wall",
+        sentence: "no job gets a sandbox whose wall is not the one that it would get now",
+        file: "worker/src/executor/docker/pool/warm.rs",
+        with: "if self.outside != plan.network {",
+        without: "if self.outside.is_some() != plan.network.is_some() {",
+        target: WORKER,
+        test: "a_wall_that_is_not_right_any_more_is_nobodys",
+    },
+    Guard {
         name: "warm-image",
         sentence: "no job gets a sandbox of the image that its own was before an edit",
         file: "worker/src/executor/docker/pool/shelves.rs",
@@ -303,9 +312,9 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "wall",
         sentence: "a job with a network does not reach what is ours",
-        file: "worker/src/executor/docker/prepare.rs",
-        with: "self.wall.raise(&self.keeper, &sandbox.container, tools).await?;",
-        without: "let _ = (&self.wall, tools);",
+        file: "worker/src/executor/docker/mold.rs",
+        with: "wall::raise(&self.keeper, &sandbox.container, outside, self.tools(image)).await?;",
+        without: "let _ = (wall::raise, outside, self.tools(image));",
         target: WORKER,
         test: "an_operator_can_allow_a_network_with_a_wall_around_it",
     },

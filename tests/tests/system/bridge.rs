@@ -52,9 +52,28 @@ fn all(addresses: &[SocketAddr], way: &str) -> Vec<String> {
     addresses.iter().map(|address| format!("{address}: {way}")).collect()
 }
 
+/// Runs such jobs until one has found its sandbox waiting: they are made where jobs ask for them.
+async fn until_one_waited(stack: &Stack) {
+    let hits = async || {
+        stack.api.run(&json!({"command": "true", "network": "bridge"})).await;
+        let workers = stack.api.workers().await;
+        let pools = workers.into_iter().filter_map(|worker| worker.stats?.pool);
+        pools.map(|pool| pool.hits).find(|hits| *hits > 0)
+    };
+    wait::until("a job that found its sandbox waiting", wait::SOON, hits).await;
+}
+
+/// Whether a sandbox is made for its job or waits for it.
 #[tokio::test]
 async fn a_network_leads_out_and_to_nothing_that_is_ours() {
+    for warm in ["0", "2"] {
+        leads_out_and_to_nothing_that_is_ours(warm).await;
+    }
+}
+
+async fn leads_out_and_to_nothing_that_is_ours(warm: &str) {
     let plan = Plan::default().setting("ORCHESTRA_ALLOW_NETWORK", "true");
+    let plan = plan.setting("ORCHESTRA_WARM", warm).setting("ORCHESTRA_MAX_WARM", warm);
     let Some(stack) = plan.clone().start().await else { return };
     let Some(elsewhere) = Namespace::new().await else { return stack.stop().await };
     if let Err(why) = elsewhere.is_also(METADATA).await {
@@ -67,6 +86,10 @@ async fn a_network_leads_out_and_to_nothing_that_is_ours() {
 
     let outside = [SocketAddr::from((elsewhere.guest, PORT))];
     assert_eq!(found(&stack, &outside).await, all(&outside, "REACHED"), "it leads out");
+    if warm != "0" {
+        until_one_waited(&stack).await;
+        assert_eq!(found(&stack, &outside).await, all(&outside, "REACHED"), "it leads out");
+    }
 
     // What this machine offers to all: at its own addresses, and at the gateways of its networks.
     let open = TcpListener::bind("0.0.0.0:0").await.expect("a free port");

@@ -16,7 +16,7 @@ use bollard::models::{
 };
 use orchestra_contracts::{AttemptNo, JobId, Workspace};
 
-use super::{paths::OnHost, volume, workspace};
+use super::{paths::OnHost, volume, wall::Outside, workspace};
 use crate::config::{JobUser, Limits};
 
 const JOB_LABEL: &str = "orchestra.job";
@@ -58,8 +58,8 @@ pub(super) struct Plan<'a> {
     pub(super) limits: Limits,
     /// Of the largest file that it may write, in bytes.
     pub(super) file_size: u64,
-    /// The id of the network, see `network.rs`; most jobs have none.
-    pub(super) network: Option<String>,
+    /// Most jobs have no network.
+    pub(super) network: Option<Outside>,
     /// The name servers on that network, unless the engine's own will do.
     pub(super) dns: &'a [IpAddr],
     /// A sandbox that gets no job in this time ends itself: its worker is gone.
@@ -111,7 +111,7 @@ impl Plan<'_> {
         let limits = &self.limits;
         let memory = signed(limits.memory.0);
         HostConfig {
-            network_mode: Some(self.network.clone().unwrap_or_else(|| "none".to_owned())),
+            network_mode: Some(self.network_mode()),
             dns: self.network.as_ref().map(|_| self.dns.iter().map(IpAddr::to_string).collect()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
@@ -138,6 +138,10 @@ impl Plan<'_> {
             runtime: self.runtime.map(str::to_owned),
             ..HostConfig::default()
         }
+    }
+
+    fn network_mode(&self) -> String {
+        self.network.as_ref().map_or("none", |outside| &outside.network).to_owned()
     }
 
     /// Of a volume, which has no name that could tell.
@@ -219,6 +223,8 @@ fn mount_of(files: &OnHost) -> Mount {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use orchestra_contracts::Size;
     use rstest::rstest;
     use serde_json::{Value, json};
@@ -252,7 +258,7 @@ mod tests {
             sandbox: "orchestra-sandbox-1",
             limits,
             file_size: 5,
-            network: network.map(str::to_owned),
+            network: network.map(|id| Outside { network: id.to_owned(), walled: BTreeSet::new() }),
             dns: &[IpAddr::from([9, 9, 9, 9])],
             idle: Duration::from_secs(45),
             runtime: Some("runsc"),

@@ -115,7 +115,6 @@ pub(crate) struct DockerExecutor {
     trouble: Arc<watch::Sender<Option<Trouble>>>,
     offer: Arc<watch::Sender<Option<Offer>>>,
     looked: Arc<Looked>,
-    wall: Wall,
     grace: Duration,
     /// The environments that images bring, by image id.
     environments: Mutex<HashMap<String, Arc<[String]>>>,
@@ -154,6 +153,7 @@ impl DockerExecutor {
             user: worker_files.user,
             files,
             settings: config.sandbox.clone(),
+            wall: Wall::new(&config.url, &config.sandbox.deny_networks),
         });
         let folder = worker_files.path.clone();
         let pool = Pool::new(config, times, mold.clone(), images.clone(), room.clone(), folder);
@@ -188,7 +188,6 @@ impl DockerExecutor {
             trouble,
             offer,
             looked,
-            wall: Wall::new(&config.url, &config.sandbox.deny_networks),
             grace: config.grace.0,
             environments: Mutex::default(),
         })

@@ -7,10 +7,10 @@ use orchestra_contracts::Workspace;
 use super::{
     container::Keeper,
     create::Plan,
-    engine::EngineError,
     paths::OnHost,
     session::{Sandbox, StartError},
     volume::Volume,
+    wall::{self, Outside, Tools, Wall},
     workspace,
 };
 use crate::config::{JobUser, Limits, SandboxConfig};
@@ -22,6 +22,7 @@ pub(super) struct Mold {
     /// worker-files, as the engine's host knows it.
     pub(super) files: OnHost,
     pub(super) settings: SandboxConfig,
+    pub(super) wall: Wall,
 }
 
 impl Mold {
@@ -52,12 +53,29 @@ impl Mold {
         image: &str,
     ) -> Result<Sandbox, StartError> {
         let started = self.start_once(name, plan, image).await;
-        if let Err(StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) = started
-        {
-            // The volume may have been pruned since it was filled.
+        self.doubt(started).await
+    }
+
+    /// What a job of this image that begins now and has a network has of the world.
+    pub(super) async fn outside(&self, image: &str) -> Result<Outside, StartError> {
+        let found = async {
+            self.volume.ensure(&self.keeper, image).await?;
+            self.wall.outside(&self.keeper, self.tools(image)).await
+        };
+        let found = found.await;
+        self.doubt(found).await
+    }
+
+    fn tools<'a>(&'a self, image: &'a str) -> Tools<'a> {
+        Tools { volume: self.volume.name(), image }
+    }
+
+    /// The volume may have been pruned since it was filled.
+    async fn doubt<T>(&self, made: Result<T, StartError>) -> Result<T, StartError> {
+        if made.as_ref().is_err_and(StartError::is_of_what_went) {
             self.volume.distrust().await;
         }
-        started
+        made
     }
 
     async fn start_once(
@@ -72,6 +90,10 @@ impl Mold {
         if plan.workspace == Workspace::Private {
             workspace::give(&self.keeper, &container, plan.user, image).await?;
         }
-        Sandbox::start(container, plan.user).await
+        let sandbox = Sandbox::start(container, plan.user).await?;
+        if let Some(outside) = &plan.network {
+            wall::raise(&self.keeper, &sandbox.container, outside, self.tools(image)).await?;
+        }
+        Ok(sandbox)
     }
 }

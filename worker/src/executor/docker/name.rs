@@ -13,6 +13,11 @@ pub(super) fn of_warm() -> String {
     format!("orchestra-warm-{:08x}", rand::random::<u32>())
 }
 
+/// One that tells the addresses of the engine's machine.
+pub(super) fn of_helper() -> String {
+    format!("orchestra-addresses-{:08x}", rand::random::<u32>())
+}
+
 /// Whose container this is. What stands behind a point are those who took it over (`sweep.rs`);
 /// helpers are called after their job, with a word more.
 pub(super) fn attempt_in(name: &str) -> Option<(JobId, AttemptNo)> {
@@ -33,6 +38,7 @@ mod tests {
         assert_eq!(attempt_in("orchestra-7-12-0123abcd.30.300"), Some(ours));
         for other in [
             &of_warm(),
+            &of_helper(),
             "orchestra-7-12-0123abcd-wall",
             "orchestra-sandbox-0123abcd",
             "orchestra-left-0123abcd",

@@ -13,25 +13,28 @@ use super::{
 const NAME: &str = "orchestra-jobs";
 const ROLE: &str = "network";
 
-/// The network's id. An engine before 25.0 makes several networks of one name when several ask
+/// The network's id, and all that the engine has. An engine before 25.0 makes several networks of one name when several ask
 /// at once; then all agree on the first, and who made another takes it away.
-pub(super) async fn ensure(engine: &Engine) -> Result<String, EngineError> {
-    if let Some(id) = first(engine.networks().await?) {
-        return Ok(id);
+pub(super) async fn ensure(engine: &Engine) -> Result<(String, Vec<Network>), EngineError> {
+    let all = engine.networks().await?;
+    if let Some(id) = first(&all) {
+        return Ok((id, all));
     }
     let made = match engine.create_network(request()).await {
         Ok(made) => made,
         // Somebody was quicker, or it was made without a word.
         Err(error) if error.is_absence() || matches!(error, EngineError::Conflict(_)) => {
-            return first(engine.networks().await?).ok_or(error);
+            let all = engine.networks().await?;
+            return first(&all).map(|id| (id, all)).ok_or(error);
         }
         Err(error) => return Err(error),
     };
-    let agreed = first(engine.networks().await?).unwrap_or_else(|| made.clone());
+    let all = engine.networks().await?;
+    let agreed = first(&all).unwrap_or_else(|| made.clone());
     if agreed != made {
         engine.remove_network(&made).await?;
     }
-    Ok(agreed)
+    Ok((agreed, all))
 }
 
 fn request() -> NetworkCreateRequest {
@@ -48,14 +51,14 @@ fn request() -> NetworkCreateRequest {
 }
 
 /// Of ours among all: the one that was made first.
-fn first(all: Vec<Network>) -> Option<String> {
-    let ours = all.into_iter().filter(|network| {
+pub(super) fn first(all: &[Network]) -> Option<String> {
+    let ours = all.iter().filter(|network| {
         let labels = network.labels.as_ref();
         network.name.as_deref() == Some(NAME)
             && labels.is_some_and(|labels| labels.contains_key(ROLE_LABEL))
     });
     let first = ours.min_by_key(|network| (network.created.clone(), network.id.clone()));
-    first.and_then(|network| network.id)
+    first.and_then(|network| network.id.clone())
 }
 
 #[cfg(test)]
@@ -88,7 +91,7 @@ mod tests {
             network("orchestra-jobs", Some(ROLE), early, "4"),
             network("orchestra-jobs", Some(ROLE), early, "3"),
         ];
-        assert_eq!(first(all).as_deref(), Some("3"));
-        assert_eq!(first(Vec::new()), None);
+        assert_eq!(first(&all).as_deref(), Some("3"));
+        assert_eq!(first(&[]), None);
     }
 }

@@ -18,9 +18,9 @@ use super::{
     engine::EngineError,
     environment::{defaults_beside, environment},
     images::{ImageError, ReadyImage},
-    masks, name, network,
+    masks, name,
     session::{Sandbox, StartError},
-    wall::Tools,
+    wall::Outside,
 };
 use crate::{
     config::SandboxConfig,
@@ -65,8 +65,7 @@ impl DockerExecutor {
         let found = Instant::now();
         let environment = self.environment_of(&image).await.map_err(could_not_start)?;
         if spec.spec.network == Network::Bridge {
-            let id = network::ensure(&self.keeper.engine).await.map_err(could_not_start)?;
-            plan.network = Some(id);
+            plan.network = Some(self.outside(&image).await.map_err(could_not_start)?);
         }
         // When this worker dies before it has handed the job over, that is the fence.
         plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());
@@ -133,11 +132,22 @@ impl DockerExecutor {
     async fn start_cold(&self, plan: &Plan<'_>, image: &ReadyImage) -> Result<Sandbox, StartError> {
         let _cold = self.pool.cold_start();
         match self.start_sandbox(plan, image).await {
-            Err(error @ StartError::Engine(EngineError::Refused(_) | EngineError::NotFound(_))) => {
+            Err(error) if error.is_of_what_went() => {
                 tracing::debug!("starting a sandbox again: {error}");
                 self.start_sandbox(plan, image).await
             }
             started => started,
+        }
+    }
+
+    /// What a job with a network has of the world.
+    async fn outside(&self, image: &ReadyImage) -> Result<Outside, StartError> {
+        match self.mold.outside(&image.id).await {
+            Err(error) if error.is_of_what_went() => {
+                tracing::debug!("looking at the networks again: {error}");
+                self.mold.outside(&image.id).await
+            }
+            found => found,
         }
     }
 
@@ -147,12 +157,7 @@ impl DockerExecutor {
         image: &ReadyImage,
     ) -> Result<Sandbox, StartError> {
         let (job, attempt) = plan.whose.expect("it is for a job");
-        let sandbox = self.mold.start(name::of_attempt(job, attempt), plan, &image.id).await?;
-        if plan.network.is_some() {
-            let tools = Tools { volume: plan.sandbox, image: &image.id };
-            self.wall.raise(&self.keeper, &sandbox.container, tools).await?;
-        }
-        Ok(sandbox)
+        self.mold.start(name::of_attempt(job, attempt), plan, &image.id).await
     }
 
     /// What the sandbox is to run.

@@ -56,6 +56,13 @@ pub(super) enum StartError {
     Sandbox(String),
 }
 
+impl StartError {
+    /// Something is not there any more that was there before. It can be made again.
+    pub(super) fn is_of_what_went(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Refused(_) | EngineError::NotFound(_)))
+    }
+}
+
 /// PID 1 is ready, and no job was handed over.
 pub(super) struct Sandbox {
     pub(super) container: Container,

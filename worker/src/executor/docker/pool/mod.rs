@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use orchestra_contracts::{Size, Workspace, worker::PoolStats};
+use orchestra_contracts::{Network, Size, Workspace, worker::PoolStats};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -71,12 +71,19 @@ struct Kind {
     /// The image, as jobs name it.
     image: String,
     workspace: Workspace,
+    network: Network,
 }
 
 impl Kind {
     /// As most jobs want it.
     fn usual(image: &str) -> Self {
-        Self { image: image.to_owned(), workspace: Workspace::Shared }
+        let (workspace, network) = (Workspace::Shared, Network::None);
+        Self { image: image.to_owned(), workspace, network }
+    }
+
+    fn of(plan: &Plan<'_>, image: &str) -> Self {
+        let network = if plan.network.is_some() { Network::Bridge } else { Network::None };
+        Self { image: image.to_owned(), workspace: plan.workspace, network }
     }
 }
 
@@ -147,7 +154,7 @@ impl Pool {
         if !self.fits(plan) {
             return None;
         }
-        let kind = Kind { image: name.to_owned(), workspace: plan.workspace };
+        let kind = Kind::of(plan, name);
         loop {
             let warm = {
                 let mut gone = Vec::new();
@@ -178,7 +185,7 @@ impl Pool {
 
     /// What else is fixed when a container is created is the same for all of a worker's.
     fn fits(&self, plan: &Plan<'_>) -> bool {
-        plan.network.is_none() && plan.limits.tmp == self.limits.tmp
+        plan.limits.tmp == self.limits.tmp
     }
 
     /// The folder that a sandbox shares, as it is on its disk now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestra_contracts::ImageReference;
+use orchestra_contracts::{ImageReference, Network};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -57,10 +57,15 @@ impl Pool {
 
     async fn make(&self, kind: &Kind, image: &str) -> Result<Warm, StartError> {
         let (folder, workspace) = (self.folder_of(kind), kind.workspace);
-        let plan = Plan { idle: self.times.fence, workspace, ..self.mold.plan(self.limits) };
+        let network = match kind.network {
+            Network::None => None,
+            Network::Bridge => Some(self.mold.outside(image).await?),
+        };
+        let idle = self.times.fence;
+        let plan = Plan { workspace, network, idle, ..self.mold.plan(self.limits) };
         let mut sandbox = self.mold.start(name::of_warm(), &plan, image).await?;
         sandbox.fence = Instant::now() + self.times.fence;
-        Ok(Warm::new(sandbox, folder))
+        Ok(Warm::new(sandbox, folder, plan.network))
     }
 
     fn is_held_off(&self) -> bool {
@@ -103,12 +108,17 @@ impl Pool {
         }
         drop(self.shelves().shrink(Instant::now(), self.times.idle));
         let kinds = self.shelves().kinds();
+        let mut outside = None;
+        if kinds.iter().any(|(kind, ..)| kind.network != Network::None) {
+            outside = self.mold.wall.glance(&self.mold.keeper).await;
+        }
         for (kind, image, ready) in kinds {
             self.follow(&kind, &image).await;
             for _ in 0..ready {
                 let lifted = self.shelves().lift(&kind);
                 let Some(warm) = lifted else { break };
-                match warm.renew(Instant::now() + self.times.fence).await {
+                let until = Instant::now() + self.times.fence;
+                match warm.renew(until, outside.as_ref()).await {
                     Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
                     Err(unfit) => tracing::debug!("a warm sandbox is thrown away: {unfit}"),
                 }

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::super::{create::Plan, engine::EngineError, name, session::Sandbox};
+use super::super::{create::Plan, engine::EngineError, name, session::Sandbox, wall::Outside};
 use crate::clock::{self, SandboxClock};
 
 /// What is thrown away is late to be handed over, too: it might end itself meanwhile.
@@ -25,6 +25,8 @@ pub(super) struct Warm {
     began: Instant,
     /// worker-files as it was mounted.
     folder: Folder,
+    /// Where it has a network: that, and the wall that stands around it.
+    outside: Option<Outside>,
 }
 
 /// Why it cannot be handed over.
@@ -36,14 +38,16 @@ pub(super) enum Unfit {
     Late,
     #[error("worker-files is another folder now")]
     Moved,
+    #[error("its network is another one now, or what must not be reached on it")]
+    Walled,
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
 impl Warm {
     /// Of a sandbox that has just said that it is ready.
-    pub(super) fn new(sandbox: Sandbox, folder: Folder) -> Self {
-        Self { sandbox, began: Instant::now(), folder }
+    pub(super) fn new(sandbox: Sandbox, folder: Folder, outside: Option<Outside>) -> Self {
+        Self { sandbox, began: Instant::now(), folder, outside }
     }
 
     /// Nothing is to be heard of one that waits.
@@ -54,8 +58,18 @@ impl Warm {
         if self.sandbox.fence < Instant::now() + MARGIN { Err(Unfit::Late) } else { Ok(()) }
     }
 
-    /// Lets it wait until then.
-    pub(super) async fn renew(mut self, until: Instant) -> Result<Self, Unfit> {
+    /// Lets it wait until then. `outside` is what jobs with a network would have now, where
+    /// that is known.
+    pub(super) async fn renew(
+        mut self,
+        until: Instant,
+        outside: Option<&Outside>,
+    ) -> Result<Self, Unfit> {
+        if let (Some(has), Some(now)) = (&self.outside, outside)
+            && has != now
+        {
+            return Err(Unfit::Walled);
+        }
         if self.sandbox.said.next().now_or_never().is_some() {
             return Err(Unfit::Gone);
         }
@@ -73,6 +87,9 @@ impl Warm {
     ) -> Result<Sandbox, Unfit> {
         if self.folder != folder {
             return Err(Unfit::Moved);
+        }
+        if self.outside != plan.network {
+            return Err(Unfit::Walled);
         }
         self.is_quiet()?;
         if !self.sandbox.renew(until).await {

@@ -124,9 +124,17 @@ async fn there_is_no_network_but_a_loopback(#[values(Cold, Warm)] start: Start) 
     lab.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_operator_can_allow_a_network_with_a_wall_around_it() {
-    let Some(lab) = Lab::open(&["--allow-network"]).await else { return };
+async fn an_operator_can_allow_a_network_with_a_wall_around_it(#[values(Cold, Warm)] start: Start) {
+    let arguments = ["--allow-network", "--max-warm", "2"];
+    let Some(lab) = Lab::open_to(start, &arguments).await else { return };
+    if start == Warm {
+        // One with a network waits where a job has asked for one.
+        let spec = JobSpec { network: Network::Bridge, ..JobSpec::new("true") };
+        lab.run_spec(spec).await.success();
+        lab.until_warm(2).await;
+    }
     let interfaces = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sort";
     let spec = JobSpec { network: Network::Bridge, ..JobSpec::new(interfaces) };
     assert!(lab.run_spec(spec).await.success().contains("eth0\n"));
@@ -136,6 +144,9 @@ async fn an_operator_can_allow_a_network_with_a_wall_around_it() {
     let nowhere = "while read -r _ to _ flags _; do case $flags in 02*) echo $to;; esac; done \
                    < /proc/net/route; true";
     let spec = JobSpec { network: Network::Bridge, ..JobSpec::new(nowhere) };
+    if start == Warm {
+        lab.until_warm(2).await;
+    }
     let walled = lab.run_spec(spec).await.success();
     assert!(walled.lines().any(|network| network == "0000FEA9"), "169.254.0.0: {walled}");
     lab.close().await;

@@ -205,6 +205,13 @@ async fn remove_all_of(worker: &WorkerName, address: &str) {
     for container in engine.labelled(&[format!("{WORKER_LABEL}={worker}")]).await.unwrap() {
         engine.remove(&container.id.unwrap()).await.unwrap();
     }
+    // There is none but of a test that made one.
+    let _ = engine.remove_network(&other_network(worker)).await;
+}
+
+/// A network of the engine that has nothing to do with jobs.
+pub(super) fn other_network(worker: &WorkerName) -> String {
+    format!("{worker}-other")
 }
 
 /// What every job of a lab is called.

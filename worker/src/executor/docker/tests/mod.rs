@@ -19,3 +19,4 @@ mod restarts;
 mod secrets;
 mod stats;
 mod trouble;
+mod walls;

@@ -3,27 +3,34 @@
 //!
 //! The engine offers nothing for that, and firewalls are out of reach for a worker that is an
 //! ordinary program. So a helper joins the job's network namespace before the job is handed over,
-//! with the one capability that routes take, adds routes that lead nowhere, and ends; another has
-//! told which addresses the engine's machine has (`helper.rs`, `sandbox/src/wall.rs`). It works on
+//! with the one capability that routes take, adds routes that lead nowhere, and ends (`helper.rs`,
+//! `sandbox/src/wall.rs`); which addresses the engine's machine has, `machine` knows. It works on
 //! every engine, and the job, which has no capability, cannot undo it. Without a wall no job gets
 //! a network.
+//!
+//! A sandbox that waits for its job remembers what it was walled off from. Where a job that begins
+//! later would be walled off from anything else, it gets another sandbox.
 
 mod helper;
+mod machine;
 
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
 };
 
 use bollard::models::Network;
 use ipnet::Ipv4Net;
-use tokio::{net::lookup_host, sync::Mutex, time::Instant};
+use tokio::net::lookup_host;
 
 pub(super) use self::helper::Tools;
-use self::helper::{Helper, run};
+use self::{
+    helper::{Helper, run},
+    machine::Machine,
+};
 use super::{
     container::{Container, Keeper},
+    network,
     session::StartError,
 };
 
@@ -32,8 +39,14 @@ const DONE: &str = "walled";
 /// RFC 3927. Metadata services of clouds are at 169.254.169.254.
 const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
 
-/// How long the addresses of the engine's machine are taken to be those that it had.
-const FRESH: Duration = Duration::from_mins(1);
+/// What a job with a network has of the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outside {
+    /// The network's id.
+    pub(super) network: String,
+    /// What cannot be reached on it.
+    pub(super) walled: BTreeSet<Ipv4Net>,
+}
 
 /// What stands between the jobs of one worker and what they may not reach.
 pub(super) struct Wall {
@@ -41,66 +54,63 @@ pub(super) struct Wall {
     master: Option<String>,
     /// What the operator adds.
     denied: Vec<Ipv4Net>,
-    machine: Mutex<Option<(Instant, BTreeSet<Ipv4Net>)>>,
+    machine: Machine,
 }
 
 impl Wall {
     /// Around jobs of the worker of the master at `url`.
     pub(super) fn new(url: &str, denied: &[Ipv4Net]) -> Self {
-        Self { master: authority_of(url), denied: denied.to_vec(), machine: Mutex::default() }
+        Self { master: authority_of(url), denied: denied.to_vec(), machine: Machine::default() }
     }
 
-    /// Returns when it stands around a job's container, which runs and has no job yet.
-    pub(super) async fn raise(
+    /// What a job that begins now is to have. The network is made where there is none.
+    pub(super) async fn outside(
         &self,
         keeper: &Keeper,
-        job: &Container,
         tools: Tools<'_>,
-    ) -> Result<(), StartError> {
-        let networks = self.networks(keeper, job, tools).await?;
-        let request = Helper::Wall { job: job.name(), networks: &networks };
-        let said = run(keeper, format!("{}-wall", job.name()), request.body(tools)).await?;
-        if said.trim_end() == DONE { Ok(()) } else { Err(no_wall(said.trim_end())) }
+    ) -> Result<Outside, StartError> {
+        let (network, all) = network::ensure(&keeper.engine).await?;
+        let machine = self.machine.addresses(keeper, tools).await?;
+        self.around(network, &all, machine).await
     }
 
-    async fn networks(
+    /// The same at a glance: `None` where it takes more than a question to tell.
+    pub(super) async fn glance(&self, keeper: &Keeper) -> Option<Outside> {
+        let machine = self.machine.known()?;
+        let all = keeper.engine.networks().await.ok()?;
+        self.around(network::first(&all)?, &all, machine).await.ok()
+    }
+
+    async fn around(
         &self,
-        keeper: &Keeper,
-        job: &Container,
-        tools: Tools<'_>,
-    ) -> Result<BTreeSet<Ipv4Net>, StartError> {
-        let mut networks = subnets(&keeper.engine.networks().await?);
-        networks.insert(LINK_LOCAL);
-        networks.extend(&self.denied);
-        networks.extend(self.machine(keeper, job, tools).await?);
+        network: String,
+        all: &[Network],
+        machine: BTreeSet<Ipv4Net>,
+    ) -> Result<Outside, StartError> {
+        let mut walled = subnets(all);
+        walled.insert(LINK_LOCAL);
+        walled.extend(&self.denied);
+        walled.extend(machine);
         if let Some(master) = &self.master {
             let addresses = lookup_host(master).await.map_err(|error| {
                 no_wall(&format!("the master {master} is to be out of reach, and {error}"))
             })?;
-            networks.extend(hosts(addresses.map(|address: SocketAddr| address.ip())));
+            walled.extend(hosts(addresses.map(|address: SocketAddr| address.ip())));
         }
-        Ok(networks)
+        Ok(Outside { network, walled })
     }
+}
 
-    /// The addresses of the engine's machine, as that sees them itself.
-    async fn machine(
-        &self,
-        keeper: &Keeper,
-        job: &Container,
-        tools: Tools<'_>,
-    ) -> Result<BTreeSet<Ipv4Net>, StartError> {
-        let mut machine = self.machine.lock().await;
-        if let Some((_, known)) = machine.as_ref().filter(|(when, _)| when.elapsed() < FRESH) {
-            return Ok(known.clone());
-        }
-        let name = format!("{}-addresses", job.name());
-        let said = run(keeper, name, Helper::Addresses.body(tools)).await?;
-        let addresses: Result<Vec<IpAddr>, _> = said.lines().map(str::parse).collect();
-        let addresses = addresses.map_err(|_| no_wall(said.trim_end()))?;
-        let known: BTreeSet<_> = hosts(addresses.into_iter()).collect();
-        *machine = Some((Instant::now(), known.clone()));
-        Ok(known)
-    }
+/// Returns when the wall stands around a container, which runs and has no job yet.
+pub(super) async fn raise(
+    keeper: &Keeper,
+    job: &Container,
+    outside: &Outside,
+    tools: Tools<'_>,
+) -> Result<(), StartError> {
+    let request = Helper::Wall { job: job.name(), networks: &outside.walled };
+    let said = run(keeper, format!("{}-wall", job.name()), request.body(tools)).await?;
+    if said.trim_end() == DONE { Ok(()) } else { Err(no_wall(said.trim_end())) }
 }
 
 fn no_wall(reason: &str) -> StartError {

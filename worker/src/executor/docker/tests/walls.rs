@@ -1,0 +1,119 @@
+//! Sandboxes with a network that wait for their jobs: each has the wall around it that one made
+//! at that moment would have, or goes to nobody.
+
+use std::time::Duration;
+
+use bollard::models::NetworkCreateRequest;
+use orchestra_contracts::{JobSpec, Network};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    super::{DockerExecutor, Parts},
+    lab::{LEASE, Lab, other_network, start_on},
+    pool::{LOOK, quick},
+};
+use crate::{control::Control, executor::Executor};
+
+/// Whoever else is on this machine may change its networks meanwhile.
+const TRIES: usize = 20;
+
+/// What is behind the wall, as the kernel has it: `RTF_REJECT` (`linux/route.h`) is 0x200.
+const WALL: &str = "while read -r _ to _ flags _ _ _ mask _; do
+    case $flags in 02*) echo $to/$mask;; esac; done < /proc/net/route | sort";
+
+fn bridged(command: &str) -> JobSpec {
+    JobSpec { network: Network::Bridge, ..JobSpec::new(command) }
+}
+
+impl Lab {
+    /// Of a job that found its sandbox waiting.
+    async fn run_waited(&self, command: &str) -> String {
+        for _ in 0..TRIES {
+            while self.executor.pool.waiting() < 2 {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let before = self.handed_over();
+            let said = self.run_spec(bridged(command)).await.success();
+            if self.handed_over() > before {
+                return said;
+            }
+        }
+        panic!("no sandbox with a network was ever handed over");
+    }
+
+    async fn add_network(&self) -> String {
+        let name = other_network(&self.config.name);
+        let request = NetworkCreateRequest { name, ..NetworkCreateRequest::default() };
+        self.executor.keeper.engine.create_network(request).await.unwrap()
+    }
+}
+
+/// It has the same interfaces and the same wall as one that is made for its job.
+#[tokio::test]
+async fn one_with_a_network_waits_as_well_where_jobs_want_one() {
+    let arguments = ["--warm", "2", "--max-warm", "2", "--allow-network"];
+    let Some(lab) = Lab::open_with(&arguments, quick()).await else { return };
+    let mut config = lab.config.clone();
+    config.warm = crate::WarmConfig::NONE;
+    let cold = DockerExecutor::start(&config).await.unwrap();
+    let look = format!(
+        "{WALL}; echo; {LOOK}; tail -n +3 /proc/net/dev | cut -d: -f1; ls /proc/sys/net/ipv4/conf"
+    );
+    // Every job has an address of its own.
+    let own = |line: &&str| !line.starts_with("172.") && !line.starts_with("192.168.");
+    lab.run_spec(bridged("true")).await.success();
+    for _ in 0..TRIES {
+        let waited = lab.run_waited(&look).await;
+        let control = Control::new(Instant::now() + LEASE);
+        let made = start_on(&cold, bridged(&look), control).end().await.success();
+        let [(wall, waited), (made_wall, made)] =
+            [&waited, &made].map(|said| said.split_once("\n\n").unwrap());
+        if wall == made_wall {
+            assert!(wall.lines().any(|route| route.starts_with("0000FEA9/")), "{wall}");
+            let [waited, made]: [Vec<_>; 2] =
+                [waited, made].map(|said| said.lines().filter(own).collect());
+            assert_eq!(waited, made);
+            cold.close().await;
+            return lab.close().await;
+        }
+    }
+    panic!("the walls never were the same");
+}
+
+#[tokio::test]
+async fn a_wall_that_is_not_right_any_more_is_nobodys() {
+    let arguments = ["--warm", "2", "--max-warm", "2", "--allow-network"];
+    // Nobody looks after those that wait.
+    let Some(lab) = Lab::open_with(&arguments, Parts::default()).await else { return };
+    lab.run_spec(bridged("true")).await.success();
+    let before = lab.run_waited(WALL).await;
+    while lab.executor.pool.waiting() < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let network = lab.add_network().await;
+    let after = lab.run_spec(bridged(WALL)).await.success();
+    // Made for it or anew, it knows of the new network, which is one more, in halves.
+    lab.executor.keeper.engine.remove_network(&network).await.unwrap();
+    let new = after.lines().filter(|route| !before.contains(route)).count();
+    assert!(new >= 2, "{before}\n{after}");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn those_whose_wall_is_not_right_any_more_are_made_anew_before_anybody_asks() {
+    let arguments = ["--warm", "1", "--max-warm", "1", "--allow-network"];
+    let Some(lab) = Lab::open_with(&arguments, quick()).await else { return };
+    lab.run_spec(bridged("true")).await.success();
+    lab.until_warm(1).await;
+    let old = lab.warm_ids().await;
+    let network = lab.add_network().await;
+    let gone = async || {
+        let now = lab.warm_ids().await;
+        lab.executor.pool.waiting() == 1 && !now.iter().any(|id| old.contains(id))
+    };
+    while !gone().await {
+        sleep(Duration::from_millis(50)).await;
+    }
+    lab.executor.keeper.engine.remove_network(&network).await.unwrap();
+    lab.close().await;
+}

@@ -1,0 +1,134 @@
+//! The addresses of the machine that the engine runs on, as that sees them itself.
+//!
+//! A helper on its network tells them, and which network namespace that is. Where this process
+//! is in the same one, as an ordinary program on that machine is, it looks itself from then on,
+//! for each job. From anywhere else what the helper has told is taken to be right for a minute.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use ipnet::Ipv4Net;
+use orchestra_sandbox::machine;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    super::{container::Keeper, name, session::StartError},
+    helper::{Helper, Tools, run},
+    hosts, no_wall,
+};
+
+/// How long the addresses are taken to be those that it had.
+const FRESH: Duration = Duration::from_mins(1);
+/// How long an engine is taken to be in the namespace that it was in.
+const PLACE: Duration = Duration::from_hours(1);
+
+#[derive(Default)]
+pub(super) struct Machine(Mutex<Option<Known>>);
+
+struct Known {
+    when: Instant,
+    told: Told,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// This process is there, too.
+    Here,
+    Addresses(BTreeSet<Ipv4Net>),
+}
+
+impl Known {
+    /// What is right at this moment.
+    fn addresses(&self) -> Option<BTreeSet<Ipv4Net>> {
+        match &self.told {
+            Told::Here if self.when.elapsed() < PLACE => read().ok(),
+            Told::Addresses(addresses) if self.when.elapsed() < FRESH => Some(addresses.clone()),
+            Told::Here | Told::Addresses(_) => None,
+        }
+    }
+}
+
+impl Machine {
+    /// `None` where nobody knows them without a helper, or one is asked at this moment.
+    pub(super) fn known(&self) -> Option<BTreeSet<Ipv4Net>> {
+        self.0.try_lock().ok()?.as_ref()?.addresses()
+    }
+
+    pub(super) async fn addresses(
+        &self,
+        keeper: &Keeper,
+        tools: Tools<'_>,
+    ) -> Result<BTreeSet<Ipv4Net>, StartError> {
+        let mut known = self.0.lock().await;
+        if let Some(addresses) = known.as_ref().and_then(Known::addresses) {
+            return Ok(addresses);
+        }
+        let when = Instant::now();
+        let said = run(keeper, name::of_helper(), Helper::Addresses.body(tools)).await?;
+        let (told, addresses) =
+            understand(&said, machine::namespace().ok()).ok_or_else(|| no_wall(said.trim_end()))?;
+        *known = Some(Known { when, told });
+        Ok(addresses)
+    }
+}
+
+/// What a helper has said to a process that is `here`.
+fn understand(said: &str, here: Option<String>) -> Option<(Told, BTreeSet<Ipv4Net>)> {
+    let (place, addresses) = said.split_once('\n')?;
+    let addresses: Result<Vec<IpAddr>, _> = addresses.lines().map(str::parse).collect();
+    // Every machine has its loopback.
+    let addresses = addresses.ok().filter(|all| !all.is_empty())?;
+    let addresses: BTreeSet<_> = hosts(addresses.into_iter()).collect();
+    let is_here = here.is_some_and(|here| here == place);
+    let told = if is_here { Told::Here } else { Told::Addresses(addresses.clone()) };
+    Some((told, addresses))
+}
+
+fn read() -> std::io::Result<BTreeSet<Ipv4Net>> {
+    let addresses = machine::addresses()?;
+    Ok(hosts(addresses.into_iter().map(|address: Ipv4Addr| address.into())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "boot net:[7]\n127.0.0.1\n192.0.2.7\n";
+
+    fn only() -> BTreeSet<Ipv4Net> {
+        ["192.0.2.7/32".parse().unwrap()].into()
+    }
+
+    #[test]
+    fn only_who_is_in_the_same_namespace_sees_the_same_addresses() {
+        let here = |place: &str| Some(place.to_owned());
+        assert_eq!(understand(SAID, here("boot net:[7]")), Some((Told::Here, only())));
+        for elsewhere in [here("boot net:[8]"), here("other net:[7]"), None] {
+            let told = Told::Addresses(only());
+            assert_eq!(understand(SAID, elsewhere), Some((told, only())));
+        }
+    }
+
+    #[test]
+    fn a_helper_that_complains_has_told_nothing() {
+        for said in ["", "orchestra-sandbox: no such file\n", "boot net:[7]\nnonsense\n"] {
+            assert_eq!(understand(said, None), None, "{said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_helper_has_told_is_right_for_a_minute_and_what_is_seen_here_for_longer() {
+        let when = Instant::now();
+        let far = Known { when, told: Told::Addresses(only()) };
+        let here = Known { when, told: Told::Here };
+        assert_eq!(far.addresses(), Some(only()));
+        tokio::time::advance(FRESH).await;
+        assert_eq!(far.addresses(), None);
+        assert_eq!(here.addresses(), read().ok());
+        tokio::time::advance(PLACE).await;
+        assert_eq!(here.addresses(), None);
+    }
+}
