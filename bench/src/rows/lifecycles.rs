@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     args::Row,
+    cpu,
     error::BenchError,
     link::Link,
     peers,
@@ -30,11 +31,17 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let time = Duration::from_secs(time);
     let stack = bench.stack(&Plan::master()).await?;
     let (mut single, mut batched) = <(Samples, Samples)>::default();
+    let (mut cost_single, mut cost_batched) = <(Samples, Samples)>::default();
     let mut others = peers::all();
     let mut row = Measured::new(Row::Lifecycles, "submit, claim, complete at the master alone");
     for _ in 0..rounds {
-        single.add_block(vec![lifecycles(&stack, time, 1).await?]);
-        batched.add_block(vec![lifecycles(&stack, time, BATCH).await?]);
+        for (batch, rate, cost) in
+            [(1, &mut single, &mut cost_single), (BATCH, &mut batched, &mut cost_batched)]
+        {
+            let (a_second, each) = lifecycles(&stack, time, batch).await?;
+            rate.add_block(vec![a_second]);
+            cost.add_block(vec![each]);
+        }
         for peer in &mut others {
             peer.block(bench, time).await?;
         }
@@ -58,6 +65,8 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     for (what, samples) in &bars {
         row.line(what, "jobs/s", samples);
     }
+    row.line("the master's processor time, one a request", "µs", &cost_single);
+    row.line(format!("the same, {BATCH} a request"), "µs", &cost_batched);
     row.plots.push(Plot::bars("lifecycles", "Submitted, claimed, completed", "jobs/s", bars));
     let median = single.median();
     row.goal("one a request: at least 15 000/s", short(median), median >= SINGLE);
@@ -75,9 +84,9 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// Of all clients together.
-async fn lifecycles(stack: &Stack, time: Duration, batch: usize) -> Result<f64, BenchError> {
-    let start = Instant::now();
+/// Of all clients together: how many a second, and the master's microseconds of processor time for one.
+async fn lifecycles(stack: &Stack, time: Duration, batch: usize) -> Result<(f64, f64), BenchError> {
+    let (start, before) = (Instant::now(), cpu::of(stack.master.id()));
     let mut clients = JoinSet::new();
     for index in 0..CLIENTS {
         clients.spawn(client(stack.port, format!("bench-{index}"), start + time, batch));
@@ -86,7 +95,9 @@ async fn lifecycles(stack: &Stack, time: Duration, batch: usize) -> Result<f64, 
     while let Some(client) = clients.join_next().await {
         jobs += client.map_err(|error| BenchError::unexpected(error.to_string()))??;
     }
-    Ok(jobs as f64 / start.elapsed().as_secs_f64())
+    let taken = start.elapsed();
+    let used = cpu::of(stack.master.id()).saturating_sub(before);
+    Ok((jobs as f64 / taken.as_secs_f64(), used.as_secs_f64() * 1e6 / jobs as f64))
 }
 
 /// Until then; how many jobs it has completed.
