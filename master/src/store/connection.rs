@@ -3,7 +3,7 @@
 
 use orchestra_contracts::JobId;
 use sqlx::{
-    Arguments as _, AssertSqlSafe, FromRow, PgConnection, PgPool, SqliteConnection, SqlitePool,
+    Arguments as _, AssertSqlSafe, FromRow, PgConnection, PgPool, SqlitePool,
     postgres::{PgArguments, PgRow},
     query_as_with, query_with,
     sqlite::{SqliteArguments, SqliteRow},
@@ -14,17 +14,25 @@ use super::{
     news::News,
     postgres::errors::about,
     rows::to_json,
+    sqlite::link::{self, FromSqlite},
     statement::{Statement, statement},
 };
 
-/// A row that both databases can answer.
-pub(super) trait Row:
+/// A row that the connection which writes can answer, to whichever database it leads.
+pub(super) trait Row: FromSqlite + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl<R> Row for R where R: FromSqlite + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// A row that those which read can answer.
+pub(super) trait ReadRow:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
 {
 }
 
-impl<R> Row for R where R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{}
+impl<R> ReadRow for R where
+    R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
 
 /// What stands for `$1` and those after it.
 #[derive(Debug)]
@@ -77,7 +85,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) enum Link {
-    Sqlite(SqliteConnection),
+    /// Its calls block: they belong on a thread of their own.
+    Sqlite(rusqlite::Connection),
     Postgres(PgConnection),
 }
 
@@ -128,9 +137,7 @@ impl Connection {
         values: Vec<Value>,
     ) -> Result<Vec<R>, StoreError> {
         Ok(match &mut self.link {
-            Link::Sqlite(link) => {
-                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_all(link).await?
-            }
+            Link::Sqlite(link) => link::all(link, statement.sqlite, &values)?,
             Link::Postgres(link) => {
                 let query = query_as_with(statement.postgres, for_postgres(values)?);
                 query.fetch_all(link).await.map_err(about)?
@@ -145,9 +152,7 @@ impl Connection {
         values: Vec<Value>,
     ) -> Result<Option<R>, StoreError> {
         Ok(match &mut self.link {
-            Link::Sqlite(link) => {
-                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_optional(link).await?
-            }
+            Link::Sqlite(link) => link::one(link, statement.sqlite, &values)?,
             Link::Postgres(link) => {
                 query_as_with(statement.postgres, for_postgres(values)?)
                     .fetch_optional(link)
@@ -188,10 +193,7 @@ impl Connection {
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
         Ok(match &mut self.link {
-            Link::Sqlite(link) => {
-                let query = query_with(statement.sqlite, for_sqlite(values)?);
-                query.execute(link).await?.rows_affected()
-            }
+            Link::Sqlite(link) => link::change(link, statement.sqlite, &values)?,
             Link::Postgres(link) => {
                 let query = query_with(statement.postgres, for_postgres(values)?);
                 query.execute(link).await.map_err(about)?.rows_affected()
@@ -205,14 +207,11 @@ impl Connection {
         text: String,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        let text = AssertSqlSafe(text);
         Ok(match &mut self.link {
-            Link::Sqlite(link) => {
-                let query = query_with(text, for_sqlite(values)?).persistent(false);
-                query.execute(link).await?.rows_affected()
-            }
+            Link::Sqlite(link) => link::change_once(link, &text, &values)?,
             Link::Postgres(link) => {
-                let query = query_with(text, for_postgres(values)?).persistent(false);
+                let query =
+                    query_with(AssertSqlSafe(text), for_postgres(values)?).persistent(false);
                 query.execute(link).await.map_err(about)?.rows_affected()
             }
         })
@@ -264,7 +263,7 @@ pub(super) enum Reads {
 
 impl Reads {
     /// All rows that the statement answers.
-    pub(super) async fn all<R: Row>(
+    pub(super) async fn all<R: ReadRow>(
         &self,
         statement: Statement,
         values: Vec<Value>,
@@ -281,7 +280,7 @@ impl Reads {
     }
 
     /// The same of a statement that was made of pieces.
-    pub(super) async fn all_of<R: Row>(
+    pub(super) async fn all_of<R: ReadRow>(
         &self,
         text: String,
         values: Vec<Value>,
@@ -297,7 +296,7 @@ impl Reads {
     }
 
     /// Its one row, if there is any.
-    pub(super) async fn one<R: Row>(
+    pub(super) async fn one<R: ReadRow>(
         &self,
         statement: Statement,
         values: Vec<Value>,
@@ -321,7 +320,7 @@ impl Reads {
         values: Vec<Value>,
     ) -> Result<Option<T>, StoreError>
     where
-        (T,): Row,
+        (T,): ReadRow,
     {
         Ok(self.one::<(T,)>(statement, values).await?.map(|(value,)| value))
     }

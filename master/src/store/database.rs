@@ -9,6 +9,7 @@ use std::{fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{future::join_all, join};
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, ContentHash, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange,
@@ -21,8 +22,8 @@ use tokio::time::timeout;
 use super::{
     Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained, DueDelivery,
     JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored, QueueRecord, Renewal,
-    ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant, TokenRecord, Tried,
-    UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
+    ScheduleRecord, Step, Stepped, Store, StoreError, Submission, Submitted, TokenGrant,
+    TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     connection::{Reads, values},
     rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
     sql,
@@ -32,7 +33,7 @@ use super::{
         RemoveWebhook, Renew, RevokeToken, list::Query, outbox, prune, queues, schedules, uploads,
         webhooks, workers,
     },
-    writer::WriterHandle,
+    writer::{Parcel, WriterHandle},
 };
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
@@ -93,6 +94,22 @@ impl<D: Database> Store for SqlStore<D> {
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
         self.writer.ask(ClaimRound { claims, rules, closed: false }).await
+    }
+
+    async fn submit_and_claim(
+        &self,
+        submissions: Vec<Submission>,
+        claims: Vec<Claim>,
+        rules: Rules,
+    ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+        let mut parcel = Parcel::default();
+        let inserts = submissions
+            .into_iter()
+            .map(|Submission { jobs, once, now }| parcel.add(Insert { jobs, once, now }));
+        let inserts: Vec<_> = inserts.collect();
+        let round = parcel.add(ClaimRound { claims, rules, closed: false });
+        self.writer.send(parcel).await;
+        join!(join_all(inserts), round)
     }
 
     async fn apply(

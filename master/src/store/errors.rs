@@ -22,42 +22,44 @@ pub(super) const DEFECT: &str = "this is a defect of Orchestra: please report it
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let unavailable = |hint| Self::Unavailable { reason: reason(&error), hint };
+        let unavailable = |hint| Self::Unavailable { reason: error.to_string(), hint };
         match &error {
             sqlx::Error::PoolTimedOut => unavailable("all its connections are busy; try again"),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 unavailable("the master is shutting down; try again when it is back")
             }
             sqlx::Error::Io(_) => unavailable("look at its disk"),
-            sqlx::Error::Database(_) if extended_code(&error) == Some(IOERR_SHMSIZE) => {
-                Self::NoRoom { reason: reason(&error) }
+            sqlx::Error::Database(said) => {
+                let code = said.code().and_then(|code| code.parse().ok());
+                of_sqlite(code, said.message().to_owned())
             }
-            sqlx::Error::Database(_) => match sqlite_code(&error) {
-                Some(BUSY | LOCKED) => unavailable("another program holds the database; close it"),
-                Some(READONLY) => unavailable("make its file and folder writable"),
-                Some(IOERR) => unavailable("look at its disk and the kernel's log"),
-                Some(FULL) => Self::NoRoom { reason: reason(&error) },
-                Some(CANTOPEN) => unavailable("its folder must exist and be writable"),
-                Some(CORRUPT | NOTADB) => Self::Unusable { reason: reason(&error), hint: DAMAGED },
-                _ => unavailable(DEFECT),
-            },
             _ => unavailable(DEFECT),
         }
     }
 }
 
-/// The database's own words, without sqlx's around them.
-fn reason(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        error => error.to_string(),
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        let reason = match error {
+            rusqlite::Error::SqliteFailure(_, Some(reason)) => reason,
+            error => error.to_string(),
+        };
+        of_sqlite(code, reason)
     }
 }
 
-fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
-    Some(extended_code(error)? & 0xff)
-}
-
-fn extended_code(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.code()?.parse().ok()
+/// By the extended code.
+fn of_sqlite(code: Option<i32>, reason: String) -> StoreError {
+    let hint = match code.map(|code| code & 0xff) {
+        _ if code == Some(IOERR_SHMSIZE) => return StoreError::NoRoom { reason },
+        Some(FULL) => return StoreError::NoRoom { reason },
+        Some(CORRUPT | NOTADB) => return StoreError::Unusable { reason, hint: DAMAGED },
+        Some(BUSY | LOCKED) => "another program holds the database; close it",
+        Some(READONLY) => "make its file and folder writable",
+        Some(IOERR) => "look at its disk and the kernel's log",
+        Some(CANTOPEN) => "its folder must exist and be writable",
+        _ => DEFECT,
+    };
+    StoreError::Unavailable { reason, hint }
 }

@@ -36,6 +36,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{future::join_all, join};
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, ContentHash, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken,
@@ -60,7 +61,7 @@ pub use postgres::{Postgres, PostgresStore};
 pub use retention::{Bounds, Part};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::{Sqlite, SqliteStore};
-pub use submission::{Fingerprint, KEYS_KEPT, Once, Submitted};
+pub use submission::{Fingerprint, KEYS_KEPT, Once, Submission, Submitted};
 pub use transfer::{Moved, transfer};
 pub use upload::{UPLOADS_KEPT, UploadPiece, UploadStored};
 pub use webhook::{
@@ -94,6 +95,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// turn up to as many as it has tokens, as far as the rules of their queues allow, and none
     /// to a worker that is being drained.
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError>;
+
+    /// Submissions, and behind them claims that may get what is submitted; where the adapter can,
+    /// in one commit.
+    async fn submit_and_claim(
+        &self,
+        submissions: Vec<Submission>,
+        claims: Vec<Claim>,
+        rules: Rules,
+    ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+        let each = submissions.into_iter().map(|one| self.submit(one.jobs, one.once, one.now));
+        join!(join_all(each), self.claim(claims, rules))
+    }
 
     /// Applies one event to one job through the machine, `None` when there is no such job.
     async fn apply(

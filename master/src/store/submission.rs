@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use orchestra_contracts::{ContentHash, IdempotencyKey, JobId, Span, TokenId};
 
-use crate::domain::Job;
+use crate::domain::{Job, NewJob};
 
 /// How long the keys of submissions are kept.
 pub const KEYS_KEPT: Span = Span::from_secs(24 * 60 * 60);
@@ -27,6 +28,14 @@ impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fingerprint(..)")
     }
+}
+
+/// One submission.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub jobs: Vec<NewJob>,
+    pub once: Option<Once>,
+    pub now: Timestamp,
 }
 
 /// What became of it.

@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::join_all;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, ContentHash, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange,
@@ -24,8 +25,9 @@ use orchestra_master::{
     store::{
         Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained,
         DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part, PieceStored, QueueRecord,
-        Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted, TokenGrant,
-        TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
+        Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submission, Submitted,
+        TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord,
+        WorkerRecord,
     },
 };
 use tokio::sync::watch;
@@ -136,6 +138,28 @@ impl Store for FaultyStore {
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
         self.write(self.store.claim(claims, rules)).await
+    }
+
+    /// Together, unless one of them may be what fails.
+    async fn submit_and_claim(
+        &self,
+        submissions: Vec<Submission>,
+        claims: Vec<Claim>,
+        rules: Rules,
+    ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+        if matches!(*self.plan.lock().unwrap(), Plan::Nothing) {
+            self.operations.fetch_add(submissions.len(), Ordering::SeqCst);
+            let mut submitted = Vec::new();
+            let asking = async {
+                let asked = self.store.submit_and_claim(submissions, claims, rules).await;
+                submitted = asked.0;
+                asked.1
+            };
+            let claimed = self.write(asking).await;
+            return (submitted, claimed);
+        }
+        let each = submissions.into_iter().map(|one| self.submit(one.jobs, one.once, one.now));
+        futures::join!(join_all(each), self.claim(claims, rules))
     }
 
     async fn apply(

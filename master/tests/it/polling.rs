@@ -37,7 +37,7 @@ async fn a_submit_that_somebody_waits_for_costs_one_commit() {
         while store.commits() == before {
             tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         master.submit(job.clone()).await
     });
     assert_eq!(claim.read::<Vec<Claimed>>()[0].job.id.0, id);

@@ -17,7 +17,7 @@ use tokio::{
 use super::Handout;
 use crate::{
     domain::{Job, NewJob},
-    store::{Claim, Once, Store, StoreError, Submitted},
+    store::{Claim, Once, Store, StoreError, Submission, Submitted},
 };
 
 /// Claims that wait for the dispatcher to take them in; more of them wait in line.
@@ -57,9 +57,7 @@ pub(super) struct Waiting {
 /// A submission for which somebody waits.
 #[derive(Debug)]
 pub(super) struct HandedIn {
-    pub(super) jobs: Vec<NewJob>,
-    pub(super) once: Option<Once>,
-    pub(super) now: Timestamp,
+    pub(super) submission: Submission,
     pub(super) answer: oneshot::Sender<Result<Submitted, StoreError>>,
 }
 
@@ -91,14 +89,15 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let mut handed_in = HandedIn { jobs, once, now, answer };
+        let mut handed_in = HandedIn { submission: Submission { jobs, once, now }, answer };
         if self.waiting.load(Ordering::Relaxed) > 0 {
             match self.handed_in.try_send(handed_in) {
                 Ok(()) => return answered.await.unwrap_or_else(|_| Err(closing())),
                 Err(error) => handed_in = error.into_inner(),
             }
         }
-        let submitted = store.submit(handed_in.jobs, handed_in.once, now).await?;
+        let Submission { jobs, once, now } = handed_in.submission;
+        let submitted = store.submit(jobs, once, now).await?;
         self.look_again();
         Ok(submitted)
     }

@@ -26,7 +26,7 @@ use self::desk::{HandedIn, Tray, Waiting};
 use super::{Service, trace, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Left, Proof},
-    store::{Claim, StoreError},
+    store::{Claim, StoreError, Submission, Submitted},
 };
 
 /// Retries become claimable by the clock alone, and a wake-up may be lost.
@@ -110,10 +110,16 @@ async fn answer(
     handed_in: Vec<HandedIn>,
 ) -> VecDeque<Waiting> {
     let waiting: VecDeque<_> = waiting.into_iter().filter(|one| !one.answer.is_closed()).collect();
-    // Both are with the store's writer before it begins with either.
-    let ((), found) = tokio::join!(store(service, handed_in), async {
-        if waiting.is_empty() { Ok(Vec::new()) } else { claim(service, &waiting).await }
-    });
+    let (submissions, answers): (Vec<_>, Vec<_>) = handed_in
+        .into_iter()
+        .filter(|one| !one.answer.is_closed())
+        .map(|HandedIn { submission, answer }| (submission, answer))
+        .unzip();
+    let (submitted, found) = ask(service, submissions, &waiting).await;
+    for (answer, submitted) in answers.into_iter().zip(submitted) {
+        // Whoever has gone will ask again, by the key of the submission.
+        drop(answer.send(submitted));
+    }
     let found = match found {
         Ok(found) => found,
         Err(error) => {
@@ -140,26 +146,33 @@ async fn answer(
     still_waiting
 }
 
-/// Stores what was handed in, for those who still wait for that, and answers them.
-async fn store(service: &Service, handed_in: Vec<HandedIn>) {
-    let each = handed_in.into_iter().filter(|one| !one.answer.is_closed()).map(async |one| {
-        let submitted = service.store.submit(one.jobs, one.once, one.now).await;
-        // Whoever has gone will ask again, by the key of the submission.
-        drop(one.answer.send(submitted));
-    });
-    join_all(each).await;
-}
-
-/// For each of those who wait, by what its worker offers now: while it waited, that and what
-/// others offer may have changed.
-async fn claim(
+/// Has the store do it: for each of those who wait by what its worker offers now, since while it
+/// waited that and what others offer may have changed.
+async fn ask(
     service: &Service,
+    submissions: Vec<Submission>,
     waiting: &VecDeque<Waiting>,
-) -> Result<Vec<Vec<Job>>, StoreError> {
-    let offers = service.offers().await?;
+) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+    let offers = if waiting.is_empty() { Ok(Arc::default()) } else { service.offers().await };
+    let offers = match offers {
+        Ok(offers) if !waiting.is_empty() => offers,
+        // Nobody to claim for, or nothing to go by: what was handed in is stored all the same.
+        without => {
+            let storing = submissions.into_iter();
+            let storing = storing.map(|one| service.store.submit(one.jobs, one.once, one.now));
+            return (join_all(storing).await, without.map(|_| Vec::new()));
+        }
+    };
     let claims =
         waiting.iter().map(|one| Claim { offers: offers.clone(), ..one.claim.clone() }).collect();
-    service.metrics.stored("claim", service.store.claim(claims, service.rules())).await
+    let mut submitted = Vec::new();
+    let asking = async {
+        let asked = service.store.submit_and_claim(submissions, claims, service.rules()).await;
+        submitted = asked.0;
+        asked.1
+    };
+    let found = service.metrics.stored("claim", asking).await;
+    (submitted, found)
 }
 
 /// Opens the jobs' secrets. A job of which that is not possible has ended: no worker can help.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobStatus, LeaseToken, Span, WorkerName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{HeadRow, Place, to_json};
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A row of `job`, joined with its newest attempt.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Deserialize, FromRow)]
 pub(in crate::store) struct JobRow {
     id: i64,
     spec: String,
@@ -37,6 +37,7 @@ pub(in crate::store) struct JobRow {
     started_at: Option<i64>,
     usage: Option<String>,
     tail: Option<String>,
+    #[serde(flatten)]
     #[sqlx(flatten)]
     log: HeadRow,
 }

@@ -1,13 +1,14 @@
 //! What is read of a log: its head and its chunks.
 
 use orchestra_contracts::{JobId, worker::LogHead};
+use serde::Deserialize;
 use sqlx::FromRow;
 
 use super::Place;
 use crate::store::{LogChunk, StoreError, pack::unpack};
 
 /// How far an attempt's log is stored; the names are those of the columns.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Copy, Debug, Deserialize, FromRow)]
 #[expect(clippy::struct_field_names, reason = "a join flattens them into wider rows")]
 pub(in crate::store) struct HeadRow {
     log_offset: i64,

@@ -1,5 +1,6 @@
 //! The queue table's rows, with what is counted beside them.
 
+use serde::Deserialize;
 use sqlx::FromRow;
 
 use super::Place;
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// A row of `queue`, or a queue that has jobs and no row.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Deserialize, FromRow)]
 pub(in crate::store) struct QueueRow {
     name: String,
     paused_at: Option<i64>,

@@ -1,13 +1,14 @@
 //! The schedule table's rows.
 
 use orchestra_contracts::{JobId, NewSchedule, Span};
+use serde::Deserialize;
 use sqlx::FromRow;
 
 use super::Place;
 use crate::store::{ScheduleRecord, Skip, StoreError};
 
 /// A row of `schedule`.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Deserialize, FromRow)]
 pub(in crate::store) struct ScheduleRow {
     pub(in crate::store) name: String,
     cron: String,

@@ -1,13 +1,14 @@
 //! The token table's rows.
 
 use orchestra_contracts::TokenId;
+use serde::Deserialize;
 use sqlx::FromRow;
 
 use super::Place;
 use crate::store::{StoreError, TokenGrant, TokenHash, TokenRecord};
 
 /// A row of `token`.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Deserialize, FromRow)]
 pub(in crate::store) struct TokenRow {
     id: i64,
     role: String,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A row of `webhook`.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Deserialize, FromRow)]
 pub(in crate::store) struct WebhookRow {
     id: i64,
     url: String,
@@ -44,7 +44,7 @@ impl TryFrom<WebhookRow> for WebhookRecord {
 }
 
 /// A row of `delivery`, without the job.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Deserialize, FromRow)]
 pub(in crate::store) struct DeliveryRow {
     id: i64,
     webhook: i64,

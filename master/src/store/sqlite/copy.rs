@@ -21,7 +21,7 @@ use self::{
 use super::{
     lock::{LockFile, beside},
     offline::{missing, move_away},
-    open::{MIGRATIONS, about, check_pages, migrate, read_options, write_options},
+    open::{MIGRATIONS, about, check_pages, migrate, read_options, write_link, write_options},
 };
 use crate::store::{
     Backup, Restored, Settled, StoreError, Terms,
@@ -109,18 +109,20 @@ async fn prepare(
     let mut link = write_options(copy).connect().await.map_err(|error| about(copy, error))?;
     check_pages(copy, &mut link).await?;
     migrate(copy, &mut link).await?;
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut link).await?;
     let last = go_on_counting(&mut link, before).await?;
     let revoked = match before {
         Some(before) => Some(before.revoke(&mut link).await?),
         None => None,
     };
+    link.close().await?;
+    let link = write_link(copy)?;
+    link.execute_batch("BEGIN IMMEDIATE")?;
     let mut connection = Connection::new(Link::Sqlite(link));
     let settled = settle(&mut connection, terms).await?;
-    if let Link::Sqlite(mut link) = connection.into_link() {
-        sqlx::query("COMMIT").execute(&mut link).await?;
+    if let Link::Sqlite(link) = connection.into_link() {
+        link.execute_batch("COMMIT")?;
         // Closed, it is one file.
-        link.close().await?;
+        link.close().map_err(|(_, error)| error)?;
     }
     Ok((settled, last, revoked))
 }

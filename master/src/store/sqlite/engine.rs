@@ -3,7 +3,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use orchestra_contracts::{AttemptNo, JobId};
-use sqlx::{Connection as _, SqliteConnection};
 
 use super::{
     lock::{DatabaseFile, LockFile},
@@ -34,7 +33,7 @@ pub(super) struct SqliteEngine {
 
 impl SqliteEngine {
     pub(super) fn new(
-        connection: SqliteConnection,
+        connection: rusqlite::Connection,
         lock: LockFile,
         file: DatabaseFile,
         room: Arc<Room>,
@@ -43,21 +42,22 @@ impl SqliteEngine {
         Self { connection, lock, file, room, frugal: false, begun: HashMap::new() }
     }
 
-    async fn tell(&mut self, statement: &'static str) -> Result<(), StoreError> {
+    fn tell(&mut self, statement: &'static str) -> Result<(), StoreError> {
         if let Link::Sqlite(link) = self.connection.link() {
-            sqlx::query(statement).execute(link).await?;
+            // One that answers a row has done what it says all the same.
+            link.prepare_cached(statement)?.raw_query().next()?;
         }
         Ok(())
     }
 
     /// On a full disk the write-ahead log must not grow.
-    async fn adapt(&mut self) {
+    fn adapt(&mut self) {
         let full = self.room.is_full();
         if full == self.frugal {
             return;
         }
         let pages = if full { ONE_COMMIT } else { USUAL };
-        if let Err(error) = self.tell(pages).await {
+        if let Err(error) = self.tell(pages) {
             tracing::warn!(%error, "the write-ahead log stays as it is");
         }
         self.frugal = full;
@@ -71,23 +71,22 @@ impl Engine for SqliteEngine {
             let (full, share) = (self.room.is_full(), self.room.share());
             batch.hold_back(&no_room, |append| !full || is_within(share, &mut self.begun, append));
         }
-        self.adapt().await;
+        self.adapt();
     }
 
     async fn transact(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         self.file.check()?;
-        // Not sqlx's own transactions: SQLite ends one by itself when the disk
-        // is full, and they would not notice.
-        self.tell("BEGIN IMMEDIATE").await?;
+        // No guard that ends it when it is dropped: SQLite ends one by itself when the disk is full.
+        self.tell("BEGIN IMMEDIATE")?;
         let done = match batch.run(&mut self.connection).await {
-            Ok(()) => self.tell("COMMIT").await,
+            Ok(()) => self.tell("COMMIT"),
             Err(error) => Err(error),
         };
         // There is nobody to be told.
         self.connection.news.take();
         if done.is_err() {
             // Fails where SQLite has rolled back already.
-            let _ = self.tell("ROLLBACK").await;
+            let _ = self.tell("ROLLBACK");
         }
         done
     }
@@ -98,7 +97,7 @@ impl Engine for SqliteEngine {
 
     async fn close(self) {
         if let Link::Sqlite(link) = self.connection.into_link()
-            && let Err(error) = link.close().await
+            && let Err((_, error)) = link.close()
         {
             tracing::warn!(%error, "the database was not closed in order; nothing is lost");
         }

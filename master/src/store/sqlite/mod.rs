@@ -5,10 +5,12 @@
 
 pub(super) mod copy;
 mod engine;
+pub(super) mod link;
 mod lock;
 pub(super) mod offline;
 mod open;
 mod room;
+mod rows;
 
 use std::{path::Path, sync::Arc};
 

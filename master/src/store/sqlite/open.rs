@@ -4,7 +4,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use orchestra_contracts::Size;
 use sqlx::{
-    ConnectOptions as _, SqliteConnection,
+    ConnectOptions as _, Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -12,6 +12,7 @@ use sqlx::{
 use super::{
     Sqlite, SqliteStore,
     engine::SqliteEngine,
+    link,
     lock::{DatabaseFile, LockFile, beside},
     room::Room,
 };
@@ -37,10 +38,18 @@ const WAL_KEPT: &str = "67108864";
 pub(super) async fn open(path: &Path, min_free: Size) -> Result<SqliteStore, StoreError> {
     let room = Room::of(path, min_free);
     let (lock, connection) = prepare(path).await?;
-    start(path, lock, connection, room).await
+    let link = write_link(path)?;
+    // After that is there: whoever closes the last one tidies up, for nothing.
+    let _ = connection.close().await;
+    start(path, lock, link, room).await
 }
 
-/// The connection that will write, to a database that is fit for use.
+/// The connection that will write.
+pub(super) fn write_link(path: &Path) -> Result<rusqlite::Connection, StoreError> {
+    link::connect(path, BUSY_TIMEOUT, WAL_KEPT)
+}
+
+/// A connection to a database that is fit for use now.
 pub(super) async fn prepare(path: &Path) -> Result<(LockFile, SqliteConnection), StoreError> {
     make_folder(path)?;
     let mut lock = LockFile::take(path)?;
@@ -63,7 +72,7 @@ pub(super) async fn prepare(path: &Path) -> Result<(LockFile, SqliteConnection),
 pub(super) async fn start(
     path: &Path,
     lock: LockFile,
-    connection: SqliteConnection,
+    link: rusqlite::Connection,
     room: Room,
 ) -> Result<SqliteStore, StoreError> {
     let room = Arc::new(room);
@@ -75,8 +84,8 @@ pub(super) async fn start(
         .connect_with(read_options(path))
         .await
         .map_err(|error| about(path, error))?;
-    let engine = SqliteEngine::new(connection, lock, file.clone(), room.clone());
-    let writer = writer::start(engine);
+    let engine = SqliteEngine::new(link, lock, file.clone(), room.clone());
+    let writer = writer::start_on_a_thread(engine)?;
     Ok(SqliteStore { writer, reads: Reads::Sqlite(reads), database: Sqlite { file, room } })
 }
 
@@ -195,7 +204,15 @@ pub(super) async fn migrate(
 
 /// An error of opening: nothing can go on, and the file is named.
 pub(super) fn about(path: &Path, error: sqlx::Error) -> StoreError {
-    match StoreError::from(error) {
+    named(path, error.into())
+}
+
+pub(super) fn about_link(path: &Path, error: rusqlite::Error) -> StoreError {
+    named(path, error.into())
+}
+
+fn named(path: &Path, error: StoreError) -> StoreError {
+    match error {
         StoreError::Unavailable { reason, hint: DEFECT } => StoreError::Unusable {
             reason: format!("{}: {reason}", path.display()),
             hint: "if it belongs to another program, give the master a database of its own",

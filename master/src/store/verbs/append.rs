@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use orchestra_contracts::{JobId, worker::LogHead};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{
@@ -72,12 +72,13 @@ impl Verb for LogAppend {
     }
 }
 
-#[derive(FromRow)]
+#[derive(Deserialize, FromRow)]
 struct TargetRow {
     id: i64,
     attempts: i64,
     worker: Option<String>,
     token: Option<String>,
+    #[serde(flatten)]
     #[sqlx(flatten)]
     head: HeadRow,
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use orchestra_contracts::{AttemptNo, JobId, files::Artifact, worker::ArtifactHead};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{Needs, Verb, ledger::write_all};
@@ -96,7 +96,7 @@ impl Verb for ArtifactPiece {
     }
 }
 
-#[derive(FromRow)]
+#[derive(Deserialize, FromRow)]
 struct TargetRow {
     attempts: i64,
     worker: Option<String>,
@@ -188,7 +188,7 @@ async fn give_up(
 #[derive(Default)]
 pub(in crate::store) struct Stored(HashMap<JobId, HashMap<String, (u64, String)>>);
 
-#[derive(FromRow)]
+#[derive(Deserialize, FromRow)]
 struct StoredRow {
     job_id: i64,
     path: String,

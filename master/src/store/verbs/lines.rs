@@ -8,13 +8,14 @@ use std::{
 
 use jiff::Timestamp;
 use orchestra_contracts::{Demand, JobId};
-use sqlx::{FromRow, Row as _, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{FromRow, Row as _, postgres::PgRow};
 
 use super::queues::Gates;
 use crate::store::{
     Claim, StoreError,
     connection::{Connection, values},
     rows::{JobRow, to_json},
+    sqlite::link::FromSqlite,
     statement::{Statement, statement},
 };
 
@@ -64,12 +65,12 @@ struct Waiting {
     job: Option<JobRow>,
 }
 
-impl FromRow<'_, SqliteRow> for Waiting {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let demand: String = row.try_get("demand")?;
-        let job = if demand.is_empty() { Some(JobRow::from_row(row)?) } else { None };
-        let place = (Reverse(row.try_get("priority")?), JobId(row.try_get("waiting")?));
-        Ok(Self { line: row.try_get("line")?, demand, place, job })
+impl FromSqlite for Waiting {
+    fn from_sqlite(row: &rusqlite::Row<'_>) -> Result<Self, StoreError> {
+        let demand: String = row.get("demand")?;
+        let job = if demand.is_empty() { Some(JobRow::from_sqlite(row)?) } else { None };
+        let place = (Reverse(row.get("priority")?), JobId(row.get("waiting")?));
+        Ok(Self { line: row.get("line")?, demand, place, job })
     }
 }
 
@@ -146,7 +147,8 @@ impl Lines {
     /// Takes out what the claim gets, in claiming order.
     pub(in crate::store) fn share(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobId> {
         let Self { all, gates } = self;
-        if !gates.admits(claim) {
+        // Of a thousand that wait most find nothing left.
+        if all.iter().all(|line| line.waiting.is_empty()) || !gates.admits(claim) {
             return Vec::new();
         }
         let is_its = |line: &&mut Line| {

@@ -19,9 +19,8 @@ impl Verb for Probe {
         match connection.link() {
             Link::Sqlite(link) => {
                 let version: i64 =
-                    sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *link).await?;
-                let write = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
-                sqlx::query(write).execute(link).await?;
+                    link.pragma_query_value(None, "user_version", |row| row.get(0))?;
+                link.pragma_update(None, "user_version", version)?;
             }
             Link::Postgres(link) => {
                 sqlx::query(NUMBER).execute(link).await.map_err(about)?;

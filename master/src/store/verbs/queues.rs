@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use orchestra_contracts::{QueueChange, QueueName, WorkerName};
+use serde::Deserialize;
 use sqlx::FromRow;
 
 use super::{Needs, Verb};
@@ -82,7 +83,7 @@ pub(in crate::store) struct Gates {
     drained: HashSet<String>,
 }
 
-#[derive(FromRow)]
+#[derive(Deserialize, FromRow)]
 struct Rule {
     name: Option<String>,
     worker: Option<String>,

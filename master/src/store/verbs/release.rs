@@ -90,7 +90,7 @@ struct InArray {
     array: Array,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Deserialize, sqlx::FromRow)]
 struct Waiter {
     job_id: i64,
     upstream: i64,

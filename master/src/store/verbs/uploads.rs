@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{ContentHash, JobId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{Needs, Verb, insert::Insert, once::Fate};
@@ -93,7 +93,7 @@ impl Verb for UploadPiece {
     }
 }
 
-#[derive(FromRow)]
+#[derive(Deserialize, FromRow)]
 struct TargetRow {
     id: i64,
     bytes: i64,

@@ -1,13 +1,17 @@
-//! The one task of a master that writes. It takes all calls that wait into one transaction
+//! The one task, or thread, of a master that writes. It takes all calls that wait into one transaction
 //! and answers them after its commit.
 
 mod batch;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
 };
 
+use futures::executor::block_on;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -39,27 +43,65 @@ pub(super) trait Engine: Send + 'static {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// Calls that the writer gets together, so that one transaction does them all.
+#[derive(Default)]
+pub(super) struct Parcel(Vec<Request>);
+
+impl Parcel {
+    /// The call's answer, which comes when the parcel was sent and its commit is durable.
+    pub(super) fn add<V: Verb>(
+        &mut self,
+        verb: V,
+    ) -> impl Future<Output = Result<V::Answer, StoreError>> + use<V>
+    where
+        Call<V>: Into<Request>,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.0.push(Call { verb, reply }.into());
+        async { answer.await.map_err(|_| closed())? }
+    }
+}
+
 /// What the callers hold of the writer.
 #[derive(Debug)]
 pub(super) struct WriterHandle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Parcel>,
     commits: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
     closing: CancellationToken,
     task: TaskTracker,
 }
 
-/// Starts the writer.
+/// Starts the writer as a task, for an engine that waits.
 pub(super) fn start(engine: impl Engine) -> WriterHandle {
+    let (handle, writer) = prepare(engine);
+    handle.task.spawn(writer.run(handle.closing.clone()));
+    handle
+}
+
+/// Starts the writer on a thread of its own, for an engine whose calls block and need no runtime.
+pub(super) fn start_on_a_thread(engine: impl Engine) -> Result<WriterHandle, StoreError> {
+    let (handle, writer) = prepare(engine);
+    let (closing, ended) = (handle.closing.clone(), handle.task.token());
+    let run = move || {
+        block_on(writer.run(closing));
+        drop(ended);
+    };
+    thread::Builder::new().name("store".to_owned()).spawn(run).map_err(|error| {
+        let reason = format!("the thread that writes cannot be started: {error}");
+        StoreError::Unusable { reason, hint: "look at the limits of this user's processes" }
+    })?;
+    Ok(handle)
+}
+
+fn prepare<E: Engine>(engine: E) -> (WriterHandle, Writer<E>) {
     let (requests, waiting) = mpsc::channel(QUEUE);
     let commits = Arc::new(AtomicU64::new(0));
-    let closing = CancellationToken::new();
-    let task = TaskTracker::new();
     let failed = Arc::new(AtomicBool::new(false));
     let writer = Writer { engine, waiting, commits: commits.clone(), failed: failed.clone() };
-    task.spawn(writer.run(closing.clone()));
+    let (closing, task) = (CancellationToken::new(), TaskTracker::new());
     task.close();
-    WriterHandle { requests, commits, failed, closing, task }
+    (WriterHandle { requests, commits, failed, closing, task }, writer)
 }
 
 impl WriterHandle {
@@ -68,9 +110,15 @@ impl WriterHandle {
     where
         Call<V>: Into<Request>,
     {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Call { verb, reply }.into()).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        let mut parcel = Parcel::default();
+        let answer = parcel.add(verb);
+        self.send(parcel).await;
+        answer.await
+    }
+
+    /// Has some writes done together. Those of a writer that is closed are answered so.
+    pub(super) async fn send(&self, parcel: Parcel) {
+        drop(self.requests.send(parcel).await);
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -98,7 +146,7 @@ fn closed() -> StoreError {
 
 struct Writer<E> {
     engine: E,
-    waiting: mpsc::Receiver<Request>,
+    waiting: mpsc::Receiver<Parcel>,
     commits: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
 }
@@ -122,12 +170,12 @@ impl<E: Engine> Writer<E> {
     }
 
     /// Takes what waits behind `first` along, up to the bounds.
-    fn gather(&mut self, first: Request) -> Batch {
+    fn gather(&mut self, first: Parcel) -> Batch {
         let mut batch = Batch::default();
         let mut weight = 0;
         let mut next = Some(first);
-        while let Some(request) = next {
-            if !request.is_abandoned() {
+        while let Some(Parcel(requests)) = next {
+            for request in requests.into_iter().filter(|request| !request.is_abandoned()) {
                 weight += request.weight();
                 batch.push(request);
             }

@@ -13,7 +13,7 @@ use crate::{
     store::{
         JobFilter, Store as _, StoreError,
         sqlite::{
-            open::{prepare, start},
+            open::{prepare, start, write_link},
             room::Room,
         },
     },
@@ -26,10 +26,11 @@ const ROOM_AGAIN: usize = 10;
 #[tokio::test]
 async fn a_full_disk_fails_writes_only_and_heals() {
     let place = Place::new();
-    let (lock, mut connection) = prepare(&place.path).await.unwrap();
-    sqlx::query(FULL_AT).execute(&mut connection).await.unwrap();
+    let (lock, _) = prepare(&place.path).await.unwrap();
+    let link = write_link(&place.path).unwrap();
+    link.execute_batch(FULL_AT).unwrap();
     let room = Room::of(&place.path, Size(0));
-    let store = start(&place.path, lock, connection, room).await.unwrap();
+    let store = start(&place.path, lock, link, room).await.unwrap();
     let mut stored = 0;
     let error = loop {
         match store.insert(specs(100), at(0).now).await {
@@ -61,10 +62,11 @@ async fn a_full_disk_fails_writes_only_and_heals() {
 #[tokio::test]
 async fn a_database_that_is_read_only_says_so_and_is_read_on() {
     let place = Place::new();
-    let (lock, mut connection) = prepare(&place.path).await.unwrap();
-    sqlx::query("PRAGMA query_only = ON").execute(&mut connection).await.unwrap();
+    let (lock, _) = prepare(&place.path).await.unwrap();
+    let link = write_link(&place.path).unwrap();
+    link.execute_batch("PRAGMA query_only = ON").unwrap();
     let room = Room::of(&place.path, Size(0));
-    let store = start(&place.path, lock, connection, room).await.unwrap();
+    let store = start(&place.path, lock, link, room).await.unwrap();
     store.check().await.unwrap();
     let error = store.insert(specs(1), at(0).now).await.unwrap_err();
     assert!(error.to_string().contains("make its file and folder writable"), "{error}");

@@ -1,9 +1,11 @@
 //! That calls share commits, and that a write which finds other rows than it read changes nothing.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use futures::future::join_all;
+use futures::{future::join_all, join};
 use orchestra_contracts::{JobId, JobSpec, LeaseToken, Span};
+
+use tokio::time::sleep;
 
 use super::{Place, SqliteStore, at, specs};
 use crate::{
@@ -11,22 +13,42 @@ use crate::{
     store::{
         JobFilter, Store as _, StoreError, Submitted,
         connection::{Connection, Link},
-        sqlite::open::prepare,
+        sqlite::open::{prepare, write_link},
         verbs::{Insert, Verb as _, ledger::Ledger},
     },
 };
 
-/// On one thread all calls wait before the writer looks.
+/// Does `work` while the writer waits for another program with the first call in its hands, so
+/// that all of the others wait for it together.
+async fn behind_another<T>(place: &Place, store: &SqliteStore, work: impl Future<Output = T>) -> T {
+    let mut outsider = place.outsider().await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut outsider).await.unwrap();
+    let first = store.forget_uploads(at(0).now);
+    let release = async {
+        sleep(Duration::from_millis(100)).await;
+        sqlx::query("COMMIT").execute(&mut outsider).await.unwrap();
+    };
+    let work = async {
+        sleep(Duration::from_millis(50)).await;
+        work.await
+    };
+    let (first, (), done) = join!(first, release, work);
+    first.unwrap();
+    done
+}
+
 #[tokio::test]
 async fn calls_that_wait_together_share_a_commit() {
     let place = Place::new();
     let store = place.open().await;
-    let inserts = join_all((0..200).map(|_| store.insert(specs(1), at(0).now))).await;
+    let inserts = join_all((0..200).map(|_| store.insert(specs(1), at(0).now)));
+    let inserts = behind_another(&place, &store, inserts).await;
     let mut ids: Vec<i64> = inserts.into_iter().map(|jobs| jobs.unwrap()[0].id.0).collect();
     ids.sort_unstable();
     assert_eq!(ids, (1..=200).collect::<Vec<_>>());
     let cancels = (1..=200).map(|id| store.apply(JobId(id), JobEvent::CancelRequested, at(1)));
-    assert!(join_all(cancels).await.into_iter().all(|applied| applied.unwrap().is_some()));
+    let cancelled = behind_another(&place, &store, join_all(cancels)).await;
+    assert!(cancelled.into_iter().all(|applied| applied.unwrap().is_some()));
     assert!(store.commits() <= 4, "{} commits for 400 calls", store.commits());
 }
 
@@ -45,9 +67,11 @@ async fn a_commit_takes_no_more_than_its_share() {
 async fn a_call_that_nobody_waits_for_is_not_done() {
     let place = Place::new();
     let store = place.open().await;
-    let mut abandoned = Box::pin(store.insert(specs(1), at(0).now));
-    assert!(futures::poll!(&mut abandoned).is_pending());
-    drop(abandoned);
+    let abandoned = async {
+        let mut abandoned = Box::pin(store.insert(specs(1), at(0).now));
+        assert!(futures::poll!(&mut abandoned).is_pending());
+    };
+    behind_another(&place, &store, abandoned).await;
     let jobs = store.insert(specs(1), at(0).now).await.unwrap();
     assert_eq!(jobs[0].id, JobId(1));
 }
@@ -62,8 +86,8 @@ async fn a_row_that_moved_meanwhile_is_not_written() {
         ("UPDATE job SET status = 'Running'", JobEvent::CancelRequested),
     ] {
         let place = Place::new();
-        let (_lock, connection) = prepare(&place.path).await.unwrap();
-        let mut connection = Connection::new(Link::Sqlite(connection));
+        let (_lock, _) = prepare(&place.path).await.unwrap();
+        let mut connection = Connection::new(Link::Sqlite(write_link(&place.path).unwrap()));
         let insert = Insert {
             jobs: specs(1).into_iter().map(NewJob::from).collect(),
             once: None,
@@ -99,14 +123,15 @@ async fn a_bad_row_fails_nobody_else() {
         .unwrap();
     let before = store.commits();
     let cancels = (1..=50).map(|id| store.apply(JobId(id), JobEvent::CancelRequested, at(1)));
-    for (id, answer) in (1..).zip(join_all(cancels).await) {
+    let answers = behind_another(&place, &store, join_all(cancels)).await;
+    for (id, answer) in (1..).zip(answers) {
         match answer {
             Err(StoreError::Corrupt { table: "job", id: 25, .. }) if id == 25 => {}
             Ok(Some(applied)) if id != 25 => assert!(applied.result.is_ok()),
             other => panic!("job {id}: {other:?}"),
         }
     }
-    assert_eq!(store.commits() - before, 49, "each alone");
+    assert_eq!(store.commits() - before, 1 + 49, "each alone, behind the first");
     let filter = JobFilter { after: Some(JobId(25)), limit: 100, ..JobFilter::default() };
     assert_eq!(store.jobs(&filter).await.unwrap().len(), 25);
 }
