@@ -1,32 +1,33 @@
 //! What happens to every request, whatever its address.
 
-use std::any::Any;
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::Request,
+    extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use futures::FutureExt as _;
 use hyper::body::Body as _;
 use orchestra_contracts::ProblemKind;
-use orchestra_program::TraceParent;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    trace::TraceLayer,
-};
+use tower_http::request_id::{MakeRequestId as _, MakeRequestUuid, RequestId};
+use tracing::Instrument as _;
 
 use super::{
     access::{Access, check_browser},
     error::{ApiError, internal},
-    extract::{Draining, Trace},
-    refusals,
+    extract::Draining,
+    metrics, refusals,
     serve::Lane,
-    web,
+    span, web,
 };
+use crate::metrics::Metrics;
+
+/// By which an answer and the lines of the log about it are found.
+const ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longer addresses than this lead nowhere; servers in front of us often take no more.
 const ADDRESS: usize = 8 << 10;
@@ -42,37 +43,80 @@ const FOR_BROWSERS: [(HeaderName, HeaderValue); 4] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
 
-/// Puts the routes into what surrounds them all. The layer that is added last
-/// sees a request first: it gets its id, then the span that carries the id to
-/// every line logged, then refusals are noted, and become pages for people, then comes
-/// the net under panics, then its body is kept whole, then its head and browsers are
-/// looked at.
+/// What stands around all routes.
+#[derive(Clone)]
+struct Around {
+    access: Access,
+    metrics: Arc<Metrics>,
+}
+
+/// Puts the routes into what surrounds them all: one layer and not one for each concern, since
+/// every layer of the library's costs each request a copy of all those below it.
 pub(super) fn around<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     access: Access,
+    metrics: Arc<Metrics>,
 ) -> Router<S> {
+    let around = Around { access, metrics };
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(middleware::from_fn_with_state(access, check_browser))
-        .layer(middleware::from_fn(check_head))
-        .layer(middleware::from_fn(read_to_the_end))
-        .layer(CatchPanicLayer::custom(after_a_panic))
-        .layer(middleware::from_fn(web::refusal_as_page))
-        .layer(middleware::map_response(for_browsers))
-        .layer(middleware::from_fn(refusals::noted))
-        // Failures are logged where they are handled, with what was wrong.
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(middleware::from_fn_with_state(around, surround))
 }
 
-fn span(request: &Request) -> tracing::Span {
-    let id = request.extensions().get::<RequestId>();
-    let id = id.and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    let Trace(trace) = Trace::of(request.headers());
-    let trace_id = trace.as_ref().map(TraceParent::trace_id);
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id, trace_id)
+/// A request gets its id, then the span that carries the id to every line logged; its answer is
+/// counted, and says its id.
+async fn surround(State(around): State<Around>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = metrics::known(request.method());
+    let id = match request.headers().get(ID) {
+        Some(id) => id.clone(),
+        None => new_id(&request),
+    };
+    request.headers_mut().insert(ID, id.clone());
+    let span = span::of(&request, &id);
+    let answering = answered(&around.access, request, next).instrument(span.clone());
+    let mut response = span::until_its_end(span, answering.await);
+    response.headers_mut().entry(ID).or_insert(id);
+    around.metrics.answered(method, metrics::route(route.as_ref()), response.status().as_u16());
+    response
+}
+
+fn new_id(request: &Request) -> HeaderValue {
+    let id = MakeRequestUuid.make_request_id(request);
+    id.map_or(HeaderValue::from_static("-"), RequestId::into_header_value)
+}
+
+/// Under a net for panics. Refusals are noted, and become pages for people.
+async fn answered(access: &Access, request: Request, next: Next) -> Response {
+    let asked = web::Asked::of(&request);
+    // Nothing of a request outlives its panic.
+    let admitted = AssertUnwindSafe(looked_at(access, request, next)).catch_unwind();
+    let response = admitted.await.unwrap_or_else(|panic| after_a_panic(&*panic));
+    let mut response = asked.shown(response);
+    for (name, value) in FOR_BROWSERS {
+        // What a route sets itself stays.
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    refusals::noted(&response);
+    response
+}
+
+/// Its body is kept whole, then its head and browsers are looked at.
+async fn looked_at(access: &Access, request: Request, next: Next) -> Response {
+    let (request, rest) = kept_whole(request);
+    let looked = check_head(&request).and_then(|()| check_browser(access, &request));
+    let response = match looked {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            drop(request);
+            refusal.into_response()
+        }
+    };
+    if let Some(rest) = rest {
+        rest.read_behind(response.status()).await;
+    }
+    response
 }
 
 async fn no_such_route(uri: Uri) -> ApiError {
@@ -88,56 +132,57 @@ async fn no_such_method(method: Method, uri: Uri) -> ApiError {
 }
 
 /// The panic's text is for the log alone.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
-fn after_a_panic(payload: Box<dyn Any + Send>) -> Response {
+fn after_a_panic(payload: &(dyn Any + Send)) -> Response {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text");
     tracing::error!(panic = text, "a request handler panicked");
     internal().into_response()
 }
 
-/// What a route sets itself stays.
-async fn for_browsers(mut response: Response) -> Response {
-    for (name, value) in FOR_BROWSERS {
-        response.headers_mut().entry(name).or_insert(value);
-    }
-    response
-}
-
 /// What HTTP itself asks of a request, and the library does not look at.
-async fn check_head(request: Request, next: Next) -> Response {
+fn check_head(request: &Request) -> Result<(), ApiError> {
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, str::len) > ADDRESS {
         let detail = format!("the address has more than {ADDRESS} bytes");
-        return ApiError::new(ProblemKind::UriTooLong, detail).into_response();
+        return Err(ApiError::new(ProblemKind::UriTooLong, detail));
     }
     // RFC 9112, section 3.2. Within this process nobody needs a name for us.
     let came_by_wire = request.extensions().get::<Lane>().is_some();
     let headers = request.headers();
     if came_by_wire && request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST)
     {
-        return ApiError::parameter("the header host is missing").into_response();
+        return Err(ApiError::parameter("the header host is missing"));
     }
-    next.run(request).await
+    Ok(())
+}
+
+/// What a handler may leave of a body.
+struct Rest {
+    body: Draining,
+    lane: Option<Lane>,
 }
 
 /// Lets a client that is still sending finish before it gets its answer, for
 /// instance a 404 for ten megabytes: otherwise it would see a reset connection.
-async fn read_to_the_end(request: Request, next: Next) -> Response {
+fn kept_whole(request: Request) -> (Request, Option<Rest>) {
     // Whoever waits for "100 Continue" has sent nothing yet.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
-        return next.run(request).await;
+        return (request, None);
     }
     let (parts, body) = request.into_parts();
     let body = Draining::new(body);
-    let lane = parts.extensions.get::<Lane>().cloned();
-    let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
-    // There is time for that only where nobody else waits for the room.
-    let is_crowded = lane.is_some_and(|lane| lane.is_crowded());
-    if response.status() != StatusCode::REQUEST_TIMEOUT && !is_crowded {
-        body.discard().await;
+    let rest = Rest { body: body.clone(), lane: parts.extensions.get::<Lane>().cloned() };
+    (Request::from_parts(parts, Body::new(body)), Some(rest))
+}
+
+impl Rest {
+    async fn read_behind(self, answered: StatusCode) {
+        // There is time for that only where nobody else waits for the room.
+        let is_crowded = self.lane.is_some_and(|lane| lane.is_crowded());
+        if answered != StatusCode::REQUEST_TIMEOUT && !is_crowded {
+            self.body.discard().await;
+        }
     }
-    response
 }
 
 #[cfg(test)]
@@ -157,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn the_text_of_a_panic_reaches_nobody() {
         let access = Access::with_tokens(Hosts::default());
-        let router = around(Router::new().route("/", get(panics)), access);
+        let router = around(Router::new().route("/", get(panics)), access, Arc::default());
         let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
@@ -170,7 +215,7 @@ mod tests {
     async fn a_panic_is_the_end_of_its_request_alone() {
         let access = Access::with_tokens(Hosts::default());
         let routes = Router::new().route("/", get(panics)).route("/good", get(async || "good"));
-        let router = around(routes, access);
+        let router = around(routes, access, Arc::default());
         let status = async |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();
             router.clone().oneshot(request).await.unwrap().status()

@@ -1,12 +1,11 @@
-//! `GET /metrics`: what a master counts and how it stands, for Prometheus; and the counting of
-//! what is asked of it.
+//! `GET /metrics`: what a master counts and how it stands, for Prometheus; and under which names
+//! it is counted what is asked of it.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, State},
     http::{Method, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use orchestra_contracts::paths;
@@ -31,21 +30,12 @@ async fn handler(State(service): State<Arc<Service>>, _: NoQuery) -> Response {
 }
 
 /// By its route, and not by its address, of which there are as many as people think of.
-pub(super) async fn counted(
-    State(service): State<Arc<Service>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = known(request.method());
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    service.metrics().answered(method, route, response.status().as_u16());
-    response
+pub(super) fn route(route: Option<&MatchedPath>) -> &str {
+    route.map_or(NO_ROUTE, MatchedPath::as_str)
 }
 
 /// Anybody may make up others.
-fn known(method: &Method) -> &'static str {
+pub(super) fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("(other)")
 }

@@ -23,6 +23,7 @@ mod range;
 mod refusals;
 mod schedules;
 mod serve;
+mod span;
 mod tokens;
 mod uploads;
 mod web;
@@ -34,8 +35,8 @@ pub use serve::{Tls, serve, serve_at_most, serve_over};
 
 /// Everything that the API and the pages answer.
 pub fn router(service: Arc<Service>, access: Access) -> Router {
-    let counted = axum::middleware::from_fn_with_state(service.clone(), metrics::counted);
-    layers::around(all().guarded(&service, &access), access).layer(counted).with_state(service)
+    let metrics = service.metrics().clone();
+    layers::around(all().guarded(&service, &access), access, metrics).with_state(service)
 }
 
 /// Every route of the API with its rule: for the test that asks each of them as each role.

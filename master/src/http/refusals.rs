@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::response::Response;
 use orchestra_contracts::ProblemKind;
 
 /// So many lines in so much time; those beyond it are counted.
@@ -46,11 +46,10 @@ pub(super) fn note(what: &'static str) {
 
 /// Runs within the request's span, which has its method, its path and its id. The
 /// path is quoted there, with control characters written out.
-pub(super) async fn noted(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+pub(super) fn noted(response: &Response) {
     let status = response.status();
     if !status.is_client_error() {
-        return response;
+        return;
     }
     let kind = response.extensions().get::<ProblemKind>().copied();
     if !kind.is_some_and(is_unwelcome) {
@@ -58,7 +57,6 @@ pub(super) async fn noted(request: Request, next: Next) -> Response {
     } else if let Some(left_out) = admitted() {
         tracing::info!(status = status.as_u16(), ?kind, left_out, "refused");
     }
-    response
 }
 
 /// Somebody who should not be here, or who lost the key.

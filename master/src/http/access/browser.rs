@@ -2,10 +2,8 @@
 //! and streams included. Programs like curl send none of these headers but `host`.
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, Method, Uri, header, uri::Authority},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use hyper::body::Body as _;
 use orchestra_contracts::{ProblemKind, paths};
@@ -20,18 +18,7 @@ const OUR_FORMS: [&str; 3] = [paths::SIGN_IN, paths::SIGN_OUT, paths::JOBS_PAGE]
 const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
 /// Comes before every route and before the answer that there is none.
-pub(in crate::http) async fn check(
-    State(access): State<Access>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match look(&access, &request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-fn look(access: &Access, request: &Request) -> Result<(), ApiError> {
+pub(in crate::http) fn check(access: &Access, request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = host(request.uri(), headers)?;
     // Nothing is gained by a rebound name where a token is needed: a browser has none to send to

@@ -29,7 +29,7 @@ use orchestra_contracts::paths;
 
 use super::access::{Routes, Rule};
 
-pub(super) use refused::as_page as refusal_as_page;
+pub(super) use refused::Asked;
 pub(super) use sign_in::address as sign_in_for;
 
 pub(super) fn routes() -> Routes {

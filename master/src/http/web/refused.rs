@@ -4,7 +4,6 @@ use axum::{
     body::Body,
     extract::Request,
     http::{HeaderMap, Uri, header},
-    middleware::Next,
     response::Response,
 };
 use maud::{Markup, html};
@@ -20,13 +19,21 @@ use crate::http::error::Refused;
 const OF_PROGRAMS: [&str; 5] =
     ["/api/", paths::HEALTHZ, paths::READYZ, paths::DESCRIPTION, paths::METRICS];
 
-pub(in crate::http) async fn as_page(request: Request, next: Next) -> Response {
-    let uri = request.uri().clone();
-    let for_people = wants_page(request.headers()) && !is_of_programs(uri.path());
-    let response = next.run(request).await;
-    match response.extensions().get::<Refused>().cloned() {
-        Some(Refused(problem)) if for_people => written(response, &problem, &uri),
-        _ => response,
+/// The address that a person asked for in a browser, and nothing of a program's request.
+pub(in crate::http) struct Asked(Option<Uri>);
+
+impl Asked {
+    pub(in crate::http) fn of(request: &Request) -> Self {
+        let for_people = wants_page(request.headers()) && !is_of_programs(request.uri().path());
+        Self(for_people.then(|| request.uri().clone()))
+    }
+
+    pub(in crate::http) fn shown(self, response: Response) -> Response {
+        let Self(Some(uri)) = self else { return response };
+        match response.extensions().get::<Refused>().cloned() {
+            Some(Refused(problem)) => written(response, &problem, &uri),
+            None => response,
+        }
     }
 }
 
