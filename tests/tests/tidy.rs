@@ -35,6 +35,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 const KEPT_TO: &[(&str, &str, &[&str])] = &[
     ("bollard", "worker/src/executor/docker", &["worker/src"]),
     ("sqlx::", "master/src/store", &["master/src"]),
+    ("rusqlite::", "master/src/store", &["master/src"]),
     // What leaves the master passes by the addresses that it may reach.
     ("reqwest", "master/src/courier", &["master/src"]),
     ("prometheus::", "master/src/metrics", &["master/src"]),

@@ -11,6 +11,7 @@ use sqlx::{
 
 use super::{
     StoreError,
+    counts::Tally,
     news::News,
     postgres::errors::about,
     rows::to_json,
@@ -81,6 +82,8 @@ pub(super) struct Connection {
     link: Link,
     /// Of the transaction that is open.
     pub(super) news: News,
+    /// Likewise, what becomes of the numbers of jobs.
+    pub(super) tally: Tally,
 }
 
 #[derive(Debug)]
@@ -114,7 +117,7 @@ const ARRAYS: i32 = 0x6f72_6101;
 
 impl Connection {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, news: News::default() }
+        Self { link, news: News::default(), tally: Tally::default() }
     }
 
     pub(super) fn link(&mut self) -> &mut Link {

@@ -5,7 +5,7 @@
 //! callers --reads--> pool of connections that only read
 //! ```
 
-use std::{fmt, ops::Range, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use super::{
     ScheduleRecord, Step, Stepped, Store, StoreError, Submission, Submitted, TokenGrant,
     TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
     connection::{Reads, values},
+    counts::Open,
     rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
     sql,
     verbs::{
@@ -56,6 +57,11 @@ pub(super) trait Database: fmt::Debug + Send + Sync + 'static {
 
     /// Whether it has room for new work.
     fn check(&self) -> Result<(), StoreError>;
+
+    /// How many jobs each queue has that have not ended, where that is kept.
+    fn counts(&self) -> Option<BTreeMap<String, Open>> {
+        None
+    }
 
     /// See [`Store::news`].
     async fn news(&self) -> News;
@@ -208,7 +214,10 @@ impl<D: Database> Store for SqlStore<D> {
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError> {
-        queues::all(self.reads()?).await
+        match self.database.counts() {
+            Some(open) => queues::with_counts(self.reads()?, open).await,
+            None => queues::all(self.reads()?).await,
+        }
     }
 
     async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError> {

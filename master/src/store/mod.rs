@@ -7,6 +7,7 @@
 mod artifact;
 mod backup;
 mod connection;
+mod counts;
 mod database;
 mod errors;
 #[cfg(any(test, feature = "memory-store"))]

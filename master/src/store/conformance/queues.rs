@@ -18,6 +18,7 @@ every_adapter!(
     queues_are_counted,
     those_ahead_are_counted,
     a_drained_worker_is_handed_nothing_new,
+    of_many_who_wait_the_drained_one_gets_nothing,
     a_drain_is_kept_until_it_is_lifted,
 );
 
@@ -163,6 +164,17 @@ async fn a_drained_worker_is_handed_nothing_new(store: TestStore) {
     end(&store, 1, Outcome::Exited { code: 0 }).await;
     assert_eq!(store.drain(&worker("a"), false, at(7).now).await.unwrap(), Some(None));
     assert_eq!(claimed(&store, vec![from_both("a", 9)]).await, [vec![3, 4]]);
+}
+
+async fn of_many_who_wait_the_drained_one_gets_nothing(store: TestStore) {
+    store.register(&worker("a"), Registration::default(), at(1).now).await.unwrap();
+    store.drain(&worker("a"), true, at(5).now).await.unwrap();
+    store.insert(vec![of("x"); 101], at(0).now).await.unwrap();
+    let others = (0..100).map(|number| from_both(&format!("b{number}"), 1));
+    let claims = std::iter::once(from_both("a", 1)).chain(others).collect();
+    let shares = claimed(&store, claims).await;
+    assert!(shares[0].is_empty(), "{shares:?}");
+    assert!(shares[1..].iter().all(|share| share.len() == 1), "{shares:?}");
 }
 
 async fn a_drain_is_kept_until_it_is_lifted(mut store: TestStore) {

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::Place;
 use crate::{
     domain::QueueRules,
-    store::{QueueRecord, StoreError},
+    store::{QueueRecord, StoreError, counts::Open},
 };
 
 /// A row of `queue`, or a queue that has jobs and no row.
@@ -17,6 +17,23 @@ pub(in crate::store) struct QueueRow {
     concurrency: Option<i64>,
     pending: i64,
     held: i64,
+}
+
+impl QueueRow {
+    pub(in crate::store) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of a queue that has jobs and no row.
+    pub(in crate::store) fn without_rules(name: String, open: Open) -> Self {
+        let mut row = Self { name, paused_at: None, concurrency: None, pending: 0, held: 0 };
+        row.count(open);
+        row
+    }
+
+    pub(in crate::store) fn count(&mut self, open: Open) {
+        (self.pending, self.held) = (open.pending.max(0), open.held.max(0));
+    }
 }
 
 impl TryFrom<QueueRow> for QueueRecord {

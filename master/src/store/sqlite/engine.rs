@@ -11,6 +11,7 @@ use super::{
 use crate::store::{
     LogAppend, StoreError,
     connection::{Connection, Link},
+    counts::Counts,
     writer::{Batch, Engine},
 };
 
@@ -25,6 +26,7 @@ pub(super) struct SqliteEngine {
     lock: LockFile,
     file: DatabaseFile,
     room: Arc<Room>,
+    counts: Arc<Counts>,
     /// The write-ahead log is used again after every commit: see [`Self::adapt`].
     frugal: bool,
     /// Where the log of each attempt was when the disk was full.
@@ -37,9 +39,10 @@ impl SqliteEngine {
         lock: LockFile,
         file: DatabaseFile,
         room: Arc<Room>,
+        counts: Arc<Counts>,
     ) -> Self {
         let connection = Connection::new(Link::Sqlite(connection));
-        Self { connection, lock, file, room, frugal: false, begun: HashMap::new() }
+        Self { connection, lock, file, room, counts, frugal: false, begun: HashMap::new() }
     }
 
     fn tell(&mut self, statement: &'static str) -> Result<(), StoreError> {
@@ -84,7 +87,10 @@ impl Engine for SqliteEngine {
         };
         // There is nobody to be told.
         self.connection.news.take();
-        if done.is_err() {
+        let tally = self.connection.tally.take();
+        if done.is_ok() {
+            self.counts.add(tally);
+        } else {
             // Fails where SQLite has rolled back already.
             let _ = self.tell("ROLLBACK");
         }

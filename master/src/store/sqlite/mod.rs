@@ -12,7 +12,7 @@ mod open;
 mod room;
 mod rows;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use orchestra_contracts::Size;
@@ -22,6 +22,7 @@ pub(super) use self::open::MIGRATIONS;
 use self::{lock::DatabaseFile, room::Room};
 use super::{
     News, StoreError,
+    counts::{Counts, Open},
     database::{Database, SqlStore},
 };
 
@@ -33,6 +34,7 @@ pub type SqliteStore = SqlStore<Sqlite>;
 pub struct Sqlite {
     file: DatabaseFile,
     room: Arc<Room>,
+    counts: Arc<Counts>,
 }
 
 impl SqliteStore {
@@ -63,6 +65,10 @@ impl Database for Sqlite {
 
     fn check(&self) -> Result<(), StoreError> {
         self.room.check()
+    }
+
+    fn counts(&self) -> Option<BTreeMap<String, Open>> {
+        Some(self.counts.all())
     }
 
     async fn news(&self) -> News {

@@ -1,6 +1,6 @@
 //! From a path to an open, checked and migrated database.
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 
 use orchestra_contracts::Size;
 use sqlx::{
@@ -19,6 +19,7 @@ use super::{
 use crate::store::{
     StoreError,
     connection::Reads,
+    counts::{Counts, Open},
     errors::{DAMAGED, DEFECT},
     newer, writer,
 };
@@ -32,6 +33,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// How long a read waits for one of them.
 const READER_WAIT: Duration = Duration::from_secs(10);
+const COUNT: &str = "SELECT queue, status, count(*) FROM job
+     WHERE status IN ('Pending', 'Assigned', 'Running') GROUP BY queue, status";
 /// What a burst leaves of the write-ahead log's file.
 const WAL_KEPT: &str = "67108864";
 
@@ -84,9 +87,25 @@ pub(super) async fn start(
         .connect_with(read_options(path))
         .await
         .map_err(|error| about(path, error))?;
-    let engine = SqliteEngine::new(link, lock, file.clone(), room.clone());
+    let counts = Arc::new(count(&link).map_err(|error| about_link(path, error))?);
+    let engine = SqliteEngine::new(link, lock, file.clone(), room.clone(), counts.clone());
     let writer = writer::start_on_a_thread(engine)?;
-    Ok(SqliteStore { writer, reads: Reads::Sqlite(reads), database: Sqlite { file, room } })
+    Ok(SqliteStore { writer, reads: Reads::Sqlite(reads), database: Sqlite { file, room, counts } })
+}
+
+/// Once; from then on the writer keeps it.
+fn count(link: &rusqlite::Connection) -> Result<Counts, rusqlite::Error> {
+    let mut open: BTreeMap<String, Open> = BTreeMap::new();
+    let mut statement = link.prepare(COUNT)?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let (queue, status, count): (String, String, i64) = row.try_into()?;
+        let status = status.parse().ok();
+        if let Some(sum) = status.and_then(|status| open.entry(queue).or_default().of(status)) {
+            *sum += count;
+        }
+    }
+    Ok(Counts::of(open))
 }
 
 fn make_folder(path: &Path) -> Result<(), StoreError> {

@@ -147,6 +147,9 @@ async fn add(
     connection.news.claimable = true;
     let rows: Vec<JobInsert<'_>> = jobs.iter().map(JobInsert::new).collect();
     connection.change(INSERT, values![to_json(&rows)]).await?;
+    for job in jobs {
+        connection.tally.moved(&job.spec.queue, None, Some(job.status()));
+    }
     uploads::keep(connection, jobs).await?;
     let dependencies = |job: &Job| {
         let job_id = job.id;

@@ -249,6 +249,8 @@ impl Ledger {
         self.ends.write(connection).await?;
         write_all(connection, DELETE_JOBS, &deleted).await?;
         for entry in self.entries.values().filter(|entry| entry.fate != Fate::Unchanged) {
+            let now = (entry.fate == Fate::Changed).then(|| entry.job.status());
+            connection.tally.moved(&entry.job.spec.queue, Some(entry.guard.status()), now);
             connection.news.note(&entry.job);
         }
         let changed = self.entries.values().filter(is(Fate::Changed)).map(|entry| &entry.job);

@@ -1,6 +1,6 @@
 //! What operators decided of queues and workers, and what it means for the claims of a round.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use orchestra_contracts::{QueueChange, QueueName, WorkerName};
@@ -13,6 +13,7 @@ use crate::{
     store::{
         Claim, Drained, QueueRecord, StoreError,
         connection::{Connection, Reads, values},
+        counts::Open,
         rows::{QueueRow, to_json},
         statement::{Statement, statement},
     },
@@ -49,6 +50,11 @@ const ALL: Statement = Statement::plain(
     FROM queue AS q FULL JOIN open AS o USING (name) ORDER BY name",
 );
 
+const WITH_RULES: Statement = Statement::plain(
+    "SELECT name, paused_at, concurrency, CAST(0 AS BIGINT) AS pending, CAST(0 AS BIGINT) AS held
+     FROM queue",
+);
+
 /// Those of queue $1 that go before the job $3 of priority $2.
 pub(in crate::store) const AHEAD: Statement = Statement::plain(
     "
@@ -76,6 +82,13 @@ pub(in crate::store) const RULES: Statement = statement!(()
     FROM " {names "$2"} " JOIN worker AS w ON w.name = r.name
     WHERE w.draining_at IS NOT NULL");
 
+/// Of all workers. Where many wait, reading through them costs less than looking for each.
+const DRAINED: Statement =
+    Statement::plain("SELECT name FROM worker WHERE draining_at IS NOT NULL");
+
+/// More than these are many.
+const FEW: usize = 32;
+
 /// What a round of claims may hand out.
 pub(in crate::store) struct Gates {
     /// Of the queues that have a bound.
@@ -99,13 +112,19 @@ impl Gates {
     ) -> Result<Self, StoreError> {
         let queues: HashSet<&str> =
             claims.iter().flat_map(|claim| &claim.queues).map(String::as_str).collect();
-        let workers: HashSet<&str> = claims.iter().map(|claim| claim.worker.as_str()).collect();
+        let are_many = claims.len() > FEW;
+        let named = claims.iter().filter(|_| !are_many);
+        let workers: HashSet<&str> = named.map(|claim| claim.worker.as_str()).collect();
         if connection.is_shared() {
             connection.all::<(String,)>(LOCK_BOUNDED, values![to_json(&queues)]).await?;
         }
         let rules: Vec<Rule> =
             connection.all(RULES, values![to_json(&queues), to_json(&workers)]).await?;
         let mut gates = Self { room: HashMap::new(), drained: HashSet::new() };
+        if are_many {
+            let drained: Vec<String> = connection.scalars(DRAINED, values![]).await?;
+            gates.drained.extend(drained);
+        }
         for rule in rules {
             let paused_since = rule.paused_at.map(|_| Timestamp::UNIX_EPOCH);
             let concurrency = rule.concurrency.map(|bound| bound as u32);
@@ -221,5 +240,19 @@ pub(in crate::store) async fn ahead(reads: &Reads, job: &Job) -> Result<u64, Sto
 
 pub(in crate::store) async fn all(reads: &Reads) -> Result<Vec<QueueRecord>, StoreError> {
     let rows: Vec<QueueRow> = reads.all(ALL, values![]).await?;
+    rows.into_iter().map(QueueRecord::try_from).collect()
+}
+
+/// The same where the numbers of jobs are known already.
+pub(in crate::store) async fn with_counts(
+    reads: &Reads,
+    mut open: BTreeMap<String, Open>,
+) -> Result<Vec<QueueRecord>, StoreError> {
+    let mut rows: Vec<QueueRow> = reads.all(WITH_RULES, values![]).await?;
+    for row in &mut rows {
+        row.count(open.remove(row.name()).unwrap_or_default());
+    }
+    rows.extend(open.into_iter().map(|(name, open)| QueueRow::without_rules(name, open)));
+    rows.sort_unstable_by(|one, other| one.name().cmp(other.name()));
     rows.into_iter().map(QueueRecord::try_from).collect()
 }

@@ -21,6 +21,8 @@ use crate::{
 
 const SPEC: Statement = Statement::plain("SELECT CAST(spec AS TEXT) FROM job WHERE id = $1");
 
+const PLACE: Statement = Statement::plain("SELECT queue, status FROM job WHERE id = $1");
+
 /// Nothing of what may be damaged is kept in the columns that are read.
 const FAIL_JOB: Statement = Statement::plain("
     UPDATE job SET
@@ -71,6 +73,10 @@ async fn set_aside(
         reason: format!("its record in the database is damaged ({reason}); submit it again"),
     };
     let (spec, outcome, now) = (to_json(&spec), to_json(&outcome), at.as_millisecond());
+    let place: Option<(String, String)> = connection.one(PLACE, values![id]).await?;
+    if let Some((queue, status)) = place {
+        connection.tally.moved(&queue, status.parse().ok(), None);
+    }
     connection.change(FAIL_JOB, values![id, spec, &outcome, now]).await?;
     connection.change(END_ATTEMPT, values![id, &outcome, now]).await?;
     let rows = rows_of(connection, [JobId(id)].into_iter()).await?;

@@ -1,6 +1,7 @@
 //! What is SQLite's own; what every adapter must do is in `store/conformance`.
 
 mod copying;
+mod counting;
 mod damaged;
 mod opening;
 mod plans;
