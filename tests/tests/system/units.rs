@@ -59,10 +59,13 @@ impl Machine {
         run.extend(["--security-opt", "seccomp=unconfined"]);
         run.extend(["--security-opt", "apparmor=unconfined"]);
         // systemd has to make groups of its own, which in the second version needs the machine's.
-        run.extend(match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            true => ["--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"],
-            false => ["--cgroupns", "private", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:ro"],
-        });
+        let second = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let (groups, mount) = if second {
+            ("host", "/sys/fs/cgroup:/sys/fs/cgroup:rw")
+        } else {
+            ("private", "/sys/fs/cgroup:/sys/fs/cgroup:ro")
+        };
+        run.extend(["--cgroupns", groups, "--volume", mount]);
         run.extend(["--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"]);
         run.extend(["--volume", &srv, "--volume", &root, "--volume", &orchestra]);
         run.extend(["--volume", &socket, "--publish", &port, &machine.name]);
