@@ -86,7 +86,11 @@ async fn doctor(stack: &Stack, files: &Path) -> String {
 }
 
 /// As compose has it: the workers are in containers themselves, and the volume is mounted there.
+///
+/// Not for an engine that others use: it looks for a driver that it once knew whenever it looks for a volume
+/// that it does not know, for half a minute each time, until it is restarted.
 #[tokio::test]
+#[ignore = "the engine looks for the driver, in vain, until it is restarted"]
 async fn a_volume_of_a_driver_is_the_worker_files_of_two_workers() {
     if !is_root() {
         return skip("volume driver", "only root may be a plugin of the engine's");
