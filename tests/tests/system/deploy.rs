@@ -37,9 +37,9 @@ async fn manifests_keep_to_the_schemas_of_kubernetes() {
     assert_eq!(passed.sum::<usize>(), 4, "{ran:?}");
 }
 
-async fn docker(arguments: &[&str]) -> program::Ran {
+pub(crate) async fn docker(arguments: &[&str]) -> program::Ran {
     let mut command = Command::new("docker");
-    command.args(arguments);
+    command.args(arguments).stdin(Stdio::null());
     program::run(command, wait::IMAGE).await
 }
 

@@ -18,7 +18,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::compose::{base, copy, copy_folder};
+use crate::{
+    compose::{base, copy, copy_folder},
+    deploy::docker,
+};
 
 const INIT: &str = "ARG BASE\nFROM ${BASE}\n\
     RUN apt-get update -qq \
@@ -148,12 +151,6 @@ impl Drop for Machine {
         }
         engine::remove_containers(vec![std::mem::take(&mut self.worker)]);
     }
-}
-
-async fn docker(arguments: &[&str]) -> Ran {
-    let mut command = Command::new("docker");
-    command.args(arguments).stdin(Stdio::null());
-    program::run(command, wait::IMAGE).await
 }
 
 async fn ready(api: &Api) {
