@@ -1,6 +1,6 @@
 //! A worker asks for jobs, in a few words or in many.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use orchestra_contracts::{
     FieldError, Job, LeaseToken, Span, WorkerName,
@@ -10,7 +10,7 @@ use orchestra_contracts::{
 use super::{MAX_WAIT, Service, ServiceError, newest_attempt, view};
 use crate::{
     domain,
-    store::{Claim, LeaseTerms},
+    store::{LeaseTerms, Wish},
 };
 
 /// More in one claim serves nobody: the next one is a moment away.
@@ -24,15 +24,14 @@ impl Service {
     /// For workers made of curl: one job, now or not at all. Nobody renews its
     /// lease, so it lasts as long as the job may take; the name stands in for the token.
     pub async fn claim_by_name(&self, worker: WorkerName) -> Result<Option<Job>, ServiceError> {
-        let claim = Claim {
+        let wish = Wish {
             queues: vec!["default".to_owned()],
             tokens: vec![LeaseToken::of_name(&worker)],
             terms: LeaseTerms::JobTimeout { extra: UNRENEWED_EXTRA },
-            offers: Arc::default(),
             request_id: None,
             worker,
         };
-        let jobs = self.handed_out(claim, Duration::ZERO).await?;
+        let jobs = self.handed_out(wish, Duration::ZERO).await?;
         Ok(jobs.first().map(with_secrets))
     }
 
@@ -43,15 +42,14 @@ impl Service {
         if !errors.is_empty() {
             return Err(ServiceError::Invalid(errors));
         }
-        let claim = Claim {
+        let wish = Wish {
             worker: terms.worker,
             queues: terms.queues,
             tokens: (0..terms.slots).map(|_| new_token()).collect(),
             terms: LeaseTerms::Renewed(self.settings.leases()),
-            offers: Arc::default(),
             request_id: terms.request_id,
         };
-        let jobs = self.handed_out(claim, terms.wait.min(MAX_WAIT).0).await?;
+        let jobs = self.handed_out(wish, terms.wait.min(MAX_WAIT).0).await?;
         // No waiting from here on: what is accepted must be answered.
         let claimed = jobs
             .iter()
@@ -61,10 +59,10 @@ impl Service {
 
     async fn handed_out(
         &self,
-        claim: Claim,
+        wish: Wish,
         wait: Duration,
     ) -> Result<Vec<domain::Job>, ServiceError> {
-        let jobs = self.desk.claim(claim, wait).await;
+        let jobs = self.desk.claim(wish, wait).await;
         let jobs = jobs.inspect_err(|_| self.metrics.claim_failed())?;
         self.count_claim(&jobs);
         Ok(jobs)

@@ -33,7 +33,11 @@ mod verbs;
 mod webhook;
 mod writer;
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -362,21 +366,50 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 /// One worker's wish for jobs.
 #[derive(Clone, Debug)]
-pub struct Claim {
+pub struct Wish {
     pub worker: WorkerName,
     pub queues: Vec<String>,
     /// One for each job that it would take.
     pub tokens: Vec<LeaseToken>,
     pub terms: LeaseTerms,
-    /// By which it is known what the worker takes.
-    pub offers: Arc<Offers>,
     /// A claim that was answered before gets the same jobs again while their leases are live.
     pub request_id: Option<String>,
 }
 
+/// A wish as the store is asked for it: a thousand that wait are asked for whenever there is a
+/// job, so it is cheap to copy.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub wish: Arc<Wish>,
+    /// By which it is known what the worker takes.
+    pub offers: Arc<Offers>,
+    /// Whether an earlier answer to the same request is looked for in any case. Without that it is looked
+    /// for only where there is something new for the claim, so that it never gets both.
+    pub looks_back: bool,
+}
+
 impl Claim {
+    pub fn new(wish: Arc<Wish>, offers: Arc<Offers>) -> Self {
+        Self { wish, offers, looks_back: true }
+    }
+
     fn takes(&self, queue: &str, demand: &Demand, now: Timestamp) -> bool {
         self.offers.takes(&self.worker, queue, demand, now)
+    }
+}
+
+#[cfg(test)]
+impl From<Wish> for Claim {
+    fn from(wish: Wish) -> Self {
+        Self::new(Arc::new(wish), Arc::default())
+    }
+}
+
+impl Deref for Claim {
+    type Target = Wish;
+
+    fn deref(&self) -> &Wish {
+        &self.wish
     }
 }
 

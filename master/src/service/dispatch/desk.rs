@@ -17,7 +17,7 @@ use tokio::{
 use super::Handout;
 use crate::{
     domain::{Job, NewJob},
-    store::{Claim, Once, Store, StoreError, Submission, Submitted},
+    store::{Once, Store, StoreError, Submission, Submitted, Wish},
 };
 
 /// Claims that wait for the dispatcher to take them in; more of them wait in line.
@@ -49,8 +49,10 @@ pub(super) struct Tray {
 /// A claim.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) claim: Claim,
+    pub(super) wish: Arc<Wish>,
     pub(super) until: Instant,
+    /// When the store last looked whether it had answered the same request before.
+    pub(super) looked_back: Option<Instant>,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -106,11 +108,12 @@ impl Desk {
     /// dispatcher, which is so during shutdown, there are none.
     pub(in crate::service) async fn claim(
         &self,
-        claim: Claim,
+        wish: Wish,
         wait: Duration,
     ) -> Result<Vec<Job>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { claim, until: Instant::now() + wait, answer };
+        let (wish, until) = (Arc::new(wish), Instant::now() + wait);
+        let waiting = Waiting { wish, until, looked_back: None, answer };
         if self.inbox.send(waiting).await.is_err() {
             return Ok(Vec::new());
         }

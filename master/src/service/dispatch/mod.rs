@@ -72,6 +72,18 @@ impl Drop for Handout {
     }
 }
 
+impl Waiting {
+    /// An answer that was lost is looked for when its claim comes again, and from time to time in
+    /// case another master gave it.
+    fn looks_back(&mut self, now: Instant) -> bool {
+        let is_due = self.looked_back.is_none_or(|before| now - before >= POLL);
+        if is_due {
+            self.looked_back = Some(now);
+        }
+        is_due
+    }
+}
+
 /// Answers claims until the service's shutdown token ends it.
 pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
     let mut waiting = VecDeque::new();
@@ -106,16 +118,16 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
 async fn answer(
     service: &Service,
     queue: &ClaimQueue,
-    waiting: VecDeque<Waiting>,
+    mut waiting: VecDeque<Waiting>,
     handed_in: Vec<HandedIn>,
 ) -> VecDeque<Waiting> {
-    let waiting: VecDeque<_> = waiting.into_iter().filter(|one| !one.answer.is_closed()).collect();
+    waiting.retain(|one| !one.answer.is_closed());
     let (submissions, answers): (Vec<_>, Vec<_>) = handed_in
         .into_iter()
         .filter(|one| !one.answer.is_closed())
         .map(|HandedIn { submission, answer }| (submission, answer))
         .unzip();
-    let (submitted, found) = ask(service, submissions, &waiting).await;
+    let (submitted, found) = ask(service, submissions, &mut waiting).await;
     for (answer, submitted) in answers.into_iter().zip(submitted) {
         // Whoever has gone will ask again, by the key of the submission.
         drop(answer.send(submitted));
@@ -151,7 +163,7 @@ async fn answer(
 async fn ask(
     service: &Service,
     submissions: Vec<Submission>,
-    waiting: &VecDeque<Waiting>,
+    waiting: &mut VecDeque<Waiting>,
 ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
     let offers = if waiting.is_empty() { Ok(Arc::default()) } else { service.offers().await };
     let offers = match offers {
@@ -163,8 +175,12 @@ async fn ask(
             return (join_all(storing).await, without.map(|_| Vec::new()));
         }
     };
-    let claims =
-        waiting.iter().map(|one| Claim { offers: offers.clone(), ..one.claim.clone() }).collect();
+    let now = Instant::now();
+    let claims = waiting.iter_mut().map(|one| {
+        let looks_back = one.looks_back(now);
+        Claim { looks_back, ..Claim::new(one.wish.clone(), offers.clone()) }
+    });
+    let claims = claims.collect();
     let mut submitted = Vec::new();
     let asking = async {
         let asked = service.store.submit_and_claim(submissions, claims, service.rules()).await;

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use orchestra_contracts::{JobSpec, Outcome, Span};
 use tokio::task::JoinSet;
 
-use super::{TTL, TestStore, at, claim, every_adapter, ids, spec};
+use super::{TTL, TestStore, at, claim, every_adapter, ids, spec, wish};
 use crate::{
     domain::JobState,
-    store::{Claim, LeaseTerms},
+    store::{Claim, LeaseTerms, Wish},
 };
 
 every_adapter!(
@@ -25,6 +25,7 @@ every_adapter!(
     a_repeated_claim_gets_the_same_jobs,
     a_repeated_claim_gets_new_jobs_when_the_old_are_over,
     a_claim_repeated_at_the_same_time_gets_the_same_jobs,
+    a_claim_that_was_answered_gets_nothing_new_even_without_looking_back,
     a_lease_lasts_as_its_terms_say,
     sixteen_claimers_share_five_hundred_jobs,
 );
@@ -66,7 +67,7 @@ async fn priority_counts_across_queues(store: TestStore) {
         .insert([("x", 0), ("y", 1), ("x", 2), ("y", 0)].map(job).into(), at(0).now)
         .await
         .unwrap();
-    let from_both = Claim { queues: vec!["x".into(), "y".into()], ..claim("a", 9) };
+    let from_both = Claim::from(Wish { queues: vec!["x".into(), "y".into()], ..wish("a", 9) });
     let jobs = store.claim(vec![from_both], at(1)).await.unwrap().remove(0);
     assert_eq!(ids(&jobs), [3, 2, 1, 4]);
 }
@@ -74,9 +75,9 @@ async fn priority_counts_across_queues(store: TestStore) {
 async fn a_claim_takes_from_its_queues_only(store: TestStore) {
     let job = |queue: &str| JobSpec { queue: queue.into(), ..spec("true") };
     store.insert(["x", "y", "x", "z", "y"].map(job).into(), at(0).now).await.unwrap();
-    let from = |queues: &[&str], slots| Claim {
-        queues: queues.iter().map(|&queue| queue.to_owned()).collect(),
-        ..claim("a", slots)
+    let from = |queues: &[&str], slots| {
+        let queues = queues.iter().map(|&queue| queue.to_owned()).collect();
+        Claim::from(Wish { queues, ..wish("a", slots) })
     };
     let claims =
         vec![from(&["y"], 1), from(&["nothing"], 1), from(&[], 1), from(&["z", "y", "x"], 3)];
@@ -144,14 +145,14 @@ async fn a_retry_keeps_its_place(store: TestStore) {
 }
 
 fn named(request: &str, slots: usize) -> Claim {
-    Claim { request_id: Some(request.to_owned()), ..claim("a", slots) }
+    Wish { request_id: Some(request.to_owned()), ..wish("a", slots) }.into()
 }
 
 async fn a_repeated_claim_gets_the_same_jobs(store: TestStore) {
     store.insert(vec![spec("true"); 5], at(0).now).await.unwrap();
     let first = store.claim(vec![named("one", 2)], at(1)).await.unwrap();
     assert_eq!(store.claim(vec![named("one", 2)], at(2)).await.unwrap(), first);
-    let other_worker = Claim { request_id: Some("one".into()), ..claim("b", 1) };
+    let other_worker = Wish { request_id: Some("one".into()), ..wish("b", 1) }.into();
     let next = store.claim(vec![named("two", 1), other_worker], at(2)).await.unwrap();
     assert_eq!((ids(&next[0]), ids(&next[1])), (vec![3], vec![4]));
 }
@@ -173,11 +174,21 @@ async fn a_claim_repeated_at_the_same_time_gets_the_same_jobs(store: TestStore) 
     assert_eq!((ids(&answers[0]), &answers[1]), (vec![1, 2], &answers[0]));
 }
 
+async fn a_claim_that_was_answered_gets_nothing_new_even_without_looking_back(store: TestStore) {
+    store.insert(vec![spec("true"); 4], at(0).now).await.unwrap();
+    let first = store.claim(vec![named("one", 1)], at(1)).await.unwrap().remove(0);
+    let waits = |request: &str| Claim { looks_back: false, ..named(request, 1) };
+    let answers = store.claim(vec![waits("one"), waits("two")], at(2)).await.unwrap();
+    assert_eq!((&answers[0], ids(&answers[1])), (&first, vec![2]));
+    let twice = store.claim(vec![waits("three"), waits("three")], at(2)).await.unwrap();
+    assert_eq!((ids(&twice[0]), &twice[1]), (vec![3], &twice[0]));
+}
+
 async fn a_lease_lasts_as_its_terms_say(store: TestStore) {
     let timeout = Some(Span::from_secs(600));
     store.insert(vec![JobSpec { timeout, ..spec("true") }; 2], at(0).now).await.unwrap();
     let extra = Span::from_secs(30);
-    let curl = Claim { terms: LeaseTerms::JobTimeout { extra }, ..claim("b", 1) };
+    let curl = Wish { terms: LeaseTerms::JobTimeout { extra }, ..wish("b", 1) }.into();
     let answers = store.claim(vec![claim("a", 1), curl], at(1)).await.unwrap();
     let expiries = answers.iter().map(|jobs| jobs[0].lease().unwrap().expires_at);
     let seconds: Vec<i64> = expiries.map(jiff::Timestamp::as_second).collect();

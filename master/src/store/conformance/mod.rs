@@ -34,7 +34,7 @@ use orchestra_contracts::{
 use orchestra_tests::Postgres;
 use tempfile::TempDir;
 
-use super::{Applied, Claim, LeaseTerms, LogAppend, MemoryStore, Store};
+use super::{Applied, Claim, LeaseTerms, LogAppend, MemoryStore, Store, Wish};
 use crate::domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
@@ -205,14 +205,17 @@ fn spec(command: &str) -> JobSpec {
 
 /// For so many jobs of the default queue, with tokens that nobody else has.
 fn claim(name: &str, slots: usize) -> Claim {
-    Claim {
+    wish(name, slots).into()
+}
+
+fn wish(name: &str, slots: usize) -> Wish {
+    Wish {
         worker: worker(name),
         queues: vec!["default".into()],
         tokens: (0..slots)
             .map(|_| LeaseToken::new(format!("{:032x}", rand::random::<u128>())))
             .collect(),
         terms: LeaseTerms::Renewed(TTL),
-        offers: Arc::default(),
         request_id: None,
     }
 }

@@ -2,10 +2,10 @@
 
 use orchestra_contracts::{JobSpec, Outcome, QueueChange, QueueName, worker::Registration};
 
-use super::{Held, TestStore, at, claim, every_adapter, ids, spec, worker};
+use super::{Held, TestStore, at, every_adapter, ids, spec, wish, worker};
 use crate::{
     domain::QueueRules,
-    store::{Claim, QueueRecord},
+    store::{Claim, QueueRecord, Wish},
 };
 
 every_adapter!(
@@ -41,8 +41,12 @@ async fn bound(store: &TestStore, name: &str, most: Option<u32>) -> QueueRules {
 }
 
 /// From the queues `x` and `y`.
+fn wish_both(name: &str, slots: usize) -> Wish {
+    Wish { queues: vec!["x".into(), "y".into()], ..wish(name, slots) }
+}
+
 fn from_both(name: &str, slots: usize) -> Claim {
-    Claim { queues: vec!["x".into(), "y".into()], ..claim(name, slots) }
+    wish_both(name, slots).into()
 }
 
 async fn claimed(store: &TestStore, claims: Vec<Claim>) -> Vec<Vec<i64>> {
@@ -154,7 +158,8 @@ async fn a_drained_worker_is_handed_nothing_new(store: TestStore) {
     assert_eq!(store.drain(&worker("a"), true, at(5).now).await.unwrap(), None, "it is unknown");
     store.register(&worker("a"), Registration::default(), at(1).now).await.unwrap();
     store.insert(vec![of("x"); 4], at(0).now).await.unwrap();
-    let named = Claim { request_id: Some("one".into()), ..from_both("a", 1) };
+    let named = Wish { request_id: Some("one".into()), ..wish_both("a", 1) };
+    let named = Claim::from(named);
     assert_eq!(claimed(&store, vec![named.clone()]).await, [vec![1]]);
     let drained = store.drain(&worker("a"), true, at(5).now).await.unwrap();
     assert_eq!(drained, Some(Some(at(5).now)));

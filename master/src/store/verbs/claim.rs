@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use jiff::Timestamp;
 use orchestra_contracts::{JobId, Span, WorkerName};
 use serde::Serialize;
 
@@ -45,8 +46,10 @@ impl Verb for ClaimRound {
         connection: &mut Connection,
         calls: &[Self],
     ) -> Result<Vec<Vec<Vec<Job>>>, StoreError> {
-        let mut answered = Answered::load(connection, calls).await?;
-        let (mut shares, mut ledger) = share_out(connection, calls, &answered).await?;
+        let mut answered = Answered::default();
+        let all = calls.iter().flat_map(|call| &call.claims);
+        answered.look(connection, all.filter(|claim| claim.looks_back), now_of(calls)).await?;
+        let (mut shares, mut ledger) = share_out(connection, calls, &mut answered).await?;
         let mut answers = Vec::with_capacity(calls.len());
         for call in calls {
             let mut round = Vec::with_capacity(call.claims.len());
@@ -71,20 +74,23 @@ impl Verb for ClaimRound {
 async fn share_out(
     connection: &mut Connection,
     calls: &[ClaimRound],
-    answered: &Answered,
+    answered: &mut Answered,
 ) -> Result<(VecDeque<Vec<JobId>>, Ledger), StoreError> {
-    let now = calls.iter().map(|call| call.rules.now).min().unwrap_or_default();
-    let open = open_claims(calls, answered);
-    let claims: Vec<&Claim> = open.iter().flatten().copied().collect();
+    let now = now_of(calls);
     // Those that another master is handing out, or somebody is ending, at this moment.
     let mut taken = BTreeSet::new();
     loop {
+        let open = open_claims(calls, answered);
+        let claims: Vec<&Claim> = open.iter().flatten().copied().collect();
         let (mut lines, mut read) = Lines::load(connection, &claims, now, &taken).await?;
-        let mut share = |claim| lines.share(claim, now);
-        let shares: VecDeque<Vec<JobId>> =
-            open.iter().map(|claim| claim.map_or_else(Vec::new, &mut share)).collect();
+        let shares = shares(&open, &mut lines, now);
         if shares.iter().all(Vec::is_empty) {
             return Ok((shares, Ledger::of([])));
+        }
+        let served = open.iter().zip(&shares).filter(|(_, share)| !share.is_empty());
+        let unsure = served.filter_map(|(claim, _)| claim.filter(|claim| !claim.looks_back));
+        if answered.look(connection, unsure, now).await? {
+            continue;
         }
         let ids: Vec<JobId> = shares.iter().flatten().copied().collect();
         let ours: BTreeSet<JobId> = connection.lock_waiting(&ids).await?.into_iter().collect();
@@ -111,19 +117,37 @@ async fn share_out(
     }
 }
 
+fn now_of(calls: &[ClaimRound]) -> Timestamp {
+    calls.iter().map(|call| call.rules.now).min().unwrap_or_default()
+}
+
 /// Every claim in order; `None` for those that get nothing new.
 fn open_claims<'a>(calls: &'a [ClaimRound], answered: &Answered) -> Vec<Option<&'a Claim>> {
-    let mut asked = HashSet::new();
-    let mut open = Vec::new();
-    for call in calls {
-        open.extend(call.claims.iter().map(|claim| {
-            // The same claim may wait twice in one batch.
-            let is_first =
-                claim.request_id.as_ref().is_none_or(|id| asked.insert((&claim.worker, id)));
-            (!call.closed && is_first && answered.to(claim).is_none()).then_some(claim)
-        }));
+    let open = |call: &'a ClaimRound| {
+        let is_open = |claim: &&Claim| !call.closed && answered.to(claim).is_none();
+        call.claims.iter().map(move |claim| Some(claim).filter(is_open))
+    };
+    calls.iter().flat_map(open).collect()
+}
+
+/// What each of them gets, in their order.
+fn shares(open: &[Option<&Claim>], lines: &mut Lines, now: Timestamp) -> VecDeque<Vec<JobId>> {
+    let mut shares: VecDeque<_> = open.iter().map(|_| Vec::new()).collect();
+    // The same claim may wait twice in one batch.
+    let mut served = HashSet::new();
+    for (claim, share) in open.iter().zip(&mut shares) {
+        // Of a thousand that wait most find nothing left.
+        if lines.are_empty() {
+            break;
+        }
+        let Some(claim) = claim else { continue };
+        let request = claim.request_id.as_ref().map(|request| (&claim.worker, request));
+        if request.is_none_or(|request| !served.contains(&request)) {
+            *share = lines.share(claim, now);
+            served.extend(request.filter(|_| !share.is_empty()));
+        }
     }
-    open
+    shares
 }
 
 fn hand_out(claim: &Claim, share: Vec<JobId>, rules: &Rules, ledger: &mut Ledger) -> Vec<Job> {
@@ -151,7 +175,8 @@ fn hand_out(claim: &Claim, share: Vec<JobId>, rules: &Rules, ledger: &mut Ledger
 
 /// Which requests were answered already, and how: a worker asks again when the
 /// answer was lost on its way.
-struct Answered(HashMap<(WorkerName, String), Vec<Job>>);
+#[derive(Default)]
+struct Answered(HashMap<WorkerName, HashMap<String, Vec<Job>>>);
 
 #[derive(Serialize)]
 struct Question<'a> {
@@ -161,42 +186,43 @@ struct Question<'a> {
 }
 
 impl Answered {
-    async fn load(connection: &mut Connection, calls: &[ClaimRound]) -> Result<Self, StoreError> {
-        let questions: Vec<Question<'_>> = calls.iter().flat_map(ClaimRound::questions).collect();
-        let mut answers = Self(HashMap::new());
+    /// Asks the database for these; answers whether one of them was.
+    async fn look<'a>(
+        &mut self,
+        connection: &mut Connection,
+        claims: impl Iterator<Item = &'a Claim>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let now = now.as_millisecond();
+        let question = |claim: &'a Claim| {
+            let request = claim.request_id.as_deref()?;
+            Some(Question { worker: &claim.worker, request, now })
+        };
+        let questions: Vec<Question<'_>> = claims.filter_map(question).collect();
         if questions.is_empty() {
-            return Ok(answers);
+            return Ok(false);
         }
         let rows: Vec<JobRow> = connection.all(REPEATED, values![to_json(&questions)]).await?;
+        let is_any = !rows.is_empty();
         for mut row in rows {
             let request = row.claim_request.take().unwrap_or_default();
             let job = Job::try_from(row)?;
             if let Some(lease) = job.lease() {
-                answers.0.entry((lease.worker.clone(), request)).or_default().push(job);
+                let of_worker = self.0.entry(lease.worker.clone()).or_default();
+                of_worker.entry(request).or_default().push(job);
             }
         }
-        Ok(answers)
+        Ok(is_any)
     }
 
     fn to(&self, claim: &Claim) -> Option<&[Job]> {
-        let request = claim.request_id.clone()?;
-        self.0.get(&(claim.worker.clone(), request)).map(Vec::as_slice)
+        let request = claim.request_id.as_deref()?;
+        self.0.get(&claim.worker)?.get(request).map(Vec::as_slice)
     }
 
-    /// The same claim may wait twice in one batch.
     fn note(&mut self, claim: &Claim, jobs: &[Job]) {
-        if let Some(request) = &claim.request_id {
-            self.0.insert((claim.worker.clone(), request.clone()), jobs.to_vec());
+        if let Some(request) = claim.request_id.clone().filter(|_| !jobs.is_empty()) {
+            self.0.entry(claim.worker.clone()).or_default().insert(request, jobs.to_vec());
         }
-    }
-}
-
-impl ClaimRound {
-    fn questions(&self) -> impl Iterator<Item = Question<'_>> {
-        let now = self.rules.now.as_millisecond();
-        self.claims.iter().filter_map(move |claim| {
-            let request = claim.request_id.as_deref()?;
-            Some(Question { worker: &claim.worker, request, now })
-        })
     }
 }

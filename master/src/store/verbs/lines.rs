@@ -114,6 +114,8 @@ impl Lines {
         let wanted: usize = admitted.clone().map(|claim| claim.tokens.len()).sum();
         let queues = admitted.flat_map(|claim| &claim.queues).map(String::as_str);
         let mut queues: Vec<&str> = queues.filter(|queue| lines.gates.is_open(queue)).collect();
+        // Of a thousand claims most name the same.
+        queues.dedup();
         queues.sort_unstable();
         queues.dedup();
         if queues.is_empty() || wanted == 0 {
@@ -144,11 +146,15 @@ impl Lines {
         self.all.last_mut().expect("one was added, if there was none")
     }
 
+    /// Whether nothing is left for anybody.
+    pub(in crate::store) fn are_empty(&self) -> bool {
+        self.all.iter().all(|line| line.waiting.is_empty())
+    }
+
     /// Takes out what the claim gets, in claiming order.
     pub(in crate::store) fn share(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobId> {
         let Self { all, gates } = self;
-        // Of a thousand that wait most find nothing left.
-        if all.iter().all(|line| line.waiting.is_empty()) || !gates.admits(claim) {
+        if !gates.admits(claim) {
             return Vec::new();
         }
         let is_its = |line: &&mut Line| {

@@ -6,8 +6,6 @@ mod moving;
 mod schema;
 mod trouble;
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use orchestra_contracts::{JobSpec, LeaseToken, Span};
 use orchestra_tests::Postgres;
@@ -15,7 +13,7 @@ use orchestra_tests::Postgres;
 use super::PostgresStore;
 use crate::{
     domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules},
-    store::{Claim, LeaseTerms},
+    store::{Claim, LeaseTerms, Wish},
 };
 
 /// A database that several masters open; `None` where there is no server.
@@ -62,14 +60,14 @@ fn specs(count: usize) -> Vec<JobSpec> {
 fn claim(name: &str, slots: usize) -> Claim {
     let token = |_| LeaseToken::new(format!("{:032x}", rand::random::<u128>()));
     let base = Span::from_secs(60);
-    Claim {
+    let wish = Wish {
         worker: name.parse().unwrap(),
         queues: vec!["default".to_owned()],
         tokens: (0..slots).map(token).collect(),
         terms: LeaseTerms::Renewed(LeasePolicy { base, max: base }),
-        offers: Arc::default(),
         request_id: None,
-    }
+    };
+    wish.into()
 }
 
 /// The end of a job that is held.

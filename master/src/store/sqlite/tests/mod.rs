@@ -10,10 +10,7 @@ mod trouble;
 mod upgrading;
 mod writing;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobSpec, LeaseToken};
@@ -23,7 +20,7 @@ use tempfile::TempDir;
 use super::SqliteStore;
 use crate::{
     domain::{LeasePolicy, RetryPolicy, Rules},
-    store::{Claim, LeaseTerms},
+    store::{Claim, LeaseTerms, Wish},
 };
 
 /// Where a test keeps its database.
@@ -72,12 +69,15 @@ fn specs(count: usize) -> Vec<JobSpec> {
 
 /// Of one job, with the request in place of the token.
 fn claim(request: &str) -> Claim {
-    Claim {
+    wish(request).into()
+}
+
+fn wish(request: &str) -> Wish {
+    Wish {
         worker: "worker".parse().unwrap(),
         queues: vec!["default".to_owned()],
         tokens: vec![LeaseToken::new(request)],
         terms: LeaseTerms::Renewed(LeasePolicy::default()),
-        offers: Arc::default(),
         request_id: Some(request.to_owned()),
     }
 }
