@@ -44,19 +44,24 @@ impl Waiting {
             let (port, sender) = (stack.port, sender.clone());
             tasks.spawn(async move {
                 let mut link = Link::open(port).await?;
-                let terms = json!({"worker": format!("waits-{index}"), "slots": 1, "wait": "20s"});
-                let terms = terms.to_string();
-                loop {
-                    let answer = link.post("/api/job/claim", &terms).await?;
+                let worker = format!("waits-{index}");
+                for request in 0.. {
+                    // As workers do, by which they find an answer that was lost.
+                    let request = format!("{worker}-{request}");
+                    let terms = json!({
+                        "worker": worker, "slots": 1, "wait": "20s", "requestId": request,
+                    });
+                    let answer = link.post("/api/job/claim", &terms.to_string()).await?;
                     let now = Instant::now();
                     if answer.status == 204 {
                         continue;
                     }
                     answer.expect(200)?;
                     if sender.send(now).await.is_err() {
-                        return Ok(());
+                        break;
                     }
                 }
+                Ok(())
             });
         }
         // All have asked, and the master holds their claims.
