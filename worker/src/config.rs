@@ -49,7 +49,8 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
     pub min_free_files: Size,
 
-    /// The folder of job images, one Dockerfile in each folder below it
+    /// The folder of job images, one Dockerfile in each folder below it; without one there are gcc,
+    /// node and python
     #[arg(long, env = "ORCHESTRA_IMAGES", default_value = "./images")]
     pub images: PathBuf,
 

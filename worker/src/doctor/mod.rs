@@ -105,7 +105,7 @@ async fn default_image(engine: &Engine, config: &Config) -> Check {
         Ok(None) => Check::bad(
             "default image",
             format!("there is no folder {}/{name} with a Dockerfile", config.images.display()),
-            "start the worker in a clone of Orchestra, or name its images folder with --images",
+            "name a folder that has it with --images, or name another with --default-image",
         ),
         Err(error) => Check::bad("default image", error.to_string(), "docker info"),
     }

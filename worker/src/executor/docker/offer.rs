@@ -74,6 +74,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let nowhere = home.path().join("engine.sock").display().to_string();
         let docker = Docker::connect_with_http(&nowhere, 1, API_DEFAULT_VERSION).unwrap();
+        fs::create_dir(home.path().join("images")).unwrap();
         let images = Images::new(docker, home.path().join("images"), ImagesConfig::default());
         let arguments = ["program", "--max-memory", "1g", "--allow-network", "--runtime", "runsc"];
         let sandbox = Program::parse_from(arguments).sandbox;

@@ -1,5 +1,6 @@
 //! The folders under `images/`: which of them are images, and one of them as it
-//! is now. Only reads.
+//! is now. Only reads. Where there is no such folder at all, those that come with the program
+//! stand for it.
 
 use std::{
     fs, io,
@@ -7,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ImageError,
+    ImageError, builtin,
     recipe::{DOCKERFILE, Recipe},
     walk,
 };
@@ -41,6 +42,11 @@ impl Catalog {
     pub(super) async fn read(&self, name: &str) -> Result<Recipe, ImageError> {
         let (folder, home, name) = (self.folder.clone(), self.home(name), name.to_owned());
         blocking(move || {
+            if !folder.exists()
+                && let Some(entries) = builtin::entries(&name)
+            {
+                return Ok(Recipe::new(name, entries));
+            }
             if !is_name(&name) || !is_image(&home) {
                 return Err(ImageError::Unknown { name, known: list(&folder)? });
             }
@@ -78,7 +84,7 @@ fn list(folder: &Path) -> Result<Vec<String>, ImageError> {
         Ok(names)
     };
     match read() {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(builtin::names()),
         Err(err) => {
             let shown = folder.display();
             Err(ImageError::because(format!("the images folder {shown} cannot be read: {err}")))
@@ -183,10 +189,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_folder_is_no_images() {
+    async fn without_a_folder_there_are_those_of_the_program() {
         let root = tempfile::tempdir().unwrap();
-        let catalog = Catalog::new(root.path().join("images"));
+        let folder = root.path().join("images");
+        let catalog = Catalog::new(folder.clone());
+        assert_eq!(catalog.names().await.unwrap(), ["gcc", "node", "python"]);
+        assert!(catalog.read("gcc").await.unwrap().needs_base());
+        let err = catalog.read("absent").await.unwrap_err();
+        assert!(err.to_string().ends_with("there are: gcc, node, python"), "{err}");
+        fs::create_dir(&folder).unwrap();
         assert_eq!(catalog.names().await.unwrap(), Vec::<String>::new());
+        assert!(catalog.read("gcc").await.is_err(), "whoever has a folder decides what is in it");
     }
 
     #[tokio::test]

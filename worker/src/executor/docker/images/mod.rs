@@ -45,6 +45,7 @@ pub use types::{ImageError, ImageStatus, ReadyImage, StaleImage};
 mod base;
 mod bootstrap;
 mod build;
+mod builtin;
 mod catalog;
 mod helper;
 mod journal;
