@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 async fn program() -> ExitCode {
     let cli = Cli::read();
     orchestra_program::log_to_stderr(cli.log_filter(), cli.log_format);
+    cli.warn_of_what_is_unread();
     orchestra_program::export_spans("orchestra", env!("CARGO_PKG_VERSION"));
     match commands::run(cli.command).await {
         Ok(code) => code.into(),

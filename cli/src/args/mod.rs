@@ -6,6 +6,7 @@ mod job_file;
 mod jobs;
 mod secret;
 mod server;
+mod unread;
 
 pub(crate) use engine::Engine;
 pub(crate) use job::{JobOptions, pair, read};
@@ -72,6 +73,14 @@ impl Cli {
         Self::command().mut_subcommand("up", |up| {
             up.mut_arg("url", |url| url.hide(true)).mut_arg("token_file", |file| file.hide(true))
         })
+    }
+
+    /// Has a program that runs in the background say which variables were meant for it, as it
+    /// seems, and are not in force.
+    pub(crate) fn warn_of_what_is_unread(&self) {
+        if matches!(self.command, Command::Up(_) | Command::Master(_) | Command::Worker(_)) {
+            unread::warn(&Self::definition());
+        }
     }
 
     /// What to log. A program that runs in the background tells what it does; a
