@@ -1,4 +1,4 @@
-//! A container engine of one test's own, to be restarted, frozen and killed. It
+//! A container engine of one test's own, to be restarted, frozen and killed, or to be told of plugins. It
 //! lives in a network namespace of its own (a daemon without a bridge would remove
 //! the host's), and all that it made is gone when it is dropped.
 
@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{is_root, settings, skip};
+use crate::{Namespace, is_root, settings, skip};
 
 /// Starting it takes half a second on a quiet machine.
 const SOON: Duration = Duration::from_mins(1);
@@ -20,16 +20,27 @@ const DOCKER: &str = "docker can be started";
 const PAUSE: Duration = Duration::from_millis(50);
 /// What job images start from, as far as these tests know.
 const BASE: &str = "orchestra/base:bookworm";
-/// All that the jobs of these tests need: the daemon copies its image for each.
-const PACK: &str = r#"programs="/bin/bash /bin/sh /usr/bin/seq /bin/sleep /bin/touch"
-    files="$programs $(ldd $programs | grep -o "/lib[^ :]*" | sort -u)"
+/// All that the jobs of these tests need, and a worker in a container: the daemon copies its image for each.
+const PACK: &str = r#"programs="/bin/bash /bin/sh /usr/bin/seq /bin/sleep /bin/touch /bin/cat /bin/chmod
+        /bin/mkdir /bin/mv /bin/stat /usr/bin/id /usr/bin/sha256sum /usr/bin/wc"
+    ours=$(ls /lib/*/libgcc_s.so.1 /lib/*/libm.so.6)
+    files="$programs $ours $(ldd $programs | grep -o "/lib[^ :]*" | sort -u)"
     folders=$(for it in /usr /lib $(dirname $files); do echo $it; done | sort -u)
     tar -chf - --no-recursion $folders $files"#;
+/// The folder of its plugins.
+const PLUGINS: &str = "plugins";
+/// Puts `$0` where all engines of a machine look for plugins. Nobody sees it there who is outside of the mount
+/// namespace, which changes nothing beyond itself (`unshare` sees to that).
+const HIDE: &str = r#"mkdir -p /run/docker/plugins && mount --bind "$0" /run/docker/plugins &&
+    exec "$@""#;
 
 #[derive(Debug)]
 pub struct Daemon {
     folder: TempDir,
-    live_restore: bool,
+    /// More arguments of its command line.
+    flags: Vec<&'static str>,
+    /// What stands before it: namespaces of its own.
+    before: Vec<String>,
     process: Option<Child>,
 }
 
@@ -60,17 +71,40 @@ impl Daemon {
     /// With a small base image in it, made of `image` of the machine's engine. `None`
     /// where none can run: the lane says so, and is no success in CI.
     pub fn start(live_restore: bool, image: &str) -> Option<Self> {
+        let flags = if live_restore { vec!["--live-restore"] } else { Vec::new() };
+        Self::with(flags, image, |_| ["unshare", "--net"].map(str::to_owned).to_vec())
+    }
+
+    /// The same in this network namespace, with plugins in a folder of its own. An engine goes on looking for one
+    /// that it once knew, and holds up for half a minute whoever asks for a volume meanwhile. So no other
+    /// engine of the machine may ever see them, and this one ends with its test.
+    pub fn with_plugins(namespace: &Namespace, image: &str) -> Option<Self> {
+        let net = format!("--net={}", namespace.file().display());
+        Self::with(Vec::new(), image, |folder| {
+            let plugins = folder.join(PLUGINS).display().to_string();
+            let own = ["nsenter", &net, "unshare", "--mount", "sh", "-c", HIDE, &plugins];
+            own.map(str::to_owned).to_vec()
+        })
+    }
+
+    fn with(
+        flags: Vec<&'static str>,
+        image: &str,
+        before: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Option<Self> {
         const LANE: &str = "an engine of a test's own";
         if !is_root() {
             skip(LANE, "only root can run one");
             return None;
         }
-        if !found("dockerd") || !found("unshare") {
-            skip(LANE, "dockerd and unshare are needed");
+        if !["dockerd", "nsenter", "unshare"].into_iter().all(found) {
+            skip(LANE, "dockerd, nsenter and unshare are needed");
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut daemon = Self { folder, live_restore, process: None };
+        fs::create_dir(folder.path().join(PLUGINS)).expect("the folder is ours");
+        let before = before(folder.path());
+        let mut daemon = Self { folder, flags, before, process: None };
         daemon.run();
         daemon.import(image);
         Some(daemon)
@@ -81,7 +115,16 @@ impl Daemon {
     }
 
     pub fn address(&self) -> String {
-        format!("unix://{}", self.path("engine.sock").display())
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("engine.sock")
+    }
+
+    /// Where it looks for plugins, after [`Daemon::with_plugins`].
+    pub fn plugins(&self) -> PathBuf {
+        self.path(PLUGINS)
     }
 
     /// Starts it, and waits until it answers.
@@ -90,19 +133,18 @@ impl Daemon {
         let log =
             fs::File::options().create(true).append(true).open(self.path("log")).expect("a log");
         let flag = |name: &str, file: &str| format!("--{name}={}", self.path(file).display());
-        let mut command = Command::new("unshare");
+        let mut command = Command::new(&self.before[0]);
         command
-            .args(["--net", "dockerd", "--host", &self.address(), "--bridge=none"])
+            .args(&self.before[1..])
+            .args(["dockerd", "--host", &self.address(), "--bridge=none"])
             .args(["--iptables=false", "--storage-driver=vfs"])
             .args([flag("config-file", "daemon.json"), flag("data-root", "data")])
             .args([flag("exec-root", "exec"), flag("pidfile", "pid")])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log);
-        if self.live_restore {
-            command.arg("--live-restore");
-        }
-        self.process = Some(command.spawn().expect("unshare can be started"));
+            .stderr(log)
+            .args(&self.flags);
+        self.process = Some(command.spawn().expect("unshare and nsenter are there"));
         let give_up = Instant::now() + SOON;
         while !docker(&self.address(), &["version"]).status().is_ok_and(|it| it.success()) {
             let log = || fs::read_to_string(self.path("log")).unwrap_or_default();
@@ -134,7 +176,7 @@ impl Daemon {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// `unshare` has become the daemon itself.
+    /// What stood before it has become the daemon itself.
     fn signal(&self, signal: rustix::process::Signal) {
         let process = self.process.as_ref().expect("it runs");
         let pid = rustix::process::Pid::from_child(process);

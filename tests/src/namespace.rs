@@ -2,6 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -52,6 +53,11 @@ impl Namespace {
             }
         }
         Some(namespace)
+    }
+
+    /// By which `nsenter` finds it.
+    pub fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
     }
 
     /// What stands before a command that is to run in it.

@@ -4,13 +4,18 @@
 mod driver;
 mod mounted;
 
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use orchestra_contracts::JobStatus;
 use orchestra_tests::{
-    Plan, Stack, Way, engine, is_root,
-    program::{self},
-    repository, skip, unique_name, wait,
+    Namespace, Plan, Proxy, Stack, Way, daemon::Daemon, engine, program, repository, unique_name,
+    wait,
 };
 use serde_json::{Value, json};
 
@@ -19,8 +24,9 @@ use self::{driver::Driver, mounted::Export};
 /// The base of job images, which `program::job_image` has made.
 const BASE: &str = "orchestra/base:bookworm";
 
-/// What a job on each of two hosts leaves is there for the next one on the other.
-async fn is_one_folder(stack: &Stack) {
+/// What a job on each of two hosts leaves is there for the next one on the other. `make` makes the program
+/// `built/Hello`, which prints one line.
+async fn is_one_folder(stack: &Stack, make: &str) {
     let on = |host: &str, command: &str| json!({"command": command, "requires": {"host": host}, "maxRetries": 0});
     let ran = async |spec: &Value| {
         let job = stack.api.run(spec).await;
@@ -28,9 +34,8 @@ async fn is_one_folder(stack: &Stack) {
         assert_eq!(job.warnings, [], "the workers say that they share it");
         job.output
     };
-    let build =
-        "mkdir -p built && g++ Hello.cpp -o built/Hello && sha256sum < built/Hello && id -u";
-    let sum = ran(&on("a", build)).await;
+    let build = format!("mkdir -p built && {make} && sha256sum < built/Hello && id -u");
+    let sum = ran(&on("a", &build)).await;
     let (sum, user) = sum.trim().rsplit_once('\n').expect("two lines");
     assert_ne!(user, "0");
     let look = "sha256sum < built/Hello && built/Hello | wc -l && stat -c %u built/Hello";
@@ -59,8 +64,8 @@ async fn two_mounts_of_a_network_file_system_are_one_worker_files() {
     }
     program::job_image().await;
     let folder = stack.folder().join("export");
-    std::fs::create_dir(&folder).expect("a new folder");
-    std::fs::copy(repository().join("worker-files/Hello.cpp"), folder.join("Hello.cpp"))
+    fs::create_dir(&folder).expect("a new folder");
+    fs::copy(repository().join("worker-files/Hello.cpp"), folder.join("Hello.cpp"))
         .expect("it is there");
     let Some(export) = Export::of(&folder) else { return };
     let a = export.mount(stack.folder().join("a")).await;
@@ -74,7 +79,7 @@ async fn two_mounts_of_a_network_file_system_are_one_worker_files() {
         ];
         stack.add_worker_by(Way { settings, ..Way::default() }).await;
     }
-    is_one_folder(&stack).await;
+    is_one_folder(&stack, "g++ Hello.cpp -o built/Hello").await;
     stack.stop().await;
     drop((a, b));
 }
@@ -85,91 +90,122 @@ async fn doctor(stack: &Stack, files: &Path) -> String {
     program::run(doctor, wait::JOB).await.stdout
 }
 
-/// As compose has it: the workers are in containers themselves, and the volume is mounted there.
+/// As compose has it: the workers are in containers themselves, and the volume is mounted there. The engine is one of
+/// the test's own, and no other has ever heard of the driver.
 ///
-/// Not for an engine that others use: it looks for a driver that it once knew whenever it looks for a volume
-/// that it does not know, for half a minute each time, until it is restarted.
-#[tokio::test]
-#[ignore = "the engine looks for the driver, in vain, until it is restarted"]
+/// On two threads: commands of the engine's are waited for while workers speak through the proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_volume_of_a_driver_is_the_worker_files_of_two_workers() {
-    if !is_root() {
-        return skip("volume driver", "only root may be a plugin of the engine's");
-    }
-    let Some(stack) = Plan::default().workers(0).start().await else { return };
     if !engine::is_there().await {
         return;
     }
     program::job_image().await;
-    let driver = Driver::start(&unique_name("driver"), &stack.folder().join("remote"));
+    let Some(elsewhere) = Namespace::new().await else { return };
+    let plan = Plan::default().workers(0).setting("ORCHESTRA_HOSTS", elsewhere.host.to_string());
+    let Some(stack) = plan.start().await else { return };
+    let image = engine::images("gcc").await.swap_remove(0);
+    let Some(own) = Daemon::with_plugins(&elsewhere, &image) else { return stack.stop().await };
+    let door = Proxy::at(SocketAddr::from((elsewhere.host, 0)), stack.address()).await;
+    let name = unique_name("driver");
+    let driver = Driver::start(&own, &name, &stack.folder().join("remote"));
     let volume = driver.volume();
-    let hosts = ["a", "b"].map(|host| Contained::start(&stack, host, &volume.0));
+    let images = stack.folder().join("images");
+    fs::create_dir_all(images.join("plain")).expect("a new folder");
+    fs::write(images.join("plain/Dockerfile"), "ARG BASE\nFROM ${BASE}\n").expect("it is ours");
+    let (url, hosts) = (format!("http://{}", door.address), ["a", "b"]);
+    let hosts = hosts.map(|host| Contained::start(&own, host, &url, &images, &volume.name));
     wait::until("both workers to be online", wait::START, async || {
         let workers = stack.api.workers().await;
         (workers.iter().filter(|worker| worker.online).count() == 2).then_some(())
     })
     .await;
-    is_one_folder(&stack).await;
+    is_one_folder(&stack, "printf '#!/bin/sh\nseq 1\n' > built/Hello && chmod +x built/Hello")
+        .await;
     assert!(driver.root().join("place").exists(), "it went by the driver");
     for host in &hosts {
-        host.stop();
-        let left = engine::containers_left(&host.0).await;
-        assert!(left.is_empty(), "{left:?}");
+        docker(&own, &["stop", "--time", "60", &host.name]);
     }
     drop(hosts);
+    assert_eq!(own.containers(), [""; 0], "the workers took all of theirs along");
     drop(volume);
     assert_eq!(driver.mounted(), 0, "as often mounted as unmounted");
     assert!(driver.was_mounted());
+    drop(driver);
+    drop(own);
     stack.stop().await;
+    nobody_else_looks_for(&name);
 }
 
-/// A worker in a container, by its name.
-struct Contained(String);
+/// The machine's engine makes a volume as soon as it is asked to. One that looks for a driver that has gone
+/// takes half a minute.
+fn nobody_else_looks_for(driver: &str) {
+    let docker = |arguments: &[&str]| succeeds(Command::new("docker").args(arguments));
+    let known = docker(&["info", "--format", "{{.Plugins.Volume}}"]);
+    assert!(known.contains("local") && !known.contains(driver), "{known}");
+    let (begun, volume) = (Instant::now(), format!("{driver}-after"));
+    docker(&["volume", "create", &volume]);
+    docker(&["volume", "rm", &volume]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?}", begun.elapsed());
+}
 
-impl Contained {
-    fn start(stack: &Stack, host: &str, volume: &str) -> Self {
+/// A worker in a container of this engine.
+struct Contained<'a> {
+    name: String,
+    engine: &'a Daemon,
+}
+
+impl<'a> Contained<'a> {
+    fn start(engine: &'a Daemon, host: &str, url: &str, images: &Path, volume: &str) -> Self {
         let name = unique_name("system-test");
-        let socket = engine::socket().expect("an engine of this machine");
-        let mut run = Command::new("docker");
-        run.args(["run", "--detach", "--name", &name, "--network", "host", "--user", "0:0"]);
-        for (from, to) in [
+        let mut run =
+            vec!["run", "--detach", "--name", &name, "--network", "host", "--user", "0:0"];
+        let mounts = [
             (volume.to_owned(), "/worker-files"),
-            (socket.display().to_string(), "/var/run/docker.sock"),
-            (repository().join("images").display().to_string(), "/images:ro"),
+            (engine.socket().display().to_string(), "/var/run/docker.sock"),
+            (images.display().to_string(), "/images:ro"),
             (program::path().display().to_string(), "/usr/local/bin/orchestra:ro"),
-        ] {
-            run.args(["--volume", &format!("{from}:{to}")]);
-        }
-        for (variable, value) in [
-            ("ORCHESTRA_URL", stack.api.url("")),
-            ("ORCHESTRA_WORKER_NAME", name.clone()),
-            ("ORCHESTRA_WORKER_FILES", "/worker-files".to_owned()),
-            ("ORCHESTRA_IMAGES", "/images".to_owned()),
-            ("ORCHESTRA_LABELS", format!("host={host},files=driver")),
-        ] {
-            run.args(["--env", &format!("{variable}={value}")]);
-        }
-        run.args([BASE, "/usr/local/bin/orchestra", "worker"]);
-        succeeds(&mut run);
-        Self(name)
-    }
-
-    /// SIGTERM, and its end.
-    fn stop(&self) {
-        succeeds(Command::new("docker").args(["stop", "--time", "60", &self.0]));
+        ];
+        let mounts = mounts.map(|(from, to)| format!("--volume={from}:{to}"));
+        let variables = [
+            ("URL", url),
+            ("WORKER_NAME", &name),
+            ("WORKER_FILES", "/worker-files"),
+            ("IMAGES", "/images"),
+            ("DEFAULT_IMAGE", "plain"),
+            ("LABELS", &format!("host={host},files=driver")),
+        ];
+        let variables = variables.map(|(name, value)| format!("--env=ORCHESTRA_{name}={value}"));
+        run.extend(mounts.iter().chain(&variables).map(String::as_str));
+        run.extend([BASE, "/usr/local/bin/orchestra", "worker"]);
+        docker(engine, &run);
+        Self { name, engine }
     }
 }
 
-impl Drop for Contained {
+impl Drop for Contained<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = Command::new("docker").args(["logs", &self.0]).status();
-            engine::remove_containers(vec![self.0.clone()]);
+            let _ = of(self.engine, &["logs", &self.name]).status();
         }
-        let _ = Command::new("docker").args(["rm", "--force", &self.0]).output();
+        let _ = of(self.engine, &["rm", "--force", &self.name]).output();
     }
 }
 
-fn succeeds(command: &mut Command) {
+/// A command for this engine.
+fn of(engine: &Daemon, arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(["--host", &engine.address()]).args(arguments);
+    command
+}
+
+/// One that succeeds.
+fn docker(engine: &Daemon, arguments: &[&str]) {
+    succeeds(&mut of(engine, arguments));
+}
+
+/// What it printed.
+fn succeeds(command: &mut Command) -> String {
     let ran = command.output().expect("it can be started");
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).into_owned()
 }

@@ -1,29 +1,28 @@
 //! A driver of volumes, as the engine's plugins are: <https://docs.docker.com/engine/extend/plugins_volume/>,
-//! JSON over a socket in the folder where the engine looks for them. Its volumes are folders, which it
-//! counts the mounts of.
+//! JSON over a socket in the folder where an engine looks for them, which is one of this test's own. Its
+//! volumes are folders, which it counts the mounts of.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
+use orchestra_tests::{daemon::Daemon, repository};
 use serde_json::{Value, json};
 
-use super::succeeds;
-
-const PLUGINS: &str = "/run/docker/plugins";
+use super::{docker, of};
 
 /// Goes with its handle, but for the connections that the engine holds.
 #[derive(Debug)]
-pub(super) struct Driver {
+pub(super) struct Driver<'a> {
     name: String,
+    engine: &'a Daemon,
     socket: PathBuf,
     state: Arc<State>,
 }
@@ -37,12 +36,15 @@ struct State {
 
 /// One volume, removed when dropped.
 #[derive(Debug)]
-pub(super) struct Volume(pub(super) String);
+pub(super) struct Volume<'a> {
+    pub(super) name: String,
+    engine: &'a Daemon,
+}
 
-impl Driver {
-    pub(super) fn start(name: &str, root: &Path) -> Self {
-        fs::create_dir_all(PLUGINS).expect("root may make it");
-        let socket = Path::new(PLUGINS).join(format!("{name}.sock"));
+impl<'a> Driver<'a> {
+    /// Of this engine alone.
+    pub(super) fn start(engine: &'a Daemon, name: &str, root: &Path) -> Self {
+        let socket = engine.plugins().join(format!("{name}.sock"));
         let listener = UnixListener::bind(&socket).expect("nobody else is called so");
         let (mounted, mounts) = Default::default();
         let state = Arc::new(State { root: root.to_owned(), mounted, mounts });
@@ -53,16 +55,14 @@ impl Driver {
                 std::thread::spawn(move || state.serve(&stream));
             }
         });
-        Self { name: name.to_owned(), socket, state }
+        Self { name: name.to_owned(), engine, socket, state }
     }
 
     /// A volume with Hello.cpp in it.
-    pub(super) fn volume(&self) -> Volume {
-        let volume = Volume(format!("{}-files", self.name));
-        succeeds(
-            Command::new("docker").args(["volume", "create", "--driver", &self.name, &volume.0]),
-        );
-        let hello = orchestra_tests::repository().join("worker-files/Hello.cpp");
+    pub(super) fn volume(&self) -> Volume<'a> {
+        let volume = Volume { name: format!("{}-files", self.name), engine: self.engine };
+        docker(self.engine, &["volume", "create", "--driver", &self.name, &volume.name]);
+        let hello = repository().join("worker-files/Hello.cpp");
         fs::copy(hello, self.root().join("Hello.cpp")).expect("the driver has made it");
         volume
     }
@@ -150,13 +150,13 @@ fn next(reader: &mut BufReader<&UnixStream>) -> Option<(String, Value)> {
     Some((call, serde_json::from_slice(&body).unwrap_or(Value::Null)))
 }
 
-impl Drop for Volume {
+impl Drop for Volume<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("docker").args(["volume", "rm", "--force", &self.0]).output();
+        let _ = of(self.engine, &["volume", "rm", "--force", &self.name]).output();
     }
 }
 
-impl Drop for Driver {
+impl Drop for Driver<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.socket);
     }
