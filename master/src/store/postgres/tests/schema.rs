@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use orchestra_contracts::{AttemptNo, worker::LeaseRef};
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 
-use super::{Place, at, claim, specs};
+use super::{Place, at, claim, ended, specs};
 use crate::{
-    domain::LeasePolicy,
+    domain::{Job, LeasePolicy},
     store::{
         PostgresStore, Store as _,
         postgres::{self, open::options},
@@ -120,6 +120,48 @@ async fn hot_statements_look_rows_up() {
         assert!(scans.is_empty(), "{}\n{plan}", statement.postgres);
     }
     store.close().await;
+}
+
+/// What sessions read of the tables of jobs, whole tables and by index: rows, and entries of indices.
+const READ: &str = "
+    SELECT sum(seq_tup_read), sum(idx_tup_fetch), (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+    FROM pg_stat_user_tables WHERE relname IN ('job', 'attempt', 'log_chunk', 'dependency')";
+
+/// Plans are made when the tables are empty, and nobody looks at them while they grow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_costs_no_more_on_a_database_that_nobody_has_analyzed() {
+    const JOBS: usize = 1000;
+    const AT_ONCE: usize = 5;
+    let Some(place) = Place::new() else { return };
+    let store = place.open().await;
+    for table in ["job", "attempt", "log_chunk", "dependency", "worker", "queue"] {
+        place.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
+    }
+    let worker = "w".parse().unwrap();
+    for second in 0..(JOBS / AT_ONCE) as i64 {
+        let now = at(second);
+        store.insert(specs(AT_ONCE), now.now).await.unwrap();
+        let jobs = store.claim(vec![claim("w", AT_ONCE)], now).await.unwrap().remove(0);
+        let lease = |job: &Job| {
+            let token = job.lease().unwrap().token.clone();
+            LeaseRef { job: job.id, attempt: AttemptNo(1), token }
+        };
+        let leases: Vec<LeaseRef> = jobs.iter().map(lease).collect();
+        assert_eq!(leases.len(), AT_ONCE);
+        store.renew(&worker, leases, LeasePolicy::default(), now.now).await.unwrap();
+        for job in &jobs {
+            let applied = store.apply(job.id, ended(job), now).await.unwrap().unwrap();
+            assert!(applied.result.is_ok(), "{applied:?}");
+            assert!(store.job(job.id).await.unwrap().is_some());
+        }
+    }
+    // Sessions tell their counts at their end.
+    store.close().await;
+    let read: Vec<usize> =
+        place.run(READ).split('|').map(|cell| cell.parse().unwrap_or_default()).collect();
+    assert!(read[1] > JOBS, "the sessions have told: {read:?}");
+    assert!(read[0] < JOBS, "whole tables were read: {read:?}");
+    assert!(read[1].max(read[2]) < 150 * JOBS, "whole indices were read: {read:?}");
 }
 
 /// By the planner's guess a claim is worth it, and then each takes a hundred milliseconds.
