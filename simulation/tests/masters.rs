@@ -145,7 +145,9 @@ fn build(server: Postgres, masters: Masters, seed: u64) -> World {
 async fn three_masters_that_are_killed_keep_every_promise() {
     let turn = turn().await;
     let Some(server) = Postgres::start() else { return };
-    let mut masters = Masters::start(MASTERS, server.database(), LEASE, Some(turn));
+    let url = server.database();
+    let database = url.rsplit('/').next().expect("its name is the last part").to_owned();
+    let mut masters = Masters::start(MASTERS, url, LEASE, Some(turn));
     masters.are_ready().await;
     let (seed, jobs) = (rand::random(), settings::masters_jobs());
     let mut world = build(server, masters, seed);
@@ -202,5 +204,7 @@ async fn three_masters_that_are_killed_keep_every_promise() {
         say(&format!("the history is in {}", path.display()));
     }
     judgement.assert_good(&Invariant::ALL);
+    let miscounted = tokio::task::block_in_place(|| world.server.miscounted(&database));
+    assert_eq!(miscounted, "", "the numbers that masters keep");
     world.masters.stop().await;
 }

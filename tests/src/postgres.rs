@@ -33,6 +33,18 @@ const OPTIONS: &str = "-c fsync=off -c max_connections=400 -c shared_buffers=64M
 /// As it comes, but for the memory of a small machine that is its own.
 const DURABLE: &str = "-c shared_buffers=256MB -c max_wal_size=4GB";
 
+/// In one snapshot, queues of which the numbers of open jobs that masters keep are not those that are there.
+const MISCOUNTED: &str = "
+    SELECT string_agg(format('%s: %s and %s kept, %s and %s there', queue, k.pending, k.held, c.pending,
+                             c.held), '; ')
+    FROM (SELECT queue, sum(pending) AS pending, sum(held) AS held FROM job_count GROUP BY queue) AS k
+    FULL JOIN (
+        SELECT queue, count(*) FILTER (WHERE status = 'Pending') AS pending,
+               count(*) FILTER (WHERE status <> 'Pending') AS held
+        FROM job WHERE status IN ('Pending', 'Assigned', 'Running') GROUP BY queue
+    ) AS c USING (queue)
+    WHERE (coalesce(k.pending, 0), coalesce(k.held, 0)) <> (coalesce(c.pending, 0), coalesce(c.held, 0))";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
@@ -117,6 +129,12 @@ impl Postgres {
         let mut psql = command(&self.binaries.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database)]);
         expect_success(&psql.args(["-c", statement]).output().expect("psql can be started"))
+    }
+
+    /// In words, where the numbers of jobs that masters keep are not those that a count finds; empty where
+    /// all is well, which it is at any moment.
+    pub fn miscounted(&self, database: &str) -> String {
+        self.run(database, MISCOUNTED)
     }
 
     /// As after a crash: whoever is connected is cut off, and what was not committed is gone.

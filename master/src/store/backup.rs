@@ -13,7 +13,7 @@ use super::{
     connection::{Connection, Link},
     open::Kind,
     past::{self, GAP, Settled, Terms},
-    postgres::{self, errors::about},
+    postgres::{self, errors::about, kept},
     sqlite::copy,
     transfer::COUNTED,
 };
@@ -109,7 +109,9 @@ pub async fn settle(url: &str, terms: Terms) -> Result<Settled, StoreError> {
     }
     let mut connection = Connection::new(Link::Postgres(link));
     let settled = past::settle(&mut connection, terms).await?;
+    let tally = connection.tally.take();
     if let Link::Postgres(mut link) = connection.into_link() {
+        kept::add(&mut link, tally).await.map_err(about)?;
         sqlx::raw_sql("COMMIT").execute(&mut link).await.map_err(about)?;
         let _ = link.close().await;
     }

@@ -82,7 +82,7 @@ pub(super) struct Connection {
     link: Link,
     /// Of the transaction that is open.
     pub(super) news: News,
-    /// Likewise, what becomes of the numbers of jobs.
+    /// Likewise, by how much the numbers of jobs change.
     pub(super) tally: Tally,
 }
 

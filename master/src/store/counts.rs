@@ -1,7 +1,8 @@
 //! How many jobs of each queue wait and how many are held, kept and not counted.
 //!
 //! One master alone writes its SQLite file, so it counts once when it opens it, and from then on
-//! with every commit. Several masters on one database have to ask that.
+//! with every commit. Several masters on one database keep what they count in a table of that
+//! (`postgres/kept.rs`).
 
 use std::{
     collections::BTreeMap,
@@ -51,6 +52,11 @@ impl Tally {
     pub(super) fn take(&mut self) -> Self {
         mem::take(self)
     }
+
+    /// By how much which queues change, by name.
+    pub(super) fn changes(self) -> impl Iterator<Item = (String, Open)> {
+        self.0.into_iter().filter(|(_, open)| *open != Open::default())
+    }
 }
 
 /// What there is, after the last commit.
@@ -65,7 +71,7 @@ impl Counts {
     /// Of a transaction that is durable.
     pub(super) fn add(&self, tally: Tally) {
         let mut counts = self.counts();
-        for (queue, change) in tally.0 {
+        for (queue, change) in tally.changes() {
             let open = counts.entry(queue).or_default();
             open.pending += change.pending;
             open.held += change.held;

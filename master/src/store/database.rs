@@ -58,7 +58,7 @@ pub(super) trait Database: fmt::Debug + Send + Sync + 'static {
     /// Whether it has room for new work.
     fn check(&self) -> Result<(), StoreError>;
 
-    /// How many jobs each queue has that have not ended, where that is kept.
+    /// How many jobs each queue has that have not ended, where that is kept in memory.
     fn counts(&self) -> Option<BTreeMap<String, Open>> {
         None
     }

@@ -418,7 +418,9 @@ impl Load {
 async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let turn = turn().await;
     let Some(server) = Postgres::start() else { return };
-    let mut masters = Masters::start(3, server.database(), "4s", Some(turn));
+    let url = server.database();
+    let database = url.rsplit('/').next().expect("its name is the last part").to_owned();
+    let mut masters = Masters::start(3, url, "4s", Some(turn));
     masters.are_ready().await;
     let mut load = Load::begin(&masters, Duration::from_millis(20));
     // One after the other, and the database once between them, while there is work.
@@ -429,6 +431,7 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
         if kills == 1 {
             tokio::task::block_in_place(|| server.crash_and_restart());
         }
+        assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
         sleep(Duration::from_millis(700)).await;
         masters.again(victim);
         sleep(Duration::from_millis(1300)).await;
@@ -437,6 +440,7 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     masters.are_ready().await;
     let told = load.ends_well().await;
     say(&format!("{kills} kills and a crash: {told}"));
+    assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
     masters.stop().await;
 }
 
@@ -491,6 +495,8 @@ async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
         }
         masters.again_as(number, program);
         masters.are_ready().await;
+        // Also of what masters of the old program do.
+        assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
     }
     wait::until("all jobs to be submitted", wait::JOB, async || load.is_submitted().then_some(()))
         .await;
@@ -501,6 +507,7 @@ async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
     };
     assert_eq!(count("SELECT count(*) FROM job WHERE newer_words = 'none'"), JOBS);
     let since = count("SELECT count(*) FROM newer");
+    assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
     assert!(since > 0 && since + before <= JOBS + CALLERS, "{since} since, {before} before");
     say(&format!(
         "from {} to this program: {told}; {since} jobs under newer tables",

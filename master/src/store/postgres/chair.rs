@@ -7,13 +7,18 @@
 use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
-use super::{errors, locks::CHAIR};
+use super::{errors, kept, locks::CHAIR};
 use crate::store::StoreError;
 
 const TAKE: &str = "SELECT pg_try_advisory_lock($1)";
 const LEAVE: &str = "SELECT pg_advisory_unlock_all()";
+/// Between two looks at the numbers of jobs. Programs from before they were kept leave a row for every job that moves.
+const MERGE: Duration = Duration::from_secs(10);
 /// A server that does not answer in this time is away, and so is the lock.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -27,6 +32,8 @@ pub(super) struct Chair {
 struct Session {
     connection: PgConnection,
     has_it: bool,
+    /// When it added up the numbers of jobs.
+    merged: Option<Instant>,
 }
 
 impl Chair {
@@ -56,7 +63,8 @@ impl Chair {
         let session = match place {
             Some(session) => session,
             None => {
-                place.insert(Session { connection: self.options.connect().await?, has_it: false })
+                let connection = self.options.connect().await?;
+                place.insert(Session { connection, has_it: false, merged: None })
             }
         };
         if session.has_it {
@@ -67,6 +75,10 @@ impl Chair {
             if session.has_it {
                 tracing::info!("this master does upkeep from now on");
             }
+        }
+        if session.has_it && session.merged.is_none_or(|last| last.elapsed() > MERGE) {
+            kept::merge(&mut session.connection).await?;
+            session.merged = Some(Instant::now());
         }
         Ok(session.has_it)
     }

@@ -18,8 +18,8 @@ use sqlx::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    ears,
     errors::{self, AWAY, CONFLICT},
+    kept,
     locks::{IDS, ORDER, UPLOADS},
 };
 use crate::store::{
@@ -37,13 +37,12 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const TRIES: u32 = 5;
 /// A transaction that takes longer has lost its server. No lock is waited for as long.
 const LIMIT: Duration = Duration::from_mins(1);
-const NOTIFY: &str = "SELECT pg_notify($1, $2)";
 
 /// The one session that writes.
 pub(super) struct PgEngine {
     options: PgConnectOptions,
     connection: Option<Connection>,
-    /// What this master is called among those who listen.
+    /// What this master is called among those who listen, and in the rows of its numbers.
     name: String,
     /// The commit was sent, and not answered.
     committing: bool,
@@ -65,18 +64,14 @@ impl PgEngine {
             tracing::info!("the database is reached again");
             self.connection.insert(Connection::new(Link::Postgres(link)))
         };
-        connection.news.take();
+        (connection.news.take(), connection.tally.take());
         tell(connection, begin(needs)).await?;
         let jobs: Vec<_> = needs.jobs.iter().copied().collect();
         connection.lock_jobs(&jobs).await?;
         batch.run(connection).await?;
-        let news = connection.news.take();
-        if !news.is_empty() {
-            let link = postgres(connection)?;
-            let said =
-                sqlx::query(NOTIFY).bind(ears::CHANNEL).bind(ears::message(&self.name, news));
-            said.execute(link).await.map_err(errors::about)?;
-        }
+        let (news, tally) = (connection.news.take(), connection.tally.take());
+        let told = kept::tell(postgres(connection)?, &self.name, tally, news).await;
+        told.map_err(errors::about)?;
         self.committing = true;
         tell(connection, "COMMIT".to_owned()).await
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! each master:  Writer --one session--> transactions        pool of sessions that only read
 //!               Ears <--LISTEN-- what the others commit     Chair: a lock, held by one of all masters
+//!               kept: numbers of jobs, each master's in rows of its own
 //! ```
 //! Every transaction repeats in its statements what it read, as in SQLite; here others write at the
 //! same time, and what it is about to change it locks first: [`engine`] says what, and in which order.
@@ -11,6 +12,7 @@ mod chair;
 mod ears;
 mod engine;
 pub(super) mod errors;
+pub(super) mod kept;
 mod locks;
 pub(super) mod open;
 

@@ -16,6 +16,7 @@ use super::{
     ears::{self, Inbox},
     engine::PgEngine,
     errors,
+    kept::COUNTS,
 };
 use crate::store::{StoreError, connection::Reads, newer, writer};
 
@@ -42,7 +43,8 @@ const OLDEST: i32 = 130_000;
 /// thinks that reading all of it is cheaper, and keeps the plan while the table grows: until the first `ANALYZE`, each
 /// commit read all jobs. So it is not let choose. Planning anew each time would not do: it takes a list of ten ids
 /// for a hundred, for which it would still read a few thousand rows.
-const SESSION: [(&str, &str); 12] = [
+const SESSION: [(&str, &str); 13] = [
+    COUNTS,
     ("jit", "off"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),

@@ -38,12 +38,13 @@ const DRAIN: Statement = Statement::plain(
     WHERE name = $1 RETURNING draining_at",
 );
 
+/// With the numbers that PostgreSQL's masters keep there.
 const ALL: Statement = Statement::plain(
     "
     WITH open AS (
-        SELECT queue AS name, count(*) FILTER (WHERE status = 'Pending') AS pending,
-               count(*) FILTER (WHERE status <> 'Pending') AS held
-        FROM job WHERE status IN ('Pending', 'Assigned', 'Running') GROUP BY queue
+        SELECT queue AS name, CAST(sum(pending) AS BIGINT) AS pending,
+               CAST(sum(held) AS BIGINT) AS held
+        FROM job_count GROUP BY queue HAVING sum(pending) <> 0 OR sum(held) <> 0
     )
     SELECT name, q.paused_at, q.concurrency, coalesce(o.pending, 0) AS pending,
            coalesce(o.held, 0) AS held
@@ -243,7 +244,7 @@ pub(in crate::store) async fn all(reads: &Reads) -> Result<Vec<QueueRecord>, Sto
     rows.into_iter().map(QueueRecord::try_from).collect()
 }
 
-/// The same where the numbers of jobs are known already.
+/// The same where the numbers of jobs are in memory.
 pub(in crate::store) async fn with_counts(
     reads: &Reads,
     mut open: BTreeMap<String, Open>,

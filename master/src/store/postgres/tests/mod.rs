@@ -1,6 +1,7 @@
 //! What is PostgreSQL's own: several masters at once, and a server that goes away. What every
 //! adapter must do is in `store/conformance`.
 
+mod counting;
 mod many;
 mod moving;
 mod schema;
