@@ -11,8 +11,16 @@ use orchestra_contracts::{
     },
 };
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE};
+use serde::Deserialize;
 
 use crate::{Client, ClientError};
+
+/// Of an answer to a report, whether it is a job or says what became of a claim.
+#[derive(Deserialize)]
+struct Brought {
+    #[serde(default)]
+    next: Vec<Claimed>,
+}
 
 impl Client {
     pub async fn register(
@@ -102,7 +110,16 @@ impl Client {
         self.fetch(self.call(Method::GET, &paths::attempt_log(job, attempt))).await
     }
 
+    /// The answer is the job as it is now, unless the report has a claim: see [`Client::report`].
     pub async fn update(&self, update: &JobUpdate) -> Result<Job, ClientError> {
         self.fetch(self.call(Method::POST, paths::UPDATE).json(update)).await
+    }
+
+    /// The same for whoever does not look at the job: answers what the report's claim brought.
+    /// Repeating it is safe when the claim carries a request id.
+    pub async fn report(&self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError> {
+        let request = self.call(Method::POST, paths::UPDATE).json(update);
+        let Brought { next } = self.fetch(request).await?;
+        Ok(next)
     }
 }

@@ -8,7 +8,7 @@ use orchestra_contracts::{
     event::LogEvent,
     worker::{
         ClaimRequest, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LogHead, Offer, Orders,
-        Registration, Welcome, Worker,
+        Registration, Updated, Welcome, Worker,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -122,6 +122,25 @@ fn a_whole_job_sent_back_is_an_update() {
     let update: JobUpdate = serde_json::from_value(sent).unwrap();
     assert_eq!(update.exit_code, Some(0));
     assert_eq!(update.lease_token, None);
+}
+
+#[test]
+fn what_comes_along_with_a_report() {
+    let update: JobUpdate = frozen(&json!({
+        "id": 7, "status": "Completed", "assignedWorker": "w1", "attempt": 3, "leaseToken": "t",
+        "log": {"offset": 19, "crc32": 831_927_574}, "rest": "AUDzTPZeRwYABgAAAEhlbGxvCg==",
+        "claim": {"slots": 1, "queues": ["default"], "requestId": "r"}
+    }));
+    assert_eq!(update.rest.unwrap().0.len(), 19);
+    let short = json!({"id": 7, "status": 3, "assignedWorker": "w1", "claim": {}, "more": 1});
+    let short: JobUpdate = serde_json::from_value(short).unwrap();
+    let claim = short.claim.unwrap();
+    assert_eq!((claim.slots, claim.queues), (1, vec!["default".to_owned()]));
+    let next = json!({"job": job(), "lease": {"attempt": 3, "token": "t", "ttl": "1m"}});
+    let told: Updated = frozen(&json!({"id": 7, "next": [next]}));
+    assert!(told.job.is_none());
+    let told: Updated = serde_json::from_value(job()).expect("as older masters answer");
+    assert_eq!((told.id, told.next), (JobId(7), vec![]));
 }
 
 #[test]

@@ -24,11 +24,11 @@ use orchestra_contracts::{
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, Proof, QueueRules, Refusal, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained,
+        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
         DueDelivery, JobFilter, LogAppend, LogChunk, MemoryStore, Once, Order, Part, PieceStored,
-        QueueRecord, Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted,
-        TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord,
-        WorkerRecord,
+        QueueRecord, Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError,
+        Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant,
+        WebhookRecord, WorkerRecord, call_by_call,
     },
 };
 use orchestra_tests::check::What;
@@ -211,15 +211,25 @@ impl Store for OpenDisk {
         self.write("claim", write).await
     }
 
+    async fn round(&self, round: Round) -> Done {
+        self.disk.record.claims_with_ends(round.reports.len());
+        call_by_call(self, round).await
+    }
+
     async fn apply(
         &self,
         id: JobId,
         event: JobEvent,
         rules: Rules,
     ) -> Result<Option<Applied>, StoreError> {
+        self.report(Report { job: id, event, rest: None }, rules).await
+    }
+
+    async fn report(&self, report: Report, rules: Rules) -> Result<Option<Applied>, StoreError> {
         let (store, disk) = (self.store.clone(), self.disk.clone());
         let write = async move {
-            let said = match &event {
+            let (id, event) = (report.job, &report.event);
+            let said = match event {
                 JobEvent::Ended { proof, outcome, .. } => {
                     Some((proof.clone(), Some(outcome.clone())))
                 }
@@ -227,11 +237,15 @@ impl Store for OpenDisk {
                 _ => None,
             };
             let stale = said.as_ref().is_some_and(|(proof, _)| disk.is_stale(id, proof));
-            let applied = store.apply(id, event, rules).await?;
+            let rest = report.rest.is_some();
+            let applied = store.report(report, rules).await?;
             if let (Some((proof, outcome)), Some(applied)) = (said, &applied) {
                 let refused = matches!(applied.result, Err(Refusal::LeaseLost));
                 disk.note_write(id, &proof, stale, refused);
                 let ended = applied.result.as_ref().is_ok_and(|it| it.attempt_ended.is_some());
+                if ended && rest {
+                    disk.record.rest_with_end();
+                }
                 if let (true, Some(outcome), Some(attempt)) = (ended, outcome, proof.attempt) {
                     disk.record.note(What::EndAccepted { job: id, attempt, outcome });
                 }

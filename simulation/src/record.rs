@@ -27,6 +27,15 @@ struct State {
     lines: Vec<String>,
     answers: u64,
     faults: u64,
+    along: Along,
+}
+
+/// What came along with reports of ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Along {
+    /// Logs whose last frames did.
+    pub rests: u64,
+    pub claims: u64,
 }
 
 impl Record {
@@ -69,6 +78,18 @@ impl Record {
     /// An answer of the master was looked at.
     pub fn answered(&self) {
         self.state().answers += 1;
+    }
+
+    pub fn rest_with_end(&self) {
+        self.state().along.rests += 1;
+    }
+
+    pub fn claims_with_ends(&self, count: usize) {
+        self.state().along.claims += count as u64;
+    }
+
+    pub fn along(&self) -> Along {
+        self.state().along
     }
 
     /// How many faults there were so far.

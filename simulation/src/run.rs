@@ -28,7 +28,7 @@ use crate::{
     faults::{World, any_weather},
     hosts::{MasterHost, WorkerHost, client},
     network::Network,
-    record::Record,
+    record::{Along, Record},
 };
 
 /// What one run came to.
@@ -42,6 +42,7 @@ pub struct Outcome {
     pub lines: Vec<String>,
     pub jobs: usize,
     pub faults: u64,
+    pub along: Along,
     /// Virtual time.
     pub took: Duration,
 }
@@ -133,7 +134,8 @@ async fn play(seed: u64, keeps_lines: bool) -> Outcome {
     let limits = Limits { outlive: Duration::ZERO, settle: SETTLE, ..Limits::default() };
     let judgement = check(&history, &end, &limits);
     let jobs = end.jobs.len();
-    Outcome { seed, judgement, trace, lines, jobs, faults, took: start.elapsed() }
+    let along = record.along();
+    Outcome { seed, judgement, trace, lines, jobs, faults, along, took: start.elapsed() }
 }
 
 fn build(seed: u64, chance: &Chance, record: &Arc<Record>, start: Instant) -> Arc<World> {

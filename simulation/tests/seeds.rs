@@ -97,13 +97,18 @@ fn seeds_hold() {
     }
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     say(&format!(
-        "{} seeds from {first}: {} jobs, {} faults, {} s of virtual time in {:.1} s; judged: {judged:?}",
+        "{} seeds from {first}: {} jobs, {} faults, {} logs and {} claims along with ends, {} s of virtual time in {:.1} s; judged: {judged:?}",
         outcomes.len(),
         sum(|outcome| outcome.jobs as u64),
         sum(|outcome| outcome.faults),
+        sum(|outcome| outcome.along.rests),
+        sum(|outcome| outcome.along.claims),
         sum(|outcome| outcome.took.as_secs()),
         began.elapsed().as_secs_f64(),
     ));
+    for along in [|it: &Outcome| it.along.rests, |it: &Outcome| it.along.claims] {
+        assert!(sum(along) > 0, "nothing came along with the end of any job");
+    }
     for (invariant, things) in judged {
         assert!(things > 0, "all seeds together gave nothing to judge {invariant} by");
     }

@@ -13,6 +13,7 @@
 //! A worker never reads the database, opens no port, and forgets nothing that
 //! the master has not acknowledged.
 
+mod appetite;
 mod artifacts;
 mod claim;
 mod clock;

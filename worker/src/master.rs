@@ -1,7 +1,10 @@
 //! What the worker asks of its master, as a trait so that tests can play one.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,7 @@ use orchestra_contracts::{
         Registration, Welcome,
     },
 };
+use tokio::time::Instant;
 
 #[async_trait]
 pub(crate) trait Master: Send + Sync + 'static {
@@ -68,7 +72,8 @@ pub(crate) trait Master: Send + Sync + 'static {
         length: u64,
     ) -> Result<(Bytes, u64), ClientError>;
 
-    async fn update(&self, update: &JobUpdate) -> Result<(), ClientError>;
+    /// The jobs that the report's claim brought, if it has one.
+    async fn update(&self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError>;
 
     /// What its clock shows, in whole seconds.
     async fn date(&self) -> Result<Timestamp, ClientError>;
@@ -135,8 +140,8 @@ impl Master for Client {
         Client::upload_piece(self, sha256, offset, length).await
     }
 
-    async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {
-        Client::update(self, update).await.map(drop)
+    async fn update(&self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError> {
+        Client::report(self, update).await
     }
 
     async fn date(&self) -> Result<Timestamp, ClientError> {
@@ -149,13 +154,31 @@ pub(crate) fn is_lease_lost(error: &ClientError) -> bool {
     matches!(error.kind(), Some(ProblemKind::LeaseLost | ProblemKind::NotFound))
 }
 
-/// Says once when the master stops answering, and once when it answers again.
+/// A master that does not take the rest of a log along with a report is one of an older version,
+/// maybe beside newer ones, and is being replaced: so long nothing is sent so.
+const OLD: Duration = Duration::from_mins(10);
+
+/// What is known of the way to the master. Says once when the master stops answering, and once when
+/// it answers again.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     down: AtomicBool,
+    /// When it last did not take a rest.
+    refused_rest: Mutex<Option<Instant>>,
 }
 
 impl Link {
+    /// Whether the last of a log may come along with a report.
+    pub(crate) fn takes_rests(&self) -> bool {
+        let refused = *self.refused_rest.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.is_none_or(|at| at.elapsed() > OLD)
+    }
+
+    pub(crate) fn note_no_rests(&self) {
+        let mut refused = self.refused_rest.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = Some(Instant::now());
+    }
+
     pub(crate) fn note<T>(&self, result: &Result<T, ClientError>) {
         match result {
             Err(ClientError::Unreachable { reason, .. }) => {

@@ -3,19 +3,20 @@
 //! [`Outbox::push`] takes frames and waits while a megabyte of them is not yet
 //! stored; that is how a slow master slows down the command. [`Upload::run`]
 //! sends the first frame at once and then whatever has gathered while the last
-//! request was under way. It never gives up on a master that does not answer:
-//! that is for the lease to decide.
+//! request was under way. What it has not begun to send when the outbox is dropped, and is
+//! little, it leaves for the report of the end ([`Closed::rest`]). It never gives up on a master
+//! that does not answer: that is for the lease to decide.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use bytes::{Buf, Bytes, BytesMut};
 use orchestra_client::{Backoff, ClientError};
 use orchestra_contracts::{
     ProblemKind, WorkerName,
     frame::{Body, Frame, HEADER, MAX_PAYLOAD, Stream},
-    worker::{LeaseRef, LogEnd, LogHead},
+    worker::{LeaseRef, LogEnd, LogHead, MAX_REST},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, mpsc::error::TryRecvError};
 
 use crate::master::{Link, Master, is_lease_lost};
 
@@ -58,6 +59,21 @@ pub(crate) struct Upload {
     crc32: crc32fast::Hasher,
 }
 
+/// A log that has ended. All of it is stored, but for its rest.
+pub(crate) struct Closed {
+    pub(crate) end: LogEnd,
+    /// The last frames, at most [`MAX_REST`] bytes of them.
+    pub(crate) rest: Bytes,
+    upload: Upload,
+}
+
+/// Frames that are sent together.
+struct Batch {
+    frames: Bytes,
+    /// There will be no more.
+    is_last: bool,
+}
+
 /// The two ends of one attempt's log, of which so much is stored already.
 pub(crate) fn open(
     master: Arc<dyn Master>,
@@ -92,19 +108,26 @@ impl Outbox {
 }
 
 impl Upload {
-    /// Returns when the outbox is dropped and all of it is stored.
-    pub(crate) async fn run(mut self) -> Result<LogEnd, UploadError> {
-        while let Some(batch) = self.next_batch().await {
-            let length = batch.len();
-            self.store(batch).await?;
+    /// Returns when the outbox is dropped and all of it is stored, but for the rest.
+    pub(crate) async fn run(mut self) -> Result<Closed, UploadError> {
+        let mut rest = Bytes::new();
+        while let Some(Batch { frames, is_last }) = self.next_batch().await {
+            let length = frames.len();
+            if is_last && length <= MAX_REST && self.link.takes_rests() {
+                rest = frames;
+                break;
+            }
+            self.store(frames).await?;
             self.room.add_permits(length);
         }
-        Ok(LogEnd { offset: self.offset, crc32: self.crc32.clone().finalize() })
+        let offset = self.offset + rest.len() as u64;
+        let end = LogEnd { offset, crc32: self.crc32.clone().finalize() };
+        Ok(Closed { end, rest, upload: self })
     }
 
     /// At least one frame, and all that have gathered, up to a request's worth.
-    async fn next_batch(&mut self) -> Option<Bytes> {
-        let mut batch = BytesMut::new();
+    async fn next_batch(&mut self) -> Option<Batch> {
+        let (mut batch, mut is_last) = (BytesMut::new(), false);
         let mut next = Some(self.frames.recv().await?);
         while let Some(frame) = next {
             if let Body::Bytes(Stream::Stdout | Stream::Stderr, bytes) = &frame.body {
@@ -112,9 +135,15 @@ impl Upload {
             }
             frame.encode(&mut batch);
             let full = batch.len() + HEADER + MAX_PAYLOAD > MAX_BATCH;
-            next = if full { None } else { self.frames.try_recv().ok() };
+            next = None;
+            if !full {
+                match self.frames.try_recv() {
+                    Ok(frame) => next = Some(frame),
+                    Err(error) => is_last = error == TryRecvError::Disconnected,
+                }
+            }
         }
-        Some(batch.freeze())
+        Some(Batch { frames: batch.freeze(), is_last })
     }
 
     /// Sends until all of it is stored, from wherever the master says its log ends.
@@ -156,6 +185,14 @@ impl Upload {
     }
 }
 
+impl Closed {
+    /// Sends the rest by itself, where the master did not take it along.
+    pub(crate) async fn store_rest(&mut self) -> Result<(), UploadError> {
+        let rest = mem::take(&mut self.rest);
+        self.upload.store(rest).await
+    }
+}
+
 impl Drop for Upload {
     /// Whoever waits for room would wait for ever.
     fn drop(&mut self) {
@@ -181,11 +218,18 @@ mod tests {
     }
 
     fn open_at(master: &Arc<FakeMaster>, stored: LogHead) -> (Outbox, Upload) {
-        open(master.clone(), Arc::default(), worker("w"), lease_ref(1, 1), stored)
+        open(master.clone(), alone(), worker("w"), lease_ref(1, 1), stored)
     }
 
     async fn upload(master: &Arc<FakeMaster>, frames: &[Frame]) -> Result<LogEnd, UploadError> {
         upload_after(master, LogHead::default(), frames).await
+    }
+
+    /// Of a worker whose master does not take a rest along.
+    fn alone() -> Arc<Link> {
+        let link = Arc::<Link>::default();
+        link.note_no_rests();
+        link
     }
 
     async fn upload_after(
@@ -201,7 +245,7 @@ mod tests {
             }
             drop(outbox);
         };
-        tokio::join!(upload.run(), push).0
+        tokio::join!(upload.run(), push).0.map(|closed| closed.end)
     }
 
     #[rstest]
@@ -259,6 +303,59 @@ mod tests {
         drop(outbox);
         upload.run().await.unwrap();
         assert_eq!(master.requests().len(), 1);
+    }
+
+    /// What the upload leaves of frames that were there when the outbox was dropped.
+    async fn left_of(link: Arc<Link>, frames: &[Frame]) -> (Arc<FakeMaster>, Closed) {
+        let master = FakeMaster::scripted(&[Append::LoseAnswer]);
+        let lease = lease_ref(1, 1);
+        let (outbox, upload) = open(master.clone(), link, worker("w"), lease, LogHead::default());
+        for frame in frames {
+            outbox.push(frame.clone()).await;
+        }
+        drop(outbox);
+        let closed = upload.run().await.unwrap();
+        (master, closed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_on_its_way_at_the_end_is_left_for_the_report() {
+        let frames = numbered(100);
+        let (master, mut closed) = left_of(Arc::default(), &frames).await;
+        assert_eq!(master.requests(), [0; 0]);
+        let rest: Vec<_> = Frames::new(closed.rest.clone()).map(Result::unwrap).collect();
+        assert_eq!(rest, frames);
+        assert_eq!(closed.end.offset, closed.rest.len() as u64);
+        closed.store_rest().await.unwrap();
+        assert_eq!(master.log().len() as u64, closed.end.offset);
+        let (other, sent) = left_of(alone(), &frames).await;
+        assert_eq!((other.log(), sent.rest.len()), (master.log(), 0));
+        assert_eq!(sent.end, closed.end);
+    }
+
+    #[rstest]
+    #[case(MAX_REST - HEADER, MAX_REST)]
+    #[case(MAX_REST - HEADER + 1, 0)]
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_little_is_left(#[case] bytes: usize, #[case] left: usize) {
+        let (_, closed) = left_of(Arc::default(), &[frame(Stream::Stdout, &vec![7; bytes])]).await;
+        assert_eq!(closed.rest.len(), left);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_it_may_go_on_nothing_is_held_back() {
+        let master = FakeMaster::scripted(&[]);
+        let lease = lease_ref(1, 1);
+        let (outbox, upload) =
+            open(master.clone(), Arc::default(), worker("w"), lease, LogHead::default());
+        let talk = async {
+            outbox.push(numbered(1).remove(0)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            assert_eq!(master.requests().len(), 1);
+            drop(outbox);
+        };
+        let (closed, ()) = tokio::join!(upload.run(), talk);
+        assert_eq!(closed.unwrap().rest.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

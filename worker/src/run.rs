@@ -10,11 +10,11 @@ use std::{any::Any, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration
 
 use bytes::Bytes;
 use futures::FutureExt;
-use orchestra_client::Backoff;
+use orchestra_client::{Backoff, ClientError};
 use orchestra_contracts::{
-    Job, JobStatus, Outcome, Ran, WorkerName,
+    Job, JobStatus, Outcome, ProblemKind, Ran, WorkerName,
     files::Artifact,
-    worker::{JobUpdate, LeaseRef, LogEnd, LogHead},
+    worker::{Claimed, JobUpdate, LeaseRef, LogHead, LogRest},
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -23,11 +23,12 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
+    appetite::Appetite,
     artifacts::{self, LeaseLost},
     control::{Control, Stop},
     executor::{End, Executor, Remains, RunEvent, RunSpec},
     master::{Link, Master, is_lease_lost},
-    outbox::{self, Outbox, Upload, UploadError},
+    outbox::{self, Closed, Outbox, Upload, UploadError},
     trace::{Times, Trace},
     uploads::FromMaster,
 };
@@ -47,7 +48,16 @@ struct Ended {
     artifacts: Vec<Artifact>,
     /// What it ran in, where its start was not told.
     unsaid: Option<Box<Ran>>,
-    log: Result<LogEnd, UploadError>,
+    log: Result<Closed, UploadError>,
+}
+
+/// What came of telling the master.
+enum Told {
+    /// It has heard it, asked at this moment, and answered with these jobs.
+    Heard(Instant, Vec<Claimed>),
+    Refused(ClientError),
+    /// The lease is lost; it may have heard it.
+    Unanswered,
 }
 
 /// The right to one attempt, and what is needed to make use of it.
@@ -58,35 +68,46 @@ pub(crate) struct Attempt {
     pub(crate) worker: WorkerName,
     pub(crate) lease: LeaseRef,
     pub(crate) control: Control,
+    pub(crate) appetite: Arc<Appetite>,
+}
+
+/// What the report of an attempt's end brought for its slot.
+#[derive(Debug)]
+pub(crate) enum After {
+    Nothing,
+    /// Jobs, asked for at this moment.
+    Jobs(Instant, Vec<Claimed>),
+    /// A claim of this id may have been answered.
+    Unanswered(String),
 }
 
 impl Attempt {
-    /// From the claim to the accepted report, or to the loss of the lease.
-    pub(crate) async fn run(&self, job: Job) {
+    /// From the claim to the accepted report, or to the loss of the lease; and what that brought.
+    pub(crate) async fn run(&self, job: Job) -> After {
         let of_log = Trace::of_log(&job);
-        self.begin(job).instrument(of_log).await;
+        self.begin(job).instrument(of_log).await
     }
 
-    async fn begin(&self, job: Job) {
+    async fn begin(&self, job: Job) -> After {
         let trace = Trace::begin(&job, &self.lease, &self.worker);
         tracing::info!(job = %job.id, attempt = %self.lease.attempt, "claimed");
         let (events, arriving) = mpsc::channel(EVENTS);
         let working = self.executor.run(self.spec(job), self.control.subscribe(), events);
         let ended = self.carry_out(working, arriving, LogHead::default(), true, &trace).await;
-        self.conclude(ended, trace).await;
+        self.conclude(ended, trace).await
     }
 
     /// The same for an attempt that is under way.
-    pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) {
+    pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) -> After {
         let of_log = Trace::of_log(&job);
-        self.go_on(job, remains).instrument(of_log).await;
+        self.go_on(job, remains).instrument(of_log).await
     }
 
-    async fn go_on(&self, job: Job, remains: Box<dyn Remains>) {
+    async fn go_on(&self, job: Job, remains: Box<dyn Remains>) -> After {
         let trace = Trace::begin(&job, &self.lease, &self.worker);
         let Some(stored) = self.stored().await else {
             tracing::warn!(job = %job.id, attempt = %self.lease.attempt, "could not be taken back");
-            return;
+            return After::Nothing;
         };
         tracing::info!(job = %job.id, attempt = %self.lease.attempt, "taken back at byte {}", stored.output + stored.gap);
         let announce = job.status != JobStatus::Running;
@@ -94,7 +115,7 @@ impl Attempt {
         let orders = self.control.subscribe();
         let working = remains.resume(self.spec(job), stored, orders, events);
         let ended = self.carry_out(working, arriving, stored, announce, &trace).await;
-        self.conclude(ended, trace).await;
+        self.conclude(ended, trace).await
     }
 
     fn spec(&self, job: Job) -> RunSpec {
@@ -131,27 +152,55 @@ impl Attempt {
         }
     }
 
-    async fn conclude(&self, mut ended: Ended, mut trace: Trace) {
+    async fn conclude(&self, mut ended: Ended, mut trace: Trace) -> After {
         let (id, number) = (self.lease.job, self.lease.attempt);
         // Until the report is delivered, or nobody waits for it any more.
         let _kept = std::mem::take(&mut ended.end.kept);
-        let Some(update) = self.report(ended) else {
+        let Some((mut update, log)) = self.report(ended) else {
             tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
             trace.lost();
-            return;
+            return After::Nothing;
         };
         let report = trace.part("report");
-        let delivered = self.deliver(&update).await;
+        let told = self.tell_end(&mut update, log).await;
         if let Some(report) = report {
             report.end_ago(Duration::ZERO);
         }
-        match &update.outcome {
-            Some(outcome) if delivered => trace.end(outcome),
+        match (&update.outcome, &told) {
+            (Some(outcome), Told::Heard(..)) => {
+                trace.end(outcome);
+                tracing::info!(job = %id, attempt = %number, "ended: {outcome}");
+            }
             _ => trace.lost(),
         }
-        if delivered {
-            let outcome = update.outcome.as_ref().map_or_else(String::new, Outcome::to_string);
-            tracing::info!(job = %id, attempt = %number, "ended: {outcome}");
+        match (told, update.claim.and_then(|claim| claim.request_id)) {
+            (Told::Heard(sent, jobs), _) if !jobs.is_empty() => After::Jobs(sent, jobs),
+            (Told::Unanswered, Some(request)) => After::Unanswered(request),
+            _ => After::Nothing,
+        }
+    }
+
+    /// With the rest of the log; to a master that does not take it along, behind that.
+    async fn tell_end(&self, update: &mut JobUpdate, log: Option<Closed>) -> Told {
+        let told = self.tell(update).await;
+        let is_short = |error: &ClientError| error.kind() == Some(ProblemKind::LogIncomplete);
+        let (Told::Refused(error), Some(mut log)) = (&told, log) else { return told };
+        if update.rest.is_none() || !is_short(error) {
+            return told;
+        }
+        self.link.note_no_rests();
+        update.rest = None;
+        let stored = tokio::select! {
+            biased;
+            stored = log.store_rest() => stored,
+            () = self.control.stopped(Stop::Lost) => Err(UploadError::LeaseLost),
+        };
+        match stored {
+            Ok(()) => self.tell(update).await,
+            Err(error) => {
+                tracing::warn!(job = %self.lease.job, "the last of its log could not be stored: {error}");
+                told
+            }
         }
     }
 
@@ -173,7 +222,8 @@ impl Attempt {
         );
         let work = async { (self.work(working).await, Instant::now()) };
         let work = async {
-            let ((mut end, ended), outbox) = tokio::join!(work, forward(arriving, started, outbox));
+            let forward = forward(arriving, started, outbox);
+            let ((mut end, ended), outbox) = tokio::join!(biased; work, forward);
             let artifacts = Box::pin(self.keep(&mut end, &outbox)).await;
             // With it the log ends.
             drop(outbox);
@@ -188,7 +238,8 @@ impl Attempt {
             }
         };
         let whole = async {
-            let whole = tokio::join!(work, self.upload(upload));
+            // In this order, so that what comes together with the end is not sent before it.
+            let whole = tokio::join!(biased; work, self.upload(upload));
             over.notify_one();
             whole
         };
@@ -245,11 +296,11 @@ impl Attempt {
         if ran.is_some() && timeout(SHORT, over.notified()).await.is_ok() {
             return ran;
         }
-        self.deliver(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
+        self.tell(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
         None
     }
 
-    async fn upload(&self, upload: Upload) -> Result<LogEnd, UploadError> {
+    async fn upload(&self, upload: Upload) -> Result<Closed, UploadError> {
         let result = tokio::select! {
             biased;
             result = upload.run() => result,
@@ -265,7 +316,10 @@ impl Attempt {
     }
 
     /// What to say of the end; `None` when the attempt is not ours any more.
-    fn report(&self, Ended { end, artifacts, unsaid, log }: Ended) -> Option<JobUpdate> {
+    fn report(
+        &self,
+        Ended { end, artifacts, unsaid, log }: Ended,
+    ) -> Option<(JobUpdate, Option<Closed>)> {
         if self.control.stopping() == Some(Stop::Lost) || end.outcome == Outcome::Lost {
             return None;
         }
@@ -281,16 +335,21 @@ impl Attempt {
             outcome if outcome.is_success() => JobStatus::Completed,
             _ => JobStatus::Failed,
         };
-        Some(JobUpdate {
+        let rest = log.as_ref().map(|log| log.rest.clone()).filter(|rest| !rest.is_empty());
+        let claim = if status == JobStatus::Pending { None } else { self.appetite.claim() };
+        let update = JobUpdate {
             exit_code: outcome.exit_code(),
             outcome: Some(outcome),
             usage: end.usage,
             ran: unsaid,
-            log,
+            log: log.as_ref().map(|log| log.end),
+            rest: rest.map(LogRest),
             artifacts,
             changes: end.changes,
+            claim,
             ..self.update(status)
-        })
+        };
+        Some((update, log))
     }
 
     fn update(&self, status: JobStatus) -> JobUpdate {
@@ -307,35 +366,38 @@ impl Attempt {
             usage: None,
             ran: None,
             log: None,
+            rest: None,
             artifacts: Vec::new(),
             changes: None,
+            claim: None,
         }
     }
 
     /// Says it until the master has heard it, or the lease is lost.
-    async fn deliver(&self, update: &JobUpdate) -> bool {
+    async fn tell(&self, update: &JobUpdate) -> Told {
         let mut backoff = Backoff::default();
-        let delivering = async {
+        let telling = async {
             loop {
+                let sent = Instant::now();
                 let answer = self.master.update(update).await;
                 self.link.note(&answer);
                 match answer {
-                    Ok(()) => return true,
+                    Ok(jobs) => return Told::Heard(sent, jobs),
                     Err(error) if error.is_temporary() => sleep(backoff.next()).await,
                     Err(error) => {
                         if is_lease_lost(&error) {
                             self.control.stop(Stop::Lost);
                         }
                         tracing::warn!(job = %self.lease.job, status = %update.status, "the master refuses a report: {error}");
-                        return false;
+                        return Told::Refused(error);
                     }
                 }
             }
         };
         tokio::select! {
             biased;
-            delivered = delivering => delivered,
-            () = self.control.stopped(Stop::Lost) => false,
+            told = telling => told,
+            () = self.control.stopped(Stop::Lost) => Told::Unanswered,
         }
     }
 }

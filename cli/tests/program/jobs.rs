@@ -38,8 +38,10 @@ pub(crate) fn ended(id: JobId, lease: Lease, code: i32) -> JobUpdate {
         usage: None,
         ran: None,
         log: None,
+        rest: None,
         artifacts: Vec::new(),
         changes: None,
+        claim: None,
     }
 }
 

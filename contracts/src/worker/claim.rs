@@ -36,11 +36,11 @@ pub struct ClaimTerms {
     pub request_id: Option<String>,
 }
 
-fn one() -> u32 {
+pub(super) fn one() -> u32 {
     1
 }
 
-fn default_queues() -> Vec<String> {
+pub(super) fn default_queues() -> Vec<String> {
     vec!["default".to_owned()]
 }
 

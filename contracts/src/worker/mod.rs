@@ -7,7 +7,7 @@
 //! GET  /api/worker/{name}/orders     ?after=&wait=    -> Orders
 //! POST /api/job/{id}/attempts/{n}/log    frames      -> LogHead
 //! POST /api/job/{id}/attempts/{n}/artifacts  a piece of a file -> ArtifactHead
-//! POST /api/job/update               JobUpdate        -> Job
+//! POST /api/job/update               JobUpdate        -> Job | Updated
 //! POST /api/job/update               [JobUpdate]      -> [Updated]
 //! ```
 //! A lease is a duration, never an instant: no clock is compared with another
@@ -15,6 +15,7 @@
 
 mod claim;
 mod offer;
+mod report;
 mod stats;
 
 use std::collections::BTreeMap;
@@ -22,13 +23,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    AttemptNo, Job, JobId, JobStatus, LeaseToken, Outcome, Problem, Ran, Span, Usage, WorkerName,
-    files::{Artifact, Changes},
-};
+use crate::{JobId, Span, WorkerName};
 
 pub use claim::{ClaimRequest, ClaimTerms, Claimed, Lease, LeaseRef};
 pub use offer::{Excess, Offer};
+pub use report::{JobUpdate, LogRest, MAX_REST, MAX_UPDATES, NextClaim, Updated};
 pub use stats::{Calls, Check, ImageStats, PoolStats, Stats};
 
 /// What a worker says of itself when it starts, and again when something of it has changed.
@@ -135,68 +134,6 @@ impl HeartbeatReply {
 #[serde(rename_all = "camelCase")]
 pub struct Orders {
     pub count: u64,
-}
-
-/// The body of `POST /api/job/update`.
-///
-/// A worker may send back the whole job that it claimed with a few fields
-/// changed, so fields that are not named here are ignored, not refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobUpdate {
-    pub id: JobId,
-    /// `Running`, `Completed`, `Failed`; `Pending` hands the job back unfinished.
-    pub status: JobStatus,
-    pub assigned_worker: WorkerName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<AttemptNo>,
-    /// Without it the worker's name stands in, which fits only a lease that was
-    /// claimed with a bare name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_token: Option<LeaseToken>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// Standard output, from workers that upload no log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<String>,
-    /// Standard error, likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
-    /// What the container is made of; with `Running`, or with the end of an attempt of which
-    /// nobody said that it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ran: Option<Box<Ran>>,
-    /// What the worker uploaded; it must agree with what is stored before the
-    /// attempt may end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<LogEnd>,
-    /// The files that the worker uploaded; each must be stored whole before the attempt may end.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub artifacts: Vec<Artifact>,
-    /// What the command did to the files in its working folder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changes: Option<Box<Changes>>,
-}
-
-/// So many reports may stand in one list: as many as a claim may bring jobs.
-pub const MAX_UPDATES: usize = 256;
-
-/// What became of one report of a list. None has to do with another: each is taken or refused
-/// as if it had come alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Updated {
-    pub id: JobId,
-    /// The job as it is now; absent where the report was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<Box<Job>>,
-    /// Why it was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Problem>,
 }
 
 /// How much of a file is stored: where its next piece begins.

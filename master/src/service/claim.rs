@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orchestra_contracts::{
     FieldError, Job, LeaseToken, Span, WorkerName,
-    worker::{ClaimTerms, Claimed, Lease},
+    worker::{ClaimTerms, Claimed, Lease, NextClaim},
 };
 
 use super::{MAX_WAIT, Service, ServiceError, newest_attempt, view};
@@ -38,23 +38,36 @@ impl Service {
     /// Up to as many jobs as the worker has slots, as soon as there is one, or
     /// none when the wait is over.
     pub async fn claim(&self, terms: ClaimTerms) -> Result<Vec<Claimed>, ServiceError> {
-        let errors = refusals(&terms);
+        let ClaimTerms { worker, slots, wait, queues, request_id } = terms;
+        let wish = self.wish(worker, NextClaim { slots, queues, request_id }, "")?;
+        let jobs = self.handed_out(wish, wait.min(MAX_WAIT).0).await?;
+        Ok(self.delivered(&jobs))
+    }
+
+    /// What the store is asked for. Of what is refused it is said where it stands below `place`.
+    pub(super) fn wish(
+        &self,
+        worker: WorkerName,
+        terms: NextClaim,
+        place: &str,
+    ) -> Result<Wish, ServiceError> {
+        let errors = refusals(&terms, place);
         if !errors.is_empty() {
             return Err(ServiceError::Invalid(errors));
         }
-        let wish = Wish {
-            worker: terms.worker,
+        Ok(Wish {
+            worker,
             queues: terms.queues,
             tokens: (0..terms.slots).map(|_| new_token()).collect(),
             terms: LeaseTerms::Renewed(self.settings.leases()),
             request_id: terms.request_id,
-        };
-        let jobs = self.handed_out(wish, terms.wait.min(MAX_WAIT).0).await?;
-        // No waiting from here on: what is accepted must be answered.
-        let claimed = jobs
-            .iter()
-            .filter_map(|job| Some(Claimed { job: with_secrets(job), ..self.claimed(job)? }));
-        Ok(claimed.collect())
+        })
+    }
+
+    /// What is accepted, for its worker. It must be answered: no waiting from here on.
+    pub(super) fn delivered(&self, jobs: &[domain::Job]) -> Vec<Claimed> {
+        let claimed = |job| Some(Claimed { job: with_secrets(job), ..self.claimed(job)? });
+        jobs.iter().filter_map(claimed).collect()
     }
 
     async fn handed_out(
@@ -87,7 +100,7 @@ fn with_secrets(job: &domain::Job) -> Job {
     shown
 }
 
-fn refusals(terms: &ClaimTerms) -> Vec<FieldError> {
+fn refusals(terms: &NextClaim, place: &str) -> Vec<FieldError> {
     let checks = [
         (!(1..=MAX_SLOTS).contains(&terms.slots), "/slots", format!("is not 1 to {MAX_SLOTS}")),
         (
@@ -102,7 +115,9 @@ fn refusals(terms: &ClaimTerms) -> Vec<FieldError> {
         ),
     ];
     let wrong = checks.into_iter().filter(|(wrong, ..)| *wrong);
-    wrong.map(|(_, pointer, detail)| FieldError { pointer: pointer.to_owned(), detail }).collect()
+    wrong
+        .map(|(_, pointer, detail)| FieldError { pointer: format!("{place}{pointer}"), detail })
+        .collect()
 }
 
 /// 128 random bits.

@@ -51,6 +51,6 @@ impl Service {
 }
 
 /// Only whole, known frames are stored, so that no reader meets others.
-fn check(frames: &Bytes) -> Result<(), FrameError> {
+pub(super) fn check(frames: &Bytes) -> Result<(), FrameError> {
     Frames::new(frames.clone()).try_for_each(|frame| frame.map(drop))
 }

@@ -22,13 +22,14 @@ use crate::{
     domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
     live::{Bells, Hub},
     metrics::{End, History, Metrics},
-    store::{Applied, Store},
+    store::{Applied, Report, Store},
 };
 
 mod artifacts;
 mod caller;
 mod cancel;
 mod claim;
+mod closing;
 mod delete;
 mod deliver;
 mod dispatch;
@@ -73,6 +74,7 @@ pub use retention::{Keep, Retention};
 pub use stale::StaleCounts;
 pub use submit::Submission;
 pub use tokens::{Adopted, new_token};
+pub use update::Told;
 pub use vault::Vault;
 pub use view::job as view_job;
 
@@ -228,11 +230,31 @@ impl Service {
 
     /// Puts one event through the machine and wakes whom it concerns.
     async fn apply(&self, id: JobId, event: JobEvent) -> Result<(Job, Effects), ServiceError> {
+        self.report(Report { job: id, event, rest: None }).await
+    }
+
+    /// The same with what comes along with it.
+    async fn report(&self, report: Report) -> Result<(Job, Effects), ServiceError> {
         let begun = Instant::now();
-        let applying = self.store.apply(id, event, self.rules());
+        let (id, rest) = (report.job, rest_bytes(&report));
+        let applying = self.store.report(report, self.rules());
         let applied = self.metrics.stored("apply", applying).await?;
+        self.reported(id, applied, rest, begun.elapsed())
+    }
+
+    /// After a report with so much of a log was stored, which took so long.
+    fn reported(
+        &self,
+        id: JobId,
+        applied: Option<Applied>,
+        rest: u64,
+        took: Duration,
+    ) -> Result<(Job, Effects), ServiceError> {
         let applied = applied.ok_or(ServiceError::NoSuchJob(id))?;
-        self.wake_for(&applied, begun.elapsed());
+        if applied.result.as_ref().is_ok_and(|effects| effects.attempt_ended.is_some()) {
+            self.metrics.log_uploaded(rest);
+        }
+        self.wake_for(&applied, took);
         Ok((applied.job, applied.result?))
     }
 
@@ -263,6 +285,11 @@ impl Service {
             }
         }
     }
+}
+
+/// How much of a log comes along.
+fn rest_bytes(report: &Report) -> u64 {
+    report.rest.as_ref().map_or(0, |rest| rest.frames.len() as u64)
 }
 
 /// The newest attempt of a job; `None` before the first claim.

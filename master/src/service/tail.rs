@@ -9,7 +9,7 @@ use orchestra_contracts::{
 
 use crate::{
     domain::Tail,
-    store::{LogChunk, Order, Store, StoreError},
+    store::{LogAppend, Order, Store, StoreError, head_after},
 };
 
 /// So much of each stream is shown with a job.
@@ -34,20 +34,30 @@ pub(super) async fn of(
     head: LogHead,
     bound: u64,
 ) -> Result<Tail, StoreError> {
+    Found::default().before(OPEN_END, store, id, attempt, head, bound).await
+}
+
+/// The same of a log that is about to end with this rest, of which `head` may have some already;
+/// `None` where it does not fit.
+pub(super) async fn with_rest(
+    store: &dyn Store,
+    head: LogHead,
+    rest: &LogAppend,
+    bound: u64,
+) -> Result<Option<Tail>, StoreError> {
+    let LogAppend { job, attempt, offset, frames, .. } = rest;
+    let Some(head) = head_after(head, *offset, frames) else { return Ok(None) };
     let mut found = Found::default();
-    let mut end = OPEN_END;
-    while found.taken() < head.output && !found.is_full() && found.searched < bound {
-        let chunks = store.log_chunks(id, attempt, 0..end, Order::Descending, PAGE).await?;
-        for chunk in &chunks {
-            end = chunk.offset;
-            found.add(chunk);
-        }
-        if chunks.is_empty() || end == 0 {
-            break;
-        }
-    }
-    let truncated = head.gap > 0 || found.taken() < head.output;
-    Ok(Tail { output: found.stdout.text(), error: found.stderr.text(), truncated })
+    found.add(frames);
+    found.before(*offset, store, *job, *attempt, head, bound).await.map(Some)
+}
+
+/// The tail of a log that is nothing but this.
+pub(super) fn of_whole(frames: Bytes) -> Tail {
+    let head = head_after(LogHead::default(), 0, &frames).unwrap_or_default();
+    let mut found = Found::default();
+    found.add(&frames);
+    found.tail(head)
 }
 
 #[derive(Default)]
@@ -58,10 +68,40 @@ struct Found {
 }
 
 impl Found {
-    /// Takes what is needed of the chunk that stands before all earlier ones.
-    fn add(&mut self, chunk: &LogChunk) {
-        self.searched += chunk.frames.len() as u64;
-        let frames: Vec<Frame> = Frames::new(chunk.frames.clone()).map_while(Result::ok).collect();
+    /// Goes on with what is stored before `end`, as far as it is needed.
+    async fn before(
+        mut self,
+        mut end: u64,
+        store: &dyn Store,
+        id: JobId,
+        attempt: AttemptNo,
+        head: LogHead,
+        bound: u64,
+    ) -> Result<Tail, StoreError> {
+        while self.taken() < head.output && !self.is_full() && self.searched < bound {
+            let chunks = store.log_chunks(id, attempt, 0..end, Order::Descending, PAGE).await?;
+            for chunk in &chunks {
+                // A rest may begin within one, where it was sent in other pieces before.
+                let length = (end - chunk.offset).min(chunk.frames.len() as u64) as usize;
+                self.add(&chunk.frames.slice(..length));
+                end = chunk.offset;
+            }
+            if chunks.is_empty() || end == 0 {
+                break;
+            }
+        }
+        Ok(self.tail(head))
+    }
+
+    fn tail(&self, head: LogHead) -> Tail {
+        let truncated = head.gap > 0 || self.taken() < head.output;
+        Tail { output: self.stdout.text(), error: self.stderr.text(), truncated }
+    }
+
+    /// Takes what is needed of the frames that stand before all earlier ones.
+    fn add(&mut self, frames: &Bytes) {
+        self.searched += frames.len() as u64;
+        let frames: Vec<Frame> = Frames::new(frames.clone()).map_while(Result::ok).collect();
         for frame in frames.into_iter().rev() {
             match frame.body {
                 Body::Bytes(Stream::Stdout, bytes) => self.stdout.add(&bytes),

@@ -1,24 +1,32 @@
 //! A worker says what has become of an attempt.
 
-use bytes::{Bytes, BytesMut};
 use orchestra_contracts::{
-    AttemptNo, FieldError, Job, JobStatus, LeaseToken, Outcome,
-    frame::{Body, Frame, MAX_PAYLOAD, Stream},
-    worker::{JobUpdate, LogHead},
+    FieldError, Job, JobStatus, LeaseToken, Outcome,
+    worker::{Claimed, JobUpdate},
 };
+use tokio::time::Instant;
 
-use super::{Service, ServiceError, artifacts, tail};
+use super::{Service, ServiceError, artifacts, closing::Closing, rest_bytes};
 use crate::{
-    domain::{self, JobEvent, Proof, Refusal, Tail},
-    store::{Appended, LogAppend},
+    domain::{JobEvent, Proof, Refusal},
+    store::{Report, Wish},
 };
 
 /// What a shell can tell (waitpid(2)): eight bits.
 const EXIT_CODES: std::ops::RangeInclusive<i32> = 0..=255;
 
+/// The answer to a report.
+#[derive(Debug)]
+pub enum Told {
+    /// The job as it is now.
+    Job(Box<Job>),
+    /// What its claim brought.
+    Next(Vec<Claimed>),
+}
+
 impl Service {
     /// Started, ended, or handed back. The same report again gets the same answer.
-    pub async fn update(&self, update: JobUpdate) -> Result<Job, ServiceError> {
+    pub async fn update(&self, update: JobUpdate) -> Result<Told, ServiceError> {
         let updated = self.carry_out(update).await;
         if let Err(ServiceError::Refused(Refusal::LeaseLost)) = updated {
             self.stale.update();
@@ -26,11 +34,17 @@ impl Service {
         updated
     }
 
-    async fn carry_out(&self, update: JobUpdate) -> Result<Job, ServiceError> {
+    async fn carry_out(&self, mut update: JobUpdate) -> Result<Told, ServiceError> {
         let proof = proof_of(&update);
-        let (job, _) = match update.status {
+        check_company(&update)?;
+        let wish = match update.claim.take() {
+            None => None,
+            Some(terms) => Some(self.wish(proof.worker.clone(), terms, "/claim")?),
+        };
+        let report = match update.status {
             JobStatus::Running => {
-                self.apply(update.id, JobEvent::Started { proof, ran: update.ran }).await?
+                let event = JobEvent::Started { proof, ran: update.ran };
+                Report { job: update.id, event, rest: None }
             }
             JobStatus::Pending => self.end(update, proof, Outcome::HandedBack).await?,
             JobStatus::Completed | JobStatus::Failed => {
@@ -41,7 +55,13 @@ impl Service {
                 return Err(ServiceError::NotForWorkers(update.status));
             }
         };
-        self.show(job).await
+        match wish {
+            Some(wish) => self.report_and_claim(report, wish).await.map(Told::Next),
+            None => {
+                let (job, _) = self.report(report).await?;
+                Ok(Told::Job(Box::new(self.show(job).await?)))
+            }
+        }
     }
 
     async fn end(
@@ -49,81 +69,58 @@ impl Service {
         update: JobUpdate,
         proof: Proof,
         outcome: Outcome,
-    ) -> Result<(domain::Job, domain::Effects), ServiceError> {
+    ) -> Result<Report, ServiceError> {
         let left = artifacts::left(&update)?;
-        let tail = if is_silent(&update) {
-            Some(Tail::default())
-        } else {
-            let job = self.store.job(update.id).await?.ok_or(ServiceError::NoSuchJob(update.id))?;
-            // Looked at only to save work: whether the lease holds is decided by the machine.
-            if holds(&job, &proof) { self.close_log(&job, &update, &proof).await? } else { None }
-        };
+        let Closing { rest, tail } = self.close_log(&update, &proof).await?;
         let (usage, log) = (update.usage, update.log);
-        self.apply(update.id, JobEvent::Ended { proof, outcome, usage, log, tail, left }).await
+        let event = JobEvent::Ended { proof, outcome, usage, log, tail, left };
+        Ok(Report { job: update.id, event, rest })
     }
 
-    /// The tail of the finished log. A worker that uploads none sends its
-    /// output here, and it becomes the log, so that all readers find it.
-    async fn close_log(
+    /// Only what is accepted brings something: what was handed out behind a report that is refused goes
+    /// back.
+    async fn report_and_claim(
         &self,
-        job: &domain::Job,
-        update: &JobUpdate,
-        proof: &Proof,
-    ) -> Result<Option<Tail>, ServiceError> {
-        let mut head = job.log;
-        if head.offset == 0 && update.log.is_none() {
-            let frames = self.frames_of(update);
-            if !frames.is_empty() {
-                head = self.append_output(job, proof, frames).await?.unwrap_or(head);
-            }
-        }
-        let attempt = AttemptNo(job.attempts);
-        Ok(Some(tail::of(&*self.store, job.id, attempt, head, tail::THOROUGH).await?))
-    }
-
-    /// In one piece, so that a repeated report finds all of it or nothing.
-    async fn append_output(
-        &self,
-        job: &domain::Job,
-        proof: &Proof,
-        frames: Bytes,
-    ) -> Result<Option<LogHead>, ServiceError> {
-        let attempt = AttemptNo(job.attempts);
-        let append = LogAppend { job: job.id, attempt, proof: proof.clone(), offset: 0, frames };
-        Ok(match self.store.append_log(append).await? {
-            Appended::Stored(head) | Appended::Misplaced(head) => Some(head),
-            Appended::LeaseLost | Appended::NoSuchJob => None,
-        })
-    }
-
-    fn frames_of(&self, update: &JobUpdate) -> Bytes {
-        let time = u64::try_from(self.clock.now().as_microsecond()).unwrap_or_default();
-        let mut frames = BytesMut::new();
-        for (stream, text) in [(Stream::Stdout, &update.output), (Stream::Stderr, &update.error)] {
-            for piece in text.as_deref().unwrap_or_default().as_bytes().chunks(MAX_PAYLOAD) {
-                let body = Body::Bytes(stream, Bytes::copy_from_slice(piece));
-                Frame { time, body }.encode(&mut frames);
-            }
-        }
-        frames.freeze()
+        report: Report,
+        wish: Wish,
+    ) -> Result<Vec<Claimed>, ServiceError> {
+        let begun = Instant::now();
+        let (id, rest) = (report.job, rest_bytes(&report));
+        let mut found = None;
+        let applying = async {
+            let (applied, handout) =
+                self.desk.report(&*self.store, report, self.rules(), wish).await;
+            found = Some(handout);
+            applied
+        };
+        let applied = self.metrics.stored("apply", applying).await?;
+        self.reported(id, applied, rest, begun.elapsed())?;
+        let Some(Ok(handout)) = found else {
+            self.metrics.claim_failed();
+            return Ok(Vec::new());
+        };
+        let jobs = handout.accept();
+        self.count_claim(&jobs);
+        Ok(self.delivered(&jobs))
     }
 }
 
-/// Whether the log is said to be empty. The machine compares that with what is stored.
-fn is_silent(update: &JobUpdate) -> bool {
-    update.log.is_some_and(|log| log.offset == 0)
+/// What comes along comes along with an end.
+fn check_company(update: &JobUpdate) -> Result<(), ServiceError> {
+    let status = update.status;
+    if status == JobStatus::Running && update.rest.is_some() {
+        return Err(ServiceError::field("/rest", "comes with the end of an attempt alone"));
+    }
+    if matches!(status, JobStatus::Running | JobStatus::Pending) && update.claim.is_some() {
+        return Err(ServiceError::field("/claim", "comes with Completed and Failed alone"));
+    }
+    Ok(())
 }
 
 fn proof_of(update: &JobUpdate) -> Proof {
     let worker = update.assigned_worker.clone();
     let token = update.lease_token.clone().unwrap_or_else(|| LeaseToken::of_name(&worker));
     Proof { worker, token, attempt: update.attempt }
-}
-
-fn holds(job: &domain::Job, proof: &Proof) -> bool {
-    let newest = proof.attempt.is_none_or(|attempt| attempt.0 == job.attempts);
-    let lease = job.lease();
-    newest && lease.is_some_and(|it| it.worker == proof.worker && it.token == proof.token)
 }
 
 /// What the report says of the end; the exit code alone is enough, and so is the status.

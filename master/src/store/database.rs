@@ -20,12 +20,14 @@ use orchestra_contracts::{
 use tokio::time::timeout;
 
 use super::{
-    Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained, DueDelivery,
-    JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored, QueueRecord, Renewal,
-    ScheduleRecord, Step, Stepped, Store, StoreError, Submission, Submitted, TokenGrant,
-    TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord, WorkerRecord,
+    Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
+    DueDelivery, JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored, QueueRecord,
+    Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError, Submission,
+    Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant,
+    WebhookRecord, WorkerRecord,
     connection::{Reads, values},
     counts::Open,
+    round,
     rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
     sql,
     verbs::{
@@ -87,6 +89,25 @@ impl<D> SqlStore<D> {
     }
 }
 
+/// The writer appends before it applies.
+fn add_report(
+    parcel: &mut Parcel,
+    Report { job, event, rest }: Report,
+    rules: Rules,
+) -> impl Future<Output = Result<Option<Applied>, StoreError>> + use<> {
+    let appended = rest.map(|rest| parcel.add(rest));
+    let applied = parcel.add(Apply { id: job, event, rules });
+    async {
+        match appended {
+            None => applied.await,
+            Some(appended) => {
+                let (appended, applied) = join!(appended, applied);
+                round::answer(appended, applied)
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl<D: Database> Store for SqlStore<D> {
     async fn submit(
@@ -102,20 +123,19 @@ impl<D: Database> Store for SqlStore<D> {
         self.writer.ask(ClaimRound { claims, rules, closed: false }).await
     }
 
-    async fn submit_and_claim(
-        &self,
-        submissions: Vec<Submission>,
-        claims: Vec<Claim>,
-        rules: Rules,
-    ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+    async fn round(&self, round: Round) -> Done {
+        let Round { submissions, reports, claims, rules } = round;
         let mut parcel = Parcel::default();
         let inserts = submissions
             .into_iter()
             .map(|Submission { jobs, once, now }| parcel.add(Insert { jobs, once, now }));
         let inserts: Vec<_> = inserts.collect();
-        let round = parcel.add(ClaimRound { claims, rules, closed: false });
+        let reports = reports.into_iter().map(|report| add_report(&mut parcel, report, rules));
+        let reports: Vec<_> = reports.collect();
+        let claims = parcel.add(ClaimRound { claims, rules, closed: false });
         self.writer.send(parcel).await;
-        join!(join_all(inserts), round)
+        let (submitted, reported, claimed) = join!(join_all(inserts), join_all(reports), claims);
+        Done { submitted, reported, claimed }
     }
 
     async fn apply(
@@ -125,6 +145,13 @@ impl<D: Database> Store for SqlStore<D> {
         rules: Rules,
     ) -> Result<Option<Applied>, StoreError> {
         self.writer.ask(Apply { id, event, rules }).await
+    }
+
+    async fn report(&self, report: Report, rules: Rules) -> Result<Option<Applied>, StoreError> {
+        let mut parcel = Parcel::default();
+        let answer = add_report(&mut parcel, report, rules);
+        self.writer.send(parcel).await;
+        answer.await
     }
 
     async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError> {

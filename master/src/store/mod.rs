@@ -20,6 +20,7 @@ mod past;
 mod placement;
 mod postgres;
 mod retention;
+mod round;
 mod rows;
 mod schedule;
 mod spread;
@@ -41,7 +42,6 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{future::join_all, join};
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, ContentHash, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken,
@@ -62,8 +62,10 @@ pub use memory::MemoryStore;
 pub use news::News;
 pub use open::{open, open_with};
 pub use past::{Settled, Terms};
+pub use placement::head_after;
 pub use postgres::{Postgres, PostgresStore};
 pub use retention::{Bounds, Part};
+pub use round::{Done, Report, Round, call_by_call};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::{Sqlite, SqliteStore};
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submission, Submitted};
@@ -101,16 +103,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// to a worker that is being drained.
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError>;
 
-    /// Submissions, and behind them claims that may get what is submitted; where the adapter can,
-    /// in one commit.
-    async fn submit_and_claim(
-        &self,
-        submissions: Vec<Submission>,
-        claims: Vec<Claim>,
-        rules: Rules,
-    ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
-        let each = submissions.into_iter().map(|one| self.submit(one.jobs, one.once, one.now));
-        join!(join_all(each), self.claim(claims, rules))
+    /// See [`Round`]; where the adapter can, in one commit.
+    async fn round(&self, round: Round) -> Done {
+        round::call_by_call(self, round).await
     }
 
     /// Applies one event to one job through the machine, `None` when there is no such job.
@@ -120,6 +115,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         event: JobEvent,
         rules: Rules,
     ) -> Result<Option<Applied>, StoreError>;
+
+    /// The same with what comes along with it, see [`Report`]; where the adapter can, in one commit.
+    async fn report(&self, report: Report, rules: Rules) -> Result<Option<Applied>, StoreError> {
+        let Report { job, event, rest } = report;
+        let Some(rest) = rest else { return self.apply(job, event, rules).await };
+        let appended = self.append_log(rest).await;
+        round::answer(appended, self.apply(job, event, rules).await)
+    }
 
     /// Applies `LeaseExpired` to at most `limit` held jobs whose lease ran out
     /// before `rules.now`; answers those that moved.

@@ -50,6 +50,15 @@ pub(super) fn place(head: LogHead, offset: u64, frames: &Bytes) -> Placement {
     tally.done()
 }
 
+/// Where a log ends that has these frames; `None` where they do not fit.
+pub fn head_after(head: LogHead, offset: u64, frames: &Bytes) -> Option<LogHead> {
+    match place(head, offset, frames) {
+        Placement::Known => Some(head),
+        Placement::New { head, .. } => Some(head),
+        Placement::Misplaced => None,
+    }
+}
+
 /// Counts what new frames hold.
 struct Tally {
     chunk: LogChunk,

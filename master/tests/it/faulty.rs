@@ -12,7 +12,6 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
 use jiff::Timestamp;
 use orchestra_contracts::{
     Attempt, AttemptNo, ContentHash, DeliveryId, JobId, QueueChange, QueueName, ScheduleChange,
@@ -23,11 +22,11 @@ use orchestra_contracts::{
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Drained,
+        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
         DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part, PieceStored, QueueRecord,
-        Renewal, ScheduleRecord, Step, Stepped, Store, StoreError, Submission, Submitted,
+        Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted,
         TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord,
-        WorkerRecord,
+        WorkerRecord, call_by_call,
     },
 };
 use tokio::sync::watch;
@@ -141,25 +140,20 @@ impl Store for FaultyStore {
     }
 
     /// Together, unless one of them may be what fails.
-    async fn submit_and_claim(
-        &self,
-        submissions: Vec<Submission>,
-        claims: Vec<Claim>,
-        rules: Rules,
-    ) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+    async fn round(&self, round: Round) -> Done {
         if matches!(*self.plan.lock().unwrap(), Plan::Nothing) {
-            self.operations.fetch_add(submissions.len(), Ordering::SeqCst);
-            let mut submitted = Vec::new();
+            let along = round.submissions.len() + round.reports.len();
+            self.operations.fetch_add(along, Ordering::SeqCst);
+            let (mut submitted, mut reported) = (Vec::new(), Vec::new());
             let asking = async {
-                let asked = self.store.submit_and_claim(submissions, claims, rules).await;
-                submitted = asked.0;
-                asked.1
+                let done = self.store.round(round).await;
+                (submitted, reported) = (done.submitted, done.reported);
+                done.claimed
             };
             let claimed = self.write(asking).await;
-            return (submitted, claimed);
+            return Done { submitted, reported, claimed };
         }
-        let each = submissions.into_iter().map(|one| self.submit(one.jobs, one.once, one.now));
-        futures::join!(join_all(each), self.claim(claims, rules))
+        call_by_call(self, round).await
     }
 
     async fn apply(
@@ -169,6 +163,10 @@ impl Store for FaultyStore {
         rules: Rules,
     ) -> Result<Option<Applied>, StoreError> {
         self.write(self.store.apply(id, event, rules)).await
+    }
+
+    async fn report(&self, report: Report, rules: Rules) -> Result<Option<Applied>, StoreError> {
+        self.write(self.store.report(report, rules)).await
     }
 
     async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError> {

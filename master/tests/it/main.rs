@@ -9,6 +9,7 @@ mod bad_input;
 mod browsers;
 mod bulk;
 mod calls;
+mod completing;
 mod crowd;
 mod curl_worker;
 mod ending;

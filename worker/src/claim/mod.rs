@@ -1,6 +1,6 @@
 //! A worker's life: it registers, takes back what an earlier process of its name
 //! was at, claims jobs for its free slots, spawns a run
-//! for each, renews all leases with one heartbeat, and at shutdown finishes or
+//! for each, which goes on with what the report of an end brings, renews all leases with one heartbeat, and at shutdown finishes or
 //! hands back what it holds. It knows no Docker.
 //!
 //! Leases are counted from before the request that renewed them was sent, and an
@@ -34,16 +34,19 @@ use tokio_util::sync::CancellationToken;
 
 use self::held::{Held, Hold};
 use crate::{
+    appetite::{Appetite, new_request_id},
     control::{Control, Stop},
     executor::Executor,
     master::{Link, Master},
-    run,
+    run::{self, After},
 };
 
 /// A claim waits at most so long for a job; a quiet connection is not trusted for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// After the grace time, so long to kill containers and give their jobs back.
 const RELEASE: Duration = Duration::from_secs(10);
+/// A claim that is asked once more, so that no job is left behind in a lost answer, may take so long.
+const ONCE_MORE: Duration = Duration::from_secs(1);
 
 /// What a worker says of itself, and how it ends.
 #[derive(Clone, Debug)]
@@ -63,6 +66,7 @@ pub struct Worker {
     link: Arc<Link>,
     held: Arc<Held>,
     slots: Arc<Semaphore>,
+    appetite: Arc<Appetite>,
     /// Between two heartbeats, and for a claim to wait at most: a quarter of what the master
     /// called a lease last. One that comes back with other settings says another.
     pace: watch::Sender<Duration>,
@@ -91,8 +95,10 @@ impl Worker {
 
     pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
+        let appetite = Appetite::new(terms.registration.queues.clone(), executor.health());
+        let appetite = Arc::new(appetite);
         let (link, held, told, clock, pace) = Default::default();
-        Self { master, executor, terms, link, held, slots, pace, told, clock }
+        Self { master, executor, terms, link, held, slots, appetite, pace, told, clock }
     }
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace
@@ -104,14 +110,20 @@ impl Worker {
             "registered; waiting for jobs"
         );
         self.pace.send_replace(welcome.heartbeat.0);
+        let worker = Arc::new(self);
         tokio::select! {
             biased;
-            () = self.heartbeats() => unreachable!("they never end by themselves"),
-            () = self.work(welcome.held, &soft, &hard) => (),
+            () = worker.heartbeats() => unreachable!("they never end by themselves"),
+            () = worker.work(welcome.held, &soft, &hard) => (),
         }
     }
 
-    async fn work(&self, held: Vec<Claimed>, soft: &CancellationToken, hard: &CancellationToken) {
+    async fn work(
+        self: &Arc<Self>,
+        held: Vec<Claimed>,
+        soft: &CancellationToken,
+        hard: &CancellationToken,
+    ) {
         let mut runs = JoinSet::new();
         soft.run_until_cancelled(self.take_back(held, &mut runs)).await;
         while let Some(slots) = soft.run_until_cancelled(self.free_slots()).await {
@@ -120,13 +132,16 @@ impl Worker {
             self.spawn(claimed, slots, sent, &mut runs);
             while runs.try_join_next().is_some() {}
         }
+        self.appetite.open(false);
         self.drain(runs, hard).await;
     }
 
     /// Waits until the engine is well and a slot is free; takes all that are.
     async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
         let acquire = || self.slots.clone().acquire_owned();
+        self.appetite.open(true);
         let mut slots = vec![acquire().await.expect("the semaphore is never closed")];
+        self.appetite.open(false);
         while let Ok(slot) = self.slots.clone().try_acquire_owned() {
             slots.push(slot);
         }
@@ -142,7 +157,7 @@ impl Worker {
             slots: slots.len() as u32,
             wait: wait.into(),
             queues: self.terms.registration.queues.clone(),
-            request_id: Some(format!("{:032x}", rand::random::<u128>())),
+            request_id: Some(new_request_id()),
         }
     }
 
@@ -170,9 +185,13 @@ impl Worker {
             () = self.unwell() => (),
             answer = asking => return answer,
         }
-        let again = ClaimTerms { wait: Duration::ZERO.into(), ..terms.clone() };
+        self.claim_once_more(terms.clone()).await
+    }
+
+    async fn claim_once_more(&self, terms: ClaimTerms) -> (Instant, Vec<Claimed>) {
+        let terms = ClaimTerms { wait: Duration::ZERO.into(), ..terms };
         let sent = Instant::now();
-        let answer = timeout(Duration::from_secs(1), self.master.claim(&again)).await;
+        let answer = timeout(ONCE_MORE, self.master.claim(&terms)).await;
         (sent, answer.ok().and_then(Result::ok).unwrap_or_default())
     }
 
@@ -185,22 +204,47 @@ impl Worker {
     }
 
     fn spawn(
-        &self,
+        self: &Arc<Self>,
         claimed: Vec<Claimed>,
         mut slots: Vec<OwnedSemaphorePermit>,
         sent: Instant,
         runs: &mut JoinSet<()>,
     ) {
-        for Claimed { job, lease } in claimed {
+        for one in claimed {
+            let (worker, slot) = (self.clone(), slots.pop());
+            runs.spawn(async move {
+                worker.go_on(After::Jobs(sent, vec![one])).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Runs what an end brought for its slot, and what comes of that.
+    async fn go_on(&self, mut after: After) {
+        while let Some((sent, Claimed { job, lease })) = self.next(after).await {
             let control = Control::new(deadline(sent, lease.ttl.0));
             let lease = LeaseRef { job: job.id, attempt: lease.attempt, token: lease.token };
             let (attempt, hold) = self.attempt(lease, control);
-            let slot = slots.pop();
-            runs.spawn(async move {
-                attempt.run(job).await;
-                drop((hold, slot));
-            });
+            after = attempt.run(job).await;
+            drop(hold);
         }
+    }
+
+    /// The one job that was asked for, and when. A claim of which nobody knows whether it was answered is
+    /// asked once more.
+    async fn next(&self, after: After) -> Option<(Instant, Claimed)> {
+        let (sent, jobs) = match after {
+            After::Nothing => return None,
+            After::Jobs(sent, jobs) => (sent, jobs),
+            After::Unanswered(request) => {
+                let queues = self.terms.registration.queues.clone();
+                let (worker, wait) = (self.terms.name.clone(), Duration::ZERO.into());
+                let request_id = Some(request);
+                let terms = ClaimTerms { worker, slots: 1, wait, queues, request_id };
+                self.claim_once_more(terms).await
+            }
+        };
+        jobs.into_iter().next().map(|job| (sent, job))
     }
 
     /// An attempt whose lease is renewed until the hold is dropped.
@@ -213,6 +257,7 @@ impl Worker {
             worker: self.terms.name.clone(),
             lease,
             control,
+            appetite: self.appetite.clone(),
         };
         (attempt, hold)
     }

@@ -4,6 +4,8 @@
 //! Only what was found is renewed. An attempt of which nothing is left, or which
 //! another process of this name has, is left to its lease.
 
+use std::sync::Arc;
+
 use orchestra_client::Backoff;
 use orchestra_contracts::worker::{Claimed, Heartbeat, HeartbeatReply, LeaseRef};
 use tokio::{
@@ -32,7 +34,7 @@ impl Found {
 
 impl Worker {
     /// Carries on what can be; the rest of what earlier processes left is removed.
-    pub(super) async fn take_back(&self, held: Vec<Claimed>, runs: &mut JoinSet<()>) {
+    pub(super) async fn take_back(self: &Arc<Self>, held: Vec<Claimed>, runs: &mut JoinSet<()>) {
         let found = self.find(held).await;
         if !found.is_empty() {
             self.carry_on(found, runs).await;
@@ -61,7 +63,7 @@ impl Worker {
     }
 
     /// The leases first: only what is still ours may go on.
-    async fn carry_on(&self, found: Vec<Found>, runs: &mut JoinSet<()>) {
+    async fn carry_on(self: &Arc<Self>, found: Vec<Found>, runs: &mut JoinSet<()>) {
         let leases: Vec<_> = found.iter().map(Found::lease).collect();
         let (sent, reply) = self.renew(leases.clone()).await;
         let until = |found: &Found| deadline(sent, reply.lease_of(found.claimed.job.id).0);
@@ -71,9 +73,12 @@ impl Worker {
         for (Found { claimed, remains }, (attempt, hold)) in found.into_iter().zip(attempts) {
             // There may be fewer slots than there were; it goes on all the same.
             let slot = self.slots.clone().try_acquire_owned().ok();
+            let worker = self.clone();
             runs.spawn(async move {
-                attempt.resume(claimed.job, remains).await;
-                drop((hold, slot));
+                let after = attempt.resume(claimed.job, remains).await;
+                drop(hold);
+                worker.go_on(after).await;
+                drop(slot);
             });
         }
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::testing::{Append, FakeMaster, ScriptedExecutor, claimed, worker};
 
+mod along;
 mod artifacts;
 mod clocks;
 mod offers;

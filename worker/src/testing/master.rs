@@ -16,7 +16,7 @@ use orchestra_contracts::{
     frame::{Body, Frame, Frames, Stream},
     worker::{
         ArtifactHead, Check, ClaimTerms, Claimed, Heartbeat, HeartbeatReply, JobUpdate, LeaseRef,
-        LogHead, Registration, Welcome,
+        LogHead, LogRest, Registration, Welcome,
     },
 };
 use tokio::sync::Notify;
@@ -70,6 +70,11 @@ struct State {
     /// Request ids of claims, as they came.
     claims: Vec<(String, u32)>,
     lost_claims: u32,
+    /// What claims in reports brought, by their ids.
+    brought: BTreeMap<String, Vec<Claimed>>,
+    lost_reports: u32,
+    /// It knows of nothing that comes along with reports.
+    is_old: bool,
     updates: Vec<JobUpdate>,
     registrations: Vec<Registration>,
     reply: HeartbeatReply,
@@ -170,6 +175,16 @@ impl FakeMaster {
         self.state.lock().unwrap().lost_claims = count;
     }
 
+    /// The answers to so many reports with a claim are lost on the way.
+    pub(crate) fn lose_reports(&self, count: u32) {
+        self.state.lock().unwrap().lost_reports = count;
+    }
+
+    /// It is one of an older version.
+    pub(crate) fn grow_old(&self) {
+        self.state.lock().unwrap().is_old = true;
+    }
+
     /// What the worker said of itself, as it came.
     pub(crate) fn registrations(&self) -> Vec<Registration> {
         self.state.lock().unwrap().registrations.clone()
@@ -239,6 +254,30 @@ impl State {
         self.head()
     }
 
+    /// As a master does that knows of all that comes along, or of nothing of it.
+    fn update(&mut self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError> {
+        self.updates.push(update.clone());
+        if let (false, Some(LogRest(rest)), Some(log)) = (self.is_old, &update.rest, update.log) {
+            self.append(log.offset - rest.len() as u64, rest);
+        }
+        let head = self.head();
+        if update.log.is_some_and(|log| log.offset > head.offset) {
+            return Err(with_head(ProblemKind::LogIncomplete, head));
+        }
+        let Some(claim) = update.claim.as_ref().filter(|_| !self.is_old) else {
+            return Ok(Vec::new());
+        };
+        let request = claim.request_id.clone().unwrap();
+        let slots = self.jobs.len().min(claim.slots as usize);
+        let jobs = self.jobs.drain(..slots).collect();
+        let jobs = self.brought.entry(request).or_insert(jobs).clone();
+        if self.lost_reports > 0 {
+            self.lost_reports -= 1;
+            return Err(unanswered());
+        }
+        Ok(jobs)
+    }
+
     fn append_piece(&mut self, path: &str, at: u64, piece: &[u8]) -> Result<u64, ClientError> {
         let file = self.files.entry(path.to_owned()).or_default();
         let stored = file.len() as u64;
@@ -274,7 +313,11 @@ impl State {
 }
 
 fn misplaced(head: LogHead) -> ClientError {
-    let ClientError::Refused(mut refusal) = problem(ProblemKind::LogOffset, 409) else {
+    with_head(ProblemKind::LogOffset, head)
+}
+
+fn with_head(kind: ProblemKind, head: LogHead) -> ClientError {
+    let ClientError::Refused(mut refusal) = problem(kind, 409) else {
         unreachable!("problems are refusals")
     };
     refusal.log = Some(head);
@@ -309,6 +352,10 @@ impl Master for FakeMaster {
             let changed = self.changed.notified();
             {
                 let mut state = self.state.lock().unwrap();
+                let request = terms.request_id.as_deref().unwrap_or_default();
+                if let Some(jobs) = state.brought.get(request).filter(|jobs| !jobs.is_empty()) {
+                    return Ok(jobs.clone());
+                }
                 if !state.jobs.is_empty() {
                     if state.lost_claims > 0 {
                         state.lost_claims -= 1;
@@ -443,14 +490,15 @@ impl Master for FakeMaster {
         Ok(ArtifactHead { offset: stored })
     }
 
-    async fn update(&self, update: &JobUpdate) -> Result<(), ClientError> {
+    async fn update(&self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError> {
+        tokio::task::yield_now().await;
         self.check_silence()?;
         if self.state.lock().unwrap().deaf_to == Some(update.status) {
             return Err(unanswered());
         }
-        self.state.lock().unwrap().updates.push(update.clone());
+        let answer = self.state.lock().unwrap().update(update);
         self.changed.notify_waiters();
-        Ok(())
+        answer
     }
 
     async fn date(&self) -> Result<Timestamp, ClientError> {

@@ -8,7 +8,7 @@ use axum::{
 };
 use futures::future::join_all;
 use orchestra_contracts::{
-    FieldError, Job, OneOrMany, ProblemKind,
+    FieldError, JobId, OneOrMany, ProblemKind,
     worker::{JobUpdate, MAX_UPDATES, Updated},
 };
 
@@ -17,10 +17,10 @@ use crate::{
         error::ApiError,
         extract::{Json, NoQuery, Report},
     },
-    service::{Caller, Service},
+    service::{Caller, Service, Told},
 };
 
-/// One report is answered with its job, a list with what became of each.
+/// One report is answered with its job or with what its claim brought, a list with what became of each.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,
@@ -29,7 +29,11 @@ pub(super) async fn handler(
 ) -> Result<Response, ApiError> {
     let updates = match updates {
         OneOrMany::One(update) => {
-            return Ok(Json(carry_out(&service, &caller, *update).await?).into_response());
+            let id = update.id;
+            return Ok(match carry_out(&service, &caller, *update).await? {
+                Told::Job(job) => Json(job).into_response(),
+                told @ Told::Next(_) => Json(accepted(id, told)).into_response(),
+            });
         }
         OneOrMany::Many(updates) => updates,
     };
@@ -39,17 +43,32 @@ pub(super) async fn handler(
     // At the same time: the store takes together what waits together.
     let each = updates.into_iter().map(async |update| {
         let id = update.id;
-        match carry_out(&service, &caller, update).await {
-            Ok(job) => Updated { id, job: Some(Box::new(job)), problem: None },
-            Err(error) => Updated { id, job: None, problem: Some(error.into_problem()) },
-        }
+        carry_out(&service, &caller, update).await.map_or_else(
+            |error| Updated { problem: Some(error.into_problem()), ..nothing(id) },
+            |told| accepted(id, told),
+        )
     });
     Ok(Json(join_all(each).await).into_response())
 }
 
-async fn carry_out(service: &Service, caller: &Caller, update: JobUpdate) -> Result<Job, ApiError> {
+async fn carry_out(
+    service: &Service,
+    caller: &Caller,
+    update: JobUpdate,
+) -> Result<Told, ApiError> {
     service.may_act_as(caller, &update.assigned_worker)?;
     Ok(service.update(update).await?)
+}
+
+fn accepted(id: JobId, told: Told) -> Updated {
+    match told {
+        Told::Job(job) => Updated { job: Some(job), ..nothing(id) },
+        Told::Next(next) => Updated { next, ..nothing(id) },
+    }
+}
+
+fn nothing(id: JobId) -> Updated {
+    Updated { id, job: None, problem: None, next: Vec::new() }
 }
 
 fn wrong_count(count: usize) -> ApiError {

@@ -1,4 +1,4 @@
-//! The service's side of the dispatcher: where claims and submissions are left.
+//! The service's side of the dispatcher: where claims, submissions and reports are left.
 
 use std::{
     sync::{
@@ -16,8 +16,8 @@ use tokio::{
 
 use super::Handout;
 use crate::{
-    domain::{Job, NewJob},
-    store::{Once, Store, StoreError, Submission, Submitted, Wish},
+    domain::{Job, NewJob, Rules},
+    store::{Applied, Once, Report, Store, StoreError, Submission, Submitted, Wish},
 };
 
 /// Claims that wait for the dispatcher to take them in; more of them wait in line.
@@ -27,11 +27,15 @@ const HANDED_IN: usize = 64;
 
 pub(super) type Answer = Result<Handout, StoreError>;
 
-/// Where claims and submissions are left.
+/// What became of a report; `None` where there is no such job.
+pub(in crate::service) type Reported = Result<Option<Applied>, StoreError>;
+
+/// Where claims, submissions and reports are left.
 #[derive(Debug)]
 pub(in crate::service) struct Desk {
     inbox: mpsc::Sender<Waiting>,
     handed_in: mpsc::Sender<HandedIn>,
+    reports: mpsc::Sender<Claiming>,
     look: Arc<Notify>,
     /// How many claims waited when the dispatcher looked last.
     waiting: Arc<AtomicUsize>,
@@ -42,6 +46,7 @@ pub(in crate::service) struct Desk {
 pub(super) struct Tray {
     pub(super) inbox: mpsc::Receiver<Waiting>,
     pub(super) handed_in: mpsc::Receiver<HandedIn>,
+    pub(super) reports: mpsc::Receiver<Claiming>,
     pub(super) look: Arc<Notify>,
     pub(super) waiting: Arc<AtomicUsize>,
 }
@@ -63,17 +68,28 @@ pub(super) struct HandedIn {
     pub(super) answer: oneshot::Sender<Result<Submitted, StoreError>>,
 }
 
+/// A report whose worker claims with it.
+#[derive(Debug)]
+pub(super) struct Claiming {
+    pub(super) report: Report,
+    pub(super) answer: oneshot::Sender<Reported>,
+    /// Does not wait.
+    pub(super) claim: Waiting,
+}
+
 pub(super) fn open() -> (Desk, Tray) {
     let (claims, inbox) = mpsc::channel(INBOX);
+    let (claiming, reports) = mpsc::channel(INBOX);
     let (submissions, handed_in) = mpsc::channel(HANDED_IN);
     let (look, waiting) = (Arc::new(Notify::new()), Arc::default());
     let desk = Desk {
         inbox: claims,
         handed_in: submissions,
+        reports: claiming,
         look: look.clone(),
         waiting: Arc::clone(&waiting),
     };
-    (desk, Tray { inbox, handed_in, look, waiting })
+    (desk, Tray { inbox, handed_in, reports, look, waiting })
 }
 
 impl Desk {
@@ -102,6 +118,27 @@ impl Desk {
         let submitted = store.submit(jobs, once, now).await?;
         self.look_again();
         Ok(submitted)
+    }
+
+    /// Stores a report and, behind it and behind all claims that wait already, answers its worker's
+    /// claim. What that got goes back where the handout is not accepted. Without a dispatcher it
+    /// gets nothing.
+    pub(in crate::service) async fn report(
+        &self,
+        store: &dyn Store,
+        report: Report,
+        rules: Rules,
+        wish: Wish,
+    ) -> (Reported, Result<Handout, StoreError>) {
+        let (answer, answered) = oneshot::channel();
+        let (found, finding) = oneshot::channel();
+        let (wish, until) = (Arc::new(wish), Instant::now());
+        let claim = Waiting { wish, until, looked_back: None, answer: found };
+        if let Err(error) = self.reports.send(Claiming { report, answer, claim }).await {
+            return (store.report(error.0.report, rules).await, Err(closing()));
+        }
+        let (reported, found) = tokio::join!(answered, finding);
+        (reported.unwrap_or_else(|_| Err(closing())), found.unwrap_or_else(|_| Err(closing())))
     }
 
     /// Waits until there are jobs for the claim or the time is over. Without a

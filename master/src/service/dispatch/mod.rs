@@ -1,6 +1,7 @@
 //! The dispatcher: holds the claims of all waiting workers in order of arrival
 //! and asks the store once for all of them, whenever something became claimable. What is
-//! submitted while claims wait it stores itself, so that the same transaction hands it out.
+//! submitted while claims wait it stores itself, so that the same transaction hands it out, and so it does
+//! with reports that claim: their claims go behind those that wait already.
 //!
 //! A lease that cannot be delivered, because its claimer has gone, is handed
 //! back at once: see [`Handout`]. On its way the job's secrets are opened.
@@ -14,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
 use orchestra_contracts::{AttemptNo, JobId, Outcome};
 use tokio::{
     sync::Notify,
@@ -22,15 +22,17 @@ use tokio::{
 };
 
 pub(super) use self::desk::Desk;
-use self::desk::{HandedIn, Tray, Waiting};
+use self::desk::{Claiming, HandedIn, Tray, Waiting};
 use super::{Service, trace, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Left, Proof},
-    store::{Claim, StoreError, Submission, Submitted},
+    store::{Claim, Done, Round, StoreError},
 };
 
 /// Retries become claimable by the clock alone, and a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
+/// So many reports go into one transaction: each may bring a piece of a log.
+const REPORTS: usize = 256;
 
 /// What the dispatcher works on.
 #[derive(Debug)]
@@ -90,13 +92,14 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
     loop {
         let poll = Instant::now() + POLL;
         let next = waiting.iter().map(|one: &Waiting| one.until).min();
-        let mut handed_in = Vec::new();
+        let (mut handed_in, mut reports) = (Vec::new(), Vec::new());
         let tray = &mut queue.tray;
         tokio::select! {
             biased;
             () = service.shutdown.cancelled() => break,
             Some(claim) = tray.inbox.recv() => waiting.push_back(claim),
             Some(jobs) = tray.handed_in.recv() => handed_in.push(jobs),
+            Some(report) = tray.reports.recv() => reports.push(report),
             () = tray.look.notified() => {}
             () = sleep_until(next.map_or(poll, |next| next.min(poll))) => {}
         }
@@ -106,8 +109,13 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
         while let Ok(jobs) = tray.handed_in.try_recv() {
             handed_in.push(jobs);
         }
+        while reports.len() < REPORTS
+            && let Ok(report) = tray.reports.try_recv()
+        {
+            reports.push(report);
+        }
         give_back(&service, &queue.undelivered).await;
-        waiting = answer(&service, &queue, waiting, handed_in).await;
+        waiting = answer(&service, &queue, waiting, (handed_in, reports)).await;
         queue.tray.waiting.store(waiting.len(), Ordering::Relaxed);
     }
     drop(waiting);
@@ -119,18 +127,27 @@ async fn answer(
     service: &Service,
     queue: &ClaimQueue,
     mut waiting: VecDeque<Waiting>,
-    handed_in: Vec<HandedIn>,
+    (mut handed_in, mut reports): (Vec<HandedIn>, Vec<Claiming>),
 ) -> VecDeque<Waiting> {
+    // Whoever has gone will ask again: by the key of the submission, with the same report.
+    handed_in.retain(|one| !one.answer.is_closed());
+    reports.retain(|one| !one.answer.is_closed());
+    let (submissions, submitters): (Vec<_>, Vec<_>) =
+        handed_in.into_iter().map(|one| (one.submission, one.answer)).unzip();
+    let (mut all, mut reporters) = (Vec::new(), Vec::new());
+    for Claiming { report, answer, claim } in reports {
+        all.push(report);
+        reporters.push(answer);
+        waiting.push_back(claim);
+    }
     waiting.retain(|one| !one.answer.is_closed());
-    let (submissions, answers): (Vec<_>, Vec<_>) = handed_in
-        .into_iter()
-        .filter(|one| !one.answer.is_closed())
-        .map(|HandedIn { submission, answer }| (submission, answer))
-        .unzip();
-    let (submitted, found) = ask(service, submissions, &mut waiting).await;
-    for (answer, submitted) in answers.into_iter().zip(submitted) {
-        // Whoever has gone will ask again, by the key of the submission.
+    let round = Round { submissions, reports: all, claims: Vec::new(), rules: service.rules() };
+    let Done { submitted, reported, claimed: found } = ask(service, round, &mut waiting).await;
+    for (answer, submitted) in submitters.into_iter().zip(submitted) {
         drop(answer.send(submitted));
+    }
+    for (answer, reported) in reporters.into_iter().zip(reported) {
+        drop(answer.send(reported));
     }
     let found = match found {
         Ok(found) => found,
@@ -160,35 +177,32 @@ async fn answer(
 
 /// Has the store do it: for each of those who wait by what its worker offers now, since while it
 /// waited that and what others offer may have changed.
-async fn ask(
-    service: &Service,
-    submissions: Vec<Submission>,
-    waiting: &mut VecDeque<Waiting>,
-) -> (Vec<Result<Submitted, StoreError>>, Result<Vec<Vec<Job>>, StoreError>) {
+async fn ask(service: &Service, round: Round, waiting: &mut VecDeque<Waiting>) -> Done {
     let offers = if waiting.is_empty() { Ok(Arc::default()) } else { service.offers().await };
-    let offers = match offers {
-        Ok(offers) if !waiting.is_empty() => offers,
-        // Nobody to claim for, or nothing to go by: what was handed in is stored all the same.
-        without => {
-            let storing = submissions.into_iter();
-            let storing = storing.map(|one| service.store.submit(one.jobs, one.once, one.now));
-            return (join_all(storing).await, without.map(|_| Vec::new()));
-        }
+    // With nothing to go by nobody is handed anything; what was handed in is stored all the same.
+    let (offers, without) = match offers {
+        Ok(offers) => (offers, None),
+        Err(error) => (Arc::default(), Some(error)),
     };
     let now = Instant::now();
-    let claims = waiting.iter_mut().map(|one| {
+    let claim = |one: &mut Waiting| {
         let looks_back = one.looks_back(now);
         Claim { looks_back, ..Claim::new(one.wish.clone(), offers.clone()) }
-    });
-    let claims = claims.collect();
-    let mut submitted = Vec::new();
-    let asking = async {
-        let asked = service.store.submit_and_claim(submissions, claims, service.rules()).await;
-        submitted = asked.0;
-        asked.1
     };
-    let found = service.metrics.stored("claim", asking).await;
-    (submitted, found)
+    let claims: Vec<Claim> =
+        if without.is_some() { Vec::new() } else { waiting.iter_mut().map(claim).collect() };
+    if claims.is_empty() && round.submissions.is_empty() && round.reports.is_empty() {
+        let claimed = without.map_or_else(|| Ok(Vec::new()), Err);
+        return Done { submitted: Vec::new(), reported: Vec::new(), claimed };
+    }
+    let (mut submitted, mut reported) = (Vec::new(), Vec::new());
+    let asking = async {
+        let done = service.store.round(Round { claims, ..round }).await;
+        (submitted, reported) = (done.submitted, done.reported);
+        without.map_or(done.claimed, Err)
+    };
+    let claimed = service.metrics.stored("claim", asking).await;
+    Done { submitted, reported, claimed }
 }
 
 /// Opens the jobs' secrets. A job of which that is not possible has ended: no worker can help.

@@ -13,6 +13,7 @@ mod log_model;
 mod logs;
 mod offers;
 mod queues;
+mod reports;
 mod retention;
 mod schedules;
 mod submitting;

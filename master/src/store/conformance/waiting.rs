@@ -35,7 +35,7 @@ fn after(condition: Condition, jobs: &[i64]) -> JobSpec {
     spec
 }
 
-fn after_ok(jobs: &[i64]) -> JobSpec {
+pub(super) fn after_ok(jobs: &[i64]) -> JobSpec {
     after(Condition::AfterOk, jobs)
 }
 

@@ -40,6 +40,17 @@ macro_rules! left {
     };
 }
 
+/// An end with this beside it.
+macro_rules! along {
+    ($more:literal, $pointer:literal) => {
+        invalid(
+            UPDATE,
+            concat!(r#"{"id": 1, "status": "Completed", "assignedWorker": "w", "#, $more, "}"),
+            $pointer,
+        )
+    };
+}
+
 /// An end with these changes.
 macro_rules! changed {
     ($changes:literal) => {
@@ -168,6 +179,35 @@ pub(super) const ROWS: &[Row] = &[
     left!(r#"[{"path": "a", "bytes": 0, "executable": false}]"#, "/artifacts/0/sha256"),
     left!(r#"[{"path": "a"}]"#, "/artifacts/0/bytes"),
     left!(r#"{}"#, "/artifacts"),
+    along!(r#""rest": 7"#, "/rest"),
+    along!(r#""rest": "*""#, "/rest"),
+    along!(r#""rest": "AAAA", "attempt": 1, "log": {"offset": 3, "crc32": 0}"#, "/rest"),
+    along!(r#""rest": """#, "/rest"),
+    along!(r#""rest": "", "attempt": 1"#, "/rest"),
+    along!(r#""rest": "AQAAAAAAAAAAAAAAAA==", "log": {"offset": 13, "crc32": 0}"#, "/rest"),
+    along!(
+        r#""rest": "AQAAAAAAAAAAAAAAAA==", "attempt": 1, "log": {"offset": 12, "crc32": 0}"#,
+        "/rest"
+    ),
+    along!(r#""claim": "w""#, "/claim"),
+    along!(r#""claim": {"slots": 0}"#, "/claim/slots"),
+    along!(r#""claim": {"slots": 257}"#, "/claim/slots"),
+    along!(r#""claim": {"queues": []}"#, "/claim/queues"),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": "Running", "assignedWorker": "w", "rest": ""}"#,
+        "/rest",
+    ),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": "Running", "assignedWorker": "w", "claim": {}}"#,
+        "/claim",
+    ),
+    invalid(
+        UPDATE,
+        r#"{"id": 1, "status": "Pending", "assignedWorker": "w", "claim": {}}"#,
+        "/claim",
+    ),
     invalid(UPDATE, changed!(r#"{"created": "a"}"#), "/changes/created"),
     invalid(UPDATE, changed!(r#"{"renamed": []}"#), "/changes/renamed"),
     invalid(UPDATE, changed!(r#"{"more": -1}"#), "/changes/more"),

@@ -7,10 +7,10 @@ use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome};
 use rand::RngExt as _;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Place, PostgresStore, at, claim, ended};
+use super::{Place, PostgresStore, at, ended, wish};
 use crate::{
     domain::{Job, JobEvent},
-    store::{Bounds, Claim, JobFilter, ListOrder, Part, Store as _, StoreError},
+    store::{Bounds, JobFilter, ListOrder, Part, Store as _, StoreError, Wish},
 };
 
 const QUEUES: [&str; 3] = ["default", "one", "two"];
@@ -62,7 +62,7 @@ async fn step(store: &PostgresStore, second: i64) -> Result<(), StoreError> {
         }
         4..7 => {
             let queues = QUEUES.map(str::to_owned).to_vec();
-            store.claim(vec![Claim { queues, ..claim("w", 3) }], now).await?;
+            store.claim(vec![Wish { queues, ..wish("w", 3) }.into()], now).await?;
         }
         7..9 => {
             let Some(job) = some_job(store, &[JobStatus::Assigned, JobStatus::Running]).await?
@@ -156,7 +156,7 @@ async fn what_masters_that_are_gone_have_counted_is_added_up() {
         let gone = place.open().await;
         gone.insert(vec![spec("one"), spec("two")], at(0).now).await.unwrap();
         let queues = vec!["one".to_owned()];
-        gone.claim(vec![Claim { queues, ..claim("w", 1) }], at(1)).await.unwrap();
+        gone.claim(vec![Wish { queues, ..wish("w", 1) }.into()], at(1)).await.unwrap();
         gone.close().await;
     }
     place.run(

@@ -59,16 +59,19 @@ fn specs(count: usize) -> Vec<JobSpec> {
 }
 
 fn claim(name: &str, slots: usize) -> Claim {
+    wish(name, slots).into()
+}
+
+fn wish(name: &str, slots: usize) -> Wish {
     let token = |_| LeaseToken::new(format!("{:032x}", rand::random::<u128>()));
     let base = Span::from_secs(60);
-    let wish = Wish {
+    Wish {
         worker: name.parse().unwrap(),
         queues: vec!["default".to_owned()],
         tokens: (0..slots).map(token).collect(),
         terms: LeaseTerms::Renewed(LeasePolicy { base, max: base }),
         request_id: None,
-    };
-    wish.into()
+    }
 }
 
 /// The end of a job that is held.

@@ -2,16 +2,21 @@
 
 use std::{fs, time::Duration};
 
+use bytes::BytesMut;
 use futures::{future::join_all, join};
-use orchestra_contracts::{JobId, JobSpec, LeaseToken, Span};
+use orchestra_contracts::{
+    AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span,
+    frame::{Body, Frame, Stream},
+    worker::LogEnd,
+};
 
 use tokio::time::sleep;
 
-use super::{Place, SqliteStore, at, specs};
+use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
-    domain::{JobEvent, NewJob},
+    domain::{JobEvent, Left, NewJob, Proof},
     store::{
-        JobFilter, Store as _, StoreError, Submitted,
+        JobFilter, LogAppend, Report, Round, Store as _, StoreError, Submitted,
         connection::{Connection, Link},
         sqlite::open::{prepare, write_link},
         verbs::{Insert, Verb as _, ledger::Ledger},
@@ -50,6 +55,34 @@ async fn calls_that_wait_together_share_a_commit() {
     let cancelled = behind_another(&place, &store, join_all(cancels)).await;
     assert!(cancelled.into_iter().all(|applied| applied.unwrap().is_some()));
     assert!(store.commits() <= 4, "{} commits for 400 calls", store.commits());
+}
+
+/// The last of a log, the end, and the next claim.
+#[tokio::test]
+async fn what_comes_along_with_an_end_is_one_commit() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert(specs(2), at(0).now).await.unwrap();
+    let held = store.claim(vec![claim("first")], at(1)).await.unwrap().remove(0).remove(0);
+    let lease = held.lease().unwrap();
+    let (worker, token) = (lease.worker.clone(), lease.token.clone());
+    let (job, attempt) = (held.id, AttemptNo(1));
+    let proof = Proof { worker, token, attempt: Some(attempt) };
+    let mut frames = BytesMut::new();
+    Frame { time: 1, body: Body::Bytes(Stream::Stdout, "x".into()) }.encode(&mut frames);
+    let log = Some(LogEnd { offset: frames.len() as u64, crc32: crc32fast::hash(b"x") });
+    let (outcome, left) = (Outcome::Exited { code: 0 }, Left::default());
+    let rest =
+        Some(LogAppend { job, attempt, proof: proof.clone(), offset: 0, frames: frames.freeze() });
+    let event = JobEvent::Ended { proof, outcome, usage: None, log, tail: None, left };
+    let reports = vec![Report { job, event, rest }];
+    let before = store.commits();
+    let claims = vec![claim("second")];
+    let round = Round { submissions: Vec::new(), reports, claims, rules: at(2) };
+    let done = store.round(round).await;
+    assert!(done.reported[0].as_ref().unwrap().as_ref().unwrap().result.is_ok());
+    assert_eq!(done.claimed.unwrap()[0][0].id, JobId(2));
+    assert_eq!(store.commits() - before, 1);
 }
 
 #[tokio::test]

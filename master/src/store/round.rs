@@ -1,0 +1,88 @@
+//! What is done in one go: a report of a worker with the rest of its log, and all that the
+//! dispatcher has when it asks.
+
+use futures::future::join_all;
+use orchestra_contracts::JobId;
+
+use super::{Applied, Claim, LogAppend, Store, StoreError, Submission, Submitted};
+use crate::domain::{Job, JobEvent, Refusal, Rules};
+
+/// What a worker says of an attempt.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub job: JobId,
+    pub event: JobEvent,
+    /// The last of its log, of the same attempt and with the same proof. It is stored before the event is
+    /// applied; where it does not fit, nothing is said of that but what the machine says of a
+    /// log that is not complete.
+    pub rest: Option<LogAppend>,
+}
+
+/// What is asked for together. The claims come behind all else: they may get what is submitted,
+/// and what ends set free.
+#[derive(Debug)]
+pub struct Round {
+    pub submissions: Vec<Submission>,
+    pub reports: Vec<Report>,
+    pub claims: Vec<Claim>,
+    pub rules: Rules,
+}
+
+/// The answers, each in the order of what was asked. One that failed says nothing of the others.
+#[derive(Debug)]
+pub struct Done {
+    pub submitted: Vec<Result<Submitted, StoreError>>,
+    /// `None` when there is no such job.
+    pub reported: Vec<Result<Option<Applied>, StoreError>>,
+    pub claimed: Result<Vec<Vec<Job>>, StoreError>,
+}
+
+/// A round as calls of their own, for a store that has no transaction for all of them.
+pub async fn call_by_call(store: &(impl Store + ?Sized), round: Round) -> Done {
+    let Round { submissions, reports, claims, rules } = round;
+    let submitted = submissions.into_iter().map(|one| store.submit(one.jobs, one.once, one.now));
+    let submitted = join_all(submitted).await;
+    let reported = join_all(reports.into_iter().map(|one| store.report(one, rules))).await;
+    Done { submitted, reported, claimed: store.claim(claims, rules).await }
+}
+
+/// The answer to a report: what could not be stored of the rest is why the log is not complete.
+pub(super) fn answer<T>(
+    appended: Result<T, StoreError>,
+    applied: Result<Option<Applied>, StoreError>,
+) -> Result<Option<Applied>, StoreError> {
+    let is_incomplete = |it: &Applied| matches!(it.result, Err(Refusal::LogIncomplete(_)));
+    match (appended, applied) {
+        (Err(error), Ok(Some(applied))) if is_incomplete(&applied) => Err(error),
+        (_, applied) => applied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use orchestra_contracts::{JobSpec, worker::LogHead};
+
+    use super::*;
+    use crate::domain::Effects;
+
+    fn applied(result: Result<Effects, Refusal>) -> Result<Option<Applied>, StoreError> {
+        let job = Job::new(JobId(1), JobSpec::new("true"), Timestamp::UNIX_EPOCH);
+        Ok(Some(Applied::new(job, result)))
+    }
+
+    fn full() -> Result<(), StoreError> {
+        Err(StoreError::NoRoom { reason: "full".to_owned() })
+    }
+
+    /// Its worker is to ask again when there is room, and one whose report was taken before is not.
+    #[test]
+    fn a_disk_without_room_for_the_rest_is_the_answer_where_the_rest_is_missing() {
+        let short = || applied(Err(Refusal::LogIncomplete(LogHead::default())));
+        assert!(matches!(answer(full(), short()), Err(StoreError::NoRoom { .. })));
+        assert!(answer(Ok(()), short()).is_ok());
+        assert!(answer(full(), applied(Ok(Effects::default()))).is_ok());
+        assert!(answer(full(), applied(Err(Refusal::LeaseLost))).is_ok());
+        assert!(answer(full(), Ok(None)).is_ok());
+    }
+}
