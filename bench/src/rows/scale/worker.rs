@@ -1,4 +1,5 @@
-//! A scripted worker: it keeps the protocol of docs/protocol.md to the letter and runs nothing.
+//! A scripted worker: it keeps the protocol of docs/protocol.md to the letter and runs nothing. As a real one
+//! it sends short output along with the end, and claims with the ends of all that it held.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +8,7 @@ use orchestra_contracts::{
     AttemptNo, JobId, QueueName, WorkerName,
     frame::{Body, Frame, Stream},
     paths,
-    worker::{LogHead, MAX_UPDATES},
+    worker::{LogRest, MAX_UPDATES},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -27,6 +28,13 @@ const OUTPUT: &[u8] = b"one line of what a command has to say\n";
 struct Claimed {
     job: Job,
     lease: Lease,
+}
+
+/// What became of a report; of a claim only this.
+#[derive(Debug, Deserialize)]
+struct Told {
+    #[serde(default)]
+    next: Vec<Claimed>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,13 +92,15 @@ impl Scripted {
         let terms = json!({
             "worker": self.name, "slots": self.slots, "wait": "15s", "queues": queues(),
         });
-        let terms = terms.to_string();
+        let (terms, mut held) = (terms.to_string(), Vec::new());
         loop {
-            let answer = link.post(paths::CLAIM, &terms).await?;
-            if answer.status == 204 {
-                continue;
+            if held.is_empty() {
+                let answer = link.post(paths::CLAIM, &terms).await?;
+                if answer.status == 204 {
+                    continue;
+                }
+                held = read(&answer.expect(200)?)?;
             }
-            let held: Vec<Claimed> = read(&answer.expect(200)?)?;
             for Claimed { job, .. } in &held {
                 let queue = job.queue.as_str().trim_start_matches('q').parse().unwrap_or(0);
                 self.tally.claimed(self.number, queue, stamp(job));
@@ -98,31 +108,29 @@ impl Scripted {
             let starts = held.iter().map(|held| self.report(held, &json!({"status": "Running"})));
             tell(&mut link, starts.collect()).await?;
             sleep(WORK).await;
-            let mut ends = Vec::with_capacity(held.len());
-            for held in &held {
-                ends.push(self.end(&mut link, held).await?);
+            let mut ends: Vec<Value> = held.iter().map(|held| self.end(held)).collect();
+            if let Some(last) = ends.last_mut() {
+                last["claim"] = json!({"slots": self.slots, "queues": queues()});
             }
-            tell(&mut link, ends).await?;
+            let next = tell(&mut link, ends).await?;
             for held in &held {
                 self.tally.ended(stamp(&held.job));
             }
+            held = next;
         }
     }
 
-    /// Uploads what the job said; the report of its end.
-    async fn end(&self, link: &mut Link, held: &Claimed) -> Result<Value, BenchError> {
+    /// The report of its end, with what the job said.
+    fn end(&self, held: &Claimed) -> Value {
         let mut frame = BytesMut::new();
         let body = Body::Bytes(Stream::Stdout, OUTPUT.into());
         Frame { time: 1, body }.encode(&mut frame);
-        let path = paths::attempt_log(held.job.id, held.lease.attempt);
-        let path = format!("{path}?offset=0&worker={}", self.name);
-        let stored = link.upload(&path, &held.lease.token, &frame).await?.expect(200)?;
-        let head: LogHead = read(&stored)?;
         let end = json!({
             "status": "Completed", "exitCode": 0, "outcome": {"kind": "exited", "code": 0},
-            "log": {"offset": head.offset, "crc32": head.crc32},
+            "log": {"offset": frame.len(), "crc32": crc32fast::hash(OUTPUT)},
+            "rest": LogRest(frame.freeze()),
         });
-        Ok(self.report(held, &end))
+        self.report(held, &end)
     }
 
     fn report(&self, held: &Claimed, what: &Value) -> Value {
@@ -155,8 +163,9 @@ impl Scripted {
     }
 }
 
-/// One report alone, several in lists, of which none may have been refused.
-async fn tell(link: &mut Link, reports: Vec<Value>) -> Result<(), BenchError> {
+/// One report alone, several in lists, of which none may have been refused; what their claims brought.
+async fn tell(link: &mut Link, reports: Vec<Value>) -> Result<Vec<Claimed>, BenchError> {
+    let mut brought = Vec::new();
     for part in reports.chunks(MAX_UPDATES) {
         let body = match part {
             [one] => one.to_string(),
@@ -166,8 +175,10 @@ async fn tell(link: &mut Link, reports: Vec<Value>) -> Result<(), BenchError> {
         if let Some(refusal) = refusal(&told) {
             return Err(BenchError::unexpected(refusal));
         }
+        let told = if part.len() == 1 { vec![read::<Told>(&told)?] } else { read(&told)? };
+        brought.extend(told.into_iter().flat_map(|one| one.next));
     }
-    Ok(())
+    Ok(brought)
 }
 
 fn queues() -> Vec<String> {
