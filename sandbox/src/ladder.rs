@@ -147,7 +147,7 @@ impl Ladder {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_sandbox::protocol::Lease;
+    use orchestra_sandbox::protocol::{Attempt, Lease};
 
     use super::*;
 
@@ -156,6 +156,7 @@ mod tests {
     /// Starts at 10 s: times out at 20 s with a grace of 5 s, and its lease is over at 40 s.
     fn ladder() -> Ladder {
         let run = Run {
+            attempt: Attempt { job: 1, number: 1 },
             script: vec![],
             env: vec![],
             workdir: vec![],

@@ -108,6 +108,9 @@ fn serve(idle: Duration) -> io::Result<u8> {
         Idle::Over => return Ok(0),
         Idle::Fault(reason) => return fail(&mut line, &clock, reason),
     };
+    // Whoever looks for this job later has to find it here, whatever comes of it.
+    line.send(&Event::Taken(run.attempt));
+    line.flush()?;
     match Job::start(run, before, &mut line, &clock) {
         Ok(job) => job.attend(),
         Err(reason) => fail(&mut line, &clock, reason),

@@ -42,6 +42,13 @@ impl Lease {
     }
 }
 
+/// Whose a job is. The sandbox only says it again, see [`Event::Taken`](super::Event::Taken).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub job: i64,
+    pub number: u32,
+}
+
 /// A file that stands in the working folder when the command begins, or a piece of one: the
 /// pieces of a file follow each other, and each says the same of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,6 +71,7 @@ impl fmt::Debug for File {
 /// A job, as far as PID 1 needs to know it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Run {
+    pub attempt: Attempt,
     pub script: Vec<u8>,
     /// The whole environment of the job, nothing is added to it.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
@@ -118,6 +126,17 @@ fn lease(input: &mut Input<'_>) -> Result<Lease, Malformed> {
     Ok(Lease { ttl, until: (until != UNBOUND).then(|| Duration::from_millis(until)) })
 }
 
+pub(super) fn put_attempt(out: &mut Vec<u8>, attempt: Attempt) {
+    put_u64(out, attempt.job.cast_unsigned());
+    put_u64(out, attempt.number.into());
+}
+
+pub(super) fn attempt(input: &mut Input<'_>) -> Result<Attempt, Malformed> {
+    let (job, number) = (input.u64()?.cast_signed(), input.u64()?);
+    let number = u32::try_from(number).map_err(|_| Malformed::BadPayload(input.kind))?;
+    Ok(Attempt { job, number })
+}
+
 pub(super) const RUN: u8 = 1;
 pub(super) const RENEW: u8 = 2;
 const TERMINATE: u8 = 3;
@@ -128,6 +147,7 @@ impl Message for Command {
     fn encode(&self, buffer: &mut Vec<u8>) {
         match self {
             Self::Run(run) => frame(buffer, RUN, |out| {
+                put_attempt(out, run.attempt);
                 put_bytes(out, &run.script);
                 put_bytes(out, &run.workdir);
                 put_bytes(out, &run.stdin);
@@ -166,6 +186,7 @@ impl Message for Command {
         let mut input = Input { kind, rest: payload };
         let command = match kind {
             RUN => {
+                let attempt = attempt(&mut input)?;
                 let (script, workdir, stdin) = (input.bytes()?, input.bytes()?, input.bytes()?);
                 let (timeout, grace) = (input.millis()?, input.millis()?);
                 let lease = lease(&mut input)?;
@@ -180,6 +201,7 @@ impl Message for Command {
                     env.push((input.bytes()?, input.bytes()?));
                 }
                 Self::Run(Box::new(Run {
+                    attempt,
                     script,
                     env,
                     workdir,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Malformed, Message,
+    Attempt, Malformed, Message,
+    command::{attempt, put_attempt},
     payload::{Input, frame, micros, put_bytes, put_list, put_u64},
 };
 
@@ -12,6 +13,9 @@ use super::{
 pub enum Event {
     /// It can take a job.
     Ready(Ready),
+    /// It has this job, of which nothing runs yet. Said before anything of it does: where a
+    /// container was made ahead of its job, the engine's log says by this whose it has become.
+    Taken(Attempt),
     /// The shell runs.
     Started,
     Output {
@@ -140,6 +144,7 @@ const EXITED: u8 = 23;
 const FAILED: u8 = 24;
 const CHANGES: u8 = 25;
 const ARTIFACTS: u8 = 26;
+const TAKEN: u8 = 27;
 
 /// Stands for a number that is not known.
 const UNTOLD: u64 = u64::MAX;
@@ -153,6 +158,7 @@ impl Message for Event {
                 put_u64(out, micros(*since_boot));
                 out.extend_from_slice(boot.as_bytes());
             }),
+            Self::Taken(attempt) => frame(buffer, TAKEN, |out| put_attempt(out, *attempt)),
             Self::Started => frame(buffer, STARTED, |_| ()),
             Self::Output { stream, at, said, bytes } => {
                 encode_output(buffer, *stream, *at, *said, bytes);
@@ -216,6 +222,7 @@ impl Message for Event {
                 since_boot: input.micros()?,
                 boot: String::from_utf8_lossy(input.take_rest()).into_owned(),
             }),
+            TAKEN => Self::Taken(attempt(&mut input)?),
             STARTED => Self::Started,
             STDOUT | STDERR => {
                 let stream = if kind == STDOUT { Stream::Stdout } else { Stream::Stderr };

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! worker -> sandbox   Run, File*, Renew, Terminate, Kill
-//! sandbox -> worker   Ready, [Started, {Output | Gap | Note}*], [Changes], [Artifacts],
+//! sandbox -> worker   Ready, Taken, [Started, {Output | Gap | Note}*], [Changes], [Artifacts],
 //!                     (Exited | Failed)
 //!
 //! frame: kind u8 | length u32 le | payload | '\n'
@@ -21,7 +21,7 @@ mod payload;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, File, Lease, Run};
+pub use command::{Attempt, Command, File, Lease, Run};
 pub use decoder::{Decoder, Malformed, Message};
 pub use event::{
     Artifact, Artifacts, Changes, Event, Exit, Killed, Ready, Status, Stream, Throttled,
@@ -29,7 +29,7 @@ pub use event::{
 };
 
 /// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// No frame's payload is longer. The longest is a [`Run`] with its script,
 /// environment and standard input.

@@ -26,18 +26,24 @@ fn lease() -> impl Strategy<Value = Lease> {
     (millis(), until).prop_map(|(ttl, until)| Lease { ttl, until })
 }
 
+fn attempt() -> impl Strategy<Value = Attempt> {
+    any::<(i64, u32)>().prop_map(|(job, number)| Attempt { job, number })
+}
+
 fn run() -> impl Strategy<Value = Run> {
     let texts = (bytes(), vec((bytes(), bytes()), 0..4), bytes(), bytes(), vec(bytes(), 0..4));
     let times = (millis(), millis(), lease());
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
     let looking = (any::<u64>(), any::<u64>(), vec(bytes(), 0..3));
-    (texts, times, numbers, looking).prop_map(
+    (attempt(), texts, times, numbers, looking).prop_map(
         |(
+            attempt,
             (script, env, workdir, stdin, masks),
             (timeout, grace, lease),
             (log_head, log_tail, umask, files),
             (change_limit, artifact_limit, artifacts),
         )| Run {
+            attempt,
             script,
             env,
             workdir,
@@ -127,6 +133,7 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<u32>(), any::<String>(), micros()).prop_map(|(version, boot, since_boot)| {
             Event::Ready(Ready { version, boot, since_boot })
         }),
+        attempt().prop_map(Event::Taken),
         Just(Event::Started),
         (stream, micros(), any::<u64>(), bytes())
             .prop_map(|(stream, at, said, bytes)| { Event::Output { stream, at, said, bytes } }),
@@ -306,6 +313,7 @@ fn what_is_no_frame_is_named() {
 fn a_run_does_not_show_what_may_be_secret() {
     let secret = b"hunter2".to_vec();
     let run = Run {
+        attempt: Attempt { job: 1, number: 1 },
         script: secret.clone(),
         env: vec![(b"TOKEN".to_vec(), secret.clone())],
         workdir: b"/work".to_vec(),

@@ -11,7 +11,8 @@ use std::{
 };
 
 use orchestra_sandbox::protocol::{
-    Artifacts, Changes, Command, Decoder, Event, Exit, File, Lease, Message, Run, Status, Stream,
+    Artifacts, Attempt, Changes, Command, Decoder, Event, Exit, File, Lease, Message, Run, Status,
+    Stream,
 };
 
 /// No test waits longer for anything, however busy the machine is.
@@ -25,9 +26,13 @@ pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 /// Few, so that a test that takes no events holds the sandbox up.
 const EVENTS_AHEAD: usize = 4;
 
+/// Whose every job here is.
+pub(crate) const ATTEMPT: Attempt = Attempt { job: 7, number: 2 };
+
 /// A job without limits that matter.
 pub(crate) fn job(script: &str) -> Run {
     Run {
+        attempt: ATTEMPT,
         script: script.into(),
         env: vec![(b"PATH".to_vec(), b"/usr/local/bin:/usr/bin:/bin".to_vec())],
         workdir: b"/".to_vec(),
@@ -221,7 +226,7 @@ impl Report {
     fn add(&mut self, event: Event) {
         assert!(self.exit.is_none() && self.failed.is_none(), "{event:?} follows the last frame");
         match event {
-            Event::Ready(_) | Event::Started => {}
+            Event::Ready(_) | Event::Taken(_) | Event::Started => {}
             Event::Output { stream: Stream::Stdout, at, bytes, .. } => {
                 self.pass(at);
                 self.stdout.extend(bytes);

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fs, process::Command as Process};
 
 use orchestra_sandbox::protocol::{Command, Event, Run, Status, Stream, VERSION};
 
-use crate::harness::{HOUR, MILLISECOND, PROGRAM, Sandbox, assert_same_bytes, job, job_in, run};
+use crate::harness::{
+    ATTEMPT, HOUR, MILLISECOND, PROGRAM, Sandbox, assert_same_bytes, job, job_in, run,
+};
 
 #[test]
 fn hello() {
@@ -15,6 +17,7 @@ fn hello() {
     };
     assert_eq!((ready.version, ready.boot.len()), (VERSION, 36), "{ready:?}");
     sandbox.send(&Command::Run(Box::new(job("echo hello"))));
+    assert_eq!(sandbox.event(), Some(Event::Taken(ATTEMPT)));
     assert_eq!(sandbox.event(), Some(Event::Started));
     let Some(Event::Output { stream, bytes, .. }) = sandbox.event() else { panic!("no output") };
     assert_eq!((stream, &bytes[..]), (Stream::Stdout, &b"hello\n"[..]));

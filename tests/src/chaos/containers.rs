@@ -5,8 +5,9 @@
 //! later, by as much as ten seconds where it has output left for a reader that stands still: such
 //! a container is on its list and runs nothing.
 //!
-//! Whose a container is, its name says. One that was made ahead of its job gets that name before
-//! the job is handed over: for its attempt it starts then.
+//! Whose a container is, its name says. One that was made ahead of its job gets that name as soon as
+//! it has its job, within milliseconds: for its attempt it starts then. One whose worker is killed in
+//! between is seen from its takeover on, or not at all.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -68,37 +68,28 @@ impl Keeper {
     /// engine gets to create it.
     pub(super) fn container(&self, name: String) -> Container {
         self.owned.lock().insert(name.clone());
-        Container { keeper: self.clone(), name, before: None, present: true }
+        Container { keeper: self.clone(), name, id: None, before: None, present: true }
     }
 
-    /// Whether what had these names, one after the other, is gone for sure.
-    async fn remove_all(self, names: Vec<String>) -> bool {
-        let mut gone = true;
-        for name in names {
-            gone &= self.clone().remove(name).await;
-        }
-        gone
-    }
-
-    /// Whether it is gone for sure.
-    async fn remove(self, name: String) -> bool {
+    /// Whether what the engine finds by this handle is gone for sure.
+    async fn remove(self, handle: String, names: Vec<String>) -> bool {
         let mut pauses = RETRIES.into_iter();
         let gone = loop {
-            let error = match self.engine.remove(&name).await {
+            let error = match self.engine.remove(&handle).await {
                 // A conflict: somebody is removing it already.
                 Ok(()) | Err(EngineError::NotFound(_) | EngineError::Conflict(_)) => break true,
                 Err(error) => error,
             };
             let Some(pause) = pauses.next() else {
                 tracing::warn!(
-                    container = name,
+                    container = names.join(" or "),
                     "could not be removed, the sweep will try again: {error}"
                 );
                 break false;
             };
             sleep(pause).await;
         };
-        self.owned.lock().remove(&name);
+        self.owned.lock().retain(|name| !names.contains(name));
         gone
     }
 }
@@ -107,7 +98,9 @@ impl Keeper {
 pub(super) struct Container {
     keeper: Keeper,
     name: String,
-    /// What it was called before, while nobody knows whether the engine has renamed it.
+    /// The engine's own, which no renaming changes. `None` until it is known to be made.
+    id: Option<String>,
+    /// What it was called before, and may be called still.
     before: Option<String>,
     present: bool,
 }
@@ -125,27 +118,42 @@ impl Container {
         &self.keeper.health
     }
 
-    /// Gives it another name. Where the engine gives no answer, it is removed by both.
-    pub(super) async fn rename(&mut self, name: String) -> Result<(), EngineError> {
-        self.keeper.owned.lock().insert(name.clone());
-        let before = std::mem::replace(&mut self.name, name);
-        self.before = Some(before.clone());
-        self.keeper.engine.rename(&before, &self.name).await?;
-        self.before = None;
-        self.keeper.owned.lock().remove(&before);
-        Ok(())
+    /// What the engine finds it by, whatever it is called.
+    pub(super) fn handle(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.name)
     }
 
-    /// A renaming that is still under way may overtake the removal of the older name alone.
-    fn names(&self) -> Vec<String> {
-        self.before.iter().chain([&self.name]).cloned().collect()
+    /// The engine has it by that name.
+    pub(super) fn is_made(&mut self, id: String) {
+        self.id = Some(id);
+    }
+
+    /// Has the engine give it another name, beside whatever goes on with it. Nothing depends on
+    /// that but what people see, and a name of either kind is known to be ours until it is gone.
+    pub(super) fn rename_beside(&mut self, name: String) {
+        self.keeper.owned.lock().insert(name.clone());
+        let before = std::mem::replace(&mut self.name, name.clone());
+        self.before = Some(before.clone());
+        let engine = self.keeper.engine.clone();
+        self.keeper.removals.spawn(async move {
+            // By the name that it had: what another process has taken over is called as that
+            // one says, however late the engine comes to this.
+            if let Err(error) = engine.surely(|| engine.rename(&before, &name)).await {
+                tracing::debug!(container = before, "it is not called {name}: {error}");
+            }
+        });
+    }
+
+    fn removal(&self) -> impl Future<Output = bool> + Send + 'static {
+        let names = self.before.iter().chain([&self.name]).cloned().collect();
+        self.keeper.clone().remove(self.handle().to_owned(), names)
     }
 
     /// Returns when it is gone, or when the engine has refused several times: then the
     /// answer is `false`. (Dropping it returns at once, and it goes soon after.)
     pub(super) async fn remove(mut self) -> bool {
         // Marked only afterwards: when this future is dropped half way, Drop begins again.
-        let gone = self.keeper.clone().remove_all(self.names()).await;
+        let gone = self.removal().await;
         self.present = false;
         gone
     }
@@ -158,8 +166,7 @@ impl Drop for Container {
         }
         // Without a runtime the process is ending; the next one's sweep takes it.
         if let Ok(runtime) = Handle::try_current() {
-            let removal = self.keeper.clone().remove_all(self.names());
-            self.keeper.removals.spawn_on(removal, &runtime);
+            self.keeper.removals.spawn_on(self.removal(), &runtime);
         }
     }
 }

@@ -229,6 +229,8 @@ impl Sandbox {
                 };
                 times.quiet = Instant::now() + QUIET;
                 let next = match next {
+                    // The worker has called it so already, or knows it by its name.
+                    Ok(Event::Taken(_)) => continue,
                     Ok(Event::Changes(changes)) => {
                         told.changes = Some(changes);
                         continue;
@@ -293,7 +295,7 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
         Event::Note { at, text } => Ok(RunEvent::note_at(time(at), text)),
         Event::Exited(exit) => Err(Turn::Exited(exit)),
         Event::Failed(reason) => Err(Turn::Failed(reason)),
-        Event::Ready(_) | Event::Changes(_) | Event::Artifacts(_) => {
+        Event::Ready(_) | Event::Taken(_) | Event::Changes(_) | Event::Artifacts(_) => {
             Err(Turn::Silence(Silence::Garbled("its sandbox began anew".to_owned())))
         }
     }

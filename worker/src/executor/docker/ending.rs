@@ -18,8 +18,8 @@ use crate::executor::End;
 /// What the engine says of a PID 1 that was killed.
 const SIGKILLED: i64 = 137;
 /// The engine learns of a container's end some 30 ms after its streams have closed.
-const LOOKS: u32 = 20;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+pub(super) const LOOKS: u32 = 20;
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// After the sandbox's own word. `renewed`: its lease holds as far as we know.
 pub(super) async fn of_exit(container: &Container, exit: &Exit, renewed: bool) -> End {

@@ -95,7 +95,7 @@ impl Leavings for Files {
 
     async fn open(&self, path: &str) -> Result<Leaving, ReadError> {
         let engine = self.container.engine();
-        let pieces = engine.download_pieces(self.container.name(), &format!("{WORKDIR}/{path}"));
+        let pieces = engine.download_pieces(self.container.handle(), &format!("{WORKDIR}/{path}"));
         archive::file_of(pieces, self.reader).await
     }
 }

@@ -6,7 +6,8 @@
 //! * `mold` makes sandboxes by it, and `pool` some of them ahead of their jobs.
 //! * `container` is one container, removed on every path; `name` tells whose it is, and
 //!   `sweep` removes what earlier processes of this worker left.
-//! * `remains` finds what an earlier process left of an attempt, and carries it on;
+//! * `taken` tells whose a container has become that was made ahead of its job; `remains` finds
+//!   what an earlier process left of an attempt, and carries it on;
 //!   `seam` is the place in its log from where on.
 //! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
 //!   it until its job has ended, `deliver` hands it the job's files, `said` hears it, `reattach` finds it again when the
@@ -51,6 +52,7 @@ mod seam;
 mod session;
 mod stats;
 mod sweep;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -80,7 +82,7 @@ use self::{
     images::Images,
     mold::Mold,
     pool::{Pool, Times},
-    prepare::{Prepared, stop_before_start},
+    prepare::{HandedOver, stop_before_start},
     room::Room,
     stats::Looked,
     volume::Volume,
@@ -250,29 +252,34 @@ impl Executor for DockerExecutor {
         }
         let _job = self.pool.job();
         let lease = orders.clone();
-        let prepared = tokio::select! {
-            prepared = self.prepare(&spec, &lease, &events) => prepared,
-            // What was made so far is dropped, and with it removed.
-            () = stopped(&mut orders, Stop::Cancel) => Err(stop_before_start(&orders)),
-            Trouble { reason, .. } = self.keeper.health.dead_for(NOT_BEGUN) => {
-                Err(Outcome::CouldNotStart { reason })
+        let HandedOver { sandbox, ran, limits, image, start } = loop {
+            let prepared = tokio::select! {
+                prepared = self.prepare(&spec, &lease, &events) => prepared,
+                // What was made so far is dropped, and with it removed.
+                () = stopped(&mut orders, Stop::Cancel) => Err(stop_before_start(&orders)),
+                Trouble { reason, .. } = self.keeper.health.dead_for(NOT_BEGUN) => {
+                    Err(Outcome::CouldNotStart { reason })
+                }
+            };
+            // From here on the job may run, and nothing is dropped any more.
+            match prepared {
+                Err(outcome) => return outcome.into(),
+                Ok(prepared) => {
+                    if let Some(it) = self.hand_over(&spec, prepared, &orders).await {
+                        break it;
+                    }
+                    tracing::debug!("a warm sandbox has gone, and gets no job");
+                }
             }
         };
-        match prepared {
-            Err(outcome) => outcome.into(),
-            Ok(Prepared { sandbox, environment, ran, image, start }) => {
-                // The receiver outlives the attempt.
-                let _ = events.send(RunEvent::Made(ran)).await;
-                let until = orders.borrow().until;
-                let job = self.job(&spec, &environment, until);
-                let mut end = sandbox.run(&spec, job, orders, events).await;
-                if let Some(usage) = &mut end.usage {
-                    usage.image_ms = Some(image.as_millis() as u64);
-                    usage.start_ms = Some(start.as_millis() as u64);
-                }
-                end
-            }
+        // The receiver outlives the attempt.
+        let _ = events.send(RunEvent::Made(ran)).await;
+        let mut end = sandbox.run(&spec, limits, orders, events).await;
+        if let Some(usage) = &mut end.usage {
+            usage.image_ms = Some(image.as_millis() as u64);
+            usage.start_ms = Some(start.as_millis() as u64);
         }
+        end
     }
 
     async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left {

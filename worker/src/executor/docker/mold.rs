@@ -85,8 +85,10 @@ impl Mold {
         image: &str,
     ) -> Result<Sandbox, StartError> {
         self.volume.ensure(&self.keeper, image).await?;
-        let container = self.keeper.container(name);
-        Box::pin(self.keeper.engine.create_surely(container.name(), plan.request(image))).await?;
+        let mut container = self.keeper.container(name);
+        let create = self.keeper.engine.create_surely(container.name(), plan.request(image));
+        let id = Box::pin(create).await?;
+        container.is_made(id);
         if plan.workspace == Workspace::Private {
             workspace::give(&self.keeper, &container, plan.user, image).await?;
         }

@@ -2,15 +2,28 @@
 //! for a warm sandbox is made before its job is known, and labels cannot be changed.
 
 use orchestra_contracts::{AttemptNo, JobId};
+use orchestra_sandbox::protocol::Attempt;
+
+const WARM: &str = "orchestra-warm-";
 
 /// The container of an attempt; no two are called the same.
 pub(super) fn of_attempt(job: JobId, attempt: AttemptNo) -> String {
     format!("orchestra-{job}-{attempt}-{:08x}", rand::random::<u32>())
 }
 
-/// One that waits for its job.
+/// An attempt, as sandboxes are told it and say it.
+pub(super) fn told(job: JobId, attempt: AttemptNo) -> Attempt {
+    Attempt { job: job.0, number: attempt.0 }
+}
+
+/// One that waits for its job, or has not been renamed since it got it: then its sandbox has
+/// said whose it is, see `taken.rs`.
 pub(super) fn of_warm() -> String {
-    format!("orchestra-warm-{:08x}", rand::random::<u32>())
+    format!("{WARM}{:08x}", rand::random::<u32>())
+}
+
+pub(super) fn is_warm(name: &str) -> bool {
+    name.starts_with(WARM)
 }
 
 /// One that tells the addresses of the engine's machine.

@@ -19,7 +19,7 @@ use super::{
     environment::{defaults_beside, environment},
     images::{ImageError, ReadyImage},
     masks, name,
-    session::{Sandbox, StartError},
+    session::{Limits, Made, Sandbox, StartError},
     wall::Outside,
 };
 use crate::{
@@ -41,9 +41,19 @@ const UMASK: u32 = 0o022;
 pub(super) struct Prepared {
     pub(super) sandbox: Sandbox,
     /// The image's.
-    pub(super) environment: Arc<[String]>,
-    pub(super) ran: Box<Ran>,
+    environment: Arc<[String]>,
+    ran: Box<Ran>,
     /// How long the image took, and the start.
+    image: Duration,
+    start: Duration,
+}
+
+/// One that has its job.
+pub(super) struct HandedOver {
+    pub(super) sandbox: Sandbox,
+    pub(super) limits: Limits,
+    pub(super) ran: Box<Ran>,
+    /// As of [`Prepared`].
     pub(super) image: Duration,
     pub(super) start: Duration,
 }
@@ -70,14 +80,33 @@ impl DockerExecutor {
         // When this worker dies before it has handed the job over, that is the fence.
         plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());
         let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
-        let until = orders.borrow().until;
-        let sandbox = match self.pool.take(&plan, (name, &image.id), until).await {
+        let sandbox = match self.pool.take(&plan, (name, &image.id)).await {
             Some(sandbox) => sandbox,
             None => self.start_cold(&plan, &image).await.map_err(could_not_start)?,
         };
         let ran = Box::new(ran(&plan, &image, &environment));
         let (image, start) = (found - began, found.elapsed());
         Ok(Prepared { sandbox, environment, ran, image, start })
+    }
+
+    /// Hands the job to its sandbox. `None` where that had waited and gone before it took it:
+    /// nothing of the job has begun then, and the attempt goes on as if it had never been.
+    pub(super) async fn hand_over(
+        &self,
+        spec: &RunSpec,
+        Prepared { mut sandbox, environment, ran, image, start }: Prepared,
+        orders: &watch::Receiver<Orders>,
+    ) -> Option<HandedOver> {
+        let until = orders.borrow().until;
+        let job = self.job(spec, &environment, until);
+        let limits = Limits { timeout: job.timeout, grace: job.grace };
+        if !sandbox.hand_over(spec, job, orders.clone()).await {
+            return None;
+        }
+        if sandbox.made == Made::Ahead {
+            self.pool.is_taken();
+        }
+        Some(HandedOver { sandbox, limits, ran, image, start })
     }
 
     /// What the job may have, or the refusal. The image and the lease come later.
@@ -164,6 +193,7 @@ impl DockerExecutor {
     pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
         let (log_head, log_tail) = kept_of_log(&self.mold.settings, spec.spec.max_log);
         protocol::Run {
+            attempt: name::told(spec.job, spec.attempt),
             script: spec.spec.command.clone().into_bytes(),
             env: environment(image, spec),
             workdir: WORKDIR.into(),

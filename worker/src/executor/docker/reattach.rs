@@ -116,7 +116,7 @@ pub(super) async fn streams_of(
     container: &Container,
     state: &ContainerState,
 ) -> Result<(Output, Input), EngineError> {
-    let (engine, name) = (container.engine(), container.name());
+    let (engine, name) = (container.engine(), container.handle());
     let deaf: Input = Box::pin(sink());
     let input = if runs(state) {
         match engine.attach_input(name).await {
@@ -131,7 +131,7 @@ pub(super) async fn streams_of(
 }
 
 pub(super) async fn state_of(container: &Container) -> Result<ContainerState, EngineError> {
-    let described = container.engine().inspect(container.name()).await?;
+    let described = container.engine().inspect(container.handle()).await?;
     Ok(described.state.unwrap_or_default())
 }
 

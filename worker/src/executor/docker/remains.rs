@@ -23,6 +23,7 @@ use super::{
     session::{Limits, Sandbox},
     stop_before_start,
     sweep::{Fate, fate_of, name_after_takeover, name_of, process_of},
+    taken,
 };
 use crate::{
     clock,
@@ -30,6 +31,9 @@ use crate::{
     control::{Orders, Stop, stopped},
     executor::{End, Left, Remains, RunEvent, RunSpec},
 };
+
+/// One that is renamed between a look and the takeover is looked for once more.
+const LOOKS: u32 = 2;
 
 /// A container that this process has taken over.
 struct Found {
@@ -40,38 +44,68 @@ struct Found {
 
 impl DockerExecutor {
     pub(super) async fn find(&self, job: JobId, attempt: AttemptNo) -> Result<Left, EngineError> {
-        let ours = format!("{WORKER_LABEL}={}", self.keeper.worker);
-        let mut containers = self.keeper.engine.labelled(&[ours]).await?;
-        containers.retain(|container| {
-            name_of(container).and_then(|name| name::attempt_in(&name)) == Some((job, attempt))
-        });
-        // A start that failed and was tried again leaves two.
-        containers.sort_by_key(|it| it.state != Some(ContainerSummaryStateEnum::RUNNING));
-        let Some(container) = containers.first() else { return Ok(Left::Nothing) };
-        if fate_of(&process_of(container)) != Fate::Dead {
-            return Ok(Left::NotOurs);
-        }
-        Ok(match self.keeper.take_over(container).await? {
-            Some(container) => {
-                let (user, grace) = (self.worker_files.user, self.grace);
-                Left::Ours(Box::new(Found { container, user, grace }))
+        for _ in 0..LOOKS {
+            let Some(container) = self.keeper.container_of(job, attempt).await? else {
+                return Ok(Left::Nothing);
+            };
+            if fate_of(&process_of(&container)) != Fate::Dead {
+                return Ok(Left::NotOurs);
             }
-            None => Left::NotOurs,
-        })
+            if let Some(container) = self.keeper.take_over(&container, (job, attempt)).await? {
+                let (user, grace) = (self.worker_files.user, self.grace);
+                return Ok(Left::Ours(Box::new(Found { container, user, grace })));
+            }
+        }
+        Ok(Left::NotOurs)
     }
 }
 
 impl Keeper {
-    /// `None` when another process was quicker.
+    /// That of an attempt: by its name, else by what the sandbox has said in one that waited.
+    async fn container_of(
+        &self,
+        job: JobId,
+        attempt: AttemptNo,
+    ) -> Result<Option<ContainerSummary>, EngineError> {
+        let ours = format!("{WORKER_LABEL}={}", self.worker);
+        let mut containers = self.engine.labelled(&[ours]).await?;
+        // A start that failed and was tried again leaves two.
+        containers.sort_by_key(|it| it.state != Some(ContainerSummaryStateEnum::RUNNING));
+        let named = |it: &ContainerSummary| {
+            name_of(it).and_then(|name| name::attempt_in(&name)) == Some((job, attempt))
+        };
+        if let Some(index) = containers.iter().position(named) {
+            return Ok(Some(containers.swap_remove(index)));
+        }
+        for container in containers {
+            let Some(name) = name_of(&container).filter(|name| name::is_warm(name)) else {
+                continue;
+            };
+            match taken::attempt_of(&self.engine, container.id.as_ref().unwrap_or(&name)).await {
+                Ok(taken) if taken == Some(name::told(job, attempt)) => return Ok(Some(container)),
+                Ok(_) | Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// `None` when another process was quicker, or the engine came late to a renaming.
     async fn take_over(
         &self,
         container: &ContainerSummary,
+        (job, attempt): (JobId, AttemptNo),
     ) -> Result<Option<Container>, EngineError> {
         let Some(name) = name_of(container) else { return Ok(None) };
-        let ours = name_after_takeover(&name, &self.process);
-        let container = self.container(ours.clone());
+        let of_attempt =
+            if name::is_warm(&name) { name::of_attempt(job, attempt) } else { name.clone() };
+        let ours = name_after_takeover(&of_attempt, &self.process);
+        let (id, mut container) = (container.id.clone(), self.container(ours.clone()));
         match self.engine.rename(&name, &ours).await {
-            Ok(()) => Ok(Some(container)),
+            Ok(()) => {
+                container.is_made(id.unwrap_or(ours));
+                Ok(Some(container))
+            }
             Err(EngineError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }

@@ -1,7 +1,7 @@
 //! A started sandbox, PID 1 of one container.
 //!
 //! [`Sandbox::start`] answers one that has said `Ready` and holds no job yet;
-//! [`Sandbox::run`] consumes it. Between the two it may wait. One that an earlier
+//! [`Sandbox::hand_over`] gives it one, before which it may wait; [`Sandbox::run`] consumes it. One that an earlier
 //! process began with comes from [`Sandbox::found`]. What is said while the job
 //! runs stands in `converse`.
 
@@ -21,14 +21,16 @@ use super::{
     deliver,
     engine::{Attached, EngineError, Input, Output},
     leavings::Told,
+    name,
     reattach::Breaks,
-    said::Said,
+    said::{Said, Silence},
     seam::Seam,
+    taken,
 };
 use crate::{
     clock::{self, SandboxClock},
     config::JobUser,
-    control::Orders,
+    control::{Orders, Stop, stopped},
     executor::{End, RunEvent, RunSpec},
 };
 
@@ -39,6 +41,10 @@ pub(super) const SLACK: Duration = Duration::from_secs(10);
 /// From the job to the sandbox's `Started` it takes two milliseconds. One that was
 /// found and has not said it by then has never got its job.
 pub(super) const STARTED: Duration = Duration::from_secs(10);
+
+/// Within a millisecond or two a sandbox says that it has its job. What has not been heard of by
+/// then may run it.
+const TAKES: Duration = Duration::from_secs(2);
 
 /// For the removal of one file.
 const CALLED_OFF: Duration = Duration::from_secs(2);
@@ -84,6 +90,24 @@ pub(super) struct Sandbox {
     pub(super) told: Told,
     /// As whom its job runs.
     pub(super) user: JobUser,
+    pub(super) made: Made,
+}
+
+/// What for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// The container is called after it.
+    ForItsJob,
+    /// Before that was known; the container is called so.
+    Ahead,
+}
+
+/// What a sandbox says first, in this order.
+#[derive(Clone, Copy)]
+enum Word {
+    Ready,
+    Taken,
+    Started,
 }
 
 /// How long a job may take.
@@ -117,6 +141,7 @@ impl Sandbox {
             breaks: Breaks::default(),
             told: Told::default(),
             user,
+            made: Made::ForItsJob,
         };
         match timeout_at(now + READY, sandbox.hear()).await {
             Ok(Ok(Event::Ready(ready))) if ready.version == VERSION => {
@@ -155,6 +180,7 @@ impl Sandbox {
             breaks,
             told,
             user,
+            made: Made::ForItsJob,
         }
     }
 
@@ -164,9 +190,9 @@ impl Sandbox {
         &mut self,
         events: &mpsc::Sender<RunEvent>,
     ) -> Result<(), Outcome> {
-        for first in [true, false] {
-            match (first, timeout(STARTED, self.hear()).await) {
-                (true, Ok(Ok(Event::Ready(ready)))) if ready.version == VERSION => {
+        for word in [Word::Ready, Word::Taken, Word::Started] {
+            match (word, timeout(STARTED, self.hear()).await) {
+                (Word::Ready, Ok(Ok(Event::Ready(ready)))) if ready.version == VERSION => {
                     // By the wall clock, which may have been set since: then it is not shared.
                     let age = clock::wall_micros().saturating_sub(self.clock.zero());
                     let said =
@@ -175,12 +201,15 @@ impl Sandbox {
                     self.shares_clock =
                         boot::is_shared(&ready, earliest, said.map(|said| said + WALL));
                 }
-                (false, Ok(Ok(Event::Started))) => {
+                (Word::Taken, Ok(Ok(Event::Taken(_)))) => {}
+                (Word::Started, Ok(Ok(Event::Started))) => {
                     self.started = true;
                     // The receiver outlives the attempt.
                     let _ = events.send(RunEvent::Started).await;
                 }
-                (false, Ok(Ok(Event::Failed(reason)))) => return Err(Outcome::Refused { reason }),
+                (Word::Taken | Word::Started, Ok(Ok(Event::Failed(reason)))) => {
+                    return Err(Outcome::Refused { reason });
+                }
                 (_, Ok(Ok(_))) => {
                     let reason =
                         "it cannot be taken back: the beginning of what it said is missing";
@@ -204,21 +233,53 @@ impl Sandbox {
         }
     }
 
-    /// Hands the job over, then its files, and stays until it has ended.
-    pub(super) async fn run(
-        mut self,
+    /// Hands the job over, with the files that stand in its spec. Of a sandbox that waited:
+    /// whether it has it. One that has not has gone, and nothing of the job has begun.
+    pub(super) async fn hand_over(
+        &mut self,
         spec: &RunSpec,
         mut job: Run,
-        mut orders: watch::Receiver<Orders>,
-        events: mpsc::Sender<RunEvent>,
-    ) -> End {
-        let limits = Limits { timeout: job.timeout, grace: job.grace };
+        orders: watch::Receiver<Orders>,
+    ) -> bool {
         self.fence = Instant::now() + job.lease.ttl;
         job.lease = boot::lease(self.fence, self.shares_clock);
         let run = [Command::Run(Box::new(job))].into_iter();
         let commands: Vec<_> = run.chain(deliver::inline(&spec.spec.files)).collect();
         self.say_all(&commands).await;
-        drop(commands);
+        if self.made == Made::ForItsJob {
+            return true;
+        }
+        let taken = self.takes(orders).await;
+        if taken {
+            self.container.rename_beside(name::of_attempt(spec.job, spec.attempt));
+        }
+        taken
+    }
+
+    /// Whether it has the job that it was told just now. Where nobody knows it may run: who
+    /// stays with it will see.
+    async fn takes(&mut self, mut orders: watch::Receiver<Orders>) -> bool {
+        let heard = tokio::select! {
+            biased;
+            heard = timeout(TAKES, self.said.next()) => heard,
+            () = stopped(&mut orders, Stop::Cancel) => return true,
+        };
+        match heard {
+            Ok(Err(Silence::Ended(_))) => !taken::has_gone_without(&self.container).await,
+            // It understood no word.
+            Ok(Ok(Event::Failed(_))) => false,
+            Ok(Ok(_) | Err(Silence::Garbled(_))) | Err(_) => true,
+        }
+    }
+
+    /// Hands over the job's other files, and stays until it has ended.
+    pub(super) async fn run(
+        mut self,
+        spec: &RunSpec,
+        limits: Limits,
+        mut orders: watch::Receiver<Orders>,
+        events: mpsc::Sender<RunEvent>,
+    ) -> End {
         if let Err(outcome) = self.deliver(spec, &mut orders).await {
             self.call_off().await;
             return self.kill(outcome).await;

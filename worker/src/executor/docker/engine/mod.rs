@@ -24,7 +24,10 @@ use bollard::{
     },
 };
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use orchestra_contracts::worker::Calls;
 use tokio::{
     io::AsyncWrite,
@@ -163,6 +166,16 @@ impl Engine {
         Box::pin(self.docker.logs(name, Some(options)))
     }
 
+    /// What the container has written so far to its standard output.
+    pub(super) fn log(
+        &self,
+        name: &str,
+    ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static + use<> {
+        let options = LogsOptionsBuilder::new().stdout(true).build();
+        let pieces = self.docker.logs(name, Some(options)).map_ok(LogOutput::into_bytes);
+        self.each_limited("give a log", self.limits.quick, pieces.boxed())
+    }
+
     /// Fails with [`EngineError::NotFound`] when somebody else was quicker.
     pub(super) async fn rename(&self, name: &str, new: &str) -> Result<(), EngineError> {
         let options = RenameContainerOptionsBuilder::new().name(new).build();
@@ -299,10 +312,20 @@ impl Engine {
     ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static + use<> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let pieces = self.docker.download_from_container(name, Some(options)).boxed();
-        let (address, limit) = (self.address.clone(), self.limits.slow);
+        self.each_limited("give an archive", self.limits.slow, pieces)
+    }
+
+    /// So long may the engine take for each piece.
+    fn each_limited(
+        &self,
+        what: &'static str,
+        limit: Duration,
+        pieces: BoxStream<'static, Result<Bytes, BollardError>>,
+    ) -> BoxStream<'static, Result<Bytes, EngineError>> {
+        let address = self.address.clone();
         let pieces = stream::unfold((pieces, address), move |(mut pieces, address)| async move {
             let next = async { pieces.next().await.transpose() };
-            let next = limited("give an archive", limit, &address, next).await;
+            let next = limited(what, limit, &address, next).await;
             next.transpose().map(|next| (next, (pieces, address)))
         });
         pieces.boxed()

@@ -33,18 +33,18 @@ impl Engine {
     }
 
     /// Creates a container, or adopts the one that an earlier request of this call has
-    /// made after all. The name is the key: the engine makes one container of a name.
+    /// made after all; answers its id. The name is the key: the engine makes one container of a name.
     pub(in crate::executor::docker) async fn create_surely(
         &self,
         name: &str,
         body: ContainerCreateBody,
-    ) -> Result<(), EngineError> {
+    ) -> Result<String, EngineError> {
         let labels = body.labels.clone().unwrap_or_default();
         let mut pauses = PAUSES.into_iter();
         let mut unanswered = false;
         loop {
             match self.create(name, body.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(id) => return Ok(id),
                 Err(conflict @ EngineError::Conflict(_)) if unanswered => {
                     return self.adopt(name, &labels, conflict).await;
                 }
@@ -65,14 +65,15 @@ impl Engine {
         name: &str,
         labels: &HashMap<String, String>,
         conflict: EngineError,
-    ) -> Result<(), EngineError> {
+    ) -> Result<String, EngineError> {
         let give_up = Instant::now() + self.limits.slow;
         loop {
             match self.inspect(name).await {
                 Ok(found) => {
+                    let id = found.id.unwrap_or_else(|| name.to_owned());
                     let theirs = found.config.and_then(|config| config.labels).unwrap_or_default();
                     let ours = labels.iter().all(|(label, value)| theirs.get(label) == Some(value));
-                    return if ours { Ok(()) } else { Err(conflict) };
+                    return if ours { Ok(id) } else { Err(conflict) };
                 }
                 Err(error) if Instant::now() >= give_up => return Err(error),
                 Err(EngineError::NotFound(_)) => sleep(BETWEEN_LOOKS).await,

@@ -144,12 +144,10 @@ impl Pool {
     }
 
     /// One for this plan, by the name and the id of its image; `None` where it has to be made.
-    /// Its job has the lease until then.
     pub(super) async fn take(
         &self,
         plan: &Plan<'_>,
         (name, image): (&str, &str),
-        until: Instant,
     ) -> Option<Sandbox> {
         if !self.fits(plan) {
             return None;
@@ -168,11 +166,8 @@ impl Pool {
                 taken?
             };
             let (same, folder) = (plan.limits == self.limits, self.folder_of(&kind));
-            match warm.hand_over(plan, same, folder, until).await {
-                Ok(sandbox) => {
-                    self.handed_over.fetch_add(1, Ordering::Relaxed);
-                    return Some(sandbox);
-                }
+            match warm.fit(plan, same, folder).await {
+                Ok(sandbox) => return Some(sandbox),
                 Err(unfit) => {
                     tracing::debug!("a warm sandbox is thrown away: {unfit}");
                     if matches!(unfit, Unfit::Engine(error) if error.is_absence()) {
@@ -181,6 +176,11 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// A job has got one of those that it gave out.
+    pub(super) fn is_taken(&self) {
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What else is fixed when a container is created is the same for all of a worker's.

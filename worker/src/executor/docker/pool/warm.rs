@@ -6,7 +6,12 @@ use std::{path::Path, time::Duration};
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::super::{create::Plan, engine::EngineError, name, session::Sandbox, wall::Outside};
+use super::super::{
+    create::Plan,
+    engine::EngineError,
+    session::{Made, Sandbox},
+    wall::Outside,
+};
 use crate::clock::{self, SandboxClock};
 
 /// What is thrown away is late to be handed over, too: it might end itself meanwhile.
@@ -76,14 +81,12 @@ impl Warm {
         if self.sandbox.renew(until).await { Ok(self) } else { Err(Unfit::Gone) }
     }
 
-    /// Makes it the plan's: from now on it ends with the lease of the job, and its name says
-    /// whose it is. So whoever finds it later, the job can have begun in no other.
-    pub(super) async fn hand_over(
+    /// Makes it fit the plan. It still ends by itself where it gets no job.
+    pub(super) async fn fit(
         mut self,
         plan: &Plan<'_>,
         same_limits: bool,
         folder: Folder,
-        until: Instant,
     ) -> Result<Sandbox, Unfit> {
         if self.folder != folder {
             return Err(Unfit::Moved);
@@ -92,22 +95,16 @@ impl Warm {
             return Err(Unfit::Walled);
         }
         self.is_quiet()?;
-        if !self.sandbox.renew(until).await {
-            return Err(Unfit::Gone);
-        }
-        let Some((job, attempt)) = plan.whose else { return Err(Unfit::Late) };
-        self.sandbox.container.rename(name::of_attempt(job, attempt)).await?;
         if !same_limits {
             let container = &self.sandbox.container;
-            container.engine().limit(container.name(), &plan.limits).await?;
-        }
-        // Once more, after the engine had time to tell.
-        if self.sandbox.said.next().now_or_never().is_some() {
-            return Err(Unfit::Gone);
+            container.engine().limit(container.handle(), &plan.limits).await?;
+            // Once more, after the engine had time to tell.
+            self.is_quiet()?;
         }
         // The wall clock may have been set while it waited.
         let began = clock::wall_micros().saturating_sub(clock::micros(self.began.elapsed()));
         self.sandbox.clock = SandboxClock::heard_at(began);
+        self.sandbox.made = Made::Ahead;
         Ok(self.sandbox)
     }
 }

@@ -8,7 +8,10 @@ use rstest::rstest;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    super::{create::Plan, session::Sandbox},
+    super::{
+        create::Plan,
+        session::{Limits, Sandbox},
+    },
     lab::{
         LEASE, Lab, Running,
         Start::{self, Cold, Warm},
@@ -76,12 +79,14 @@ async fn the_probe_notices_a_container_without_the_flags() {
     let container = executor.keeper.container("orchestra-loose-".to_owned() + &random_name());
     let create = executor.keeper.engine.create_surely(container.name(), request);
     Box::pin(create).await.unwrap();
-    let sandbox = Sandbox::start(container, held.held_to.user).await.unwrap();
+    let mut sandbox = Sandbox::start(container, held.held_to.user).await.unwrap();
     let spec = run_spec(JobSpec::new(script));
     let job = executor.job(&spec, &[], Instant::now() + LEASE);
+    let limits = Limits { timeout: job.timeout, grace: job.grace };
     let control = Control::new(Instant::now() + LEASE);
+    assert!(sandbox.hand_over(&spec, job, control.subscribe()).await);
     let (sender, events) = mpsc::channel(4);
-    let end = Box::pin(sandbox.run(&spec, job, control.subscribe(), sender));
+    let end = Box::pin(sandbox.run(&spec, limits, control.subscribe(), sender));
     let said = Running::new(control, events, end).end().await.success();
     let kept: Vec<_> = probe::judge(&said, &held)
         .into_iter()

@@ -17,13 +17,13 @@ const SOON: Duration = Duration::from_mins(1);
 
 impl Lab {
     async fn pause_container(&self) {
-        let name = self.containers().await.remove(0);
+        let name = self.container().await;
         let engine = self.executor.keeper.engine.docker();
         engine.pause_container(name.trim_start_matches('/')).await.unwrap();
     }
 
     async fn unpause_container(&self) {
-        let name = self.containers().await.remove(0);
+        let name = self.container().await;
         let engine = self.executor.keeper.engine.docker();
         engine.unpause_container(name.trim_start_matches('/')).await.unwrap();
     }

@@ -155,6 +155,16 @@ impl Lab {
         all.filter(|name| !name.starts_with("/orchestra-warm-")).collect()
     }
 
+    /// The name of the one job's container. It gets that soon after it got its job.
+    pub(super) async fn container(&self) -> String {
+        loop {
+            if let Some(name) = self.containers().await.into_iter().next() {
+                return name;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// All of them, by name and id.
     pub(super) async fn all_containers(&self) -> Vec<(String, String)> {
         let label = format!("orchestra.worker={}", self.executor.keeper.worker);

@@ -38,7 +38,7 @@ impl Lab {
 
     /// As `docker kill` does.
     pub(super) async fn kill_container(&self) {
-        let name = self.containers().await.remove(0);
+        let name = self.container().await;
         let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         let engine = self.executor.keeper.engine.docker();
         engine.kill_container(name.trim_start_matches('/'), Some(options)).await.unwrap();

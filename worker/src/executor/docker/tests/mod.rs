@@ -18,5 +18,6 @@ mod remains;
 mod restarts;
 mod secrets;
 mod stats;
+mod taken;
 mod trouble;
 mod walls;

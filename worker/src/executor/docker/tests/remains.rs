@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    super::{DockerExecutor, Parts, pool::Times, sweep},
+    super::{DockerExecutor, Parts, container::WORKER_LABEL, pool::Times, session::Made, sweep},
     lab::{
         LEASE, Lab, NAME, Running,
         Start::{self, Cold, Warm},
@@ -63,6 +63,7 @@ impl Lab {
             let mut running = start_on(&executor, spec, Control::new(Instant::now() + lease));
             runtime.block_on(running.until_output(text));
             assert_eq!(executor.pool.handed_over(), warm);
+            runtime.block_on(until_named(&executor));
             // Without a runtime nobody can remove the container any more.
             drop(runtime);
             drop(running);
@@ -77,22 +78,24 @@ impl Lab {
         let process = move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
-            let warm = runtime.block_on(executor.until_warm(&config));
+            runtime.block_on(executor.until_warm(&config));
             let (events, _) = mpsc::channel(1);
             let orders = Control::new(Instant::now() + lease).subscribe();
             let prepared = runtime.block_on(executor.prepare(&job, &orders, &events));
-            assert_eq!(executor.pool.handed_over(), warm);
+            let made = prepared.as_ref().map(|prepared| prepared.sandbox.made);
+            let ahead = made.is_ok_and(|made| made == Made::Ahead);
+            assert_eq!(ahead, config.warm.warm != Some(0));
             drop(runtime);
             drop(prepared);
         };
         thread::spawn(process).join().unwrap();
     }
 
-    async fn find(&self) -> Left {
+    pub(super) async fn find(&self) -> Left {
         self.executor.left_of(NAME.0, NAME.1).await
     }
 
-    async fn find_ours(&self) -> Box<dyn Remains> {
+    pub(super) async fn find_ours(&self) -> Box<dyn Remains> {
         match self.find().await {
             Left::Ours(remains) => remains,
             Left::NotOurs => panic!("it is not ours"),
@@ -136,6 +139,18 @@ impl Lab {
 
     pub(super) fn go(&self) {
         fs::write(self.files().join("go"), "").unwrap();
+    }
+}
+
+/// Returns when the job's container is called after it, as it is soon after it got it.
+async fn until_named(executor: &DockerExecutor) {
+    let named = async || {
+        let ours = format!("{WORKER_LABEL}={}", executor.keeper.worker);
+        let all = executor.keeper.engine.labelled(&[ours]).await.unwrap();
+        all.iter().any(|it| sweep::name_of(it).is_some_and(|it| it.starts_with("orchestra-7-1-")))
+    };
+    while !named().await {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -285,10 +300,9 @@ async fn a_living_process_keeps_its_container(#[values(Cold, Warm)] start: Start
     lab.close().await;
 }
 
-#[rstest]
 #[tokio::test]
-async fn a_sandbox_that_never_got_its_job_is_told_as_that(#[values(Cold, Warm)] start: Start) {
-    let Some(lab) = Lab::open_for_processes(start).await else { return };
+async fn a_sandbox_that_never_got_its_job_is_told_as_that() {
+    let Some(lab) = Lab::open_for_processes(Cold).await else { return };
     lab.prepare_and_be_killed(LEASE);
     match lab.take_back(0).await.end().await.outcome {
         Outcome::CouldNotStart { reason } => assert!(reason.contains("never told"), "{reason}"),
@@ -297,11 +311,24 @@ async fn a_sandbox_that_never_got_its_job_is_told_as_that(#[values(Cold, Warm)] 
     lab.close().await;
 }
 
-#[rstest]
+/// It is nobody's: nothing is left of the attempt, whose lease runs out.
 #[tokio::test]
-async fn a_sandbox_that_never_got_its_job_ends_with_its_lease(#[values(Cold, Warm)] start: Start) {
+async fn a_sandbox_that_waited_and_never_got_its_job_goes_with_those_that_wait() {
+    let Some(lab) = Lab::open_for_processes(Warm).await else { return };
+    lab.until_warm(1).await;
+    let ours = lab.warm_ids().await;
+    lab.prepare_and_be_killed(LEASE);
+    assert_ne!(lab.warm_ids().await, ours);
+    assert!(matches!(lab.find().await, Left::Nothing));
+    lab.executor.tidy().await;
+    assert_eq!(lab.warm_ids().await, ours);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_never_got_its_job_ends_with_its_lease() {
     const SHORT: Duration = Duration::from_secs(5);
-    let Some(lab) = Lab::open_for_processes(start).await else { return };
+    let Some(lab) = Lab::open_for_processes(Cold).await else { return };
     let began = Instant::now();
     lab.prepare_and_be_killed(SHORT);
     let id = lab.ids().await.remove(0);

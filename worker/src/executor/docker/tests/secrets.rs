@@ -33,7 +33,7 @@ async fn nothing_of_a_secret_leaves_its_container(#[values(Cold, Warm)] start: S
     running.until_output("here\n").await;
 
     let engine = &lab.executor.keeper.engine;
-    let container = lab.containers().await.remove(0);
+    let container = lab.container().await;
     let inspected = engine.inspect(container.trim_start_matches('/')).await.unwrap();
     let shown = serde_json::to_string(&inspected).unwrap();
     assert!(!shown.contains("battery"), "{shown}");
