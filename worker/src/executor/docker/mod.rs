@@ -163,6 +163,7 @@ impl DockerExecutor {
         let tended = pool.clone();
         let looked = Arc::<Looked>::default();
         let (looking, settings) = (looked.clone(), config.clone());
+        let local = keeper.engine.socket().is_some();
         keeper.removals.spawn(async move {
             let all = async {
                 tokio::join!(
@@ -171,6 +172,11 @@ impl DockerExecutor {
                     space.tell(&watched.health, &told),
                     offer::watch_folders(&folders, &offered),
                     folders.prune_often(),
+                    async {
+                        if local {
+                            folders.listen().await;
+                        }
+                    },
                     looking.watch(&folders, &settings)
                 )
             };

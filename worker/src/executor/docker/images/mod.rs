@@ -12,6 +12,7 @@
 //!   where no registry answers;
 //! * `verdict` tells a folder that is at fault from a network that is;
 //! * `keep` removes what no folder describes any more, by its last use;
+//! * `known` has what was found, until the engine tells of a change;
 //! * `journal` passes the progress on to everyone who waits, `lock` keeps other
 //!   workers of this machine from building the same meanwhile.
 
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 use catalog::Catalog;
 use journal::Journal;
 use keep::Uses;
+use known::Known;
 use recipe::Recipe;
 use verdict::Broken;
 
@@ -50,6 +52,7 @@ mod catalog;
 mod helper;
 mod journal;
 mod keep;
+mod known;
 mod lock;
 mod logins;
 mod pull;
@@ -77,6 +80,7 @@ pub struct Images {
     rules: ImagesConfig,
     broken: Broken,
     uses: Uses,
+    known: Known,
     flights: Arc<Mutex<HashMap<String, Flight>>>,
 }
 
@@ -95,8 +99,8 @@ impl Images {
         // The engine answers a build or an import only when it has something to say.
         let docker = docker.with_timeout(longest(&rules));
         let catalog = Catalog::new(folder);
-        let (broken, uses, flights) = (Broken::default(), Uses::default(), Arc::default());
-        Self { docker, catalog, rules, broken, uses, flights }
+        let (broken, uses, known, flights) = Default::default();
+        Self { docker, catalog, rules, broken, uses, known, flights }
     }
 
     /// What `images/<name>` is built to as it is now, without asking the engine.
@@ -108,6 +112,12 @@ impl Images {
     /// What `images/<name>` is now, where it is built already.
     pub(crate) async fn built(&self, name: &str) -> Result<Option<ReadyImage>, ImageError> {
         find(&self.docker, &self.reference(name).await?).await
+    }
+
+    /// Hears what happens to images, until it is dropped. Only of an engine on this machine, of
+    /// which it shows at once when it does not tell any more.
+    pub(crate) async fn listen(&self) {
+        self.known.watch(&self.docker).await;
     }
 
     /// Which images of registries it pulls.
@@ -127,7 +137,11 @@ impl Images {
         if ImageReference::is_meant(name) {
             return self.pulled(name, progress).await;
         }
-        let image = self.wait_for(name, Cache::Use, progress).await?;
+        let recipe = self.catalog.read(name).await?;
+        let image = match self.known.image(&recipe.reference()) {
+            Some(image) => image,
+            None => self.wait_for(recipe, Cache::Use, progress).await?,
+        };
         self.uses.note(&self.docker, &image).await;
         Ok(image)
     }
@@ -139,7 +153,7 @@ impl Images {
         name: &str,
         progress: mpsc::Sender<String>,
     ) -> Result<ReadyImage, ImageError> {
-        self.wait_for(name, Cache::Ignore, progress).await
+        self.wait_for(self.catalog.read(name).await?, Cache::Ignore, progress).await
     }
 
     /// The names of the folders that are images now, sorted, without asking the engine.
@@ -167,11 +181,10 @@ impl Images {
 
     async fn wait_for(
         &self,
-        name: &str,
+        recipe: Recipe,
         cache: Cache,
         progress: mpsc::Sender<String>,
     ) -> Result<ReadyImage, ImageError> {
-        let recipe = self.catalog.read(name).await?;
         let key = format!("{} {cache:?}", recipe.reference());
         let build = |journal| self.clone().provide(recipe, cache, journal).boxed();
         let (building, journal) = self.join(key, build);
@@ -225,9 +238,11 @@ impl Images {
         journal: Journal,
     ) -> Result<ReadyImage, ImageError> {
         let reference = recipe.reference();
+        let asked = self.known.asked();
         if cache == Cache::Use
             && let Some(image) = find(&self.docker, &reference).await?
         {
+            self.known.found(asked, &image);
             return Ok(image);
         }
         if cache == Cache::Use
