@@ -7,7 +7,10 @@ use orchestra_tests::daemon::{Daemon, Down};
 use rstest::rstest;
 use tokio::time::{sleep, timeout};
 
-use super::lab::{Lab, output};
+use super::{
+    super::Parts,
+    lab::{Lab, output},
+};
 use crate::executor::Executor;
 
 /// Generous: the machine may be busy, and a daemon gives its containers ten seconds.
@@ -15,12 +18,22 @@ const SOON: Duration = Duration::from_mins(2);
 const WAIT_FOR_GO: &str = "until [ -e go ]; do sleep 0.02; done";
 
 async fn lab_on_its_own(live_restore: bool) -> Option<(Lab, Daemon)> {
+    lab_on_its_own_with(live_restore, &["--warm", "0"]).await
+}
+
+/// A lab with an engine that nobody else uses.
+pub(super) async fn lab_on_its_own_with(
+    live_restore: bool,
+    arguments: &[&str],
+) -> Option<(Lab, Daemon)> {
     // Where there is no engine at all, it says so.
     let outer = Lab::open(&[]).await?;
     let image = outer.image().await;
     outer.close().await;
     let daemon = Daemon::start(live_restore, &image)?;
-    let lab = Lab::open(&["--engine", &daemon.address()]).await?;
+    let address = daemon.address();
+    let arguments = [&["--engine", &address], arguments].concat();
+    let lab = Lab::open_with(&arguments, Parts::default()).await?;
     Some((lab, daemon))
 }
 

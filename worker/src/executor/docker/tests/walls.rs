@@ -1,16 +1,20 @@
 //! Sandboxes with a network that wait for their jobs: each has the wall around it that one made
 //! at that moment would have, or goes to nobody.
 
-use std::time::Duration;
+use std::{fs, thread, time::Duration};
 
-use bollard::models::NetworkCreateRequest;
+use bollard::models::{NetworkCreateRequest, NetworkDisconnectRequest};
 use orchestra_contracts::{JobSpec, Network};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime,
+    time::{Instant, sleep},
+};
 
 use super::{
-    super::{DockerExecutor, Parts},
+    super::{DockerExecutor, Parts, network, pool::Times},
     lab::{LEASE, Lab, other_network, start_on},
     pool::{LOOK, quick},
+    restarts::lab_on_its_own_with,
 };
 use crate::{control::Control, executor::Executor};
 
@@ -115,5 +119,87 @@ async fn those_whose_wall_is_not_right_any_more_are_made_anew_before_anybody_ask
         sleep(Duration::from_millis(50)).await;
     }
     lab.executor.keeper.engine.remove_network(&network).await.unwrap();
+    lab.close().await;
+}
+
+/// By its name nobody can tell, but those that wait have none any more.
+#[tokio::test]
+async fn a_network_that_was_removed_and_made_anew_is_another() {
+    let arguments = ["--warm", "2", "--max-warm", "2", "--allow-network"];
+    let Some((lab, daemon)) = lab_on_its_own_with(false, &arguments).await else { return };
+    const LOOK: &str = "echo /sys/class/net/*";
+    let both = "/sys/class/net/eth0 /sys/class/net/lo\n";
+    assert_eq!(lab.run_spec(bridged(LOOK)).await.success(), both);
+    assert_eq!(lab.run_waited(LOOK).await, both);
+    while lab.executor.pool.waiting() < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let engine = &lab.executor.keeper.engine;
+    let (old, _) = network::ensure(engine).await.unwrap();
+    let on_it = engine.docker().inspect_network(&old, None).await.unwrap().containers;
+    let on_it: Vec<_> = on_it.unwrap_or_default().into_keys().collect();
+    assert!(!on_it.is_empty(), "one waits");
+    for container in on_it {
+        let request = NetworkDisconnectRequest { container, force: Some(true) };
+        engine.docker().disconnect_network(&old, request).await.unwrap();
+    }
+    engine.remove_network(&old).await.unwrap();
+    assert_ne!(network::ensure(engine).await.unwrap().0, old);
+    let before = lab.handed_over();
+    assert_eq!(lab.run_spec(bridged(LOOK)).await.success(), both);
+    assert_eq!(lab.handed_over(), before, "it got one without a network");
+    assert_eq!(lab.run_waited(LOOK).await, both);
+    lab.close().await;
+    drop(daemon);
+}
+
+#[tokio::test]
+async fn one_with_a_network_is_taken_back_with_its_wall() {
+    let Some(lab) = Lab::open(&["--allow-network"]).await else { return };
+    let mut config = lab.config.clone();
+    (config.warm.warm, config.warm.max_warm) = (Some(2), Some(2));
+    let command = format!("{WALL}; echo ready; until [ -e go ]; do sleep 0.02; done; {WALL}");
+    let killed = move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let executor = runtime.block_on(DockerExecutor::start_dead(&config, Times::default()));
+        let start = |command: &str| {
+            start_on(&executor, bridged(command), Control::new(Instant::now() + LEASE))
+        };
+        let running = runtime.block_on(async {
+            start("true").end().await.success();
+            while executor.pool.waiting() < 2 {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let mut running = start(&command);
+            running.until_output("ready\n").await;
+            running
+        });
+        // Without a runtime nobody can remove the container any more.
+        drop(runtime);
+        drop(running);
+    };
+    thread::spawn(killed).join().unwrap();
+    let running = lab.take_back(0).await;
+    lab.go();
+    let said = running.end().await.success();
+    let (before, after) = said.split_once("ready\n").unwrap();
+    assert!(!before.is_empty(), "there is no wall");
+    assert_eq!(before, after);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn without_room_one_with_a_network_goes_as_well() {
+    let arguments = ["--warm", "1", "--max-warm", "1", "--allow-network"];
+    let Some(lab) = Lab::open_with(&arguments, quick()).await else { return };
+    lab.run_spec(bridged("true")).await.success();
+    lab.until_warm(1).await;
+    let away = lab.files().with_extension("away");
+    fs::rename(lab.files(), &away).unwrap();
+    lab.until_warm(0).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.warm_ids().await, [""; 0]);
+    fs::rename(&away, lab.files()).unwrap();
+    lab.until_warm(1).await;
     lab.close().await;
 }
