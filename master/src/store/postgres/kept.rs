@@ -8,9 +8,12 @@
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::store::{News, counts::Tally, rows::to_json};
-
 use super::ears;
+use crate::store::{
+    News,
+    counts::{Open, Tally},
+    rows::to_json,
+};
 
 /// The setting by which a session says that it counts, so that triggers leave its jobs to it.
 pub(super) const COUNTS: (&str, &str) = ("orchestra.counts", "on");
@@ -68,11 +71,7 @@ struct Change {
 
 /// `None` where nothing is another number than before.
 fn changes(tally: Tally) -> Option<String> {
-    let change = |(queue, open): (_, crate::store::counts::Open)| Change {
-        queue,
-        pending: open.pending,
-        held: open.held,
-    };
+    let change = |(queue, Open { pending, held })| Change { queue, pending, held };
     let changes: Vec<Change> = tally.changes().map(change).collect();
     (!changes.is_empty()).then(|| to_json(&changes))
 }
