@@ -38,7 +38,7 @@ impl Service {
         };
         if begins {
             let frames = rest.as_ref().map(|rest| rest.frames.clone()).unwrap_or_default();
-            return Ok(Closing { rest, tail: Some(tail::of_whole(frames)) });
+            return Ok(Closing { rest, tail: Some(tail::of_whole(&frames)) });
         }
         let job = self.store.job(update.id).await?.ok_or(ServiceError::NoSuchJob(update.id))?;
         // Looked at only to save work: whether the lease holds is decided by the machine.
@@ -48,7 +48,7 @@ impl Service {
         let attempt = AttemptNo(job.attempts);
         if job.log.offset == 0 && update.log.is_none() {
             let frames = self.frames_of(update);
-            let tail = Some(tail::of_whole(frames.clone()));
+            let tail = Some(tail::of_whole(&frames));
             // In one piece, so that a repeated report finds all of it or nothing.
             let append =
                 LogAppend { job: job.id, attempt, proof: proof.clone(), offset: 0, frames };

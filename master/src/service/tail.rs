@@ -53,10 +53,10 @@ pub(super) async fn with_rest(
 }
 
 /// The tail of a log that is nothing but this.
-pub(super) fn of_whole(frames: Bytes) -> Tail {
-    let head = head_after(LogHead::default(), 0, &frames).unwrap_or_default();
+pub(super) fn of_whole(frames: &Bytes) -> Tail {
+    let head = head_after(LogHead::default(), 0, frames).unwrap_or_default();
     let mut found = Found::default();
-    found.add(&frames);
+    found.add(frames);
     found.tail(head)
 }
 

@@ -55,13 +55,11 @@ impl Service {
                 return Err(ServiceError::NotForWorkers(update.status));
             }
         };
-        match wish {
-            Some(wish) => self.report_and_claim(report, wish).await.map(Told::Next),
-            None => {
-                let (job, _) = self.report(report).await?;
-                Ok(Told::Job(Box::new(self.show(job).await?)))
-            }
+        if let Some(wish) = wish {
+            return self.report_and_claim(report, wish).await.map(Told::Next);
         }
+        let (job, _) = self.report(report).await?;
+        Ok(Told::Job(Box::new(self.show(job).await?)))
     }
 
     async fn end(
