@@ -16,7 +16,7 @@ pub(crate) fn repository() -> &'static Path {
 }
 
 /// The program to measure: the one that was named, or one that cargo builds by the profile of
-/// this program, beside which it then stands.
+/// this program, beside which it then stands. `orchestra-worker` stands beside it.
 pub(crate) fn find(args: &Args) -> Result<PathBuf, BenchError> {
     if let Some(path) = &args.orchestra {
         return path.canonicalize().map_err(BenchError::io(path.display().to_string()));
@@ -29,7 +29,8 @@ pub(crate) fn find(args: &Args) -> Result<PathBuf, BenchError> {
     };
     eprintln!("== building the orchestra program (profile {profile})");
     let status = Command::new("cargo")
-        .args(["build", "--quiet", "--package", "orchestra-cli", "--profile", profile])
+        .args(["build", "--quiet", "--package", "orchestra-cli", "--package", "orchestra-worker"])
+        .args(["--profile", profile])
         .arg("--target-dir")
         .arg(folder.parent().unwrap_or(folder))
         .current_dir(repository())

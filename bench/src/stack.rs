@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) slots: u32,
     /// Sandboxes that wait, at least and at most.
     pub(crate) warm: u32,
+    /// The worker is `orchestra-worker`, which is nothing else.
+    pub(crate) alone: bool,
     /// More variables for both.
     pub(crate) settings: Settings,
 }
@@ -41,11 +43,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// A master alone.
     pub(crate) fn master() -> Self {
-        Self { slots: 0, warm: 0, settings: Vec::new() }
+        Self { slots: 0, warm: 0, alone: false, settings: Vec::new() }
     }
 
     pub(crate) fn worker(slots: u32, warm: u32) -> Self {
-        Self { slots, warm, settings: Vec::new() }
+        Self { slots, warm, alone: false, settings: Vec::new() }
     }
 }
 
@@ -98,7 +100,11 @@ impl Stack {
     fn start_worker(&mut self, plan: &Plan) -> Result<(), BenchError> {
         let files = self.folder.path().join("files");
         make_files(&files)?;
-        let mut command = command(&self.orchestra, "worker");
+        let mut command = if plan.alone {
+            command(&self.orchestra.with_file_name("orchestra-worker"), None)
+        } else {
+            command(&self.orchestra, Some("worker"))
+        };
         command
             .env("ORCHESTRA_URL", self.client.url())
             .env("ORCHESTRA_WORKER_NAME", &self.name)
@@ -167,7 +173,7 @@ pub(crate) fn start_master(
     folder: &Path,
     settings: &Settings,
 ) -> Result<Process, BenchError> {
-    let mut command = command(orchestra, "master");
+    let mut command = command(orchestra, Some("master"));
     command
         .env("ORCHESTRA_LISTEN", format!("127.0.0.1:{port}"))
         .env("ORCHESTRA_DATA", folder.join("data"))
@@ -176,9 +182,9 @@ pub(crate) fn start_master(
 }
 
 /// The program without any setting of whoever measures.
-fn command(orchestra: &Path, what: &str) -> Command {
-    let mut command = Command::new(orchestra);
-    command.arg(what);
+fn command(program: &Path, what: Option<&str>) -> Command {
+    let mut command = Command::new(program);
+    command.args(what);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ORCHESTRA_") {
             command.env_remove(name);

@@ -16,19 +16,15 @@ use crate::{
 
 /// In MiB: the master idle, the master with much to do, a worker.
 const MOST: [f64; 3] = [20.0, 50.0, 15.0];
+/// So many jobs at once, and as many sandboxes that wait.
+const SLOTS: u32 = 2;
 const WAITING: usize = 1000;
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let (stored, jobs) = bench.pick((1_000_000, 20), (100_000, 3));
-    let stack = bench.stack(&Plan::worker(2, 2)).await?;
-    sleep(SETTLE).await;
-    let idle = cpu::resident(stack.master.id());
-    blocks::ours(&stack, jobs).await?;
-    let spec = JobSpec::new("head -c 20M /dev/zero");
-    stack.finish(&spec).await?;
-    let worker = stack.worker.as_ref().map_or(0.0, |worker| cpu::resident(worker.id()));
-    drop(stack);
+    let (idle, worker) = with_worker(bench, jobs, true).await?;
+    let (_, beside) = with_worker(bench, jobs, false).await?;
 
     let stack = bench.stack(&Plan::master()).await?;
     let like = seed::complete_one(&stack).await?;
@@ -42,14 +38,26 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let what = [
         "master, idle".to_owned(),
         format!("master, {stored} stored jobs and {WAITING} waiting claims"),
-        "worker, after jobs and 20 MiB of output".to_owned(),
+        "worker (orchestra-worker), after jobs and 20 MiB of output".to_owned(),
     ];
     for ((what, held), most) in what.into_iter().zip([idle, full, worker]).zip(MOST) {
         row.figure(what.clone(), "MiB", held);
         row.goal(format!("{what}: {most} MB"), format!("{} MiB", short(held)), held <= most);
     }
+    row.figure("worker (orchestra worker), the same", "MiB", beside);
     row.note(
         "Published by others: go-judge about 20 MB; a containerd shim 9 to 11 MB a container.",
     );
     Ok(row)
+}
+
+/// A master before it has anything to do, and its worker after jobs and output.
+async fn with_worker(bench: &Bench, jobs: usize, alone: bool) -> Result<(f64, f64), BenchError> {
+    let stack = bench.stack(&Plan { alone, ..Plan::worker(SLOTS, SLOTS) }).await?;
+    sleep(SETTLE).await;
+    let idle = cpu::resident(stack.master.id());
+    blocks::ours(&stack, jobs).await?;
+    stack.finish(&JobSpec::new("head -c 20M /dev/zero")).await?;
+    let worker = stack.worker.as_ref().map_or(0.0, |worker| cpu::resident(worker.id()));
+    Ok((idle, worker))
 }
