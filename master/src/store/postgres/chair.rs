@@ -62,10 +62,11 @@ impl Chair {
     async fn ask(&self, place: &mut Option<Session>) -> Result<bool, sqlx::Error> {
         let session = match place {
             Some(session) => session,
-            None => {
-                let connection = self.options.connect().await?;
-                place.insert(Session { connection, has_it: false, merged: None })
-            }
+            None => place.insert(Session {
+                connection: self.options.connect().await?,
+                has_it: false,
+                merged: None,
+            }),
         };
         if session.has_it {
             session.connection.ping().await?;

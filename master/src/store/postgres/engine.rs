@@ -64,7 +64,8 @@ impl PgEngine {
             tracing::info!("the database is reached again");
             self.connection.insert(Connection::new(Link::Postgres(link)))
         };
-        (connection.news.take(), connection.tally.take());
+        connection.news.take();
+        connection.tally.take();
         tell(connection, begin(needs)).await?;
         let jobs: Vec<_> = needs.jobs.iter().copied().collect();
         connection.lock_jobs(&jobs).await?;

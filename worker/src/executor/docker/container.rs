@@ -118,9 +118,9 @@ impl Container {
         &self.keeper.health
     }
 
-    /// What the engine finds it by, whatever it is called.
+    /// What the engine finds it by: its name, or its id where nobody knows which of two it has.
     pub(super) fn handle(&self) -> &str {
-        self.id.as_deref().unwrap_or(&self.name)
+        self.id.as_deref().filter(|_| self.before.is_some()).unwrap_or(&self.name)
     }
 
     /// The engine has it by that name.

@@ -95,7 +95,9 @@ mod tests {
         #[values(1, 1000)] piece: usize,
     ) {
         let mut bytes = Vec::new();
-        said.iter().for_each(|event| event.encode(&mut bytes));
+        for event in said {
+            event.encode(&mut bytes);
+        }
         let pieces: Vec<_> = bytes.chunks(piece).map(Bytes::copy_from_slice).map(Ok).collect();
         assert_eq!(first_taken(stream::iter(pieces)).await.unwrap(), attempt);
     }

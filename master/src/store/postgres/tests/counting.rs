@@ -19,7 +19,8 @@ const QUEUES: [&str; 3] = ["default", "one", "two"];
 pub(super) async fn numbers(store: &PostgresStore) -> String {
     let queues = store.queues().await.unwrap().into_iter();
     let open = queues.filter(|queue| queue.pending + queue.held > 0);
-    open.map(|it| format!("{} {} {};", it.name, it.pending, it.held)).collect()
+    let words = open.map(|it| format!("{} {} {};", it.name, it.pending, it.held));
+    words.collect::<Vec<_>>().concat()
 }
 
 /// What a count finds, in the same words.
@@ -109,7 +110,8 @@ async fn the_numbers_that_masters_keep_are_those_that_a_count_finds() {
     let masters = join_all((0..3).map(|_| place.open())).await;
     let masters: Vec<Arc<PostgresStore>> = masters.into_iter().map(Arc::new).collect();
     let mut work = JoinSet::new();
-    for master in masters.iter().chain(&masters).cloned() {
+    for master in masters.iter().chain(&masters) {
+        let master = master.clone();
         work.spawn(async move {
             let mut failed = 0;
             for second in 0..STEPS {

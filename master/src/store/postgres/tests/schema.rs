@@ -122,9 +122,10 @@ async fn hot_statements_look_rows_up() {
     store.close().await;
 }
 
-/// What sessions read of the tables of jobs, whole tables and by index: rows, and entries of indices.
+/// Rows that sessions read of the tables of jobs, in whole tables and by index. (Entries of indices tell less: those of
+/// dead rows are among them, as long as nobody has noticed.)
 const READ: &str = "
-    SELECT sum(seq_tup_read), sum(idx_tup_fetch), (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+    SELECT sum(seq_tup_read), sum(idx_tup_fetch)
     FROM pg_stat_user_tables WHERE relname IN ('job', 'attempt', 'log_chunk', 'dependency')";
 
 /// Plans are made when the tables are empty, and nobody looks at them while they grow.
@@ -161,7 +162,7 @@ async fn a_job_costs_no_more_on_a_database_that_nobody_has_analyzed() {
         place.run(READ).split('|').map(|cell| cell.parse().unwrap_or_default()).collect();
     assert!(read[1] > JOBS, "the sessions have told: {read:?}");
     assert!(read[0] < JOBS, "whole tables were read: {read:?}");
-    assert!(read[1].max(read[2]) < 150 * JOBS, "whole indices were read: {read:?}");
+    assert!(read[1] < 100 * JOBS, "whole indices were read: {read:?}");
 }
 
 /// By the planner's guess a claim is worth it, and then each takes a hundred milliseconds.

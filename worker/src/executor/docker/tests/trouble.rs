@@ -294,8 +294,8 @@ async fn a_lost_job_is_gone_at_once_though_the_engine_does_not_say_how_it_is() {
     let Some((lab, proxy)) = troubled_with("0", calls).await else { return };
     let mut running = lab.start(JobSpec::new("echo ready; sleep 1000"));
     running.until_output("ready\n").await;
-    let (_, id) = lab.all_containers().await.remove(0);
-    proxy.plan(&format!("{id}/json"), &[Fault::Hang]);
+    let name = lab.containers().await.concat();
+    proxy.plan(&format!("{name}/json"), &[Fault::Hang]);
     let asked = async {
         while !proxy.is_through() {
             sleep(Duration::from_millis(20)).await;

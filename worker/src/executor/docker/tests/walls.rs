@@ -25,6 +25,9 @@ const TRIES: usize = 20;
 const WALL: &str = "while read -r _ to _ flags _ _ _ mask _; do
     case $flags in 02*) echo $to/$mask;; esac; done < /proc/net/route | sort";
 
+/// The shell's own, on an engine that has no `ls`.
+const INTERFACES: &str = "echo /sys/class/net/*";
+
 fn bridged(command: &str) -> JobSpec {
     JobSpec { network: Network::Bridge, ..JobSpec::new(command) }
 }
@@ -127,10 +130,9 @@ async fn those_whose_wall_is_not_right_any_more_are_made_anew_before_anybody_ask
 async fn a_network_that_was_removed_and_made_anew_is_another() {
     let arguments = ["--warm", "2", "--max-warm", "2", "--allow-network"];
     let Some((lab, daemon)) = lab_on_its_own_with(false, &arguments).await else { return };
-    const LOOK: &str = "echo /sys/class/net/*";
     let both = "/sys/class/net/eth0 /sys/class/net/lo\n";
-    assert_eq!(lab.run_spec(bridged(LOOK)).await.success(), both);
-    assert_eq!(lab.run_waited(LOOK).await, both);
+    assert_eq!(lab.run_spec(bridged(INTERFACES)).await.success(), both);
+    assert_eq!(lab.run_waited(INTERFACES).await, both);
     while lab.executor.pool.waiting() < 2 {
         sleep(Duration::from_millis(20)).await;
     }
@@ -146,9 +148,9 @@ async fn a_network_that_was_removed_and_made_anew_is_another() {
     engine.remove_network(&old).await.unwrap();
     assert_ne!(network::ensure(engine).await.unwrap().0, old);
     let before = lab.handed_over();
-    assert_eq!(lab.run_spec(bridged(LOOK)).await.success(), both);
+    assert_eq!(lab.run_spec(bridged(INTERFACES)).await.success(), both);
     assert_eq!(lab.handed_over(), before, "it got one without a network");
-    assert_eq!(lab.run_waited(LOOK).await, both);
+    assert_eq!(lab.run_waited(INTERFACES).await, both);
     lab.close().await;
     drop(daemon);
 }
