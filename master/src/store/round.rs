@@ -66,9 +66,8 @@ mod tests {
     use super::*;
     use crate::domain::Effects;
 
-    fn applied(result: Result<Effects, Refusal>) -> Result<Option<Applied>, StoreError> {
-        let job = Job::new(JobId(1), JobSpec::new("true"), Timestamp::UNIX_EPOCH);
-        Ok(Some(Applied::new(job, result)))
+    fn applied(result: Result<Effects, Refusal>) -> Applied {
+        Applied::new(Job::new(JobId(1), JobSpec::new("true"), Timestamp::UNIX_EPOCH), result)
     }
 
     fn full() -> Result<(), StoreError> {
@@ -78,11 +77,11 @@ mod tests {
     /// Its worker is to ask again when there is room, and one whose report was taken before is not.
     #[test]
     fn a_disk_without_room_for_the_rest_is_the_answer_where_the_rest_is_missing() {
-        let short = || applied(Err(Refusal::LogIncomplete(LogHead::default())));
+        let short = || Ok(Some(applied(Err(Refusal::LogIncomplete(LogHead::default())))));
         assert!(matches!(answer(full(), short()), Err(StoreError::NoRoom { .. })));
         assert!(answer(Ok(()), short()).is_ok());
-        assert!(answer(full(), applied(Ok(Effects::default()))).is_ok());
-        assert!(answer(full(), applied(Err(Refusal::LeaseLost))).is_ok());
+        assert!(answer(full(), Ok(Some(applied(Ok(Effects::default()))))).is_ok());
+        assert!(answer(full(), Ok(Some(applied(Err(Refusal::LeaseLost))))).is_ok());
         assert!(answer(full(), Ok(None)).is_ok());
     }
 }

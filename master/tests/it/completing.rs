@@ -20,7 +20,7 @@ fn end(frames: &[Frame], behind: u64, text: &str) -> Value {
 }
 
 /// An end without a word that claims with this.
-fn and_claim(claim: Value) -> Value {
+fn and_claim(claim: &Value) -> Value {
     let log = json!({"offset": 0, "crc32": 0});
     json!({"status": "Completed", "exitCode": 0, "log": log, "claim": claim})
 }
@@ -98,7 +98,7 @@ async fn an_end_brings_the_next_job() {
     master.submit(json!({"command": "true", "secrets": {"A": "hush hush"}})).await;
     master.submit(json!({"command": "true", "queue": "other"})).await;
     let claim = json!({"requestId": "r1"});
-    let told: Updated = master.report(&first, "w", and_claim(claim.clone())).await.read();
+    let told: Updated = master.report(&first, "w", and_claim(&claim)).await.read();
     assert_eq!((told.id.0, &told.job, &told.problem), (1, &None, &None));
     let [next] = &told.next[..] else { panic!("{told:?}") };
     assert_eq!((next.job.id.0, next.lease.ttl), (2, Span::from_secs(60)));
@@ -107,14 +107,14 @@ async fn an_end_brings_the_next_job() {
     assert_eq!(master.job(2).await["assignedWorker"], "w");
 
     // The answer was lost: the same report, or a claim with its id, finds the same lease.
-    let again: Updated = master.report(&first, "w", and_claim(claim)).await.read();
+    let again: Updated = master.report(&first, "w", and_claim(&claim)).await.read();
     assert_eq!(again.next[0].lease.token, next.lease.token);
     let claim = json!({"worker": "w", "requestId": "r1"});
     let claimed: Vec<Claimed> = master.post("/api/job/claim", claim).await.read();
     assert_eq!(claimed[0].lease.token, next.lease.token);
 
     // Then there is none in this queue.
-    let reply = master.report(next, "w", and_claim(json!({}))).await;
+    let reply = master.report(next, "w", and_claim(&json!({}))).await;
     assert_eq!(reply.json(), json!({"id": 2}));
 }
 
@@ -138,7 +138,7 @@ async fn who_waits_already_goes_first() {
         while asked_for_claims(&master).await < 2 {
             tokio::task::yield_now().await;
         }
-        master.report(&held, "w", and_claim(json!({}))).await
+        master.report(&held, "w", and_claim(&json!({}))).await
     };
     let (claimed, told) = tokio::join!(master.post("/api/job/claim", waits), soon(end));
     assert_eq!(told.json(), json!({"id": 1}));
@@ -150,7 +150,7 @@ async fn a_report_that_is_refused_brings_nothing_and_takes_nothing_away() {
     let master = Master::start().await;
     let held = master.running(json!({"command": "true"})).await;
     master.submit(json!({"command": "true"})).await;
-    let mut short = and_claim(json!({}));
+    let mut short = and_claim(&json!({}));
     short["log"] = json!({"offset": 99, "crc32": 0});
     let reply = master.report(&held, "w", short).await;
     assert_eq!(reply.problem(), "log-incomplete");
@@ -168,7 +168,7 @@ async fn a_worker_that_is_drained_is_handed_nothing_with_its_ends() {
     let held = master.running(json!({"command": "true"})).await;
     master.submit(json!({"command": "true"})).await;
     assert_eq!(master.bare("POST", "/api/worker/w/drain").await.status, 200);
-    let reply = master.report(&held, "w", and_claim(json!({}))).await;
+    let reply = master.report(&held, "w", and_claim(&json!({}))).await;
     assert_eq!(reply.json(), json!({"id": 1}));
     assert_eq!(master.job(2).await["status"], "Pending");
 }
@@ -185,7 +185,7 @@ async fn in_a_list_each_report_claims_for_itself() {
         .iter()
         .enumerate()
         .map(|(place, held)| {
-            let mut report = and_claim(json!({"slots": place}));
+            let mut report = and_claim(&json!({"slots": place}));
             if place == 0 {
                 report.as_object_mut().unwrap().remove("claim");
             }
