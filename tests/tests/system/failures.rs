@@ -49,8 +49,8 @@ async fn sentence_of_nobody(arguments: &[&str], folder: &Path) -> String {
         format!("--regid={NOBODY}").into(),
         "--clear-groups".into(),
     ];
-    let mut command = Command::new("setpriv");
-    command.args(ids).arg(&copy).args(arguments);
+    let mut command = program::command_of(Path::new("setpriv"), ids);
+    command.arg(&copy).args(arguments);
     settle(&mut command, folder, free_port());
     program::run(command, wait::COMMAND).await.own_failure()
 }
