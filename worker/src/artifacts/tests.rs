@@ -100,7 +100,7 @@ async fn store(
         stored
     };
     let (stored, uploaded) = tokio::join!(storing, upload.run());
-    uploaded.unwrap();
+    uploaded.unwrap().store_rest().await.unwrap();
     let mut said = String::new();
     for frame in Frames::new(master.log()) {
         if let orchestra_contracts::frame::Body::Bytes(_, bytes) = frame.unwrap().body {
