@@ -2,7 +2,10 @@
 //! workers that wait; and what those cost while nothing happens.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -26,6 +29,8 @@ const IDLE: f64 = 2.0;
 const SPEC: &str = r#"{"command":"true"}"#;
 /// Leases as long as a job may take.
 const LEASES: [(&str, &str); 2] = [("ORCHESTRA_LEASE", "1h"), ("ORCHESTRA_MAX_LEASE", "1h")];
+/// Those that have waited before: a request of theirs that came again would be answered as before.
+static CALLS: AtomicU64 = AtomicU64::new(0);
 /// One is answered to before it is asked for again.
 const PAUSE: Duration = Duration::from_millis(4);
 
@@ -39,6 +44,7 @@ impl Waiting {
     pub(super) async fn start(stack: &Stack, count: usize) -> Result<Self, BenchError> {
         let (sender, claimed) = mpsc::channel(count);
         let sender = Arc::new(sender);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
         let mut tasks = JoinSet::new();
         for index in 0..count {
             let (port, sender) = (stack.port, sender.clone());
@@ -47,7 +53,7 @@ impl Waiting {
                 let worker = format!("waits-{index}");
                 for request in 0.. {
                     // As workers do, by which they find an answer that was lost.
-                    let request = format!("{worker}-{request}");
+                    let request = format!("{call}-{worker}-{request}");
                     let terms = json!({
                         "worker": worker, "slots": 1, "wait": "20s", "requestId": request,
                     });
