@@ -1,7 +1,7 @@
 //! Sandboxes with a network that wait for their jobs: each has the wall around it that one made
 //! at that moment would have, or goes to nobody.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use bollard::models::{NetworkCreateRequest, NetworkDisconnectRequest};
 use orchestra_contracts::{JobSpec, Network};
@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     super::{DockerExecutor, Parts, network, pool::Times},
     lab::{LEASE, Lab, other_network, start_on},
-    pool::{LOOK, quick},
+    pool::{LOOK, quick, room_comes_and_goes},
     restarts::lab_on_its_own_with,
 };
 use crate::{control::Control, executor::Executor};
@@ -195,13 +195,6 @@ async fn without_room_one_with_a_network_goes_as_well() {
     let arguments = ["--warm", "1", "--max-warm", "1", "--allow-network"];
     let Some(lab) = Lab::open_with(&arguments, quick()).await else { return };
     lab.run_spec(bridged("true")).await.success();
-    lab.until_warm(1).await;
-    let away = lab.files().with_extension("away");
-    fs::rename(lab.files(), &away).unwrap();
-    lab.until_warm(0).await;
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(lab.warm_ids().await, [""; 0]);
-    fs::rename(&away, lab.files()).unwrap();
-    lab.until_warm(1).await;
+    room_comes_and_goes(&lab).await;
     lab.close().await;
 }
