@@ -2,14 +2,20 @@
 //! object a line for what collects logs.
 
 use std::{
-    fmt::Display,
     io::{self, IsTerminal},
     sync::OnceLock,
 };
 
 use clap::ValueEnum;
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Registry,
+    filter::Targets,
+    fmt::MakeWriter,
+    layer::{Layer, SubscriberExt as _},
+    reload,
+    util::SubscriberInitExt as _,
+};
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -33,10 +39,10 @@ pub fn colours() -> bool {
 /// # Panics
 /// When it is called twice.
 pub fn log_to_stderr(filter: &str, format: LogFormat) {
-    let (subscriber, change) = subscriber(filter, format, colours(), io::stderr);
+    let (subscriber, filter) = subscriber(filter, format, colours(), io::stderr);
     subscriber.init();
     // Whoever is here has just become the only one.
-    let _ = CHANGE.set(change);
+    let _ = FILTER.set(filter);
 }
 
 /// From now on this is let through; nothing changes where the filter cannot be read.
@@ -44,48 +50,39 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) {
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn set_log_filter(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::builder().parse(filter).map_err(|error| format!("the log: {error}"))?;
-    match CHANGE.get() {
-        Some(change) => change(filter),
-        None => Err("the log: there is none".to_owned()),
-    }
+    let filter: Targets = filter.parse().map_err(|error| format!("the log: {error}"))?;
+    let Some(now) = FILTER.get() else { return Err("the log: there is none".to_owned()) };
+    now.reload(filter).map_err(|error| format!("the log: {error}"))
 }
 
-/// Changes what is let through.
-type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+/// Where what is let through can be changed.
+type Filter = reload::Handle<Targets, Registry>;
 
-static CHANGE: OnceLock<Change> = OnceLock::new();
+static FILTER: OnceLock<Filter> = OnceLock::new();
 
 fn subscriber<W>(
     filter: &str,
     format: LogFormat,
     colours: bool,
     writer: W,
-) -> (Box<dyn Subscriber + Send + Sync>, Change)
+) -> (impl Subscriber + Send + Sync, Filter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse_lossy(filter);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    match format {
-        LogFormat::Text => {
-            let lines = lines.with_ansi(colours).with_filter_reloading();
-            let handle = lines.reload_handle();
-            (Box::new(lines.finish()), change(move |filter| handle.reload(filter)))
-        }
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_span_list(false);
-            let lines = lines.with_filter_reloading();
-            let handle = lines.reload_handle();
-            (Box::new(lines.finish()), change(move |filter| handle.reload(filter)))
-        }
-    }
+    let (filter, handle) = reload::Layer::new(readable(filter));
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(colours).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    (tracing_subscriber::registry().with(filter).with(lines), handle)
 }
 
-fn change<E: Display>(
-    reload: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static,
-) -> Change {
-    Box::new(move |filter| reload(filter).map_err(|error| format!("the log: {error}")))
+/// What can be read of a filter; errors alone where nothing can.
+fn readable(filter: &str) -> Targets {
+    let parts: Vec<_> = filter.split(',').filter(|part| part.parse::<Targets>().is_ok()).collect();
+    let none = Targets::new().with_default(tracing::Level::ERROR);
+    if parts.is_empty() { none } else { parts.join(",").parse().unwrap_or(none) }
 }
 
 #[cfg(test)]
@@ -110,13 +107,13 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let (subscriber, change) = subscriber("info", format, false, move || writer.clone());
+        let (subscriber, filter) = subscriber("info", format, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("request", id = "r1", trace_id = "t1");
             let _within = span.enter();
             tracing::warn!(job = 7, "a lease\nran out");
             tracing::debug!("nobody asked for this");
-            change(EnvFilter::new("off")).unwrap();
+            filter.reload(Targets::new()).unwrap();
             tracing::warn!("nor for this any more");
         });
         let bytes = lines.0.lock().unwrap().clone();
@@ -140,5 +137,21 @@ mod tests {
         let text = logged(LogFormat::Text);
         assert!(text.contains("WARN") && text.contains("job=7"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn a_filter_is_levels_by_target_and_what_cannot_be_read_of_it_is_left_out() {
+        use tracing::Level;
+        let filter = readable("orchestra_master=debug,orchestra_worker=loud,warn");
+        assert!(filter.would_enable("orchestra_master::store", &Level::DEBUG));
+        assert!(filter.would_enable("orchestra_worker", &Level::WARN));
+        assert!(!filter.would_enable("orchestra_worker", &Level::INFO));
+        for none in ["", "a=b=c", "loud=loud"] {
+            let filter = readable(none);
+            assert!(filter.would_enable("orchestra_master", &Level::ERROR), "{none:?}");
+            assert!(!filter.would_enable("orchestra_master", &Level::WARN), "{none:?}");
+        }
+        assert!(!readable("off").would_enable("orchestra_master", &Level::ERROR));
+        assert!(set_log_filter("orchestra_master=loud").unwrap_err().starts_with("the log: "));
     }
 }
