@@ -21,7 +21,7 @@ use super::{
 use crate::store::{StoreError, connection::Reads, newer, writer};
 
 /// Numbered as SQLite's, from the one at which there were two; a released one is never edited.
-pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx_macros::migrate!("migrations/postgres");
 
 /// At the start; later, those who wait for a connection have more patience.
 const CONNECT: Duration = Duration::from_secs(4);

@@ -5,7 +5,7 @@ use orchestra_contracts::{
     JobId,
     files::{Artifact, Changes},
 };
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::Place;
 use crate::store::StoreError;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orchestra_contracts::{Attempt, AttemptNo, JobId, LeaseToken, Outcome, WorkerName};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::{Place, to_json};
 use crate::{

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobStatus, LeaseToken, Span, WorkerName};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::{HeadRow, Place, to_json};
 use crate::{

@@ -2,7 +2,7 @@
 
 use orchestra_contracts::{JobId, worker::LogHead};
 use serde::Deserialize;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::Place;
 use crate::store::{LogChunk, StoreError, pack::unpack};

@@ -1,7 +1,7 @@
 //! The queue table's rows, with what is counted beside them.
 
 use serde::Deserialize;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::Place;
 use crate::{

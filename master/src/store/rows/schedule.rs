@@ -2,7 +2,7 @@
 
 use orchestra_contracts::{JobId, NewSchedule, Span};
 use serde::Deserialize;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::Place;
 use crate::store::{ScheduleRecord, Skip, StoreError};

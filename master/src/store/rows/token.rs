@@ -2,7 +2,7 @@
 
 use orchestra_contracts::TokenId;
 use serde::Deserialize;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::Place;
 use crate::store::{StoreError, TokenGrant, TokenHash, TokenRecord};

@@ -5,7 +5,7 @@ use orchestra_contracts::{
     DeliveryId, JobId, JobSpec, JobStatus, Outcome, Secret, Usage, WebhookId, WorkerName,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::{Place, to_json};
 use crate::{

@@ -1,7 +1,7 @@
 //! The worker table's rows.
 
 use orchestra_contracts::JobId;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::Place;
 use crate::store::{StoreError, WorkerRecord};

@@ -25,7 +25,7 @@ use crate::store::{
 };
 
 /// In the order of their numbers; a released one is never edited.
-pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx_macros::migrate!("migrations/sqlite");
 
 /// How long to wait for a program beside us, such as a backup or the sqlite3 shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

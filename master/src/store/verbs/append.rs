@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use orchestra_contracts::{JobId, worker::LogHead};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::{
     Needs, Verb,

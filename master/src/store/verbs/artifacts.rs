@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use orchestra_contracts::{AttemptNo, JobId, files::Artifact, worker::ArtifactHead};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::{Needs, Verb, ledger::write_all};
 use crate::{

@@ -90,7 +90,7 @@ struct InArray {
     array: Array,
 }
 
-#[derive(Deserialize, sqlx::FromRow)]
+#[derive(Deserialize, sqlx_macros::FromRow)]
 struct Waiter {
     job_id: i64,
     upstream: i64,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{ContentHash, JobId};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use super::{Needs, Verb, insert::Insert, once::Fate};
 use crate::{
