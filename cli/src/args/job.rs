@@ -18,40 +18,40 @@ use crate::{failure::Failure, uploads::Uploads};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "The job")]
 pub(crate) struct JobOptions {
-    /// The image to run in: a folder under images/ [default: the worker's, gcc]
+    /// The image to run in: a folder under images/ [default: the worker's, usually gcc]
     #[arg(long)]
     image: Option<String>,
 
-    /// A variable for the command; may be repeated
+    /// An environment variable for the command; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
 
-    /// A variable that nobody sees but the command, from this environment or from a file; may be
+    /// A secret environment variable for the command, from this environment or from a file; may be
     /// repeated
     #[arg(long, value_name = "NAME[=@FILE]")]
     secret: Vec<String>,
 
-    /// How long one try may take, for example 90s or 10m
+    /// Time limit for each attempt, for example 90s or 10m
     #[arg(long)]
     timeout: Option<Span>,
 
-    /// How many times to try again when the command fails [default: 0]
+    /// How many times to retry when the command fails [default: 0]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
 
-    /// Longest wait before the first retry; it doubles with each [default: the master's]
+    /// Longest wait before the first retry; doubles with each retry [default: the master's]
     #[arg(long, value_name = "TIME")]
     retry_backoff: Option<Span>,
 
-    /// Try again only after such a failure; may be repeated [default: any]
+    /// Retry only after this kind of failure; may be repeated [default: any]
     #[arg(long, value_name = "exited|signalled|timedOut|outOfMemory")]
     retry_on: Vec<RetryOn>,
 
-    /// Do not run it again when its worker is lost, for it may have run
+    /// Do not run the job again if its worker is lost, because it may have run
     #[arg(long)]
     at_most_once: bool,
 
-    /// How long it stays with a worker that is not heard of [default: the master's]
+    /// How long the job stays with a worker that does not respond [default: the master's]
     #[arg(long, value_name = "TIME")]
     lease: Option<Span>,
 
@@ -63,19 +63,19 @@ pub(crate) struct JobOptions {
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
 
-    /// A label that its worker must have; may be repeated
+    /// A label that the worker must have; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     require: Vec<(String, String)>,
 
-    /// The most memory, for example 512m or 1g
+    /// Memory limit, for example 512m or 1g
     #[arg(long, value_name = "SIZE")]
     memory: Option<Size>,
 
-    /// Processor cores; fractions allowed
+    /// CPU cores; fractions allowed
     #[arg(long, value_name = "CORES")]
     cpus: Option<f64>,
 
-    /// The most processes and threads
+    /// Limit of processes and threads
     #[arg(long, value_name = "N")]
     pids: Option<u32>,
 
@@ -83,49 +83,49 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "SIZE")]
     tmp: Option<Size>,
 
-    /// Keep so much of its log, head and tail [default: what the worker keeps]
+    /// How much of the log to keep, head and tail [default: the worker's limit]
     #[arg(long, value_name = "SIZE")]
     max_log: Option<Size>,
 
-    /// What the command may reach
+    /// Network access of the command
     #[arg(long, value_name = "none|bridge", value_parser = network)]
     network: Option<Network>,
 
-    /// Run in an empty folder of its own, which goes when the job ends, instead of worker-files
+    /// Run in an empty private folder, which is deleted when the job ends, instead of worker-files
     #[arg(long)]
     private: bool,
 
-    /// A file for the command's standard input; - for that of this command
+    /// A file for the command's standard input; - for this command's standard input
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
 
-    /// A file of this machine that the job has in its folder, under the same path or under
-    /// TARGET, for example src/main.py:main.py; may be repeated
+    /// Copy a local file into the job's folder, under the same path or under TARGET, for example
+    /// src/main.py:main.py; may be repeated
     #[arg(long, value_name = "PATH[:TARGET]")]
     with_file: Vec<String>,
 
-    /// Files to keep when it has ended, for example 'build/*.tar.gz' or '**/report.xml'; may be
-    /// repeated. `orchestra artifacts` fetches them
+    /// Files to keep when the job has ended, for example 'build/*.tar.gz' or '**/report.xml'; may
+    /// be repeated. `orchestra artifacts` fetches them
     #[arg(long, value_name = "PATTERN")]
     artifact: Vec<String>,
 
-    /// Start it after this time at the earliest, for example 10m
+    /// Wait at least this long before starting the job, for example 10m
     #[arg(long, value_name = "TIME", conflicts_with = "not_before")]
     delay: Option<Span>,
 
-    /// Start it then at the earliest, for example 2026-01-31T18:00:00+01:00
+    /// Do not start the job before this time, for example 2026-01-31T18:00:00+01:00
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Timestamp>,
 
-    /// A job that must have completed before; may be repeated
+    /// A job that must complete before this one starts; may be repeated
     #[arg(long, value_name = "ID")]
     after: Vec<JobId>,
 
-    /// A job that must have ended before, however; may be repeated
+    /// A job that must end, with any result, before this one starts; may be repeated
     #[arg(long, value_name = "ID")]
     after_any: Vec<JobId>,
 
-    /// A job that must have failed before; may be repeated
+    /// A job that must fail before this one starts; may be repeated
     #[arg(long, value_name = "ID")]
     after_failed: Vec<JobId>,
 
@@ -133,7 +133,7 @@ pub(crate) struct JobOptions {
     #[arg(long)]
     queue: Option<String>,
 
-    /// Higher goes first [default: 0]
+    /// Jobs with a higher priority go first [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
 }

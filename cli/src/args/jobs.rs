@@ -10,11 +10,11 @@ const PAGE: u32 = 1000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Jobs {
-    /// The jobs: ids, @latest, or beginnings of names
+    /// The jobs: ids, @latest, or the beginnings of their names
     #[arg(required_unless_present = "array", value_name = "ID")]
     jobs: Vec<JobRef>,
 
-    /// All jobs of the array that this one is of, as far as the verb has a meaning for them
+    /// All jobs of the array that this job belongs to, if the command applies to them
     #[arg(long, value_name = "ID")]
     array: Option<JobRef>,
 }

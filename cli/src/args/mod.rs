@@ -23,8 +23,7 @@ use crate::commands::{
 };
 use crate::output::Format;
 
-/// Runs bash commands, each in an ephemeral sandboxed container of its own, and
-/// shows the output while it happens.
+/// Runs bash commands, each in its own ephemeral, sandboxed container, and streams their output.
 #[derive(Debug, Parser)]
 #[command(
     name = "orchestra",
@@ -34,8 +33,8 @@ use crate::output::Format;
     after_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
-    /// What Orchestra logs about itself: off, error, warn, info, debug, or a filter of these
-    /// [default: info for `master` and `worker`, else warn]
+    /// What Orchestra logs about itself: off, error, warn, info, debug, or a filter made of these
+    /// [default: info for `master` and `worker`, otherwise warn]
     #[arg(
         long,
         env = "ORCHESTRA_LOG",
@@ -45,7 +44,7 @@ pub(crate) struct Cli {
     )]
     log: Option<String>,
 
-    /// How the lines of that log are written: text for people, json for what collects logs
+    /// Format of that log: text for people, json for log collectors
     #[arg(
         long,
         env = "ORCHESTRA_LOG_FORMAT",
@@ -95,7 +94,7 @@ impl Cli {
 }
 
 const AFTER_HELP: &str = "\
-Where an ID is asked for, @latest and the beginning of a job's name do as well.
+Where an ID is expected, @latest and the beginning of a job's name work, too.
 
 Examples:
   orchestra run 'g++ Hello.cpp -o Hello && ./Hello'
@@ -107,10 +106,10 @@ Exit codes: the job's own; 124 for a timeout, 137 out of memory, 128+N for signa
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a command in a container, show its output, exit with its code
+    /// Run a command in a container, show its output, exit with its exit code
     ///
-    /// Ctrl-C cancels the job; a second one gives up at once. Where no master is named and none
-    /// listens on this machine, a master and a worker are brought up for the time of the run.
+    /// Ctrl-C cancels the job; a second Ctrl-C gives up at once. If you name no master and none
+    /// listens on this machine, the command starts a master and a worker for this run.
     Run(run::Run),
     /// Submit a job and print its id
     Submit(submit::Submit),
@@ -118,46 +117,47 @@ pub(crate) enum Command {
     Ls(ls::Ls),
     /// Show one job
     Get(get::Get),
-    /// Print the command that runs a job by hand, as its newest attempt ran
+    /// Print the `docker run` line that repeats a job's newest attempt by hand
     Repro(repro::Repro),
-    /// Say why a job waits, who holds it, or how it ended
+    /// Explain why a job waits, which worker holds it, or how it ended
     Explain(explain::Explain),
     /// Print a job's output
     Logs(logs::Logs),
-    /// List the files that a job left, or fetch them
+    /// List or fetch the files that a job left
     ///
-    /// A job leaves those that its artifacts name, for example after `orchestra run --artifact
-    /// 'build/*.tar.gz' make`: orchestra artifacts @latest --all --to out
+    /// A job leaves the files that its artifact patterns select. For example, after `orchestra run
+    /// --artifact 'build/*.tar.gz' make`: orchestra artifacts @latest --all --to out
     Artifacts(artifacts::Artifacts),
-    /// Say which files in its folder a job created, modified and deleted
+    /// Show which files in its folder a job created, modified and deleted
     ///
-    /// For example: orchestra changes @latest. In a shared folder it may have been another job.
+    /// For example: orchestra changes @latest. In a shared folder, another job may have made the
+    /// changes.
     Changes(changes::ChangesArgs),
-    /// Wait for jobs to end, exit with their code
+    /// Wait for jobs to end, exit with their exit code
     ///
-    /// Of several jobs, the first code that is not 0 counts.
+    /// With several jobs, exit with the first code that is not 0.
     Wait(wait::Wait),
-    /// End jobs, or take them out of the queue
+    /// Cancel jobs, whether they are running or waiting
     Cancel(cancel::Cancel),
     /// Put ended jobs back into the queue
     Retry(retry::Retry),
     /// Delete jobs and their logs; running ones are cancelled first
     Rm(rm::Rm),
-    /// Watch jobs and workers over the whole screen, read logs, cancel and retry
+    /// Watch jobs and workers in a full-screen view, read logs, cancel and retry
     Top(top::Top),
     /// List workers
     Workers(workers::Workers),
-    /// List queues, pause and resume them, bound how many of their jobs run at once
+    /// List, pause and resume queues, limit how many of their jobs run at once
     Queues(queues::Queues),
-    /// Have jobs begin at times of a calendar: make, list, pause and remove schedules
+    /// Create, list, pause and remove schedules, which start jobs at calendar times
     Schedule(schedule::ScheduleArgs),
-    /// Have workers finish what they run and take nothing more
+    /// Let workers finish their jobs and give them no new ones
     ///
-    /// It holds over restarts of worker and master, until `--undo`.
+    /// This stays in effect across restarts of worker and master, until `--undo`.
     Drain(drain::Drain),
     /// Run a master and a worker together until Ctrl-C
     ///
-    /// The first Ctrl-C lets jobs go on for the grace time, the second ends them at once.
+    /// The first Ctrl-C lets jobs continue for the grace period; the second ends them at once.
     Up(Box<up::Up>),
     /// Run a master: the database and the REST API
     Master(master::Master),
@@ -165,19 +165,21 @@ pub(crate) enum Command {
     Worker(Box<worker::Worker>),
     /// List, build or remove the images that jobs run in
     ///
-    /// Each is a folder with a Dockerfile under images/.
+    /// Each image is a folder with a Dockerfile under images/.
     Images(images::Images),
-    /// Have ends of jobs be told to a URL, and look at what was sent there
+    /// Report the ends of jobs to a URL, and show what was sent there
     Webhooks(webhooks::Webhooks),
-    /// Make, list and revoke tokens, which a master asks for that others can reach
-    Token(token::Token),
-    /// Back the database up, restore it, move it to PostgreSQL
-    Admin(admin::Admin),
-    /// Look for what is missing on this machine, and say how to mend it
+    /// Create, list and revoke tokens
     ///
-    /// It changes nothing, and exits with 125 when something is amiss.
+    /// A master requires them if other machines can reach it.
+    Token(token::Token),
+    /// Back up the database, restore it, move it to PostgreSQL
+    Admin(admin::Admin),
+    /// Look for problems on this machine, and say how to fix them
+    ///
+    /// This changes nothing, and exits with 125 if there is a problem.
     Doctor(doctor::Doctor),
-    /// Print the manual page of a verb, or write those of all
+    /// Print the manual page of a command, or write those of all commands
     Man(man::ManArgs),
     /// Print a completion script for a shell
     Completion(completion::Completion),
@@ -186,7 +188,7 @@ pub(crate) enum Command {
 /// How the result is written.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Output {
-    /// How the result is written
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) format: Format,
 }

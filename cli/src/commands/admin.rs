@@ -23,21 +23,23 @@ pub(crate) struct Admin {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Copy the database into a file, while its master runs
+    /// Copy the database into a file, while the master runs
     ///
-    /// All jobs with their logs, files, schedules, webhooks and tokens are in it; the key of secrets
-    /// (secret.key) is not, and has to be kept apart from it.
+    /// The copy contains all jobs with their logs and files, schedules, webhooks and tokens. It
+    /// does not contain the key for secrets (secret.key): keep that separately.
     Backup(Backup),
-    /// Put a backup in the place of the database, which no master has then
+    /// Replace the database with a backup; no master may be using it
     ///
-    /// What was there is kept under another name. Attempts that were under way when the backup was made
-    /// end as lost, and nothing is handed out before what workers still run has ended.
+    /// The current database is kept under another name. Attempts that were running at the time of
+    /// the backup end as lost. No job is handed out until the jobs that workers still run have
+    /// ended.
     Restore(Restore),
-    /// Do what `restore` does with jobs, where `pg_restore` has restored a PostgreSQL database
+    /// After `pg_restore` of a PostgreSQL database, do to its jobs what `restore` does
     Settle(Settle),
-    /// Move an installation from SQLite to PostgreSQL, with its history, while its master is stopped
+    /// Move an installation from SQLite to PostgreSQL, with its history; stop the master first
     ///
-    /// All of it or nothing goes over, into a database without rows; the file is renamed then.
+    /// Either everything is moved or nothing. The target database must have no rows. The SQLite
+    /// file is then renamed.
     Migrate(Migrate),
 }
 
@@ -48,7 +50,7 @@ struct Place {
     #[arg(long, env = "ORCHESTRA_DATA", value_name = "FOLDER", default_value = ".orchestra")]
     data: PathBuf,
 
-    /// Its database; an SQLite file in that folder unless given
+    /// The master's database [default: an SQLite file in that folder]
     #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
 }
@@ -62,7 +64,7 @@ impl Place {
 
 #[derive(Debug, clap::Args)]
 struct Backup {
-    /// Where to; it must not exist yet
+    /// The file to write; it must not exist yet
     file: PathBuf,
 
     #[command(flatten)]
@@ -71,13 +73,13 @@ struct Backup {
 
 #[derive(Debug, clap::Args)]
 struct Restore {
-    /// What `orchestra admin backup` has written
+    /// A file written by `orchestra admin backup`
     file: PathBuf,
 
     #[command(flatten)]
     place: Place,
 
-    /// The lease that the master gave: jobs are handed out again when it is over
+    /// The master's lease: jobs are handed out again when it is over
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     lease: Span,
 }
@@ -88,7 +90,7 @@ struct Settle {
     #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: String,
 
-    /// The lease that masters gave: jobs are handed out again when it is over
+    /// The masters' lease: jobs are handed out again when it is over
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     lease: Span,
 }

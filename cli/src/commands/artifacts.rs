@@ -34,23 +34,23 @@ pub(crate) struct Artifacts {
     #[arg(value_name = "ID")]
     job: JobRef,
 
-    /// The file to fetch, as the list names it; to standard output unless --to says otherwise
+    /// The file to fetch, named as in the list; written to standard output unless you use --to
     #[arg(value_name = "PATH", conflicts_with = "all")]
     path: Option<String>,
 
-    /// Fetch all of them
+    /// Fetch all files
     #[arg(long, requires = "to")]
     all: bool,
 
-    /// Write there: a folder, or the file's new name
+    /// Where to write: a folder, or the new name of the file
     #[arg(long, value_name = "FILE|DIR")]
     to: Option<PathBuf>,
 
-    /// Replace files that are there already
+    /// Replace existing files
     #[arg(long, requires = "to")]
     force: bool,
 
-    /// Of this attempt [default: the last that has ended]
+    /// The attempt [default: the last one that has ended]
     #[arg(long, value_name = "N", value_parser = attempt)]
     attempt: Option<AttemptNo>,
 

@@ -17,7 +17,7 @@ pub(crate) struct ChangesArgs {
     #[arg(value_name = "ID")]
     job: JobRef,
 
-    /// Of this attempt [default: the last that has ended]
+    /// The attempt [default: the last one that has ended]
     #[arg(long, value_name = "N", value_parser = attempt)]
     attempt: Option<AttemptNo>,
 

@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Doctor {
-    /// Look at the sandbox from within instead: starts a job container and asks it for each
-    /// promise of docs/security.md
+    /// Check the sandbox from the inside instead: start a job container, and check each promise of
+    /// docs/security.md in it
     #[arg(long)]
     sandbox: bool,
 

@@ -11,11 +11,11 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drain {
-    /// The workers, as `orchestra workers` shows them
+    /// The workers' names, as shown by `orchestra workers`
     #[arg(required = true, value_name = "NAME")]
     workers: Vec<WorkerName>,
 
-    /// Let them take jobs again
+    /// Give them jobs again
     #[arg(long)]
     undo: bool,
 

@@ -36,7 +36,7 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     follow: bool,
 
-    /// Only the last N lines, and what comes after them
+    /// Only the last N lines, and everything after them
     #[arg(short = 'n', long, value_name = "N")]
     tail: Option<usize>,
 
@@ -48,11 +48,11 @@ pub(crate) struct Logs {
     #[arg(long, value_name = "stdout|stderr|system", value_parser = stream)]
     stream: Option<Stream>,
 
-    /// Only this attempt [default: the newest, and with -f those after it]
+    /// Only this attempt [default: the newest, and with -f also later ones]
     #[arg(long, value_name = "N", value_parser = attempt)]
     attempt: Option<AttemptNo>,
 
-    /// Also to a terminal: every byte as it is. The job can make it do what it likes
+    /// Write every byte unchanged, even to a terminal. The job can then control your terminal
     #[arg(long)]
     raw: bool,
 

@@ -19,12 +19,11 @@ use crate::{
 #[command(after_help = "To read one at once: orchestra man run | man -l -
 To install all: orchestra man --to ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// The verb whose page is printed, for example run, or images ls; without one, that of
-    /// orchestra itself
+    /// The command whose page to print, for example run, or images ls [default: orchestra itself]
     #[arg(conflicts_with = "to")]
     verb: Vec<String>,
 
-    /// Write the pages of all verbs into this folder, in place of those that are there
+    /// Write the pages of all commands into this folder, replacing existing ones
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }

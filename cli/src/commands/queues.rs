@@ -19,13 +19,13 @@ pub(crate) struct Queues {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List queues with what waits and runs in them
+    /// List queues with their waiting and running jobs
     Ls(Ls),
-    /// Hand out nothing of a queue; what runs goes on
+    /// Hand out no jobs of a queue; running jobs continue
     Pause(Named),
-    /// Hand its jobs out again
+    /// Hand out jobs of a queue again
     Resume(Named),
-    /// Bound how many of its jobs run at once
+    /// Limit how many jobs of a queue run at once
     Limit(Limit),
 }
 
@@ -40,7 +40,7 @@ struct Ls {
 
 #[derive(Debug, clap::Args)]
 struct Named {
-    /// The queue; it need not have jobs yet
+    /// The queue; it may have no jobs yet
     #[arg(value_name = "QUEUE")]
     name: QueueName,
 
@@ -53,7 +53,7 @@ struct Limit {
     #[command(flatten)]
     of: Named,
 
-    /// At most so many at once; none takes the bound away
+    /// How many may run at once; none removes the limit
     #[arg(value_name = "N|none", value_parser = bound)]
     most: Bound,
 }

@@ -32,21 +32,21 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// The command, a bash script. Several words are joined with spaces; put -- before them when
-    /// some begin with a dash
+    /// The command, a bash script. Several words are joined with spaces; put -- before them if any
+    /// begins with a dash
     #[arg(required = true, value_name = "COMMAND")]
     command: Vec<String>,
 
-    /// Show nothing but the command's own output
+    /// Show only the command's own output
     #[arg(short, long)]
     quiet: bool,
 
-    /// Also to a terminal: every byte as it is. The job can make it do what it likes
+    /// Write every byte unchanged, even to a terminal. The job can then control your terminal
     #[arg(long)]
     raw: bool,
 
-    /// Write the files that it leaves below this folder when it has ended, in place of those that
-    /// are there, for example: run --artifact Hello --fetch out 'g++ Hello.cpp -o Hello'
+    /// When the job has ended, write its artifacts to this folder, replacing existing files, for
+    /// example: run --artifact Hello --fetch out 'g++ Hello.cpp -o Hello'
     #[arg(long, value_name = "DIR", requires = "artifact")]
     fetch: Option<PathBuf>,
 

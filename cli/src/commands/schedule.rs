@@ -19,18 +19,18 @@ pub(crate) struct ScheduleArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Have a job begin at times of a calendar
+    /// Create a schedule, which starts a job at calendar times
     ///
     /// For example: orchestra schedule create nightly --cron '0 3 * * *' --time-zone
     /// Europe/Berlin -- ./backup.sh
     Create(Box<Create>),
-    /// List schedules with their next and their last time
+    /// List schedules with their next and last times
     Ls(Ls),
-    /// Begin nothing of these until they are resumed; jobs that they began go on
+    /// Start no jobs of these schedules until they are resumed; jobs that have started continue
     Pause(Named),
-    /// Begin their jobs again
+    /// Start jobs of these schedules again
     ///
-    /// The newest time that was missed meanwhile is made up for, if it is not too old.
+    /// The newest missed time is made up for, if it is not too old.
     Resume(Named),
     /// Remove schedules; their jobs stay
     Rm(Named),
@@ -38,7 +38,7 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// What to call it; its jobs carry the label schedule=NAME
+    /// The name of the schedule; its jobs have the label schedule=NAME
     #[arg(value_name = "NAME", id = "schedule")]
     schedule: ScheduleName,
 
@@ -46,21 +46,21 @@ struct Create {
     #[arg(required = true, value_name = "COMMAND")]
     command: Vec<String>,
 
-    /// When: minute, hour, day of the month, month, day of the week, as in '30 6 * * mon-fri';
-    /// or @hourly, @daily, @weekly, @monthly, @yearly
+    /// When to start: minute, hour, day of the month, month, day of the week, as in '30 6 * *
+    /// mon-fri'; or @hourly, @daily, @weekly, @monthly, @yearly
     #[arg(long, value_name = "TIMES")]
     cron: String,
 
-    /// Whose clock it goes by, for example Europe/Berlin [default: UTC]
+    /// The time zone, for example Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
 
-    /// What happens while a job that it began has not ended: allow another beside it, skip the
-    /// time, or replace it [default: skip]
+    /// What to do if the previous job has not ended: allow another one, skip this time, or replace
+    /// the previous job [default: skip]
     #[arg(long, value_name = "allow|skip|replace")]
     overlap: Option<Overlap>,
 
-    /// A time that was missed by no more than this is made up for [default: 1h]
+    /// How late a missed time may still be made up for [default: 1h]
     #[arg(long, value_name = "TIME")]
     catch_up: Option<Span>,
 

@@ -23,20 +23,20 @@ pub(crate) struct Submit {
     #[arg(required_unless_present_any = ["file", "schema"], value_name = "COMMAND")]
     command: Vec<String>,
 
-    /// Read jobs from this file: one or a list, as YAML or JSON, or one a line (.ndjson); - for
-    /// standard input. All are accepted, or none
+    /// Read jobs from this file: one job or a list, as YAML or JSON, or one job per line (.ndjson);
+    /// - for standard input. Either all jobs are accepted or none
     #[arg(short, long, conflicts_with_all = ["command", "JobOptions"])]
     file: Option<PathBuf>,
 
-    /// Make so many jobs of it, for example 1-100, or 1-100%5 for five at once
+    /// Create one job per index, for example 1-100, or 1-100%5 to run five at once
     #[arg(long, value_name = "INDEXES", conflicts_with = "file", value_parser = array)]
     array: Option<Array>,
 
-    /// Submit nothing; say whether it would be accepted, and as what
+    /// Submit nothing; print whether the job would be accepted, and in which form
     #[arg(long)]
     dry_run: bool,
 
-    /// Print the JSON schema of a job, for editors, and do nothing else
+    /// Print the JSON schema of a job, for editors, and exit
     #[arg(long)]
     schema: bool,
 

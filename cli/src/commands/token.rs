@@ -19,25 +19,25 @@ pub(crate) struct Token {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a token and print it; nobody can ask for it again
+    /// Create a token and print it; it cannot be shown again
     Create(Create),
-    /// List tokens, those that were revoked included
+    /// List tokens, including revoked ones
     Ls(Ls),
-    /// Take tokens back, for good; what is under way with them ends
+    /// Revoke tokens permanently; open requests with them end
     Revoke(Revoke),
 }
 
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// What it is for: client (jobs), worker (claims and reports), admin (everything)
+    /// The role: client (jobs), worker (claims and reports), admin (everything)
     #[arg(long)]
     role: Role,
 
-    /// Whose it is, for whoever reads the list
+    /// A name that identifies the token in the list
     #[arg(long)]
     name: Option<String>,
 
-    /// The only worker that it may speak for, which then no other token may
+    /// The only worker that the token is valid for; no other token is then valid for that worker
     #[arg(long, value_name = "NAME")]
     worker: Option<WorkerName>,
 
@@ -59,7 +59,7 @@ struct Ls {
 
 #[derive(Debug, clap::Args)]
 struct Revoke {
-    /// The tokens' numbers, as `orchestra token ls` shows them
+    /// The tokens' numbers, as shown by `orchestra token ls`
     #[arg(required = true, value_name = "ID")]
     ids: Vec<TokenId>,
 

@@ -28,15 +28,15 @@ pub(crate) struct Webhooks {
 enum Verb {
     /// List webhooks
     Ls(Ls),
-    /// Tell a URL of the ends of jobs, and print the secret that messages are signed with
+    /// Report the ends of jobs to a URL, and print the secret that signs the messages
     ///
-    /// How a receiver checks the signature is in docs/operations.md.
+    /// docs/operations.md explains how a receiver checks the signature.
     Add(Add),
-    /// Remove webhooks with their logs; nothing more is told there
+    /// Remove webhooks and their delivery logs; no more messages are sent
     Rm(Rm),
-    /// Show what was sent to a webhook, newest first, and what came of it
+    /// Show what was sent to a webhook, newest first, and the results
     Deliveries(Deliveries),
-    /// Send messages again, whatever came of them
+    /// Send messages again, whatever their result was
     Retry(Retry),
 }
 
@@ -55,20 +55,20 @@ struct Add {
     #[arg(value_name = "URL")]
     to: String,
 
-    /// Tell of jobs that end so: completed, failed or cancelled; repeat it for several
-    /// [default: all]
+    /// Report jobs that end like this: completed, failed or cancelled; may be repeated [default:
+    /// all]
     #[arg(long, value_name = "END", value_parser = end)]
     on: Vec<JobStatus>,
 
-    /// Tell of jobs of this queue alone
+    /// Report only jobs of this queue
     #[arg(long)]
     queue: Option<QueueName>,
 
-    /// Tell of jobs that have this label; repeat it for several, which they must all have
+    /// Report only jobs that have this label; may be repeated, jobs must then have all of them
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
 
-    /// File with the secret to sign with (whsec_...), for a receiver that has one already
+    /// File with the signing secret (whsec_...), if the receiver already has one
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 
@@ -81,7 +81,7 @@ struct Add {
 
 #[derive(Debug, clap::Args)]
 struct Rm {
-    /// The webhooks' numbers, as `orchestra webhooks ls` shows them
+    /// The webhooks' numbers, as shown by `orchestra webhooks ls`
     #[arg(required = true, value_name = "ID")]
     ids: Vec<WebhookId>,
 
@@ -106,7 +106,7 @@ struct Retry {
     /// The webhook's number
     id: WebhookId,
 
-    /// The messages' numbers, as `orchestra webhooks deliveries` shows them
+    /// The messages' numbers, as shown by `orchestra webhooks deliveries`
     #[arg(required = true, value_name = "DELIVERY")]
     deliveries: Vec<DeliveryId>,
 

@@ -14,11 +14,11 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Build {
-    /// Which ones [default: all]
+    /// The images to build [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
-    /// Build again from the first step, for newer packages
+    /// Build again from the first step, to get newer packages
     #[arg(long)]
     fresh: bool,
 

@@ -21,19 +21,19 @@ pub(crate) struct Images {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List them (what `orchestra images` alone does)
+    /// List images (the default)
     Ls(ls::List),
-    /// Build them where the engine has not got them yet
+    /// Build images that the engine does not have yet
     Build(build::Build),
-    /// Remove what was built of a folder, or one image by its reference
+    /// Remove everything built from a folder, or one image by its reference
     ///
-    /// What a container is made of stays. The folder is left alone: a job that wants it has it
-    /// built again.
+    /// Images that a container uses are kept. The folder itself is not touched: when a job needs
+    /// the image, it is built again.
     Rm(rm::Remove),
-    /// Remove what no folder describes any more, by its last use
+    /// Remove images that no folder describes any more, depending on their last use
     ///
-    /// A worker does the same by itself, once an hour. What was used within the hour stays, and
-    /// so does what a container is made of.
+    /// A worker does this automatically, once an hour. Images that were used within the last hour,
+    /// or that a container uses, are kept.
     Prune(rm::Prune),
 }
 

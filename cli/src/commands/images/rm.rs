@@ -20,14 +20,14 @@ const UNUSED: &str = "What was not used for so long [default: 14d, or ORCHESTRA_
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Prune {
-    /// Only what was built of these folders [default: of all]
+    /// Only images of these folders [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
     #[arg(long, value_name = "TIME", help = UNUSED)]
     unused: Option<Span>,
 
-    /// Only say what would go
+    /// Only print what would be removed
     #[arg(long)]
     dry_run: bool,
 

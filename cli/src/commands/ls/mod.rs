@@ -30,7 +30,7 @@ pub(crate) struct Ls {
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
 
-    /// Only jobs that this worker runs, or ran
+    /// Only jobs that this worker runs or has run
     #[arg(short, long)]
     worker: Option<WorkerName>,
 
@@ -38,7 +38,7 @@ pub(crate) struct Ls {
     #[arg(value_name = "TEXT")]
     text: Option<String>,
 
-    /// Only jobs of this array: the id of its first
+    /// Only jobs of this array, given by the id of its first job
     #[arg(long, value_name = "ID")]
     array: Option<JobId>,
 
@@ -51,16 +51,16 @@ pub(crate) struct Ls {
     #[arg(short, long)]
     all: bool,
 
-    /// Go on where another list ended, with the word that it named
+    /// Continue where an earlier list ended, with the cursor that it printed
     #[arg(long)]
     cursor: Option<String>,
 
-    /// Keep the list fresh until Ctrl-C: in place on a terminal; elsewhere, what has changed is
-    /// written below
+    /// Keep the list up to date until Ctrl-C: in place on a terminal; otherwise by printing the
+    /// changes
     #[arg(long, conflicts_with_all = ["all", "cursor"])]
     watch: bool,
 
-    /// How often --watch looks
+    /// How often --watch refreshes
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch")]
     interval: Span,
 
