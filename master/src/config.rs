@@ -27,30 +27,30 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
-    /// Folder for everything that is kept
+    /// Folder for all stored data
     #[arg(long, env = "ORCHESTRA_DATA", value_name = "FOLDER", default_value = ".orchestra")]
     pub data: PathBuf,
 
-    /// Database; an SQLite file in the data folder unless given
+    /// Database [default: an SQLite file in the data folder]
     #[arg(long, env = "ORCHESTRA_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Ask everybody for a token, and keep one for each role in this folder: ROLE/token; those
-    /// that are missing are made
+    /// Require a token from everybody, and keep one for each role in this folder: ROLE/token;
+    /// missing ones are created
     #[arg(long, env = "ORCHESTRA_TOKENS", value_name = "FOLDER")]
     pub tokens: Option<PathBuf>,
 
-    /// The key that secrets are sealed with: 64 hexadecimal digits; it is made where there is
-    /// none yet [default: secret.key in the data folder]
+    /// The key that encrypts secrets: 64 hexadecimal digits; created if missing [default:
+    /// secret.key in the data folder]
     #[arg(long, env = "ORCHESTRA_SECRET_KEY_FILE", value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
 
-    /// Let everybody in who reaches the address, whatever the address is, to run what they like
+    /// Let everybody who can reach the address, whatever it is, run anything
     #[arg(long, env = "ORCHESTRA_ALLOW_ANYONE", conflicts_with = "tokens")]
     pub allow_anyone: bool,
 
-    /// Speak TLS, with the certificate (PEM, with what leads to its authority) in this file; a
-    /// renewed one is taken up without a restart
+    /// Use TLS, with the certificate in this file (PEM, with the chain to its authority); a renewed
+    /// certificate is loaded without a restart
     #[arg(long, env = "ORCHESTRA_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Further names under which the master is reached, separated by commas
+    /// Additional host names of the master, separated by commas
     #[arg(long, env = "ORCHESTRA_HOSTS", value_name = "NAMES", value_delimiter = ',')]
     pub hosts: Vec<String>,
 
@@ -66,52 +66,53 @@ pub struct Config {
     #[arg(skip)]
     pub lent: Option<Token>,
 
-    /// Room on the database's disk below which no new jobs are taken or handed out; 0 for none
+    /// Accept and hand out no new jobs when less than this is free on the database's disk; 0 turns
+    /// this off
     #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
     pub min_free: Size,
 
-    /// Readers of logs, and those who wait for a job's end, that are served at once
+    /// Limit of concurrent requests that read a log or wait for a job's end
     #[arg(long, env = "ORCHESTRA_MAX_STREAMS", value_name = "NUMBER", default_value_t = 8192)]
     pub max_streams: usize,
 
-    /// The files that an attempt leaves: so many bytes of them are kept
+    /// Size limit for the artifacts of one attempt
     #[arg(long, env = "ORCHESTRA_ARTIFACTS_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
     pub artifacts_limit: Size,
 
-    /// A file that is uploaded for jobs has so many bytes, at most
+    /// Size limit for one file that is uploaded for jobs
     #[arg(long, env = "ORCHESTRA_UPLOAD_LIMIT", value_name = "SIZE", default_value_t = Size::mib(256))]
     pub upload_limit: Size,
 
-    /// A file of lines NAME=VALUE that is read again at SIGHUP: what is logged and what is kept is
-    /// taken up, for the rest the log says that it needs a restart
+    /// A file of lines NAME=VALUE that is read again on SIGHUP: changes of logging and retention
+    /// apply at once, for all others the log says that they need a restart
     #[arg(long, env = "ORCHESTRA_SETTINGS", value_name = "FILE")]
     pub settings_file: Option<PathBuf>,
 
-    /// Delete jobs so long after their end, with their logs and artifacts [default: never]
+    /// Delete ended jobs, with their logs and artifacts, after this time [default: never]
     #[arg(long, env = "ORCHESTRA_KEEP_JOBS", value_name = "TIME")]
     pub keep_jobs: Option<Span>,
 
-    /// Of jobs that have ended, keep so many, those that ended last [default: all]
+    /// How many ended jobs to keep, the most recent ones [default: all]
     #[arg(long, env = "ORCHESTRA_KEEP_JOB_COUNT", value_name = "NUMBER")]
     pub keep_job_count: Option<u64>,
 
-    /// Drop logs so long after the end of their jobs, which stay [default: never]
+    /// Delete logs this long after the end of their jobs; the jobs stay [default: never]
     #[arg(long, env = "ORCHESTRA_KEEP_LOGS", value_name = "TIME")]
     pub keep_logs: Option<Span>,
 
-    /// Of all logs of ended jobs, keep so many bytes, those that ended last [default: all]
+    /// How many bytes of logs of ended jobs to keep, of the most recent ones [default: all]
     #[arg(long, env = "ORCHESTRA_KEEP_LOG_BYTES", value_name = "SIZE")]
     pub keep_log_bytes: Option<Size>,
 
-    /// Drop artifacts so long after the end of their jobs, which stay [default: never]
+    /// Delete artifacts this long after the end of their jobs; the jobs stay [default: never]
     #[arg(long, env = "ORCHESTRA_KEEP_ARTIFACTS", value_name = "TIME")]
     pub keep_artifacts: Option<Span>,
 
-    /// Of all artifacts of ended jobs, keep so many bytes, those that ended last [default: all]
+    /// How many bytes of artifacts of ended jobs to keep, of the most recent ones [default: all]
     #[arg(long, env = "ORCHESTRA_KEEP_ARTIFACT_BYTES", value_name = "SIZE")]
     pub keep_artifact_bytes: Option<Size>,
 
-    /// How long a job stays with a worker that is not heard of
+    /// How long a job stays with a worker that does not respond
     #[arg(long, env = "ORCHESTRA_LEASE", value_name = "TIME", default_value = "60s")]
     pub lease: Span,
 
@@ -119,7 +120,7 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_MAX_LEASE", value_name = "TIME", default_value = "1h")]
     pub max_lease: Span,
 
-    /// How long a job may run that names no timeout
+    /// Timeout of a job that specifies none
     #[arg(long, env = "ORCHESTRA_JOB_TIMEOUT", value_name = "TIME", default_value = "1h")]
     pub job_timeout: Span,
 
@@ -127,7 +128,7 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_MAX_JOB_TIMEOUT", value_name = "TIME", default_value = "24h")]
     pub max_job_timeout: Span,
 
-    /// Longest wait before the first retry of a failed job; it doubles with each
+    /// Longest wait before the first retry of a failed job; doubles with each retry
     #[arg(long, env = "ORCHESTRA_RETRY_BACKOFF", value_name = "TIME", default_value = "1s")]
     pub retry_backoff: Span,
 
@@ -135,13 +136,13 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_MAX_RETRY_BACKOFF", value_name = "TIME", default_value = "60s")]
     pub max_retry_backoff: Span,
 
-    /// After so many lost attempts a job ends as poison
+    /// How many lost attempts end a job as poison
     #[arg(long, env = "ORCHESTRA_POISON_AFTER", value_name = "N", default_value = "3",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub poison_after: u32,
 
-    /// Networks that messages to webhooks may go to beside the internet, separated by commas, like
-    /// 10.1.0.0/16
+    /// Networks that webhook messages may go to, in addition to the internet, separated by commas,
+    /// such as 10.1.0.0/16
     #[arg(long, env = "ORCHESTRA_WEBHOOK_ALLOW", value_name = "NETWORKS", value_delimiter = ',')]
     pub webhook_allow: Vec<IpNet>,
 }

@@ -23,7 +23,7 @@ pub enum LogFormat {
     /// For people
     #[default]
     Text,
-    /// One object a line: timestamp, level, target, message, its fields, and in `span` the request
+    /// One object per line: timestamp, level, target, message, its fields, and in `span` the request
     Json,
 }
 

@@ -15,49 +15,49 @@ use crate::{credentials::Credentials, labels};
 /// How a worker is to be run. `Config` is flattened into the commands that run one.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// Where the master answers
+    /// The master's address
     #[arg(long, env = "ORCHESTRA_URL", default_value = "http://127.0.0.1:5216")]
     pub url: String,
 
     #[command(flatten)]
     pub credentials: Credentials,
 
-    /// The worker's name; no two workers of a master may share one
+    /// The worker's name; it must be unique among the workers of a master
     #[arg(long = "name", env = "ORCHESTRA_WORKER_NAME", default_value_t = host_name())]
     pub name: WorkerName,
 
-    /// How many jobs it runs at once
+    /// How many jobs to run at once
     #[arg(long, env = "ORCHESTRA_SLOTS", default_value_t = cores(),
           value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
     pub slots: u32,
 
-    /// The queues it serves, separated by commas
+    /// The queues to serve, separated by commas
     #[arg(long, env = "ORCHESTRA_QUEUES", default_value = "default", value_delimiter = ',')]
     pub queues: Vec<String>,
 
-    /// Labels that jobs may require of it, separated by commas: gpu=yes,zone=a. Its processor's
-    /// `arch` is one by itself
+    /// Labels that jobs may require, separated by commas: gpu=yes,zone=a. The label `arch` is added
+    /// automatically
     #[arg(long, env = "ORCHESTRA_LABELS", value_name = "KEY=VALUE", value_delimiter = ',',
           value_parser = labels::read)]
     pub labels: Vec<(String, String)>,
 
-    /// The folder that jobs share and run in; created when missing
+    /// The folder that jobs share and run in; created if missing
     #[arg(long, env = "ORCHESTRA_WORKER_FILES", default_value = "./worker-files")]
     pub worker_files: PathBuf,
 
-    /// Room on the disk of worker-files below which no jobs are claimed; 0 for none
+    /// Claim no jobs when less than this is free on the disk of worker-files; 0 turns this off
     #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
     pub min_free_files: Size,
 
-    /// The folder of job images, one Dockerfile in each folder below it; without one there are gcc,
-    /// node and python
+    /// The folder of job images, with one folder and Dockerfile per image; if it is missing, the
+    /// built-in gcc, node and python are used
     #[arg(long, env = "ORCHESTRA_IMAGES", default_value = "./images")]
     pub images: PathBuf,
 
     #[command(flatten)]
     pub image_rules: ImagesConfig,
 
-    /// The image of jobs that name none
+    /// The image for jobs that name none
     #[arg(long, env = "ORCHESTRA_DEFAULT_IMAGE", default_value = "gcc")]
     pub default_image: String,
 
@@ -65,8 +65,8 @@ pub struct Config {
     #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
     pub engine: String,
 
-    /// At shutdown, how long jobs may go on before they are handed back; also the time between
-    /// SIGTERM and SIGKILL for a job that is ended
+    /// How long jobs may continue at shutdown before they are handed back; also the time between
+    /// SIGTERM and SIGKILL when a job is ended
     #[arg(long, env = "ORCHESTRA_GRACE", default_value_t = Span::from_secs(10))]
     pub grace: Span,
 
@@ -80,20 +80,20 @@ pub struct Config {
 /// What every job of this worker is held to.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SandboxConfig {
-    /// Let jobs that ask for it have a network that leads out; this machine, the master and the
-    /// engine's other networks stay out of reach
+    /// Allow jobs to ask for a network that leads out of the machine; this machine, the master and
+    /// the engine's other networks stay unreachable
     #[arg(long, env = "ORCHESTRA_ALLOW_NETWORK")]
     pub allow_network: bool,
 
-    /// Networks that no job may reach, besides those, like 10.0.0.0/8,192.168.0.0/16
+    /// Additional networks that no job may reach, such as 10.0.0.0/8,192.168.0.0/16
     #[arg(long, env = "ORCHESTRA_DENY_NETWORKS", value_name = "NETWORKS", value_delimiter = ',')]
     pub deny_networks: Vec<Ipv4Net>,
 
-    /// Name servers of jobs that have a network, instead of those that the engine gives
+    /// Name servers for jobs with a network, instead of the engine's
     #[arg(long, env = "ORCHESTRA_JOB_DNS", value_name = "ADDRESSES", value_delimiter = ',')]
     pub job_dns: Vec<IpAddr>,
 
-    /// Run jobs as this user, uid or uid:gid; the owner of worker-files unless told otherwise
+    /// Run jobs as this user, uid or uid:gid [default: the owner of worker-files]
     #[arg(long, env = "ORCHESTRA_JOB_USER", value_name = "UID[:GID]")]
     pub job_user: Option<JobUser>,
 
@@ -101,32 +101,32 @@ pub struct SandboxConfig {
     #[arg(long, env = "ORCHESTRA_RUNTIME")]
     pub runtime: Option<String>,
 
-    /// Memory of a job that asks for none in particular
+    /// Memory of a job that does not specify it
     #[arg(long, env = "ORCHESTRA_MEMORY", default_value_t = Size::mib(512))]
     pub memory: Size,
 
-    /// The most memory that a job may ask for
+    /// The maximum memory that a job may ask for
     #[arg(long, env = "ORCHESTRA_MAX_MEMORY", default_value_t = Size::mib(4096))]
     pub max_memory: Size,
 
-    /// Processor cores of a job that asks for none in particular
+    /// CPU cores of a job that does not specify them
     #[arg(long, env = "ORCHESTRA_CPUS", default_value_t = 1.0, value_parser = some_cores)]
     pub cpus: f64,
 
-    /// The most cores that a job may ask for
+    /// The maximum number of cores that a job may ask for
     #[arg(long, env = "ORCHESTRA_MAX_CPUS", default_value_t = f64::from(cores()),
           value_parser = some_cores)]
     pub max_cpus: f64,
 
-    /// Processes and threads of a job that asks for none in particular
+    /// Limit of processes and threads for a job that does not specify it
     #[arg(long, env = "ORCHESTRA_PIDS", default_value_t = 256)]
     pub pids: u32,
 
-    /// The most processes and threads that a job may ask for
+    /// The maximum number of processes and threads that a job may ask for
     #[arg(long, env = "ORCHESTRA_MAX_PIDS", default_value_t = 4096)]
     pub max_pids: u32,
 
-    /// Size of /tmp of a job that asks for none in particular; it counts as memory
+    /// Size of /tmp for a job that does not specify it; counts as memory
     #[arg(long, env = "ORCHESTRA_TMP", default_value_t = Size::mib(256))]
     pub tmp: Size,
 
@@ -138,11 +138,11 @@ pub struct SandboxConfig {
     #[arg(long, env = "ORCHESTRA_FILE_SIZE", default_value_t = Size::mib(4096))]
     pub file_size: Size,
 
-    /// How much of a job's output is kept from its beginning
+    /// How much of the beginning of a job's output is kept
     #[arg(long, env = "ORCHESTRA_LOG_HEAD", default_value_t = Size::mib(16))]
     pub log_head: Size,
 
-    /// How much of a longer output is kept from its end
+    /// How much of the end of a longer output is kept
     #[arg(long, env = "ORCHESTRA_LOG_TAIL", default_value_t = Size::mib(1))]
     pub log_tail: Size,
 }

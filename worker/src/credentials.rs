@@ -13,18 +13,17 @@ pub struct Credentials {
     #[arg(long = "token", env = "ORCHESTRA_TOKEN", hide = true, value_parser = any_text)]
     token: Option<Token>,
 
-    /// The file with the token for a master that asks for one; the variable `ORCHESTRA_TOKEN`
-    /// can hold the token itself
+    /// The file with the token, if the master requires one; the variable `ORCHESTRA_TOKEN` can
+    /// contain the token itself
     #[arg(long, env = "ORCHESTRA_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// The file with the certificate (PEM) of the authority that vouches for the master's, instead
-    /// of those that this system trusts
+    /// The file with the certificate (PEM) of the authority to trust for the master's certificate,
+    /// instead of the system's authorities
     #[arg(long, env = "ORCHESTRA_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
-    /// Show the token also where others on the network could read it: over http:// to another
-    /// machine
+    /// Send the token even if others on the network could read it: over http:// to another machine
     #[arg(long, env = "ORCHESTRA_INSECURE")]
     insecure: bool,
 }

@@ -13,20 +13,20 @@ pub struct ImagesConfig {
           default_value_t = BUILD_TIMEOUT)]
     pub build_timeout: Span,
 
-    /// How long a build may go on without a word
+    /// How long a build may print nothing
     #[arg(long, env = "ORCHESTRA_BUILD_IDLE", value_name = "TIME", default_value_t = BUILD_IDLE)]
     pub build_idle: Span,
 
-    /// How long an image is kept after its last use when its folder has become another
+    /// How long an image is kept after its last use once its folder has changed
     #[arg(long, env = "ORCHESTRA_KEEP_IMAGES", value_name = "TIME", default_value_t = KEEP_IMAGES)]
     pub keep_images: Span,
 
-    /// How many of these are kept of each folder; what was used within the hour always is
+    /// How many such images are kept per folder; those used within the last hour are always kept
     #[arg(long, env = "ORCHESTRA_KEEP_IMAGE_COUNT", value_name = "COUNT",
           default_value_t = KEEP_IMAGE_COUNT)]
     pub keep_image_count: u32,
 
-    /// Which images of registries jobs may name, separated by commas; `*` is any part between
+    /// Registry images that jobs may use, as patterns separated by commas; `*` is any part between
     /// two slashes, `**` any number of parts [default: none]
     #[arg(long, env = "ORCHESTRA_ALLOW_IMAGES", value_name = "PATTERN", value_delimiter = ',')]
     pub allow_images: Vec<ImagePattern>,
@@ -36,11 +36,12 @@ pub struct ImagesConfig {
           default_value_t = PULL_TIMEOUT)]
     pub pull_timeout: Span,
 
-    /// How long a pull may go on without a word
+    /// How long a pull may receive nothing
     #[arg(long, env = "ORCHESTRA_PULL_IDLE", value_name = "TIME", default_value_t = PULL_IDLE)]
     pub pull_idle: Span,
 
-    /// The folder of the config.json that `docker login` writes [default: .docker at home]
+    /// The folder of the config.json that `docker login` writes [default: .docker in the home
+    /// folder]
     #[arg(long, env = "DOCKER_CONFIG", value_name = "FOLDER")]
     pub docker_config: Option<PathBuf>,
 }

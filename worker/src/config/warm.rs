@@ -7,12 +7,12 @@ const LEAST: u32 = 2;
 /// How many sandboxes wait for jobs.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct WarmConfig {
-    /// How many sandboxes are kept started ahead of their jobs, for the image that was used
-    /// last; 0 for none at all [default: 2, and no more than the slots]
+    /// How many warm sandboxes to keep for the image that was used last; 0 turns them off [default:
+    /// 2, but at most the number of slots]
     #[arg(long, env = "ORCHESTRA_WARM", value_name = "COUNT")]
     pub warm: Option<u32>,
 
-    /// How many there may be, of all images together, when many are used [default: the slots]
+    /// How many warm sandboxes there may be for all images together [default: the number of slots]
     #[arg(long, env = "ORCHESTRA_MAX_WARM", value_name = "COUNT")]
     pub max_warm: Option<u32>,
 }
