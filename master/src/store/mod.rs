@@ -4,12 +4,16 @@
 //! its call returns. Adapters batch: calls that wait at the same time share one
 //! transaction.
 
+mod applied;
 mod artifact;
 mod backup;
+mod claim;
 mod connection;
 mod counts;
 mod database;
-mod errors;
+mod error;
+mod filter;
+mod log;
 #[cfg(any(test, feature = "memory-store"))]
 mod memory;
 mod newer;
@@ -19,6 +23,8 @@ mod pack;
 mod past;
 mod placement;
 mod postgres;
+mod queue;
+mod renewal;
 mod retention;
 mod round;
 mod rows;
@@ -28,35 +34,35 @@ mod sql;
 mod sqlite;
 mod statement;
 mod submission;
+mod token;
 mod transfer;
 mod upload;
 mod verbs;
 mod webhook;
+mod worker;
 mod writer;
 
-use std::{
-    fmt,
-    ops::{Deref, Range},
-    sync::Arc,
-};
+use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{
-    Attempt, AttemptNo, ContentHash, DeliveryId, Demand, JobId, JobSpec, JobStatus, LeaseToken,
-    QueueChange, QueueName, Role, ScheduleChange, ScheduleName, Span, TokenId, WebhookId,
-    WorkerName,
+    Attempt, AttemptNo, ContentHash, DeliveryId, JobId, JobSpec, QueueChange, QueueName,
+    ScheduleChange, ScheduleName, TokenId, WebhookId, WorkerName,
     files::{Artifact, Changes},
     worker::{LeaseRef, LogHead, Registration},
 };
 
-use crate::domain::{
-    Effects, Job, JobEvent, LeasePolicy, NewJob, Offers, Proof, QueueRules, Refusal, Rules,
-};
+use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
+pub use applied::Applied;
 pub use artifact::{ArtifactPiece, Excess, PieceStored};
 pub use backup::{Backup, Restored, backup, restore, settle};
+pub use claim::{Claim, LeaseTerms, Wish};
+pub use error::StoreError;
+pub use filter::{JobFilter, ListOrder};
+pub use log::{Appended, LogAppend, LogChunk, Order};
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
 pub use news::News;
@@ -64,16 +70,20 @@ pub use open::{open, open_with};
 pub use past::{Settled, Terms};
 pub use placement::head_after;
 pub use postgres::{Postgres, PostgresStore};
+pub use queue::QueueRecord;
+pub use renewal::Renewal;
 pub use retention::{Bounds, Part};
 pub use round::{Done, Report, Round, call_by_call};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::{Sqlite, SqliteStore};
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submission, Submitted};
+pub use token::{TokenGrant, TokenHash, TokenRecord};
 pub use transfer::{Moved, transfer};
 pub use upload::{UPLOADS_KEPT, UploadPiece, UploadStored};
 pub use webhook::{
     DELIVERIES_KEPT, DeliveryRecord, DueDelivery, Tried, WebhookGrant, WebhookRecord,
 };
+pub use worker::{Drained, WorkerRecord};
 
 /// The database behind a master. Lookups answer `None` for what does not exist.
 #[async_trait]
@@ -365,235 +375,6 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Finishes what is queued and closes the database.
     async fn close(&self);
-}
-
-/// One worker's wish for jobs.
-#[derive(Clone, Debug)]
-pub struct Wish {
-    pub worker: WorkerName,
-    pub queues: Vec<String>,
-    /// One for each job that it would take.
-    pub tokens: Vec<LeaseToken>,
-    pub terms: LeaseTerms,
-    /// A claim that was answered before gets the same jobs again while their leases are live.
-    pub request_id: Option<String>,
-}
-
-/// A wish as the store is asked for it: a thousand that wait are asked for whenever there is a
-/// job, so it is cheap to copy.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub wish: Arc<Wish>,
-    /// By which it is known what the worker takes.
-    pub offers: Arc<Offers>,
-    /// Whether an earlier answer to the same request is looked for in any case. Without that it is looked
-    /// for only where there is something new for the claim, so that it never gets both.
-    pub looks_back: bool,
-}
-
-impl Claim {
-    pub fn new(wish: Arc<Wish>, offers: Arc<Offers>) -> Self {
-        Self { wish, offers, looks_back: true }
-    }
-
-    fn takes(&self, queue: &str, demand: &Demand, now: Timestamp) -> bool {
-        self.offers.takes(&self.worker, queue, demand, now)
-    }
-}
-
-#[cfg(test)]
-impl From<Wish> for Claim {
-    fn from(wish: Wish) -> Self {
-        Self::new(Arc::new(wish), Arc::default())
-    }
-}
-
-impl Deref for Claim {
-    type Target = Wish;
-
-    fn deref(&self) -> &Wish {
-        &self.wish
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum LeaseTerms {
-    /// Renewed by heartbeats.
-    Renewed(LeasePolicy),
-    /// For workers that send no heartbeats: the job's own timeout and this much more.
-    JobTimeout { extra: Span },
-}
-
-/// An event that was applied.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// The job as it is now (as it was, when the event was refused or the job deleted).
-    pub job: Job,
-    /// What happened: effects when it moved, empty effects when it was already so.
-    pub result: Result<Effects, Refusal>,
-    /// Jobs that were waiting for this one, or for another of the same transaction, and moved
-    /// with it: wake who waits for them.
-    pub along: Vec<JobId>,
-}
-
-impl Applied {
-    fn new(job: Job, result: Result<Effects, Refusal>) -> Self {
-        Self { job, result, along: Vec::new() }
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Renewal {
-    pub lost: Vec<JobId>,
-    pub stop: Vec<JobId>,
-    /// Leases that their jobs asked for.
-    pub longer: Vec<(JobId, Span)>,
-    /// The worker never registered here.
-    pub unknown: bool,
-}
-
-/// An upload to an attempt's log.
-#[derive(Clone, Debug)]
-pub struct LogAppend {
-    pub job: JobId,
-    pub attempt: AttemptNo,
-    pub proof: Proof,
-    /// Where in the encoded log the frames begin. What is stored already is
-    /// skipped; a hole is refused.
-    pub offset: u64,
-    /// Whole encoded frames (`orchestra_contracts::frame`), checked by the caller.
-    pub frames: Bytes,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// Stored up to here, new or again.
-    Stored(LogHead),
-    /// The frames begin behind the end of the stored log, or not at the edge of a frame.
-    Misplaced(LogHead),
-    LeaseLost,
-    NoSuchJob,
-}
-
-/// Whole frames that were stored together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogChunk {
-    pub offset: u64,
-    /// Bytes of standard output, of standard error, of system lines in it.
-    pub stdout: u64,
-    pub stderr: u64,
-    pub system: u64,
-    pub frames: Bytes,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    #[default]
-    Ascending,
-    Descending,
-}
-
-/// Which jobs to list. The default is all of them, oldest first.
-#[derive(Clone, Debug, Default)]
-pub struct JobFilter {
-    /// Any of these; empty for all.
-    pub statuses: Vec<JobStatus>,
-    pub queue: Option<String>,
-    /// All of these.
-    pub labels: Vec<(String, String)>,
-    pub worker: Option<WorkerName>,
-    /// Text that the command or the name contains, in any case.
-    pub text: Option<String>,
-    /// The id of the array whose jobs they are.
-    pub array: Option<JobId>,
-    pub order: ListOrder,
-    /// Continue after this job (in the list's order).
-    pub after: Option<JobId>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ListOrder {
-    /// By id, oldest first.
-    #[default]
-    Oldest,
-    /// By id, newest first.
-    Newest,
-    /// As they will be claimed: priority first, then id. `after` names the last job of the page before.
-    Claiming,
-}
-
-/// A worker as it is kept.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WorkerRecord {
-    pub name: WorkerName,
-    pub registration: Registration,
-    pub registered_at: Timestamp,
-    pub seen_at: Timestamp,
-    /// The jobs it holds.
-    pub running: Vec<JobId>,
-    pub draining_since: Option<Timestamp>,
-}
-
-/// Since when a worker is handed nothing new, if it is so.
-pub type Drained = Option<Timestamp>;
-
-/// A queue with what has not ended in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueRecord {
-    pub name: QueueName,
-    pub rules: QueueRules,
-    pub pending: u64,
-    /// Assigned or Running.
-    pub held: u64,
-}
-
-/// What a token allows, and how it is recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenGrant {
-    pub role: Role,
-    pub name: Option<String>,
-    /// The only worker that it may speak for.
-    pub worker: Option<WorkerName>,
-    pub hash: TokenHash,
-}
-
-/// The SHA-256 of a token. A slow hash would add nothing: a token is 256 random
-/// bits, which nobody guesses at any speed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TokenHash(pub [u8; 32]);
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenHash(..)")
-    }
-}
-
-/// A token as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRecord {
-    pub id: TokenId,
-    pub grant: TokenGrant,
-    pub created_at: Timestamp,
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// Why the database did not do it. Its text fits "the database cannot be used: {error}".
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It may work again later: locked, disk full, read-only, gone.
-    #[error("{reason}; {hint}")]
-    Unavailable { reason: String, hint: &'static str },
-    /// Its disk is full, or nearly so. What adds to it is refused until there is room.
-    #[error("{reason}; make room on its disk")]
-    NoRoom { reason: String },
-    /// A row says what no row can say.
-    #[error("row {id} of table {table} cannot be read: {reason}")]
-    Corrupt { table: &'static str, id: i64, reason: String },
-    /// The file is not a usable database.
-    #[error("{reason}; {hint}")]
-    Unusable { reason: String, hint: &'static str },
 }
 
 #[cfg(test)]

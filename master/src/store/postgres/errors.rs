@@ -1,6 +1,6 @@
 //! What PostgreSQL's errors mean to those who run it.
 
-use crate::store::{StoreError, errors::DEFECT};
+use crate::store::{StoreError, error::DEFECT};
 
 /// It stood in the way of another transaction: the same again may pass.
 pub(in crate::store) const CONFLICT: &str = "another master is writing the same; try again";

@@ -20,7 +20,7 @@ use crate::store::{
     StoreError,
     connection::Reads,
     counts::{Counts, Open},
-    errors::{DAMAGED, DEFECT},
+    error::{DAMAGED, DEFECT},
     newer, writer,
 };
 

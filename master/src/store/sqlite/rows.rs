@@ -11,7 +11,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::store::{StoreError, errors::DEFECT};
+use crate::store::{StoreError, error::DEFECT};
 
 /// What a row holds.
 pub(super) fn read<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, StoreError> {

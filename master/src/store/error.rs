@@ -1,6 +1,4 @@
-//! What a database's own errors mean to those who run it.
-
-use super::StoreError;
+//! Why the store failed, and what the errors of a database driver mean to operators.
 
 // https://www.sqlite.org/rescode.html: the low byte is the primary code.
 const BUSY: i32 = 5;
@@ -19,6 +17,23 @@ pub(super) const DAMAGED: &str =
     "restore it from a backup, or move it and its -wal file away to begin with an empty one";
 /// What to do about an error that nobody foresaw.
 pub(super) const DEFECT: &str = "this is a defect of Orchestra: please report it";
+
+/// Why the database did not do it. Its text fits "the database cannot be used: {error}".
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It may work again later: locked, disk full, read-only, gone.
+    #[error("{reason}; {hint}")]
+    Unavailable { reason: String, hint: &'static str },
+    /// Its disk is full, or nearly so. What adds to it is refused until there is room.
+    #[error("{reason}; make room on its disk")]
+    NoRoom { reason: String },
+    /// A row says what no row can say.
+    #[error("row {id} of table {table} cannot be read: {reason}")]
+    Corrupt { table: &'static str, id: i64, reason: String },
+    /// The file is not a usable database.
+    #[error("{reason}; {hint}")]
+    Unusable { reason: String, hint: &'static str },
+}
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {

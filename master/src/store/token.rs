@@ -1,0 +1,36 @@
+//! API tokens, as they are stored: by hash.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use orchestra_contracts::{Role, TokenId, WorkerName};
+
+/// What a token allows, and how it is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenGrant {
+    pub role: Role,
+    pub name: Option<String>,
+    /// The only worker that it may speak for.
+    pub worker: Option<WorkerName>,
+    pub hash: TokenHash,
+}
+
+/// The SHA-256 of a token. A slow hash would add nothing: a token is 256 random
+/// bits, which nobody guesses at any speed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+/// A token as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    pub id: TokenId,
+    pub grant: TokenGrant,
+    pub created_at: Timestamp,
+    pub revoked_at: Option<Timestamp>,
+}

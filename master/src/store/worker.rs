@@ -1,0 +1,19 @@
+//! Workers, as they are stored.
+
+use jiff::Timestamp;
+use orchestra_contracts::{JobId, WorkerName, worker::Registration};
+
+/// A worker as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerRecord {
+    pub name: WorkerName,
+    pub registration: Registration,
+    pub registered_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// The jobs it holds.
+    pub running: Vec<JobId>,
+    pub draining_since: Option<Timestamp>,
+}
+
+/// Since when a worker is handed nothing new, if it is so.
+pub type Drained = Option<Timestamp>;
