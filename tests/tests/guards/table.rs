@@ -132,7 +132,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "silent-when-lost",
         sentence: "a worker that lost its lease reports nothing",
-        file: "worker/src/run.rs",
+        file: "worker/src/run/report.rs",
         with: "if self.control.stopping() == Some(Stop::Lost) || end.outcome == Outcome::Lost {",
         without: "if end.outcome == Outcome::Lost {",
         target: WORKER,
@@ -222,7 +222,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "end-is-kept",
         sentence: "a container stays until the master has heard of its end",
-        file: "worker/src/run.rs",
+        file: "worker/src/run/report.rs",
         with: "let _kept = std::mem::take(&mut ended.end.kept);",
         without: "drop(std::mem::take(&mut ended.end.kept));",
         target: WORKER,

@@ -1,0 +1,194 @@
+//! What an attempt says to the master: that it runs, how it ended, and the jobs that the answer brings.
+
+use std::time::Duration;
+
+use orchestra_client::{Backoff, ClientError};
+use orchestra_contracts::{
+    JobStatus, Outcome, ProblemKind, Ran,
+    worker::{Claimed, JobUpdate, LogRest},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Attempt, Ended};
+use crate::{
+    control::Stop,
+    master::is_lease_lost,
+    outbox::{Closed, UploadError},
+    trace::Trace,
+};
+
+/// An attempt that is over so soon after its start, all that it leaves included, is told to the
+/// master in one report: that is half of the requests and commits, and its end does not wait for
+/// the answer to its start.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// What came of telling the master.
+enum Told {
+    /// It has heard it, asked at this moment, and answered with these jobs.
+    Heard(Instant, Vec<Claimed>),
+    Refused(ClientError),
+    /// The lease is lost; it may have heard it.
+    Unanswered,
+}
+
+/// What the report of an attempt's end brought for its slot.
+#[derive(Debug)]
+pub(crate) enum After {
+    Nothing,
+    /// Jobs, asked for at this moment.
+    Jobs(Instant, Vec<Claimed>),
+    /// A claim of this id may have been answered.
+    Unanswered(String),
+}
+
+impl Attempt {
+    /// Says that it runs, unless it is `over` first: then what it ran in is for the last report.
+    pub(super) async fn announce(&self, ran: Option<Box<Ran>>, over: &Notify) -> Option<Box<Ran>> {
+        if ran.is_some() && timeout(SHORT, over.notified()).await.is_ok() {
+            return ran;
+        }
+        self.tell(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
+        None
+    }
+
+    pub(super) async fn conclude(&self, mut ended: Ended, mut trace: Trace) -> After {
+        let (id, number) = (self.lease.job, self.lease.attempt);
+        // Until the report is delivered, or nobody waits for it any more.
+        let _kept = std::mem::take(&mut ended.end.kept);
+        let Some((mut update, log)) = self.report(ended) else {
+            tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
+            trace.lost();
+            return After::Nothing;
+        };
+        let report = trace.part("report");
+        let told = self.tell_end(&mut update, log).await;
+        if let Some(report) = report {
+            report.end_ago(Duration::ZERO);
+        }
+        match (&update.outcome, &told) {
+            (Some(outcome), Told::Heard(..)) => {
+                trace.end(outcome);
+                tracing::info!(job = %id, attempt = %number, "ended: {outcome}");
+            }
+            _ => trace.lost(),
+        }
+        match (told, update.claim.and_then(|claim| claim.request_id)) {
+            (Told::Heard(sent, jobs), _) if !jobs.is_empty() => After::Jobs(sent, jobs),
+            (Told::Unanswered, Some(request)) => After::Unanswered(request),
+            _ => After::Nothing,
+        }
+    }
+
+    /// With the rest of the log; to a master that does not take it along, behind that.
+    async fn tell_end(&self, update: &mut JobUpdate, log: Option<Closed>) -> Told {
+        let told = self.tell(update).await;
+        let is_short = |error: &ClientError| error.kind() == Some(ProblemKind::LogIncomplete);
+        let (Told::Refused(error), Some(mut log)) = (&told, log) else { return told };
+        if update.rest.is_none() || !is_short(error) {
+            return told;
+        }
+        self.link.note_no_rests();
+        update.rest = None;
+        let stored = tokio::select! {
+            biased;
+            stored = log.store_rest() => stored,
+            () = self.control.stopped(Stop::Lost) => Err(UploadError::LeaseLost),
+        };
+        match stored {
+            Ok(()) => self.tell(update).await,
+            Err(error) => {
+                tracing::warn!(job = %self.lease.job, "the last of its log could not be stored: {error}");
+                told
+            }
+        }
+    }
+
+    /// What to say of the end; `None` when the attempt is not ours any more.
+    fn report(
+        &self,
+        Ended { end, artifacts, unsaid, log }: Ended,
+    ) -> Option<(JobUpdate, Option<Closed>)> {
+        if self.control.stopping() == Some(Stop::Lost) || end.outcome == Outcome::Lost {
+            return None;
+        }
+        let (outcome, log) = match log {
+            Ok(log) => (end.outcome, Some(log)),
+            Err(error) => {
+                let reason = format!("its log could not be stored: {error}");
+                (Outcome::CouldNotStart { reason }, None)
+            }
+        };
+        let status = match &outcome {
+            Outcome::HandedBack => JobStatus::Pending,
+            outcome if outcome.is_success() => JobStatus::Completed,
+            _ => JobStatus::Failed,
+        };
+        let rest = log.as_ref().map(|log| log.rest.clone()).filter(|rest| !rest.is_empty());
+        let claim = if status == JobStatus::Pending { None } else { self.appetite.claim() };
+        let update = JobUpdate {
+            exit_code: outcome.exit_code(),
+            outcome: Some(outcome),
+            usage: end.usage,
+            ran: unsaid,
+            log: log.as_ref().map(|log| log.end),
+            rest: rest.map(LogRest),
+            artifacts,
+            changes: end.changes,
+            claim,
+            ..self.update(status)
+        };
+        Some((update, log))
+    }
+
+    fn update(&self, status: JobStatus) -> JobUpdate {
+        JobUpdate {
+            id: self.lease.job,
+            status,
+            assigned_worker: self.worker.clone(),
+            attempt: Some(self.lease.attempt),
+            lease_token: Some(self.lease.token.clone()),
+            exit_code: None,
+            output: None,
+            error: None,
+            outcome: None,
+            usage: None,
+            ran: None,
+            log: None,
+            rest: None,
+            artifacts: Vec::new(),
+            changes: None,
+            claim: None,
+        }
+    }
+
+    /// Says it until the master has heard it, or the lease is lost.
+    async fn tell(&self, update: &JobUpdate) -> Told {
+        let mut backoff = Backoff::default();
+        let telling = async {
+            loop {
+                let sent = Instant::now();
+                let answer = self.master.update(update).await;
+                self.link.note(&answer);
+                match answer {
+                    Ok(jobs) => return Told::Heard(sent, jobs),
+                    Err(error) if error.is_temporary() => sleep(backoff.next()).await,
+                    Err(error) => {
+                        if is_lease_lost(&error) {
+                            self.control.stop(Stop::Lost);
+                        }
+                        tracing::warn!(job = %self.lease.job, status = %update.status, "the master refuses a report: {error}");
+                        return Told::Refused(error);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            told = telling => told,
+            () = self.control.stopped(Stop::Lost) => Told::Unanswered,
+        }
+    }
+}
