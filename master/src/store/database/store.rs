@@ -1,11 +1,6 @@
-//! The store over a database that speaks SQL.
-//!
-//! ```text
-//! callers --verbs--> bounded channel --> Writer: one connection, one transaction for all that wait
-//! callers --reads--> pool of connections that only read
-//! ```
+//! The verbs of the store: a write is a call to the writer, a read is a query on the pool.
 
-use std::{collections::BTreeMap, fmt, ops::Range, time::Duration};
+use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,75 +14,31 @@ use orchestra_contracts::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
-    DueDelivery, JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored, QueueRecord,
-    Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError, Submission,
-    Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant,
-    WebhookRecord, WorkerRecord,
-    connection::{Reads, values},
-    counts::Open,
-    round,
-    rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
-    sql,
-    verbs::{
-        AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound, Drain,
-        Expire, ForgetUploads, Insert, Probe, Prune, Redeliver, Register, RemoveSchedule,
-        RemoveWebhook, Renew, RevokeToken, list::Query, outbox, prune, queues, schedules, uploads,
-        webhooks, workers,
+use crate::{
+    domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
+    store::{
+        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
+        DueDelivery, JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored,
+        QueueRecord, Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError,
+        Submission, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored,
+        WebhookGrant, WebhookRecord, WorkerRecord,
+        connection::{Reads, values},
+        database::{Database, SqlStore},
+        round,
+        rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
+        sql,
+        verbs::{
+            AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound,
+            Drain, Expire, ForgetUploads, Insert, Probe, Prune, Redeliver, Register,
+            RemoveSchedule, RemoveWebhook, Renew, RevokeToken, list::Query, outbox, prune, queues,
+            schedules, uploads, webhooks, workers,
+        },
+        writer::Parcel,
     },
-    writer::{Parcel, WriterHandle},
 };
-use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
 /// At the end, so long for reads that are under way.
 const READERS: Duration = Duration::from_secs(5);
-
-/// A database in the hands of one master.
-#[derive(Debug)]
-pub struct SqlStore<D> {
-    pub(super) writer: WriterHandle,
-    pub(super) reads: Reads,
-    pub(super) database: D,
-}
-
-/// What one database has of its own, statements and transactions apart.
-#[async_trait]
-pub(super) trait Database: fmt::Debug + Send + Sync + 'static {
-    /// Whether what the reads would find is ours.
-    fn check_reads(&self) -> Result<(), StoreError>;
-
-    /// Whether it has room for new work.
-    fn check(&self) -> Result<(), StoreError>;
-
-    /// How many jobs each queue has that have not ended, where that is kept in memory.
-    fn counts(&self) -> Option<BTreeMap<String, Open>> {
-        None
-    }
-
-    /// See [`Store::news`].
-    async fn news(&self) -> News;
-
-    /// See [`Store::leads`].
-    async fn leads(&self) -> Result<bool, StoreError>;
-
-    async fn close(&self);
-}
-
-#[expect(private_bounds, reason = "there are the two kinds of this room, and no others")]
-impl<D: Database> SqlStore<D> {
-    fn reads(&self) -> Result<&Reads, StoreError> {
-        self.database.check_reads()?;
-        Ok(&self.reads)
-    }
-}
-
-impl<D> SqlStore<D> {
-    /// How many transactions were committed: far fewer than calls, under load.
-    pub fn commits(&self) -> u64 {
-        self.writer.commits()
-    }
-}
 
 /// The writer appends before it applies.
 fn add_report(
