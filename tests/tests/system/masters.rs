@@ -1,18 +1,14 @@
 //! Several masters on one PostgreSQL: whatever is asked of one, the others know; one that is killed,
 //! and a server that crashes meanwhile, lose nothing and double nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+mod load;
+mod upgrades;
+
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use orchestra_contracts::{
-    AttemptNo, Job, JobId, JobStatus, ProblemKind, paths,
+    JobStatus, ProblemKind, paths,
     worker::{Claimed, LEASE_HEADER, LogHead},
 };
 use orchestra_tests::{
@@ -20,9 +16,11 @@ use orchestra_tests::{
     program::{self, Program},
     say, turn, wait,
 };
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::time::sleep;
+
+use self::load::Load;
 
 fn api(port: u16) -> Api {
     Api::new(format!("http://127.0.0.1:{port}"))
@@ -232,188 +230,6 @@ async fn a_worker_of_one_master_runs_what_another_was_given() {
     stack.stop().await;
 }
 
-/// What the callers and workers of the load know.
-#[derive(Default)]
-struct Seen {
-    /// Answered with 201, by key.
-    submitted: BTreeMap<String, JobId>,
-    /// Attempts whose end was accepted.
-    ended: BTreeMap<JobId, BTreeSet<AttemptNo>>,
-    /// Answers that never came, or said that the database was away.
-    failures: usize,
-}
-
-const JOBS: usize = 400;
-const CALLERS: usize = 4;
-const WORKERS: usize = 8;
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Any of the masters, in turn; the next one after a failure.
-struct Door {
-    apis: Vec<Api>,
-    next: usize,
-}
-
-impl Door {
-    /// The answer, when one comes that is no failure of ours.
-    async fn ask(
-        &mut self,
-        path: &str,
-        body: &Value,
-        key: Option<&str>,
-        seen: &Mutex<Seen>,
-    ) -> Option<(StatusCode, Value)> {
-        self.next += 1;
-        let api = &self.apis[self.next % self.apis.len()];
-        let mut request =
-            api.request(Method::POST, path).json(body).timeout(Duration::from_secs(20));
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let answered = async {
-            let answer = request.send().await.ok()?;
-            let status = answer.status();
-            let text = answer.text().await.ok()?;
-            (!status.is_server_error())
-                .then(|| (status, serde_json::from_str(&text).unwrap_or(Value::Null)))
-        };
-        let answer = answered.await;
-        if answer.is_none() {
-            lock(seen).failures += 1;
-            sleep(Duration::from_millis(50)).await;
-        }
-        answer
-    }
-}
-
-async fn calls(number: usize, pace: Duration, mut door: Door, seen: Arc<Mutex<Seen>>) {
-    for job in 0..JOBS / CALLERS {
-        let key = format!("caller-{number}-{job}");
-        let body = json!({"command": "true", "name": key, "maxRetries": 0});
-        let id = loop {
-            let Some((status, answer)) = door.ask(paths::JOBS, &body, Some(&key), &seen).await
-            else {
-                continue;
-            };
-            assert!(status.is_success(), "{status}: {answer}");
-            break serde_json::from_value(answer["id"].clone()).expect("a job has an id");
-        };
-        lock(&seen).submitted.insert(key, id);
-        sleep(pace).await;
-    }
-}
-
-async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<AtomicBool>) {
-    let name = format!("curl-{number}");
-    let mut round = 0;
-    while !over.load(Ordering::Relaxed) {
-        round += 1;
-        // The same request again, until there is an answer.
-        let request = format!("{name}-{round}");
-        let terms = json!({"worker": name, "slots": 1, "wait": "1s", "requestId": request});
-        let held: Vec<Claimed> = loop {
-            match door.ask(paths::CLAIM, &terms, None, &seen).await {
-                Some((StatusCode::OK, answer)) => {
-                    break serde_json::from_value(answer).expect("leases");
-                }
-                Some((status, answer)) => {
-                    assert!(status.is_success(), "{status}: {answer}");
-                    break Vec::new();
-                }
-                None => {}
-            }
-        };
-        for held in held {
-            let done = report(
-                &held,
-                &name,
-                JobStatus::Completed,
-                json!({"output": "done\n", "exitCode": 0}),
-            );
-            loop {
-                match door.ask(paths::UPDATE, &done, None, &seen).await {
-                    Some((StatusCode::OK, _)) => {
-                        let mut seen = lock(&seen);
-                        seen.ended.entry(held.job.id).or_default().insert(held.lease.attempt);
-                        break;
-                    }
-                    // Its lease ran out while nobody could be reached.
-                    Some((StatusCode::CONFLICT, _)) => break,
-                    Some((status, answer)) => panic!("{status}: {answer}"),
-                    None => {}
-                }
-            }
-        }
-    }
-}
-
-/// Callers and workers made of curl, who ask any of the masters.
-struct Load {
-    apis: Vec<Api>,
-    seen: Arc<Mutex<Seen>>,
-    over: Arc<AtomicBool>,
-    workers: JoinSet<()>,
-    callers: JoinSet<()>,
-}
-
-impl Load {
-    /// Each caller waits so long after each of its submits.
-    fn begin(masters: &Masters, pace: Duration) -> Self {
-        let apis: Vec<Api> = masters.all.iter().map(|master| master.api.clone()).collect();
-        let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
-        let door = |next| Door { apis: apis.clone(), next };
-        let (mut workers, mut callers) = (JoinSet::new(), JoinSet::new());
-        for number in 0..WORKERS {
-            workers.spawn(works(number, door(number), seen.clone(), over.clone()));
-        }
-        for number in 0..CALLERS {
-            callers.spawn(calls(number, pace, door(number), seen.clone()));
-        }
-        Self { apis, seen, over, workers, callers }
-    }
-
-    fn is_submitted(&mut self) -> bool {
-        while let Some(ended) = self.callers.try_join_next() {
-            ended.expect("every call is answered in the end");
-        }
-        self.callers.is_empty()
-    }
-
-    /// Waits for all ends. Nothing is lost, nothing doubled; in words, what happened.
-    async fn ends_well(mut self) -> String {
-        let api = &self.apis[0];
-        wait::until("all jobs to end", wait::JOB, async || {
-            let open = api.jobs("?status=Pending&limit=1").await.len()
-                + api.jobs("?status=Assigned&limit=1").await.len();
-            (open == 0).then_some(())
-        })
-        .await;
-        self.over.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.workers.join_next().await {
-            ended.expect("every report is answered in the end");
-        }
-        let jobs: Vec<Job> = api.jobs("?limit=1000").await;
-        let seen = std::mem::take(&mut *lock(&self.seen));
-        let stored: BTreeMap<String, JobId> =
-            jobs.iter().map(|job| (job.spec.name.clone().unwrap_or_default(), job.id)).collect();
-        assert_eq!(jobs.len(), JOBS);
-        assert_eq!(stored, seen.submitted, "each key is one job, and the one that was answered");
-        for job in &jobs {
-            let end = (job.status, job.output.as_str());
-            assert_eq!(end, (JobStatus::Completed, "done\n"), "{job:?}");
-            let ends = seen.ended.get(&job.id).map_or(0, BTreeSet::len);
-            assert!(ends <= 1, "two attempts of job {} were told that they ended it", job.id);
-        }
-        let again = |job: &&Job| job.attempt.is_some_and(|attempt| attempt.0 > 1);
-        let again = jobs.iter().filter(again).count();
-        let failures = seen.failures;
-        format!("{} jobs, {again} of them tried again, {failures} answers failed", jobs.len())
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let turn = turn().await;
@@ -441,78 +257,6 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let told = load.ends_well().await;
     say(&format!("{kills} kills and a crash: {told}"));
     assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
-    masters.stop().await;
-}
-
-/// Between two steps of an upgrade: for so long, masters of both versions work side by side.
-const SIDE_BY_SIDE: Duration = Duration::from_secs(3);
-
-/// What a program that is newer than both would do to the tables: a column that all have at once, one that
-/// is filled, a table, an index, and the note that says so.
-const NEWER: &str = "
-    BEGIN;
-    ALTER TABLE job ADD COLUMN newer_words text NOT NULL DEFAULT 'none';
-    ALTER TABLE attempt ADD COLUMN newer_count bigint;
-    CREATE TABLE newer (job bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-    CREATE FUNCTION newer() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN INSERT INTO newer (job) VALUES (NEW.id); RETURN NEW; END $$;
-    CREATE TRIGGER newer AFTER INSERT ON job FOR EACH ROW EXECUTE FUNCTION newer();
-    CREATE INDEX newer_job ON job (newer_words, id);
-    INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-        VALUES (9999, 'additive newer', true, '\\x00', 0);
-    COMMIT;";
-
-/// From `ORCHESTRA_OLD`, an earlier program, to this one; without it, from this one to itself. Half-way the
-/// tables become those of a newer program still, which only adds to them: those that run go on, those
-/// that are started afterwards start, and one that is taken back to the old program does as well.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
-    let turn = turn().await;
-    let Some(server) = Postgres::shared() else { return };
-    let old = orchestra_tests::old_program();
-    let old = old.as_deref().unwrap_or(program::path());
-    let url = server.database();
-    let database = url.rsplit('/').next().expect("its name is the last part").to_owned();
-    let mut masters = Masters::start(0, url, "10s", Some(turn));
-    for _ in 0..3 {
-        masters.add(old);
-        masters.are_ready().await;
-    }
-    // So that there is work from the first step to the last.
-    let mut load = Load::begin(&masters, SIDE_BY_SIDE / 20);
-    let rounds = [(0, program::path()), (1, program::path()), (2, old), (2, program::path())];
-    let mut before = 0;
-    for (round, (number, program)) in rounds.into_iter().enumerate() {
-        sleep(SIDE_BY_SIDE).await;
-        if round == 1 {
-            before = lock(&load.seen).submitted.len();
-            assert!(before < JOBS, "there is nothing left to do under the new tables");
-            let _ = tokio::task::block_in_place(|| server.run(&database, NEWER));
-            // The others go on meanwhile, and one goes as none should.
-            masters.all[number].program.kill();
-        } else {
-            masters.all[number].program.terminate().await;
-        }
-        masters.again_as(number, program);
-        masters.are_ready().await;
-        // Also of what masters of the old program do.
-        assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
-    }
-    wait::until("all jobs to be submitted", wait::JOB, async || load.is_submitted().then_some(()))
-        .await;
-    let told = load.ends_well().await;
-    let count = |question: &str| {
-        let said = tokio::task::block_in_place(|| server.run(&database, question));
-        said.parse::<usize>().expect("it is a number")
-    };
-    assert_eq!(count("SELECT count(*) FROM job WHERE newer_words = 'none'"), JOBS);
-    let since = count("SELECT count(*) FROM newer");
-    assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
-    assert!(since > 0 && since + before <= JOBS + CALLERS, "{since} since, {before} before");
-    say(&format!(
-        "from {} to this program: {told}; {since} jobs under newer tables",
-        old.display()
-    ));
     masters.stop().await;
 }
 
