@@ -10,7 +10,7 @@ use orchestra_contracts::{
 use super::{MAX_WAIT, Service, ServiceError, newest_attempt, view};
 use crate::{
     domain,
-    store::{LeaseTerms, Wish},
+    store::{ClaimSpec, LeaseTerms},
 };
 
 /// More in one claim serves nobody: the next one is a moment away.
@@ -24,14 +24,14 @@ impl Service {
     /// For workers made of curl: one job, now or not at all. Nobody renews its
     /// lease, so it lasts as long as the job may take; the name stands in for the token.
     pub async fn claim_by_name(&self, worker: WorkerName) -> Result<Option<Job>, ServiceError> {
-        let wish = Wish {
+        let spec = ClaimSpec {
             queues: vec!["default".to_owned()],
             tokens: vec![LeaseToken::of_name(&worker)],
             terms: LeaseTerms::JobTimeout { extra: UNRENEWED_EXTRA },
             request_id: None,
             worker,
         };
-        let jobs = self.handed_out(wish, Duration::ZERO).await?;
+        let jobs = self.handed_out(spec, Duration::ZERO).await?;
         Ok(jobs.first().map(with_secrets))
     }
 
@@ -39,23 +39,23 @@ impl Service {
     /// none when the wait is over.
     pub async fn claim(&self, terms: ClaimTerms) -> Result<Vec<Claimed>, ServiceError> {
         let ClaimTerms { worker, slots, wait, queues, request_id } = terms;
-        let wish = self.wish(worker, NextClaim { slots, queues, request_id }, "")?;
-        let jobs = self.handed_out(wish, wait.min(MAX_WAIT).0).await?;
+        let spec = self.claim_spec(worker, NextClaim { slots, queues, request_id }, "")?;
+        let jobs = self.handed_out(spec, wait.min(MAX_WAIT).0).await?;
         Ok(self.delivered(&jobs))
     }
 
     /// What the store is asked for. Of what is refused it is said where it stands below `place`.
-    pub(super) fn wish(
+    pub(super) fn claim_spec(
         &self,
         worker: WorkerName,
         terms: NextClaim,
         place: &str,
-    ) -> Result<Wish, ServiceError> {
+    ) -> Result<ClaimSpec, ServiceError> {
         let errors = refusals(&terms, place);
         if !errors.is_empty() {
             return Err(ServiceError::Invalid(errors));
         }
-        Ok(Wish {
+        Ok(ClaimSpec {
             worker,
             queues: terms.queues,
             tokens: (0..terms.slots).map(|_| new_token()).collect(),
@@ -72,10 +72,10 @@ impl Service {
 
     async fn handed_out(
         &self,
-        wish: Wish,
+        spec: ClaimSpec,
         wait: Duration,
     ) -> Result<Vec<domain::Job>, ServiceError> {
-        let jobs = self.desk.claim(wish, wait).await;
+        let jobs = self.desk.claim(spec, wait).await;
         let jobs = jobs.inspect_err(|_| self.metrics.claim_failed())?;
         self.count_claim(&jobs);
         Ok(jobs)

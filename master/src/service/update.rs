@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Service, ServiceError, artifacts, closing::Closing, rest_bytes};
 use crate::{
     domain::{JobEvent, Proof, Refusal},
-    store::{Report, Wish},
+    store::{ClaimSpec, Report},
 };
 
 /// What a shell can tell (waitpid(2)): eight bits.
@@ -37,9 +37,9 @@ impl Service {
     async fn carry_out(&self, mut update: JobUpdate) -> Result<Told, ServiceError> {
         let proof = proof_of(&update);
         check_company(&update)?;
-        let wish = match update.claim.take() {
+        let spec = match update.claim.take() {
             None => None,
-            Some(terms) => Some(self.wish(proof.worker.clone(), terms, "/claim")?),
+            Some(terms) => Some(self.claim_spec(proof.worker.clone(), terms, "/claim")?),
         };
         let report = match update.status {
             JobStatus::Running => {
@@ -55,8 +55,8 @@ impl Service {
                 return Err(ServiceError::NotForWorkers(update.status));
             }
         };
-        if let Some(wish) = wish {
-            return self.report_and_claim(report, wish).await.map(Told::Next);
+        if let Some(spec) = spec {
+            return self.report_and_claim(report, spec).await.map(Told::Next);
         }
         let (job, _) = self.report(report).await?;
         Ok(Told::Job(Box::new(self.show(job).await?)))
@@ -80,14 +80,14 @@ impl Service {
     async fn report_and_claim(
         &self,
         report: Report,
-        wish: Wish,
+        spec: ClaimSpec,
     ) -> Result<Vec<Claimed>, ServiceError> {
         let begun = Instant::now();
         let (id, rest) = (report.job, rest_bytes(&report));
         let mut found = None;
         let applying = async {
             let (applied, handout) =
-                self.desk.report(&*self.store, report, self.rules(), wish).await;
+                self.desk.report(&*self.store, report, self.rules(), spec).await;
             found = Some(handout);
             applied
         };

@@ -7,9 +7,9 @@ use orchestra_contracts::{Demand, LeaseToken, Span, WorkerName};
 
 use crate::domain::{LeasePolicy, Offers};
 
-/// One worker's wish for jobs.
+/// What one worker claims.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct ClaimSpec {
     pub worker: WorkerName,
     pub queues: Vec<String>,
     /// One for each job that it would take.
@@ -19,11 +19,11 @@ pub struct Wish {
     pub request_id: Option<String>,
 }
 
-/// A wish as the store is asked for it: a thousand that wait are asked for whenever there is a
-/// job, so it is cheap to copy.
+/// A claim as the store is asked for it. A thousand waiting claims are asked for again whenever a
+/// job appears, so it is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    pub wish: Arc<Wish>,
+    pub spec: Arc<ClaimSpec>,
     /// By which it is known what the worker takes.
     pub offers: Arc<Offers>,
     /// Whether an earlier answer to the same request is looked for in any case. Without that it is looked
@@ -32,8 +32,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub fn new(wish: Arc<Wish>, offers: Arc<Offers>) -> Self {
-        Self { wish, offers, looks_back: true }
+    pub fn new(spec: Arc<ClaimSpec>, offers: Arc<Offers>) -> Self {
+        Self { spec, offers, looks_back: true }
     }
 
     pub(super) fn takes(&self, queue: &str, demand: &Demand, now: Timestamp) -> bool {
@@ -42,13 +42,14 @@ impl Claim {
 }
 
 impl Deref for Claim {
-    type Target = Wish;
+    type Target = ClaimSpec;
 
-    fn deref(&self) -> &Wish {
-        &self.wish
+    fn deref(&self) -> &ClaimSpec {
+        &self.spec
     }
 }
 
+/// How long the leases of a claim last.
 #[derive(Clone, Copy, Debug)]
 pub enum LeaseTerms {
     /// Renewed by heartbeats.
@@ -58,8 +59,8 @@ pub enum LeaseTerms {
 }
 
 #[cfg(test)]
-impl From<Wish> for Claim {
-    fn from(wish: Wish) -> Self {
-        Self::new(Arc::new(wish), Arc::default())
+impl From<ClaimSpec> for Claim {
+    fn from(spec: ClaimSpec) -> Self {
+        Self::new(Arc::new(spec), Arc::default())
     }
 }

@@ -59,7 +59,7 @@ use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 pub use applied::Applied;
 pub use artifact::{ArtifactPiece, Excess, PieceStored};
 pub use backup::{Backup, Restored, backup, restore, settle};
-pub use claim::{Claim, LeaseTerms, Wish};
+pub use claim::{Claim, ClaimSpec, LeaseTerms};
 pub use error::StoreError;
 pub use filter::{JobFilter, ListOrder};
 pub use log::{Appended, LogAppend, LogChunk, Order};

@@ -17,7 +17,7 @@ use tokio::{
 use super::Handout;
 use crate::{
     domain::{Job, NewJob, Rules},
-    store::{Applied, Once, Report, Store, StoreError, Submission, Submitted, Wish},
+    store::{Applied, ClaimSpec, Once, Report, Store, StoreError, Submission, Submitted},
 };
 
 /// Claims that wait for the dispatcher to take them in; more of them wait in line.
@@ -54,7 +54,7 @@ pub(super) struct Tray {
 /// A claim.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) wish: Arc<Wish>,
+    pub(super) spec: Arc<ClaimSpec>,
     pub(super) until: Instant,
     /// When the store last looked whether it had answered the same request before.
     pub(super) looked_back: Option<Instant>,
@@ -128,12 +128,12 @@ impl Desk {
         store: &dyn Store,
         report: Report,
         rules: Rules,
-        wish: Wish,
+        spec: ClaimSpec,
     ) -> (Reported, Result<Handout, StoreError>) {
         let (answer, answered) = oneshot::channel();
         let (found, finding) = oneshot::channel();
-        let (wish, until) = (Arc::new(wish), Instant::now());
-        let claim = Waiting { wish, until, looked_back: None, answer: found };
+        let (spec, until) = (Arc::new(spec), Instant::now());
+        let claim = Waiting { spec, until, looked_back: None, answer: found };
         if let Err(error) = self.reports.send(Claiming { report, answer, claim }).await {
             return (store.report(error.0.report, rules).await, Err(closing()));
         }
@@ -145,12 +145,12 @@ impl Desk {
     /// dispatcher, which is so during shutdown, there are none.
     pub(in crate::service) async fn claim(
         &self,
-        wish: Wish,
+        spec: ClaimSpec,
         wait: Duration,
     ) -> Result<Vec<Job>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let (wish, until) = (Arc::new(wish), Instant::now() + wait);
-        let waiting = Waiting { wish, until, looked_back: None, answer };
+        let (spec, until) = (Arc::new(spec), Instant::now() + wait);
+        let waiting = Waiting { spec, until, looked_back: None, answer };
         if self.inbox.send(waiting).await.is_err() {
             return Ok(Vec::new());
         }

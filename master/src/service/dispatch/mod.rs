@@ -187,7 +187,7 @@ async fn ask(service: &Service, round: Round, waiting: &mut VecDeque<Waiting>) -
     let now = Instant::now();
     let claim = |one: &mut Waiting| {
         let looks_back = one.looks_back(now);
-        Claim { looks_back, ..Claim::new(one.wish.clone(), offers.clone()) }
+        Claim { looks_back, ..Claim::new(one.spec.clone(), offers.clone()) }
     };
     let claims: Vec<Claim> =
         if without.is_some() { Vec::new() } else { waiting.iter_mut().map(claim).collect() };

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use orchestra_contracts::{JobSpec, Outcome, Span};
 use tokio::task::JoinSet;
 
-use super::{TTL, TestStore, at, claim, every_adapter, ids, spec, wish};
+use super::{TTL, TestStore, at, claim, claim_spec, every_adapter, ids, spec};
 use crate::{
     domain::JobState,
-    store::{Claim, LeaseTerms, Wish},
+    store::{Claim, ClaimSpec, LeaseTerms},
 };
 
 every_adapter!(
@@ -67,7 +67,8 @@ async fn priority_counts_across_queues(store: TestStore) {
         .insert([("x", 0), ("y", 1), ("x", 2), ("y", 0)].map(job).into(), at(0).now)
         .await
         .unwrap();
-    let from_both = Claim::from(Wish { queues: vec!["x".into(), "y".into()], ..wish("a", 9) });
+    let from_both =
+        Claim::from(ClaimSpec { queues: vec!["x".into(), "y".into()], ..claim_spec("a", 9) });
     let jobs = store.claim(vec![from_both], at(1)).await.unwrap().remove(0);
     assert_eq!(ids(&jobs), [3, 2, 1, 4]);
 }
@@ -77,7 +78,7 @@ async fn a_claim_takes_from_its_queues_only(store: TestStore) {
     store.insert(["x", "y", "x", "z", "y"].map(job).into(), at(0).now).await.unwrap();
     let from = |queues: &[&str], slots| {
         let queues = queues.iter().map(|&queue| queue.to_owned()).collect();
-        Claim::from(Wish { queues, ..wish("a", slots) })
+        Claim::from(ClaimSpec { queues, ..claim_spec("a", slots) })
     };
     let claims =
         vec![from(&["y"], 1), from(&["nothing"], 1), from(&[], 1), from(&["z", "y", "x"], 3)];
@@ -145,14 +146,14 @@ async fn a_retry_keeps_its_place(store: TestStore) {
 }
 
 fn named(request: &str, slots: usize) -> Claim {
-    Wish { request_id: Some(request.to_owned()), ..wish("a", slots) }.into()
+    ClaimSpec { request_id: Some(request.to_owned()), ..claim_spec("a", slots) }.into()
 }
 
 async fn a_repeated_claim_gets_the_same_jobs(store: TestStore) {
     store.insert(vec![spec("true"); 5], at(0).now).await.unwrap();
     let first = store.claim(vec![named("one", 2)], at(1)).await.unwrap();
     assert_eq!(store.claim(vec![named("one", 2)], at(2)).await.unwrap(), first);
-    let other_worker = Wish { request_id: Some("one".into()), ..wish("b", 1) }.into();
+    let other_worker = ClaimSpec { request_id: Some("one".into()), ..claim_spec("b", 1) }.into();
     let next = store.claim(vec![named("two", 1), other_worker], at(2)).await.unwrap();
     assert_eq!((ids(&next[0]), ids(&next[1])), (vec![3], vec![4]));
 }
@@ -188,7 +189,7 @@ async fn a_lease_lasts_as_its_terms_say(store: TestStore) {
     let timeout = Some(Span::from_secs(600));
     store.insert(vec![JobSpec { timeout, ..spec("true") }; 2], at(0).now).await.unwrap();
     let extra = Span::from_secs(30);
-    let curl = Wish { terms: LeaseTerms::JobTimeout { extra }, ..wish("b", 1) }.into();
+    let curl = ClaimSpec { terms: LeaseTerms::JobTimeout { extra }, ..claim_spec("b", 1) }.into();
     let answers = store.claim(vec![claim("a", 1), curl], at(1)).await.unwrap();
     let expiries = answers.iter().map(|jobs| jobs[0].lease().unwrap().expires_at);
     let seconds: Vec<i64> = expiries.map(jiff::Timestamp::as_second).collect();
@@ -203,8 +204,8 @@ async fn sixteen_claimers_share_five_hundred_jobs(store: TestStore) {
         claimers.spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let wish = claim(&format!("worker-{number}"), 1 + number % 3);
-                let jobs = store.claim(vec![wish], at(1)).await.unwrap().remove(0);
+                let wanted = claim(&format!("worker-{number}"), 1 + number % 3);
+                let jobs = store.claim(vec![wanted], at(1)).await.unwrap().remove(0);
                 if jobs.is_empty() {
                     return mine;
                 }

@@ -35,7 +35,7 @@ use orchestra_contracts::{
 use orchestra_tests::Postgres;
 use tempfile::TempDir;
 
-use super::{Applied, Claim, LeaseTerms, LogAppend, MemoryStore, Store, Wish};
+use super::{Applied, Claim, ClaimSpec, LeaseTerms, LogAppend, MemoryStore, Store};
 use crate::domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
@@ -206,11 +206,11 @@ fn spec(command: &str) -> JobSpec {
 
 /// For so many jobs of the default queue, with tokens that nobody else has.
 fn claim(name: &str, slots: usize) -> Claim {
-    wish(name, slots).into()
+    claim_spec(name, slots).into()
 }
 
-fn wish(name: &str, slots: usize) -> Wish {
-    Wish {
+fn claim_spec(name: &str, slots: usize) -> ClaimSpec {
+    ClaimSpec {
         worker: worker(name),
         queues: vec!["default".into()],
         tokens: (0..slots)

@@ -2,10 +2,10 @@
 
 use orchestra_contracts::{JobSpec, Outcome, QueueChange, QueueName, worker::Registration};
 
-use super::{Held, TestStore, at, every_adapter, ids, spec, wish, worker};
+use super::{Held, TestStore, at, claim_spec, every_adapter, ids, spec, worker};
 use crate::{
     domain::QueueRules,
-    store::{Claim, QueueRecord, Wish},
+    store::{Claim, ClaimSpec, QueueRecord},
 };
 
 every_adapter!(
@@ -41,12 +41,12 @@ async fn bound(store: &TestStore, name: &str, most: Option<u32>) -> QueueRules {
 }
 
 /// From the queues `x` and `y`.
-fn wish_both(name: &str, slots: usize) -> Wish {
-    Wish { queues: vec!["x".into(), "y".into()], ..wish(name, slots) }
+fn claim_spec_of_both(name: &str, slots: usize) -> ClaimSpec {
+    ClaimSpec { queues: vec!["x".into(), "y".into()], ..claim_spec(name, slots) }
 }
 
 fn from_both(name: &str, slots: usize) -> Claim {
-    wish_both(name, slots).into()
+    claim_spec_of_both(name, slots).into()
 }
 
 async fn claimed(store: &TestStore, claims: Vec<Claim>) -> Vec<Vec<i64>> {
@@ -158,7 +158,7 @@ async fn a_drained_worker_is_handed_nothing_new(store: TestStore) {
     assert_eq!(store.drain(&worker("a"), true, at(5).now).await.unwrap(), None, "it is unknown");
     store.register(&worker("a"), Registration::default(), at(1).now).await.unwrap();
     store.insert(vec![of("x"); 4], at(0).now).await.unwrap();
-    let named = Wish { request_id: Some("one".into()), ..wish_both("a", 1) };
+    let named = ClaimSpec { request_id: Some("one".into()), ..claim_spec_of_both("a", 1) };
     let named = Claim::from(named);
     assert_eq!(claimed(&store, vec![named.clone()]).await, [vec![1]]);
     let drained = store.drain(&worker("a"), true, at(5).now).await.unwrap();

@@ -7,10 +7,10 @@ use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome};
 use rand::RngExt as _;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Place, PostgresStore, at, ended, wish};
+use super::{Place, PostgresStore, at, claim_spec, ended};
 use crate::{
     domain::{Job, JobEvent},
-    store::{Bounds, JobFilter, ListOrder, Part, Store as _, StoreError, Wish},
+    store::{Bounds, ClaimSpec, JobFilter, ListOrder, Part, Store as _, StoreError},
 };
 
 const QUEUES: [&str; 3] = ["default", "one", "two"];
@@ -63,7 +63,7 @@ async fn step(store: &PostgresStore, second: i64) -> Result<(), StoreError> {
         }
         4..7 => {
             let queues = QUEUES.map(str::to_owned).to_vec();
-            store.claim(vec![Wish { queues, ..wish("w", 3) }.into()], now).await?;
+            store.claim(vec![ClaimSpec { queues, ..claim_spec("w", 3) }.into()], now).await?;
         }
         7..9 => {
             let Some(job) = some_job(store, &[JobStatus::Assigned, JobStatus::Running]).await?
@@ -158,7 +158,7 @@ async fn what_masters_that_are_gone_have_counted_is_added_up() {
         let gone = place.open().await;
         gone.insert(vec![spec("one"), spec("two")], at(0).now).await.unwrap();
         let queues = vec!["one".to_owned()];
-        gone.claim(vec![Wish { queues, ..wish("w", 1) }.into()], at(1)).await.unwrap();
+        gone.claim(vec![ClaimSpec { queues, ..claim_spec("w", 1) }.into()], at(1)).await.unwrap();
         gone.close().await;
     }
     place.run(

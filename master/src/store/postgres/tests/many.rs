@@ -43,8 +43,8 @@ async fn three_masters_hand_out_each_job_once() {
         claimers.spawn(async move {
             let mut mine = Vec::new();
             while left.load(Ordering::SeqCst) > 0 {
-                let wish = claim(&format!("worker-{number}"), 1 + number % 4);
-                let jobs = master.claim(vec![wish], at(1)).await.unwrap().remove(0);
+                let wanted = claim(&format!("worker-{number}"), 1 + number % 4);
+                let jobs = master.claim(vec![wanted], at(1)).await.unwrap().remove(0);
                 left.fetch_sub(jobs.len(), Ordering::SeqCst);
                 assert!(jobs.is_sorted_by_key(|job| job.id), "in the order of their line");
                 mine.extend(jobs.iter().map(|job| job.id.0));

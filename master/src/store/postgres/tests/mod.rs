@@ -14,7 +14,7 @@ use orchestra_tests::Postgres;
 use super::PostgresStore;
 use crate::{
     domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules},
-    store::{Claim, LeaseTerms, Wish},
+    store::{Claim, ClaimSpec, LeaseTerms},
 };
 
 /// A database that several masters open; `None` where there is no server.
@@ -59,13 +59,13 @@ fn specs(count: usize) -> Vec<JobSpec> {
 }
 
 fn claim(name: &str, slots: usize) -> Claim {
-    wish(name, slots).into()
+    claim_spec(name, slots).into()
 }
 
-fn wish(name: &str, slots: usize) -> Wish {
+fn claim_spec(name: &str, slots: usize) -> ClaimSpec {
     let token = |_| LeaseToken::new(format!("{:032x}", rand::random::<u128>()));
     let base = Span::from_secs(60);
-    Wish {
+    ClaimSpec {
         worker: name.parse().unwrap(),
         queues: vec!["default".to_owned()],
         tokens: (0..slots).map(token).collect(),

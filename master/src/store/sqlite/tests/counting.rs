@@ -2,10 +2,10 @@
 
 use orchestra_contracts::{AttemptNo, JobId, JobSpec, Outcome};
 
-use super::{Place, at, wish};
+use super::{Place, at, claim_spec};
 use crate::{
     domain::{JobEvent, Left, Proof},
-    store::{QueueRecord, SqliteStore, Store as _, Wish},
+    store::{ClaimSpec, QueueRecord, SqliteStore, Store as _},
 };
 
 fn specs(queue: &str, count: usize) -> Vec<JobSpec> {
@@ -48,7 +48,7 @@ async fn the_numbers_that_are_kept_are_those_that_are_there() {
         .await
         .unwrap();
     for request in ["a", "b", "c", "d"] {
-        let claim = Wish { queues: vec!["one".to_owned()], ..wish(request) }.into();
+        let claim = ClaimSpec { queues: vec!["one".to_owned()], ..claim_spec(request) }.into();
         assert_eq!(store.claim(vec![claim], at(1)).await.unwrap()[0].len(), 1);
     }
     end(&store, JobId(1), Outcome::Exited { code: 0 }).await;

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::SqliteStore;
 use crate::{
     domain::{LeasePolicy, RetryPolicy, Rules},
-    store::{Claim, LeaseTerms, Wish},
+    store::{Claim, ClaimSpec, LeaseTerms},
 };
 
 /// Where a test keeps its database.
@@ -69,11 +69,11 @@ fn specs(count: usize) -> Vec<JobSpec> {
 
 /// Of one job, with the request in place of the token.
 fn claim(request: &str) -> Claim {
-    wish(request).into()
+    claim_spec(request).into()
 }
 
-fn wish(request: &str) -> Wish {
-    Wish {
+fn claim_spec(request: &str) -> ClaimSpec {
+    ClaimSpec {
         worker: "worker".parse().unwrap(),
         queues: vec!["default".to_owned()],
         tokens: vec![LeaseToken::new(request)],
