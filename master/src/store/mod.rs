@@ -7,6 +7,7 @@
 mod applied;
 mod artifact;
 mod backup;
+mod batch;
 mod claim;
 mod connection;
 mod counts;
@@ -26,7 +27,6 @@ mod postgres;
 mod queue;
 mod renewal;
 mod retention;
-mod round;
 mod rows;
 mod schedule;
 mod spread;
@@ -59,6 +59,7 @@ use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 pub use applied::Applied;
 pub use artifact::{ArtifactPiece, Excess, PieceStored};
 pub use backup::{Backup, Restored, backup, restore, settle};
+pub use batch::{BatchReply, BatchRequest, Report, call_by_call};
 pub use claim::{Claim, ClaimSpec, LeaseTerms};
 pub use error::StoreError;
 pub use filter::{JobFilter, ListOrder};
@@ -73,7 +74,6 @@ pub use postgres::{Postgres, PostgresStore};
 pub use queue::QueueRecord;
 pub use renewal::Renewal;
 pub use retention::{Bounds, Part};
-pub use round::{Done, Report, Round, call_by_call};
 pub use schedule::{Added, Begin, MAX_SCHEDULES, ScheduleRecord, Skip, Step, Stepped};
 pub use sqlite::{Sqlite, SqliteStore};
 pub use submission::{Fingerprint, KEYS_KEPT, Once, Submission, Submitted};
@@ -113,9 +113,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// to a worker that is being drained.
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError>;
 
-    /// See [`Round`]; where the adapter can, in one commit.
-    async fn round(&self, round: Round) -> Done {
-        round::call_by_call(self, round).await
+    /// See [`BatchRequest`]; where the adapter can, in one commit.
+    async fn batch(&self, batch: BatchRequest) -> BatchReply {
+        batch::call_by_call(self, batch).await
     }
 
     /// Applies one event to one job through the machine, `None` when there is no such job.
@@ -131,7 +131,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         let Report { job, event, rest } = report;
         let Some(rest) = rest else { return self.apply(job, event, rules).await };
         let appended = self.append_log(rest).await;
-        round::answer(appended, self.apply(job, event, rules).await)
+        batch::answer(appended, self.apply(job, event, rules).await)
     }
 
     /// Applies `LeaseExpired` to at most `limit` held jobs whose lease ran out

@@ -14,11 +14,11 @@ use orchestra_contracts::{
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Refusal, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
-        DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part, PieceStored, QueueRecord,
-        Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted,
-        TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord,
-        WorkerRecord, call_by_call,
+        Added, Appended, Applied, ArtifactPiece, BatchReply, BatchRequest, Bounds, Claim,
+        DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part,
+        PieceStored, QueueRecord, Renewal, Report, ScheduleRecord, Step, Stepped, Store,
+        StoreError, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored,
+        WebhookGrant, WebhookRecord, WorkerRecord, call_by_call,
     },
 };
 use orchestra_tests::check::What;
@@ -53,9 +53,9 @@ impl Store for OpenDisk {
         self.write("claim", write).await
     }
 
-    async fn round(&self, round: Round) -> Done {
-        self.disk.record.claims_with_ends(round.reports.len());
-        call_by_call(self, round).await
+    async fn batch(&self, batch: BatchRequest) -> BatchReply {
+        self.disk.record.claims_with_ends(batch.reports.len());
+        call_by_call(self, batch).await
     }
 
     async fn apply(

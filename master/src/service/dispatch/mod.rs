@@ -26,7 +26,7 @@ use self::desk::{Claiming, HandedIn, Tray, Waiting};
 use super::{Service, trace, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Left, Proof},
-    store::{Claim, Done, Round, StoreError},
+    store::{BatchReply, BatchRequest, Claim, StoreError},
 };
 
 /// Retries become claimable by the clock alone, and a wake-up may be lost.
@@ -141,8 +141,10 @@ async fn answer(
         waiting.push_back(claim);
     }
     waiting.retain(|one| !one.answer.is_closed());
-    let round = Round { submissions, reports: all, claims: Vec::new(), rules: service.rules() };
-    let Done { submitted, reported, claimed: found } = ask(service, round, &mut waiting).await;
+    let batch =
+        BatchRequest { submissions, reports: all, claims: Vec::new(), rules: service.rules() };
+    let BatchReply { submitted, reported, claimed: found } =
+        ask(service, batch, &mut waiting).await;
     for (answer, submitted) in submitters.into_iter().zip(submitted) {
         drop(answer.send(submitted));
     }
@@ -177,7 +179,11 @@ async fn answer(
 
 /// Has the store do it: for each of those who wait by what its worker offers now, since while it
 /// waited that and what others offer may have changed.
-async fn ask(service: &Service, round: Round, waiting: &mut VecDeque<Waiting>) -> Done {
+async fn ask(
+    service: &Service,
+    batch: BatchRequest,
+    waiting: &mut VecDeque<Waiting>,
+) -> BatchReply {
     let offers = if waiting.is_empty() { Ok(Arc::default()) } else { service.offers().await };
     // With nothing to go by nobody is handed anything; what was handed in is stored all the same.
     let (offers, without) = match offers {
@@ -191,18 +197,18 @@ async fn ask(service: &Service, round: Round, waiting: &mut VecDeque<Waiting>) -
     };
     let claims: Vec<Claim> =
         if without.is_some() { Vec::new() } else { waiting.iter_mut().map(claim).collect() };
-    if claims.is_empty() && round.submissions.is_empty() && round.reports.is_empty() {
+    if claims.is_empty() && batch.submissions.is_empty() && batch.reports.is_empty() {
         let claimed = without.map_or_else(|| Ok(Vec::new()), Err);
-        return Done { submitted: Vec::new(), reported: Vec::new(), claimed };
+        return BatchReply { submitted: Vec::new(), reported: Vec::new(), claimed };
     }
     let (mut submitted, mut reported) = (Vec::new(), Vec::new());
     let asking = async {
-        let done = service.store.round(Round { claims, ..round }).await;
+        let done = service.store.batch(BatchRequest { claims, ..batch }).await;
         (submitted, reported) = (done.submitted, done.reported);
         without.map_or(done.claimed, Err)
     };
     let claimed = service.metrics.stored("claim", asking).await;
-    Done { submitted, reported, claimed }
+    BatchReply { submitted, reported, claimed }
 }
 
 /// Opens the jobs' secrets. A job of which that is not possible has ended: no worker can help.

@@ -11,7 +11,7 @@ use orchestra_contracts::{
 use super::{Held, TestStore, at, claim, encode, every_adapter, ids, spec, stdout};
 use crate::{
     domain::{JobEvent, Refusal},
-    store::{Done, Order, Report, Round},
+    store::{BatchReply, BatchRequest, Order, Report},
 };
 
 every_adapter!(
@@ -114,9 +114,9 @@ async fn a_rest_under_a_lost_lease_is_not_stored(store: TestStore) {
     }
 }
 
-fn round(reports: Vec<Report>, claims: &[&str]) -> Round {
+fn batch(reports: Vec<Report>, claims: &[&str]) -> BatchRequest {
     let claims = claims.iter().map(|name| claim(name, 1)).collect();
-    Round { submissions: Vec::new(), reports, claims, rules: at(3) }
+    BatchRequest { submissions: Vec::new(), reports, claims, rules: at(3) }
 }
 
 /// The job that waits for the one that ends is there for the claim that comes with the end, and the claim
@@ -125,12 +125,13 @@ async fn claims_come_behind_what_ends(store: TestStore) {
     let held = store.submit_and_claim(spec("true")).await;
     super::waiting::submit(&store, &[super::waiting::after_ok(&[held.job.id.0])]).await;
     store.submit(spec("true")).await;
-    let nobody = store.share().round(round(Vec::new(), &["a"])).await.claimed.unwrap();
+    let nobody = store.share().batch(batch(Vec::new(), &["a"])).await.claimed.unwrap();
     assert_eq!(ids(&nobody[0]), [3], "the other still waits");
     store.submit(spec("true")).await;
     let frames = encode(&[stdout("x")]);
     let end = report(&held, 0, frames.clone(), whole(&frames, "x"));
-    let Done { reported, claimed, .. } = store.round(round(vec![end], &["b", "c", "d"])).await;
+    let BatchReply { reported, claimed, .. } =
+        store.batch(batch(vec![end], &["b", "c", "d"])).await;
     let applied = reported.into_iter().next().unwrap().unwrap().unwrap();
     assert_eq!((applied.job.status(), applied.along), (JobStatus::Completed, vec![JobId(2)]));
     let got: Vec<_> = claimed.unwrap().iter().map(|jobs| ids(jobs)).collect();
@@ -147,7 +148,7 @@ async fn each_in_a_round_is_answered_for_itself(store: TestStore) {
         Report { job: JobId(99), rest: None, ..report(&held, 0, frames.clone(), head) },
         report(&other, 0, frames, head),
     ];
-    let Done { submitted, reported, claimed } = store.round(round(reports, &["a"])).await;
+    let BatchReply { submitted, reported, claimed } = store.batch(batch(reports, &["a"])).await;
     assert!(submitted.is_empty());
     assert_eq!(claimed.unwrap(), [vec![]]);
     let results: Vec<_> = reported.into_iter().map(Result::unwrap).collect();

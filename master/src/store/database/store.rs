@@ -17,18 +17,17 @@ use tokio::time::timeout;
 use crate::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
-        DueDelivery, JobFilter, LogAppend, LogChunk, News, Once, Order, Part, PieceStored,
-        QueueRecord, Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError,
-        Submission, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored,
-        WebhookGrant, WebhookRecord, WorkerRecord,
+        Added, Appended, Applied, ArtifactPiece, BatchReply, BatchRequest, Bounds, Claim,
+        DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk, News, Once, Order,
+        Part, PieceStored, QueueRecord, Renewal, Report, ScheduleRecord, Step, Stepped, Store,
+        StoreError, Submission, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece,
+        UploadStored, WebhookGrant, WebhookRecord, WorkerRecord, batch,
         connection::{Reads, values},
         database::{Database, SqlStore},
-        round,
         rows::{ArtifactRow, AttemptRow, ChunkRow, HeadRow, JobRow, PieceRow, TokenRow, changes},
         sql,
         verbs::{
-            AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound,
+            AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimBatch,
             Drain, Expire, ForgetUploads, Insert, Probe, Prune, Redeliver, Register,
             RemoveSchedule, RemoveWebhook, Renew, RevokeToken, list::Query, outbox, prune, queues,
             schedules, uploads, webhooks, workers,
@@ -53,7 +52,7 @@ fn add_report(
             None => applied.await,
             Some(appended) => {
                 let (appended, applied) = join!(appended, applied);
-                round::answer(appended, applied)
+                batch::answer(appended, applied)
             }
         }
     }
@@ -71,11 +70,11 @@ impl<D: Database> Store for SqlStore<D> {
     }
 
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError> {
-        self.writer.ask(ClaimRound { claims, rules, closed: false }).await
+        self.writer.ask(ClaimBatch { claims, rules, closed: false }).await
     }
 
-    async fn round(&self, round: Round) -> Done {
-        let Round { submissions, reports, claims, rules } = round;
+    async fn batch(&self, batch: BatchRequest) -> BatchReply {
+        let BatchRequest { submissions, reports, claims, rules } = batch;
         let mut parcel = Parcel::default();
         let inserts = submissions
             .into_iter()
@@ -83,10 +82,10 @@ impl<D: Database> Store for SqlStore<D> {
         let inserts: Vec<_> = inserts.collect();
         let reports = reports.into_iter().map(|report| add_report(&mut parcel, report, rules));
         let reports: Vec<_> = reports.collect();
-        let claims = parcel.add(ClaimRound { claims, rules, closed: false });
+        let claims = parcel.add(ClaimBatch { claims, rules, closed: false });
         self.writer.send(parcel).await;
         let (submitted, reported, claimed) = join!(join_all(inserts), join_all(reports), claims);
-        Done { submitted, reported, claimed }
+        BatchReply { submitted, reported, claimed }
     }
 
     async fn apply(

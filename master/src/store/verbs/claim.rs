@@ -32,14 +32,14 @@ pub(in crate::store) const REPEATED: Statement = statement!(
      ORDER BY j.priority DESC, j.id");
 
 /// Hands out jobs to several workers in turn.
-pub(in crate::store) struct ClaimRound {
+pub(in crate::store) struct ClaimBatch {
     pub(in crate::store) claims: Vec<Claim>,
     pub(in crate::store) rules: Rules,
     /// Nothing new is handed out: the disk has no room for what would follow.
     pub(in crate::store) closed: bool,
 }
 
-impl Verb for ClaimRound {
+impl Verb for ClaimBatch {
     type Answer = Vec<Vec<Job>>;
 
     async fn run(
@@ -73,7 +73,7 @@ impl Verb for ClaimRound {
 /// Which jobs each claim gets, in the order of the claims, and a ledger with all of these.
 async fn share_out(
     connection: &mut Connection,
-    calls: &[ClaimRound],
+    calls: &[ClaimBatch],
     answered: &mut Answered,
 ) -> Result<(VecDeque<Vec<JobId>>, Ledger), StoreError> {
     let now = now_of(calls);
@@ -117,13 +117,13 @@ async fn share_out(
     }
 }
 
-fn now_of(calls: &[ClaimRound]) -> Timestamp {
+fn now_of(calls: &[ClaimBatch]) -> Timestamp {
     calls.iter().map(|call| call.rules.now).min().unwrap_or_default()
 }
 
 /// Every claim in order; `None` for those that get nothing new.
-fn open_claims<'a>(calls: &'a [ClaimRound], answered: &Answered) -> Vec<Option<&'a Claim>> {
-    let open = |call: &'a ClaimRound| {
+fn open_claims<'a>(calls: &'a [ClaimBatch], answered: &Answered) -> Vec<Option<&'a Claim>> {
+    let open = |call: &'a ClaimBatch| {
         let is_open = |claim: &&Claim| !call.closed && answered.to(claim).is_none();
         call.claims.iter().map(move |claim| Some(claim).filter(is_open))
     };

@@ -31,7 +31,7 @@ use orchestra_contracts::JobId;
 
 pub(super) use self::{
     apply::{Apply, Expire},
-    claim::ClaimRound,
+    claim::ClaimBatch,
     insert::Insert,
     outbox::Redeliver,
     probe::Probe,

@@ -9,7 +9,7 @@ use crate::store::{
     ArtifactPiece, LogAppend, Step, StoreError, Tried, UploadPiece,
     connection::Connection,
     verbs::{
-        AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimRound, Drain,
+        AddSchedule, AddToken, AddWebhook, Apply, ChangeQueue, ChangeSchedule, ClaimBatch, Drain,
         Expire, ForgetUploads, Insert, Needs, Probe, Prune, Redeliver, Register, RemoveSchedule,
         RemoveWebhook, Renew, RevokeToken, Verb,
     },
@@ -170,7 +170,7 @@ kinds! {
     renewals: Renew,
     events: Apply,
     expiries: Expire,
-    claims: ClaimRound,
+    claims: ClaimBatch,
     grants: AddToken,
     revocations: RevokeToken,
     tries: Tried,
@@ -190,8 +190,8 @@ impl Batch {
         self.inserts.keep(error, |_| false);
         self.schedules.keep(error, |_| false);
         self.steps.keep(error, |step| step.begin.is_none());
-        for round in &mut self.claims.verbs {
-            round.closed = true;
+        for claims in &mut self.claims.verbs {
+            claims.closed = true;
         }
         self.pieces.keep(error, |_| false);
         self.uploads.keep(error, |_| false);

@@ -15,11 +15,11 @@ use orchestra_contracts::{
 use orchestra_master::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
-        Added, Appended, Applied, ArtifactPiece, Bounds, Claim, DeliveryRecord, Done, Drained,
-        DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part, PieceStored, QueueRecord,
-        Renewal, Report, Round, ScheduleRecord, Step, Stepped, Store, StoreError, Submitted,
-        TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored, WebhookGrant, WebhookRecord,
-        WorkerRecord, call_by_call,
+        Added, Appended, Applied, ArtifactPiece, BatchReply, BatchRequest, Bounds, Claim,
+        DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk, Once, Order, Part,
+        PieceStored, QueueRecord, Renewal, Report, ScheduleRecord, Step, Stepped, Store,
+        StoreError, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece, UploadStored,
+        WebhookGrant, WebhookRecord, WorkerRecord, call_by_call,
     },
 };
 
@@ -39,20 +39,20 @@ impl Store for FaultyStore {
     }
 
     /// Together, unless one of them may be what fails.
-    async fn round(&self, round: Round) -> Done {
+    async fn batch(&self, batch: BatchRequest) -> BatchReply {
         if matches!(*self.plan.lock().unwrap(), Plan::Nothing) {
-            let along = round.submissions.len() + round.reports.len();
+            let along = batch.submissions.len() + batch.reports.len();
             self.operations.fetch_add(along, Ordering::SeqCst);
             let (mut submitted, mut reported) = (Vec::new(), Vec::new());
             let asking = async {
-                let done = self.store.round(round).await;
+                let done = self.store.batch(batch).await;
                 (submitted, reported) = (done.submitted, done.reported);
                 done.claimed
             };
             let claimed = self.write(asking).await;
-            return Done { submitted, reported, claimed };
+            return BatchReply { submitted, reported, claimed };
         }
-        call_by_call(self, round).await
+        call_by_call(self, batch).await
     }
 
     async fn apply(

@@ -16,7 +16,7 @@ use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
     domain::{JobEvent, Left, NewJob, Proof},
     store::{
-        JobFilter, LogAppend, Report, Round, Store as _, StoreError, Submitted,
+        BatchRequest, JobFilter, LogAppend, Report, Store as _, StoreError, Submitted,
         connection::{Connection, Link},
         sqlite::open::{prepare, write_link},
         verbs::{Insert, Verb as _, ledger::Ledger},
@@ -78,8 +78,8 @@ async fn what_comes_along_with_an_end_is_one_commit() {
     let reports = vec![Report { job, event, rest }];
     let before = store.commits();
     let claims = vec![claim("second")];
-    let round = Round { submissions: Vec::new(), reports, claims, rules: at(2) };
-    let done = store.round(round).await;
+    let batch = BatchRequest { submissions: Vec::new(), reports, claims, rules: at(2) };
+    let done = store.batch(batch).await;
     assert!(done.reported[0].as_ref().unwrap().as_ref().unwrap().result.is_ok());
     assert_eq!(done.claimed.unwrap()[0][0].id, JobId(2));
     assert_eq!(store.commits() - before, 1);

@@ -1,5 +1,5 @@
-//! What is done in one go: a report of a worker with the rest of its log, and all that the
-//! dispatcher has when it asks.
+//! Calls that the store carries out together: a worker's report with the rest of its log, and
+//! everything that the dispatcher has collected.
 
 use futures::future::join_all;
 use orchestra_contracts::JobId;
@@ -18,32 +18,32 @@ pub struct Report {
     pub rest: Option<LogAppend>,
 }
 
-/// What is asked for together. The claims come behind all else: they may get what is submitted,
-/// and what ends set free.
+/// Calls of one batch. Claims come last: they may get jobs of the same batch's submissions, and
+/// jobs that its reports set free.
 #[derive(Debug)]
-pub struct Round {
+pub struct BatchRequest {
     pub submissions: Vec<Submission>,
     pub reports: Vec<Report>,
     pub claims: Vec<Claim>,
     pub rules: Rules,
 }
 
-/// The answers, each in the order of what was asked. One that failed says nothing of the others.
+/// The results of a batch, in the order of its calls. A call may fail while others succeed.
 #[derive(Debug)]
-pub struct Done {
+pub struct BatchReply {
     pub submitted: Vec<Result<Submitted, StoreError>>,
     /// `None` when there is no such job.
     pub reported: Vec<Result<Option<Applied>, StoreError>>,
     pub claimed: Result<Vec<Vec<Job>>, StoreError>,
 }
 
-/// A round as calls of their own, for a store that has no transaction for all of them.
-pub async fn call_by_call(store: &(impl Store + ?Sized), round: Round) -> Done {
-    let Round { submissions, reports, claims, rules } = round;
+/// Carries out a batch call by call, for a store without a transaction around all of them.
+pub async fn call_by_call(store: &(impl Store + ?Sized), batch: BatchRequest) -> BatchReply {
+    let BatchRequest { submissions, reports, claims, rules } = batch;
     let submitted = submissions.into_iter().map(|one| store.submit(one.jobs, one.once, one.now));
     let submitted = join_all(submitted).await;
     let reported = join_all(reports.into_iter().map(|one| store.report(one, rules))).await;
-    Done { submitted, reported, claimed: store.claim(claims, rules).await }
+    BatchReply { submitted, reported, claimed: store.claim(claims, rules).await }
 }
 
 /// The answer to a report: what could not be stored of the rest is why the log is not complete.
