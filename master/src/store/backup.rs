@@ -13,7 +13,7 @@ use super::{
     connection::{Connection, Link},
     open::Kind,
     past::{self, GAP, Settled, Terms},
-    postgres::{self, errors::about, kept},
+    postgres::{self, errors::about, job_count},
     sqlite::copy,
     transfer::COUNTED,
 };
@@ -111,7 +111,7 @@ pub async fn settle(url: &str, terms: Terms) -> Result<Settled, StoreError> {
     let settled = past::settle(&mut connection, terms).await?;
     let tally = connection.tally.take();
     if let Link::Postgres(mut link) = connection.into_link() {
-        kept::add(&mut link, tally).await.map_err(about)?;
+        job_count::add(&mut link, tally).await.map_err(about)?;
         sqlx::raw_sql("COMMIT").execute(&mut link).await.map_err(about)?;
         let _ = link.close().await;
     }

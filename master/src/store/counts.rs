@@ -2,7 +2,7 @@
 //!
 //! One master alone writes its SQLite file, so it counts once when it opens it, and from then on
 //! with every commit. Several masters on one database keep what they count in a table of that
-//! (`postgres/kept.rs`).
+//! (`postgres/job_count.rs`).
 
 use std::{
     collections::BTreeMap,

@@ -20,7 +20,7 @@ use self::{
 use super::{
     StoreError,
     open::Kind,
-    postgres::{self, errors::about, kept},
+    postgres::{self, errors::about, job_count},
     sqlite::offline::Offline,
 };
 
@@ -59,7 +59,7 @@ pub async fn transfer(from: &str, to: &str) -> Result<Moved, StoreError> {
         rows.push((table.name, copy(table, &mut source.connection, &mut target).await?));
     }
     go_on_counting(&mut source.connection, &mut target).await?;
-    kept::count_afresh(&mut target).await.map_err(about)?;
+    job_count::count_afresh(&mut target).await.map_err(about)?;
     tell(&mut target, "COMMIT").await?;
     // Without it the first queries on tables that were empty a moment ago are planned badly.
     tell(&mut target, "ANALYZE").await?;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     errors::{self, AWAY, CONFLICT},
-    kept,
+    job_count,
     locks::{IDS, ORDER, UPLOADS},
 };
 use crate::store::{
@@ -71,7 +71,7 @@ impl PgEngine {
         connection.lock_jobs(&jobs).await?;
         batch.run(connection).await?;
         let (news, tally) = (connection.news.take(), connection.tally.take());
-        let told = kept::tell(postgres(connection)?, &self.name, tally, news).await;
+        let told = job_count::tell(postgres(connection)?, &self.name, tally, news).await;
         told.map_err(errors::about)?;
         self.committing = true;
         tell(connection, "COMMIT".to_owned()).await

@@ -13,4 +13,4 @@ pub(super) const IDS: i64 = OURS + 2;
 /// there keeps it before it is forgotten.
 pub(super) const UPLOADS: i64 = OURS + 4;
 /// Held, for as long as it lives, by the master that does upkeep.
-pub(super) const CHAIR: i64 = OURS + 3;
+pub(super) const LEADER: i64 = OURS + 3;

@@ -2,24 +2,24 @@
 //!
 //! ```text
 //! each master:  Writer --one session--> transactions        pool of sessions that only read
-//!               Ears <--LISTEN-- what the others commit     Chair: a lock, held by one of all masters
-//!               kept: numbers of jobs, each master's in rows of its own
+//!               listener <--LISTEN-- what the others commit     leader: a lock, held by one of the masters
+//!               job_count: numbers of jobs, each master's in rows of its own
 //! ```
 //! Every transaction repeats in its statements what it read, as in SQLite; here others write at the
 //! same time, and what it is about to change it locks first: [`engine`] says what, and in which order.
 
-mod chair;
-mod ears;
 mod engine;
 pub(super) mod errors;
-pub(super) mod kept;
+pub(super) mod job_count;
+mod leader;
+mod listener;
 mod locks;
 pub(super) mod open;
 
 use async_trait::async_trait;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{chair::Chair, ears::Inbox};
+use self::{leader::Leadership, listener::Inbox};
 use super::{
     News, StoreError,
     database::{Database, SqlStore},
@@ -32,7 +32,7 @@ pub type PostgresStore = SqlStore<Postgres>;
 #[derive(Debug)]
 pub struct Postgres {
     inbox: Inbox,
-    chair: Chair,
+    leadership: Leadership,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -62,13 +62,13 @@ impl Database for Postgres {
     }
 
     async fn leads(&self) -> Result<bool, StoreError> {
-        self.chair.is_ours().await
+        self.leadership.is_ours().await
     }
 
     async fn close(&self) {
         self.closing.cancel();
         self.tasks.wait().await;
-        self.chair.leave().await;
+        self.leadership.leave().await;
     }
 }
 

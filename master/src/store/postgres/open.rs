@@ -12,11 +12,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Postgres, PostgresStore,
-    chair::Chair,
-    ears::{self, Inbox},
     engine::PgEngine,
     errors,
-    kept::COUNTS,
+    job_count::COUNTS,
+    leader::Leadership,
+    listener::{self, Inbox},
 };
 use crate::store::{StoreError, connection::Reads, newer, writer};
 
@@ -71,11 +71,11 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, StoreError> {
         .connect_lazy_with(options.clone().options([("default_transaction_read_only", "on")]));
     let name = format!("{:016x}", rand::random::<u64>());
     let (inbox, closing, tasks) = (Inbox::default(), CancellationToken::new(), TaskTracker::new());
-    tasks.spawn(ears::listen(options.clone(), name.clone(), inbox.clone(), closing.clone()));
+    tasks.spawn(listener::listen(options.clone(), name.clone(), inbox.clone(), closing.clone()));
     tasks.close();
-    let chair = Chair::new(options.clone());
+    let leadership = Leadership::new(options.clone());
     let writer = writer::start(PgEngine::new(options, connection, name));
-    let database = Postgres { inbox, chair, closing, tasks };
+    let database = Postgres { inbox, leadership, closing, tasks };
     Ok(PostgresStore { writer, reads: Reads::Postgres(reads), database })
 }
 

@@ -1,5 +1,5 @@
-//! What other masters say of their commits. Nobody depends on it: what is not heard is found by those
-//! who look once a second.
+//! Notifications of what other masters have committed. Nothing depends on them: a lost one is made up
+//! for by the poll once a second.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -41,36 +41,36 @@ pub(super) fn message(from: &str, news: News) -> String {
 
 /// What was heard and not yet fetched.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inbox(Arc<Heard>);
+pub(super) struct Inbox(Arc<Shared>);
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Shared {
     news: Mutex<News>,
-    bell: Notify,
+    changed: Notify,
 }
 
 impl Inbox {
     /// Waits for some.
     pub(super) async fn next(&self) -> News {
         loop {
-            let heard = self.heard().take();
+            let heard = self.lock().take();
             if !heard.is_empty() {
                 return heard;
             }
-            self.0.bell.notified().await;
+            self.0.changed.notified().await;
         }
     }
 
     fn put(&self, news: News) {
-        let mut heard = self.heard();
+        let mut heard = self.lock();
         heard.add(news);
         if heard.jobs.len() > MOST_JOBS {
             *heard = News::everything();
         }
-        self.0.bell.notify_one();
+        self.0.changed.notify_one();
     }
 
-    fn heard(&self) -> MutexGuard<'_, News> {
+    fn lock(&self) -> MutexGuard<'_, News> {
         self.0.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
-//! Which of the masters does what has to be done from time to time. The chair is a lock that belongs to
-//! a session: when that ends, however it ends, the next master that asks has it.
+//! Leader election: one of the masters does the upkeep. Leadership is an advisory lock that belongs to a
+//! session: when the session ends, for whatever reason, the next master that asks becomes the leader.
 //!
-//! Two may think for a moment that they have it, when a network breaks. That does no harm:
-//! whatever upkeep does looks, in its own transaction, whether it is still to be done.
+//! When a network breaks, two masters may take themselves for the leader for a moment. That does no
+//! harm: every pass of the upkeep checks in its own transaction whether it is still due.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{errors, kept, locks::CHAIR};
+use super::{errors, job_count, locks::LEADER};
 use crate::store::StoreError;
 
 const TAKE: &str = "SELECT pg_try_advisory_lock($1)";
@@ -23,7 +23,7 @@ const MERGE: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub(super) struct Chair {
+pub(super) struct Leadership {
     options: PgConnectOptions,
     session: Mutex<Option<Session>>,
 }
@@ -36,12 +36,12 @@ struct Session {
     merged: Option<Instant>,
 }
 
-impl Chair {
+impl Leadership {
     pub(super) fn new(options: PgConnectOptions) -> Self {
         Self { options, session: Mutex::default() }
     }
 
-    /// Takes it where it is free. One that has it asks the server whether its session still lives.
+    /// Takes the lock where it is free. The leader asks the server whether its session is still alive.
     pub(super) async fn is_ours(&self) -> Result<bool, StoreError> {
         let mut place = self.session.lock().await;
         let mut session = place.take();
@@ -71,20 +71,20 @@ impl Chair {
         if session.has_it {
             session.connection.ping().await?;
         } else {
-            let take = sqlx::query_scalar(TAKE).bind(CHAIR);
+            let take = sqlx::query_scalar(TAKE).bind(LEADER);
             session.has_it = take.fetch_one(&mut session.connection).await?;
             if session.has_it {
                 tracing::info!("this master does upkeep from now on");
             }
         }
         if session.has_it && session.merged.is_none_or(|last| last.elapsed() > MERGE) {
-            kept::merge(&mut session.connection).await?;
+            job_count::merge(&mut session.connection).await?;
             session.merged = Some(Instant::now());
         }
         Ok(session.has_it)
     }
 
-    /// Lets the next one have it at once.
+    /// Gives leadership up, so that another master can take it at once.
     pub(super) async fn leave(&self) {
         let Some(mut session) = self.session.lock().await.take() else { return };
         // The server notices only later that a session has ended.

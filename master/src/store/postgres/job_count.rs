@@ -8,7 +8,7 @@
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::ears;
+use super::listener;
 use crate::store::{
     News,
     counts::{Open, Tally},
@@ -83,14 +83,14 @@ pub(super) async fn tell(
     tally: Tally,
     news: News,
 ) -> Result<(), sqlx::Error> {
-    let said = (!news.is_empty()).then(|| ears::message(master, news));
+    let said = (!news.is_empty()).then(|| listener::message(master, news));
     let told = match (changes(tally), said) {
         (None, None) => return Ok(()),
-        (None, Some(said)) => sqlx::query(NOTIFY).bind(ears::CHANNEL).bind(said),
+        (None, Some(said)) => sqlx::query(NOTIFY).bind(listener::CHANNEL).bind(said),
         (Some(changes), None) => sqlx::query(ADD).bind(master).bind(changes),
         (Some(changes), Some(said)) => {
             let both = sqlx::query(ADD_AND_NOTIFY).bind(master).bind(changes);
-            both.bind(ears::CHANNEL).bind(said)
+            both.bind(listener::CHANNEL).bind(said)
         }
     };
     told.execute(link).await.map(drop)
