@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Hub, Reading, Start, Watch,
-    shared::{Look, is_small},
+    shared::{JobSnapshot, is_small},
 };
 use crate::{
     domain::{Job, JobState},
@@ -140,7 +140,7 @@ impl Follow {
             }
             // In this order nothing that happens in between is missed.
             self.watch.seen();
-            match self.look().await? {
+            match self.snapshot().await? {
                 Step::Go => {}
                 Step::Wait if !self.reading.follow => self.over = true,
                 // What the look has found is told before anything is waited for.
@@ -162,16 +162,16 @@ impl Follow {
 
     /// First the job, then its log: what ended before the look at the job is
     /// all there when the log is read.
-    async fn look(&mut self) -> Result<Step, StoreError> {
-        let look = self.watch.job(&*self.store).await?;
-        let Some(job) = look.job.clone() else { return Ok(Step::Over) };
+    async fn snapshot(&mut self) -> Result<Step, StoreError> {
+        let snapshot = self.watch.job(&*self.store).await?;
+        let Some(job) = snapshot.job.clone() else { return Ok(Step::Over) };
         if self.cursor.attempt == 0 && job.attempts > 0 {
             self.cursor = Cursor::start_of(AttemptNo(1));
         }
         if job.lease().is_some() && self.cursor.attempt >= job.attempts {
             self.announce(&job);
         }
-        if self.read(&look).await? {
+        if self.read(&snapshot).await? {
             return Ok(Step::Go);
         }
         let newest = self.cursor.attempt >= job.attempts;
@@ -194,7 +194,7 @@ impl Follow {
     }
 
     /// Takes in the next page of the log; false when there is none.
-    async fn read(&mut self, look: &Look) -> Result<bool, StoreError> {
+    async fn read(&mut self, snapshot: &JobSnapshot) -> Result<bool, StoreError> {
         let Cursor { attempt, offset } = self.cursor;
         if attempt == 0 {
             return Ok(false);
@@ -203,7 +203,7 @@ impl Follow {
         if self.caught_up {
             let (store, page) = (&*self.store, (PAGE_BYTES, PAGE_CHUNKS));
             let at = (attempt, offset);
-            let chunks = self.watch.looks().page(store, self.id, at, page, look).await?;
+            let chunks = self.watch.reads().page(store, self.id, at, page, snapshot).await?;
             for chunk in chunks.iter() {
                 self.take(attempt, chunk.clone());
             }

@@ -1,4 +1,4 @@
-//! Who waits for which job.
+//! Wakes the readers that wait for a change of a job or its log.
 
 use std::{
     collections::HashMap,
@@ -9,17 +9,17 @@ use std::{
 use orchestra_contracts::JobId;
 use tokio::sync::watch;
 
-use super::shared::{Look, Looks};
+use super::shared::{JobSnapshot, SharedReads};
 use crate::store::{Store, StoreError};
 
-/// Wakes whoever watches a job. Holds an entry for watched jobs only.
+/// Wakes the watchers of a job. Holds an entry for watched jobs only.
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<HashMap<JobId, Entry>>>);
 
 struct Entry {
-    /// How often it was rung.
-    bell: watch::Sender<u64>,
-    looks: Arc<Looks>,
+    /// How often the job has changed.
+    changes: watch::Sender<u64>,
+    reads: Arc<SharedReads>,
     watchers: usize,
 }
 
@@ -27,23 +27,23 @@ struct Entry {
 pub struct Watch {
     hub: Hub,
     id: JobId,
-    bell: watch::Receiver<u64>,
-    looks: Arc<Looks>,
-    rings: u64,
+    changes: watch::Receiver<u64>,
+    reads: Arc<SharedReads>,
+    version: u64,
 }
 
 impl Hub {
     /// The job, or its log, has changed and that is stored.
     pub fn wake(&self, id: JobId) {
         if let Some(entry) = self.entries().get(&id) {
-            entry.bell.send_modify(|rings| *rings += 1);
+            entry.changes.send_modify(|version| *version += 1);
         }
     }
 
     /// Any job may have changed.
     pub fn wake_all(&self) {
         for entry in self.entries().values() {
-            entry.bell.send_modify(|rings| *rings += 1);
+            entry.changes.send_modify(|version| *version += 1);
         }
     }
 
@@ -51,14 +51,14 @@ impl Hub {
     pub fn watch(&self, id: JobId) -> Watch {
         let mut entries = self.entries();
         let entry = entries.entry(id).or_insert_with(|| Entry {
-            bell: watch::Sender::new(0),
-            looks: Arc::default(),
+            changes: watch::Sender::new(0),
+            reads: Arc::default(),
             watchers: 0,
         });
         entry.watchers += 1;
-        let bell = entry.bell.subscribe();
-        let rings = *bell.borrow();
-        Watch { hub: self.clone(), id, bell, looks: entry.looks.clone(), rings }
+        let changes = entry.changes.subscribe();
+        let version = *changes.borrow();
+        Watch { hub: self.clone(), id, changes, reads: entry.reads.clone(), version }
     }
 
     /// How many jobs are watched.
@@ -72,25 +72,25 @@ impl Hub {
 }
 
 impl Watch {
-    /// What has happened so far is about to be looked at.
+    /// Marks all changes so far as seen; call it before reading the job.
     pub fn seen(&mut self) {
-        self.rings = *self.bell.borrow_and_update();
+        self.version = *self.changes.borrow_and_update();
     }
 
     /// The job, no older than the last [`Watch::seen`].
-    pub(super) async fn job(&self, store: &dyn Store) -> Result<Look, StoreError> {
-        self.looks.job(store, self.id, self.rings, || *self.bell.borrow()).await
+    pub(super) async fn job(&self, store: &dyn Store) -> Result<JobSnapshot, StoreError> {
+        self.reads.job(store, self.id, self.version, || *self.changes.borrow()).await
     }
 
-    /// What those share who have read the same so far.
-    pub(super) fn looks(&self) -> &Looks {
-        &self.looks
+    /// The reads that the job's followers share.
+    pub(super) fn reads(&self) -> &SharedReads {
+        &self.reads
     }
 
     /// Returns at once when something has happened since [`Watch::seen`].
     pub async fn changed(&mut self) {
-        // The bell lives as long as its watchers are counted.
-        let _ = self.bell.changed().await;
+        // The sender lives as long as its watchers are counted.
+        let _ = self.changes.changed().await;
     }
 }
 

@@ -6,21 +6,21 @@
 //!
 //! The hub carries no data: it says "look again", nothing else.
 
-mod bells;
 mod file;
 mod follow;
 mod hub;
 mod last_lines;
+mod orders;
 mod reading;
 mod shared;
 pub mod sse;
 mod text;
 
-pub use bells::Bells;
 pub(crate) use file::Files;
 pub use file::{Content, CutOff, Reader, Shelf};
 pub use follow::{Follow, FollowError, FollowEvent};
 pub use hub::{Hub, Watch};
 pub use last_lines::last_lines;
+pub use orders::OrderSignals;
 pub use reading::{Reading, Start, Streams};
 pub use text::Text;

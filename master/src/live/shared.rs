@@ -1,4 +1,4 @@
-//! What many followers of one job look at in the same moment is read once.
+//! Shared reads: what many followers of one job need at the same moment is read from the store once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,29 +10,29 @@ use crate::{
     store::{LogChunk, Order, Store, StoreError},
 };
 
-/// A look is not shared for longer, whether or not a bell was rung since.
+/// A read is shared for this long at most, even if the job has not changed since.
 const FRESH: Duration = Duration::from_millis(500);
 /// Pages with more bytes are not kept: only those who have read everything
 /// before share one, and what is new is little.
 const SMALL: usize = 64 << 10;
 
-/// The newest looks at one job.
+/// The latest reads of one job and its log.
 #[derive(Default)]
-pub(super) struct Looks(Mutex<Newest>);
+pub(super) struct SharedReads(Mutex<Latest>);
 
 #[derive(Default)]
-struct Newest {
-    job: Option<Look>,
+struct Latest {
+    job: Option<JobSnapshot>,
     page: Option<Page>,
 }
 
-/// A job as it was.
+/// A job as it was read.
 #[derive(Clone, Debug)]
-pub(super) struct Look {
+pub(super) struct JobSnapshot {
     pub(super) job: Option<Arc<Job>>,
     begun: Instant,
-    /// How often the bell had been rung before it.
-    rings: u64,
+    /// How often the job had changed before the read.
+    version: u64,
 }
 
 struct Page {
@@ -42,27 +42,29 @@ struct Page {
     chunks: Arc<Vec<LogChunk>>,
 }
 
-impl Looks {
-    /// The job as it was after so many rings of its bell, or later. `now` tells
-    /// how many there are.
+impl SharedReads {
+    /// The job as it was after so many changes, or later. `now` returns the current number
+    /// of changes.
     pub(super) async fn job(
         &self,
         store: &dyn Store,
         id: JobId,
-        rings: u64,
+        version: u64,
         now: impl Fn() -> u64,
-    ) -> Result<Look, StoreError> {
-        let mut newest = self.0.lock().await;
-        let known = newest.job.as_ref();
-        if let Some(look) = known.filter(|it| it.rings >= rings && it.begun.elapsed() < FRESH) {
-            return Ok(look.clone());
+    ) -> Result<JobSnapshot, StoreError> {
+        let mut latest = self.0.lock().await;
+        let known = latest.job.as_ref();
+        if let Some(snapshot) =
+            known.filter(|it| it.version >= version && it.begun.elapsed() < FRESH)
+        {
+            return Ok(snapshot.clone());
         }
-        // Counted first: what is rung for later may be missing.
-        let (rings, begun) = (now(), Instant::now());
+        // Counted first: a change during the read may be missing from it.
+        let (version, begun) = (now(), Instant::now());
         let job = store.job(id).await?.map(Arc::new);
-        let look = Look { job, begun, rings };
-        newest.job = Some(look.clone());
-        Ok(look)
+        let snapshot = JobSnapshot { job, begun, version };
+        latest.job = Some(snapshot.clone());
+        Ok(snapshot)
     }
 
     /// What there is of a log from `offset` on, read after `look`: what had
@@ -73,11 +75,11 @@ impl Looks {
         id: JobId,
         (attempt, offset): (AttemptNo, u64),
         (bytes, limit): (u64, u32),
-        look: &Look,
+        snapshot: &JobSnapshot,
     ) -> Result<Arc<Vec<LogChunk>>, StoreError> {
-        let mut newest = self.0.lock().await;
-        let known = newest.page.as_ref().filter(|page| {
-            (page.attempt, page.offset) == (attempt, offset) && page.begun >= look.begun
+        let mut latest = self.0.lock().await;
+        let known = latest.page.as_ref().filter(|page| {
+            (page.attempt, page.offset) == (attempt, offset) && page.begun >= snapshot.begun
         });
         if let Some(page) = known {
             return Ok(page.chunks.clone());
@@ -86,7 +88,7 @@ impl Looks {
         let chunks = store.log_chunks(id, attempt, range, Order::Ascending, limit).await?;
         let chunks = Arc::new(chunks);
         if is_small(&chunks) {
-            newest.page = Some(Page { attempt, offset, begun, chunks: chunks.clone() });
+            latest.page = Some(Page { attempt, offset, begun, chunks: chunks.clone() });
         }
         Ok(chunks)
     }

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     courier::{Courier, Reachable},
     domain::{Effects, Job, JobEvent, LeasePolicy, RetryPolicy, Rules},
-    live::{Bells, Hub},
+    live::{Hub, OrderSignals},
     metrics::{End, History, Metrics},
     store::{Applied, Report, Store},
 };
@@ -136,7 +136,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     hub: Hub,
     readers: Arc<Semaphore>,
-    bells: Bells,
+    order_signals: OrderSignals,
     stale: stale::Stale,
     told: workers::Told,
     offers: offers::KnownOffers,
@@ -170,13 +170,13 @@ impl Service {
         let (desk, queue) = dispatch::open();
         let renewals = expiry::Renewals::possible_from_now(&*clock);
         let started_at = clock.now();
-        let (hub, bells, told, offers) = Default::default();
+        let (hub, order_signals, told, offers) = Default::default();
         let service = Self {
             store,
             clock,
             hub,
             readers: Arc::new(Semaphore::new(settings.max_streams.min(Semaphore::MAX_PERMITS))),
-            bells,
+            order_signals,
             stale: stale::Stale::default(),
             told,
             offers,
@@ -281,7 +281,7 @@ impl Service {
             if effects.stop_worker
                 && let Some(lease) = applied.job.lease()
             {
-                self.bells.ring(&lease.worker);
+                self.order_signals.signal(&lease.worker);
             }
         }
     }

@@ -26,13 +26,13 @@ impl Service {
     fn heed(&self, news: &News) {
         if news.everything {
             self.hub.wake_all();
-            self.bells.ring_all();
+            self.order_signals.signal_all();
         }
         for id in &news.jobs {
             self.hub.wake(*id);
         }
         for worker in &news.workers {
-            self.bells.ring(worker);
+            self.order_signals.signal(worker);
         }
         if news.claimable || news.everything {
             self.desk.look_again();

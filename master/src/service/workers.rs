@@ -137,24 +137,24 @@ impl Service {
     /// How often the worker was to be told something: when that is no longer what
     /// it knows, or when the wait is over.
     pub async fn orders(&self, worker: &WorkerName, known: Option<u64>, wait: Span) -> u64 {
-        let of_another = known.filter(|known| self.bells.is_of_another(worker, *known));
+        let of_another = known.filter(|known| self.order_signals.is_of_another(worker, *known));
         if of_another.is_some() {
             // Workers that come to another master with each request would else never wait.
-            let rings = self.bells.rings(worker);
+            let count = self.order_signals.count(worker);
             tokio::select! {
-                _ = self.bells.other_than(worker, rings) => {}
+                _ = self.order_signals.other_than(worker, count) => {}
                 () = tokio::time::sleep(OF_ANOTHER.min(wait.0)) => {}
                 () = self.shutdown.cancelled() => {}
             }
         } else if let Some(known) = known {
             tokio::select! {
                 biased;
-                count = self.bells.other_than(worker, known) => return count,
+                count = self.order_signals.other_than(worker, known) => return count,
                 () = tokio::time::sleep(wait.min(MAX_WAIT).0) => {}
                 () = self.shutdown.cancelled() => {}
             }
         }
-        self.bells.rings(worker)
+        self.order_signals.count(worker)
     }
 
     /// Every worker that ever registered; those heard of within a lease are online.
