@@ -75,7 +75,7 @@ impl Service {
         spec: ClaimSpec,
         wait: Duration,
     ) -> Result<Vec<domain::Job>, ServiceError> {
-        let jobs = self.desk.claim(spec, wait).await;
+        let jobs = self.dispatcher.claim(spec, wait).await;
         let jobs = jobs.inspect_err(|_| self.metrics.claim_failed())?;
         self.count_claim(&jobs);
         Ok(jobs)

@@ -140,7 +140,7 @@ pub struct Service {
     stale: stale::Stale,
     told: workers::Told,
     offers: offers::KnownOffers,
-    desk: dispatch::Desk,
+    dispatcher: dispatch::DispatcherHandle,
     keyring: keyring::Keyring,
     /// Held while a token is issued or revoked, so that the keyring is never behind.
     changing_tokens: tokio::sync::Mutex<()>,
@@ -167,7 +167,7 @@ impl Service {
         vault: Vault,
         shutdown: CancellationToken,
     ) -> (Arc<Self>, ClaimQueue) {
-        let (desk, queue) = dispatch::open();
+        let (dispatcher, queue) = dispatch::open();
         let renewals = expiry::Renewals::possible_from_now(&*clock);
         let started_at = clock.now();
         let (hub, order_signals, told, offers) = Default::default();
@@ -180,7 +180,7 @@ impl Service {
             stale: stale::Stale::default(),
             told,
             offers,
-            desk,
+            dispatcher,
             keyring: keyring::Keyring::default(),
             changing_tokens: tokio::sync::Mutex::default(),
             courier: Courier::new(settings.reachable.clone()),
@@ -272,11 +272,11 @@ impl Service {
                 self.outbox.notify_one();
             }
             if effects.claimable {
-                self.desk.look_again();
+                self.dispatcher.look_again();
             }
             if !applied.along.is_empty() {
                 applied.along.iter().for_each(|id| self.hub.wake(*id));
-                self.desk.look_again();
+                self.dispatcher.look_again();
             }
             if effects.stop_worker
                 && let Some(lease) = applied.job.lease()

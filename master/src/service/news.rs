@@ -35,7 +35,7 @@ impl Service {
             self.order_signals.signal(worker);
         }
         if news.claimable || news.everything {
-            self.desk.look_again();
+            self.dispatcher.look_again();
         }
         if news.ended || news.everything {
             self.outbox.notify_one();

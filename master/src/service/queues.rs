@@ -40,7 +40,7 @@ impl Service {
         }
         let rules = self.store.change_queue(&name, change, self.clock.now()).await?;
         tracing::info!(queue = %name, paused = rules.paused_since.is_some(), concurrency = rules.concurrency, "a queue was changed");
-        self.desk.look_again();
+        self.dispatcher.look_again();
         let queue = self.queues().await?.into_iter().find(|queue| queue.name == name);
         Ok(queue.unwrap_or_else(|| empty(name)))
     }
@@ -53,7 +53,7 @@ impl Service {
         self.offers.note_drain(name, draining);
         tracing::info!(worker = %name, draining, "a worker is drained, or not any more");
         // What others leave to it may be theirs now, or not any more.
-        self.desk.look_again();
+        self.dispatcher.look_again();
         let worker = self.workers().await?.into_iter().find(|worker| worker.name == *name);
         worker.ok_or_else(no_such_worker)
     }

@@ -67,7 +67,7 @@ impl Service {
         let Stepped::Done(Some(job)) = stepped else { return Ok(false) };
         tracing::info!(schedule = %record.what.name, job = %job.id, "a scheduled job begins");
         self.metrics.submitted(std::iter::once(job.spec.queue.as_str()));
-        self.desk.look_again();
+        self.dispatcher.look_again();
         Ok(true)
     }
 

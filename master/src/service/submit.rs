@@ -49,7 +49,7 @@ impl Service {
             self.prepared(job, now)
         };
         let jobs = jobs.into_iter().map(prepared).collect();
-        let storing = self.desk.submit(&*self.store, jobs, once, now);
+        let storing = self.dispatcher.submit(&*self.store, jobs, once, now);
         match self.metrics.stored("submit", storing).await? {
             Submitted::New(jobs) => {
                 let mut jobs: Vec<_> = jobs.iter().map(view::job).collect();

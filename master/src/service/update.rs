@@ -87,7 +87,7 @@ impl Service {
         let mut found = None;
         let applying = async {
             let (applied, handout) =
-                self.desk.report(&*self.store, report, self.rules(), spec).await;
+                self.dispatcher.report(&*self.store, report, self.rules(), spec).await;
             found = Some(handout);
             applied
         };

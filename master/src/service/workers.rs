@@ -85,7 +85,7 @@ impl Service {
         self.metrics.stored("register", registering).await?;
         if self.offers.note(&worker, registration, now) {
             tracing::info!(%worker, "a worker registered");
-            self.desk.look_again();
+            self.dispatcher.look_again();
         } else {
             tracing::debug!(%worker, "a worker registered as before");
         }

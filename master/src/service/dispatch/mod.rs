@@ -6,7 +6,7 @@
 //! A lease that cannot be delivered, because its claimer has gone, is handed
 //! back at once: see [`Handout`]. On its way the job's secrets are opened.
 
-mod desk;
+mod inbox;
 
 use std::{
     collections::VecDeque,
@@ -21,8 +21,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub(super) use self::desk::Desk;
-use self::desk::{Claiming, HandedIn, Tray, Waiting};
+pub(super) use self::inbox::DispatcherHandle;
+use self::inbox::{Inbox, PendingClaim, PendingReport, PendingSubmission};
 use super::{Service, trace, vault::CannotOpen};
 use crate::{
     domain::{Job, JobEvent, Left, Proof},
@@ -37,7 +37,7 @@ const REPORTS: usize = 256;
 /// What the dispatcher works on.
 #[derive(Debug)]
 pub struct ClaimQueue {
-    tray: Tray,
+    inbox: Inbox,
     undelivered: Undelivered,
 }
 
@@ -53,9 +53,9 @@ pub(super) struct Handout {
 /// Holds at most as many as there are unanswered claims.
 type Undelivered = Arc<Mutex<Vec<Job>>>;
 
-pub(super) fn open() -> (Desk, ClaimQueue) {
-    let (desk, tray) = desk::open();
-    (desk, ClaimQueue { tray, undelivered: Undelivered::default() })
+pub(super) fn open() -> (DispatcherHandle, ClaimQueue) {
+    let (handle, inbox) = inbox::open();
+    (handle, ClaimQueue { inbox, undelivered: Undelivered::default() })
 }
 
 impl Handout {
@@ -74,7 +74,7 @@ impl Drop for Handout {
     }
 }
 
-impl Waiting {
+impl PendingClaim {
     /// An answer that was lost is looked for when its claim comes again, and from time to time in
     /// case another master gave it.
     fn looks_back(&mut self, now: Instant) -> bool {
@@ -91,32 +91,32 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
     let mut waiting = VecDeque::new();
     loop {
         let poll = Instant::now() + POLL;
-        let next = waiting.iter().map(|one: &Waiting| one.until).min();
-        let (mut handed_in, mut reports) = (Vec::new(), Vec::new());
-        let tray = &mut queue.tray;
+        let next = waiting.iter().map(|one: &PendingClaim| one.until).min();
+        let (mut submissions, mut reports) = (Vec::new(), Vec::new());
+        let inbox = &mut queue.inbox;
         tokio::select! {
             biased;
             () = service.shutdown.cancelled() => break,
-            Some(claim) = tray.inbox.recv() => waiting.push_back(claim),
-            Some(jobs) = tray.handed_in.recv() => handed_in.push(jobs),
-            Some(report) = tray.reports.recv() => reports.push(report),
-            () = tray.look.notified() => {}
+            Some(claim) = inbox.claims.recv() => waiting.push_back(claim),
+            Some(jobs) = inbox.submissions.recv() => submissions.push(jobs),
+            Some(report) = inbox.reports.recv() => reports.push(report),
+            () = inbox.look.notified() => {}
             () = sleep_until(next.map_or(poll, |next| next.min(poll))) => {}
         }
-        while let Ok(claim) = tray.inbox.try_recv() {
+        while let Ok(claim) = inbox.claims.try_recv() {
             waiting.push_back(claim);
         }
-        while let Ok(jobs) = tray.handed_in.try_recv() {
-            handed_in.push(jobs);
+        while let Ok(jobs) = inbox.submissions.try_recv() {
+            submissions.push(jobs);
         }
         while reports.len() < REPORTS
-            && let Ok(report) = tray.reports.try_recv()
+            && let Ok(report) = inbox.reports.try_recv()
         {
             reports.push(report);
         }
         give_back(&service, &queue.undelivered).await;
-        waiting = answer(&service, &queue, waiting, (handed_in, reports)).await;
-        queue.tray.waiting.store(waiting.len(), Ordering::Relaxed);
+        waiting = answer(&service, &queue, waiting, (submissions, reports)).await;
+        queue.inbox.waiting.store(waiting.len(), Ordering::Relaxed);
     }
     drop(waiting);
     give_back(&service, &queue.undelivered).await;
@@ -126,16 +126,16 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
 async fn answer(
     service: &Service,
     queue: &ClaimQueue,
-    mut waiting: VecDeque<Waiting>,
-    (mut handed_in, mut reports): (Vec<HandedIn>, Vec<Claiming>),
-) -> VecDeque<Waiting> {
+    mut waiting: VecDeque<PendingClaim>,
+    (mut submissions, mut reports): (Vec<PendingSubmission>, Vec<PendingReport>),
+) -> VecDeque<PendingClaim> {
     // Whoever has gone will ask again: by the key of the submission, with the same report.
-    handed_in.retain(|one| !one.answer.is_closed());
+    submissions.retain(|one| !one.answer.is_closed());
     reports.retain(|one| !one.answer.is_closed());
     let (submissions, submitters): (Vec<_>, Vec<_>) =
-        handed_in.into_iter().map(|one| (one.submission, one.answer)).unzip();
+        submissions.into_iter().map(|one| (one.submission, one.answer)).unzip();
     let (mut all, mut reporters) = (Vec::new(), Vec::new());
-    for Claiming { report, answer, claim } in reports {
+    for PendingReport { report, answer, claim } in reports {
         all.push(report);
         reporters.push(answer);
         waiting.push_back(claim);
@@ -170,7 +170,7 @@ async fn answer(
             service.hub.wake(job.id);
             trace::claimed(job, service.clock.now());
         }
-        let (undelivered, look) = (queue.undelivered.clone(), queue.tray.look.clone());
+        let (undelivered, look) = (queue.undelivered.clone(), queue.inbox.look.clone());
         // A claimer who has gone gets it back as an error, and drops it.
         drop(one.answer.send(Ok(Handout { jobs, undelivered, look })));
     }
@@ -182,7 +182,7 @@ async fn answer(
 async fn ask(
     service: &Service,
     batch: BatchRequest,
-    waiting: &mut VecDeque<Waiting>,
+    waiting: &mut VecDeque<PendingClaim>,
 ) -> BatchReply {
     let offers = if waiting.is_empty() { Ok(Arc::default()) } else { service.offers().await };
     // With nothing to go by nobody is handed anything; what was handed in is stored all the same.
@@ -191,7 +191,7 @@ async fn ask(
         Err(error) => (Arc::default(), Some(error)),
     };
     let now = Instant::now();
-    let claim = |one: &mut Waiting| {
+    let claim = |one: &mut PendingClaim| {
         let looks_back = one.looks_back(now);
         Claim { looks_back, ..Claim::new(one.spec.clone(), offers.clone()) }
     };
@@ -226,7 +226,7 @@ async fn unlocked(service: &Service, jobs: Vec<Job>) -> Vec<Job> {
     opened
 }
 
-fn refuse_all(waiting: VecDeque<Waiting>, error: &StoreError) {
+fn refuse_all(waiting: VecDeque<PendingClaim>, error: &StoreError) {
     // Nothing is wrong with the claims themselves.
     let error = match error {
         StoreError::Corrupt { .. } | StoreError::Unusable { .. } => {
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn what_nobody_takes_comes_back() {
         let (handout, undelivered) = handout();
-        let (answer, answered) = tokio::sync::oneshot::channel::<desk::Answer>();
+        let (answer, answered) = tokio::sync::oneshot::channel::<inbox::Answer>();
         drop(answer.send(Ok(handout)));
         assert!(lock(&undelivered).is_empty());
         drop(answered);

@@ -1,4 +1,5 @@
-//! The service's side of the dispatcher: where claims, submissions and reports are left.
+//! The dispatcher's inbox, and the handle through which the service puts claims, submissions and
+//! reports into it.
 
 use std::{
     sync::{
@@ -20,40 +21,40 @@ use crate::{
     store::{Applied, ClaimSpec, Once, Report, Store, StoreError, Submission, Submitted},
 };
 
-/// Claims that wait for the dispatcher to take them in; more of them wait in line.
-const INBOX: usize = 1024;
-/// Submissions likewise; more of them are stored without its help.
-const HANDED_IN: usize = 64;
+/// Capacity of the inbox for claims, and for reports. When it is full, callers wait.
+const MAX_CLAIMS: usize = 1024;
+/// Capacity of the inbox for submissions. When it is full, the service stores them itself.
+const MAX_SUBMISSIONS: usize = 64;
 
 pub(super) type Answer = Result<Handout, StoreError>;
 
 /// What became of a report; `None` where there is no such job.
 pub(in crate::service) type Reported = Result<Option<Applied>, StoreError>;
 
-/// Where claims, submissions and reports are left.
+/// The sending end of the inbox.
 #[derive(Debug)]
-pub(in crate::service) struct Desk {
-    inbox: mpsc::Sender<Waiting>,
-    handed_in: mpsc::Sender<HandedIn>,
-    reports: mpsc::Sender<Claiming>,
+pub(in crate::service) struct DispatcherHandle {
+    claims: mpsc::Sender<PendingClaim>,
+    submissions: mpsc::Sender<PendingSubmission>,
+    reports: mpsc::Sender<PendingReport>,
     look: Arc<Notify>,
     /// How many claims waited when the dispatcher looked last.
     waiting: Arc<AtomicUsize>,
 }
 
-/// The dispatcher's end of it.
+/// The receiving end, which the dispatcher holds.
 #[derive(Debug)]
-pub(super) struct Tray {
-    pub(super) inbox: mpsc::Receiver<Waiting>,
-    pub(super) handed_in: mpsc::Receiver<HandedIn>,
-    pub(super) reports: mpsc::Receiver<Claiming>,
+pub(super) struct Inbox {
+    pub(super) claims: mpsc::Receiver<PendingClaim>,
+    pub(super) submissions: mpsc::Receiver<PendingSubmission>,
+    pub(super) reports: mpsc::Receiver<PendingReport>,
     pub(super) look: Arc<Notify>,
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
-/// A claim.
+/// A claim that waits for jobs, until a deadline.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingClaim {
     pub(super) spec: Arc<ClaimSpec>,
     pub(super) until: Instant,
     /// When the store last looked whether it had answered the same request before.
@@ -61,39 +62,39 @@ pub(super) struct Waiting {
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// A submission for which somebody waits.
+/// A submission whose caller waits until it is stored.
 #[derive(Debug)]
-pub(super) struct HandedIn {
+pub(super) struct PendingSubmission {
     pub(super) submission: Submission,
     pub(super) answer: oneshot::Sender<Result<Submitted, StoreError>>,
 }
 
-/// A report whose worker claims with it.
+/// A report that claims the next jobs, too.
 #[derive(Debug)]
-pub(super) struct Claiming {
+pub(super) struct PendingReport {
     pub(super) report: Report,
     pub(super) answer: oneshot::Sender<Reported>,
     /// Does not wait.
-    pub(super) claim: Waiting,
+    pub(super) claim: PendingClaim,
 }
 
-pub(super) fn open() -> (Desk, Tray) {
-    let (claims, inbox) = mpsc::channel(INBOX);
-    let (claiming, reports) = mpsc::channel(INBOX);
-    let (submissions, handed_in) = mpsc::channel(HANDED_IN);
+pub(super) fn open() -> (DispatcherHandle, Inbox) {
+    let (claim_sender, claims) = mpsc::channel(MAX_CLAIMS);
+    let (report_sender, reports) = mpsc::channel(MAX_CLAIMS);
+    let (submission_sender, submissions) = mpsc::channel(MAX_SUBMISSIONS);
     let (look, waiting) = (Arc::new(Notify::new()), Arc::default());
-    let desk = Desk {
-        inbox: claims,
-        handed_in: submissions,
-        reports: claiming,
+    let handle = DispatcherHandle {
+        claims: claim_sender,
+        submissions: submission_sender,
+        reports: report_sender,
         look: look.clone(),
         waiting: Arc::clone(&waiting),
     };
-    (desk, Tray { inbox, handed_in, reports, look, waiting })
+    (handle, Inbox { claims, submissions, reports, look, waiting })
 }
 
-impl Desk {
-    /// Something became claimable.
+impl DispatcherHandle {
+    /// Wakes the dispatcher: a job became claimable.
     pub(in crate::service) fn look_again(&self) {
         self.look.notify_one();
     }
@@ -107,14 +108,14 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let mut handed_in = HandedIn { submission: Submission { jobs, once, now }, answer };
+        let mut pending = PendingSubmission { submission: Submission { jobs, once, now }, answer };
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            match self.handed_in.try_send(handed_in) {
+            match self.submissions.try_send(pending) {
                 Ok(()) => return answered.await.unwrap_or_else(|_| Err(closing())),
-                Err(error) => handed_in = error.into_inner(),
+                Err(error) => pending = error.into_inner(),
             }
         }
-        let Submission { jobs, once, now } = handed_in.submission;
+        let Submission { jobs, once, now } = pending.submission;
         let submitted = store.submit(jobs, once, now).await?;
         self.look_again();
         Ok(submitted)
@@ -133,8 +134,8 @@ impl Desk {
         let (answer, answered) = oneshot::channel();
         let (found, finding) = oneshot::channel();
         let (spec, until) = (Arc::new(spec), Instant::now());
-        let claim = Waiting { spec, until, looked_back: None, answer: found };
-        if let Err(error) = self.reports.send(Claiming { report, answer, claim }).await {
+        let claim = PendingClaim { spec, until, looked_back: None, answer: found };
+        if let Err(error) = self.reports.send(PendingReport { report, answer, claim }).await {
             return (store.report(error.0.report, rules).await, Err(closing()));
         }
         let (reported, found) = tokio::join!(answered, finding);
@@ -150,8 +151,8 @@ impl Desk {
     ) -> Result<Vec<Job>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let (spec, until) = (Arc::new(spec), Instant::now() + wait);
-        let waiting = Waiting { spec, until, looked_back: None, answer };
-        if self.inbox.send(waiting).await.is_err() {
+        let waiting = PendingClaim { spec, until, looked_back: None, answer };
+        if self.claims.send(waiting).await.is_err() {
             return Ok(Vec::new());
         }
         match answered.await {
