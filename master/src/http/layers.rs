@@ -21,7 +21,7 @@ use super::{
     error::{ApiError, internal},
     extract::Draining,
     metrics, refusals,
-    serve::Lane,
+    serve::RequestSlot,
     span, web,
 };
 use crate::metrics::Metrics;
@@ -147,7 +147,7 @@ fn check_head(request: &Request) -> Result<(), ApiError> {
         return Err(ApiError::new(ProblemKind::UriTooLong, detail));
     }
     // RFC 9112, section 3.2. Within this process nobody needs a name for us.
-    let came_by_wire = request.extensions().get::<Lane>().is_some();
+    let came_by_wire = request.extensions().get::<RequestSlot>().is_some();
     let headers = request.headers();
     if came_by_wire && request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST)
     {
@@ -159,7 +159,7 @@ fn check_head(request: &Request) -> Result<(), ApiError> {
 /// What a handler may leave of a body.
 struct Rest {
     body: Draining,
-    lane: Option<Lane>,
+    slot: Option<RequestSlot>,
 }
 
 /// Lets a client that is still sending finish before it gets its answer, for
@@ -171,14 +171,14 @@ fn kept_whole(request: Request) -> (Request, Option<Rest>) {
     }
     let (parts, body) = request.into_parts();
     let body = Draining::new(body);
-    let rest = Rest { body: body.clone(), lane: parts.extensions.get::<Lane>().cloned() };
+    let rest = Rest { body: body.clone(), slot: parts.extensions.get::<RequestSlot>().cloned() };
     (Request::from_parts(parts, Body::new(body)), Some(rest))
 }
 
 impl Rest {
     async fn read_behind(self, answered: StatusCode) {
         // There is time for that only where nobody else waits for the room.
-        let is_crowded = self.lane.is_some_and(|lane| lane.is_crowded());
+        let is_crowded = self.slot.is_some_and(|slot| slot.is_crowded());
         if answered != StatusCode::REQUEST_TIMEOUT && !is_crowded {
             self.body.discard().await;
         }

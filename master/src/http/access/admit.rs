@@ -14,7 +14,7 @@ use super::{Rule, browser, cookie, cut};
 use crate::{
     http::{
         error::{ApiError, busy, internal},
-        serve::Lane,
+        serve::RequestSlot,
         web,
     },
     service::{Caller, Service},
@@ -48,8 +48,8 @@ pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
         }
         Err(refusal) => return refusal.into_response(),
     };
-    let lane = request.extensions().get::<Lane>();
-    if lane.is_some_and(|lane| !lane.enter(gate.rule)) {
+    let slot = request.extensions().get::<RequestSlot>();
+    if slot.is_some_and(|slot| !slot.enter(gate.rule)) {
         return busy().into_response();
     }
     let revoked = caller.revoked().clone();

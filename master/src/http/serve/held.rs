@@ -11,15 +11,15 @@ use axum::{
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::seats::Busy;
+use super::limit::ActiveRequest;
 
-pub(super) fn until_its_end(busy: Busy, response: Response) -> Response {
-    response.map(|inner| Body::new(Held { inner, _busy: busy }))
+pub(super) fn until_its_end(active: ActiveRequest, response: Response) -> Response {
+    response.map(|inner| Body::new(Held { inner, _busy: active }))
 }
 
 struct Held {
     inner: Body,
-    _busy: Busy,
+    _busy: ActiveRequest,
 }
 
 impl HttpBody for Held {

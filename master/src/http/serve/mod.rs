@@ -23,11 +23,11 @@ use tower::ServiceExt;
 use super::{error::no_connection_left, refusals};
 
 mod held;
-mod seats;
+mod limit;
 mod tls;
 
-pub(super) use seats::Lane;
-use seats::{Seat, Seats};
+pub(super) use limit::RequestSlot;
+use limit::{ConnectionLimit, ConnectionPermit};
 pub use tls::Tls;
 
 /// The head of a request arrives in this time, however it trickles, or the connection
@@ -73,7 +73,7 @@ pub async fn serve_over(
 ) {
     let tls = tls.map(Arc::new);
     let refusal = no_connection_left();
-    let seats = Seats::new(most);
+    let limit = ConnectionLimit::new(most);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -84,9 +84,9 @@ pub async fn serve_over(
         };
         match accepted.and_then(|(socket, _)| prepared(socket)) {
             Ok(socket) => {
-                if let Some(seat) = seats.sit() {
+                if let Some(permit) = limit.acquire() {
                     let (router, watcher) = (router.clone(), graceful.watcher());
-                    connections.spawn(connection(socket, tls.clone(), router, seat, watcher));
+                    connections.spawn(connection(socket, tls.clone(), router, permit, watcher));
                 } else {
                     refusals::note("no connection is left");
                     if tls.is_none() {
@@ -119,19 +119,19 @@ fn prepared(socket: TcpStream) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// One connection until its end, or until its seat is needed more elsewhere.
+/// One connection until its end, or until another connection needs its permit.
 async fn connection(
     socket: TcpStream,
     tls: Option<Arc<Tls>>,
     router: Router,
-    seat: Arc<Seat>,
+    permit: Arc<ConnectionPermit>,
     watcher: Watcher,
 ) {
     let speak = async {
         match tls {
-            None => speak(socket, router, &seat, watcher).await,
+            None => speak(socket, router, &permit, watcher).await,
             Some(tls) => match timeout(HEAD, tls.acceptor().accept(socket)).await {
-                Ok(Ok(stream)) => speak(stream, router, &seat, watcher).await,
+                Ok(Ok(stream)) => speak(stream, router, &permit, watcher).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
                 Err(_) => tracing::debug!("a handshake took too long"),
             },
@@ -139,17 +139,17 @@ async fn connection(
     };
     tokio::select! {
         () = speak => {}
-        () = seat.asked_to_leave() => tracing::debug!("an idle connection made room for another"),
+        () = permit.asked_to_leave() => tracing::debug!("an idle connection made room for another"),
     }
 }
 
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    seat: &Arc<Seat>,
+    permit: &Arc<ConnectionPermit>,
     watcher: Watcher,
 ) {
-    let service = service_fn(|request| answer(router.clone(), seat.clone(), request));
+    let service = service_fn(|request| answer(router.clone(), permit.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -161,12 +161,12 @@ async fn speak(
 
 async fn answer(
     router: Router,
-    seat: Arc<Seat>,
+    permit: Arc<ConnectionPermit>,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let busy = seat.begin();
+    let active = permit.begin();
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(busy.lane());
+    request.extensions_mut().insert(active.slot());
     let response = router.oneshot(request).await?;
-    Ok(held::until_its_end(busy, response))
+    Ok(held::until_its_end(active, response))
 }

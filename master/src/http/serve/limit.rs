@@ -1,6 +1,6 @@
-//! How many connections there are and what each does, so that nobody can take
-//! them all: those that ask for nothing make room for those that come, and of
-//! those that ask for something a part is kept for workers.
+//! Limits the connections of a listener, so that no client can take them all. At the limit the
+//! connection that has been idle for longest is closed for a new one, and a part of the busy
+//! connections is reserved for workers.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::access::Rule;
 
-/// One in so many connections is kept for workers.
-const KEPT: usize = 8;
-/// Those that were asked to leave are there for a moment still.
+/// One in so many connections is reserved for workers.
+const RESERVED: usize = 8;
+/// Connections that were told to close still exist for a moment: so many more than the limit.
 const LEAVING: usize = 64;
 
-/// All connections of a listener.
+/// The limit on the connections of a listener.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct ConnectionLimit {
     most: usize,
     state: Mutex<State>,
 }
@@ -34,38 +34,38 @@ struct State {
     others: usize,
 }
 
-/// One connection.
+/// The permit of one open connection.
 #[derive(Debug)]
-pub(super) struct Seat {
-    seats: Arc<Seats>,
+pub(super) struct ConnectionPermit {
+    limit: Arc<ConnectionLimit>,
     leave: CancellationToken,
     /// The key in `idle`, while it is there.
     idle: Mutex<Option<u64>>,
 }
 
-/// A request that is under way; the connection is idle again when it is dropped.
+/// A request in progress. Dropped, it makes the connection idle again.
 #[derive(Debug)]
-pub(super) struct Busy {
-    seat: Arc<Seat>,
-    lane: Lane,
+pub(super) struct ActiveRequest {
+    connection: Arc<ConnectionPermit>,
+    slot: RequestSlot,
 }
 
-/// Goes along with a request that came over a connection, so that the gate can
-/// say whose it is.
+/// An extension of each request that came over a connection. The access check tells it whether the
+/// request is a worker's.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Lane {
-    seats: Arc<Seats>,
+pub(in crate::http) struct RequestSlot {
+    limit: Arc<ConnectionLimit>,
     is_worker: Arc<Mutex<bool>>,
 }
 
-impl Seats {
+impl ConnectionLimit {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, state: Mutex::default() })
     }
 
-    /// A seat for a new connection: a free one, or that of the connection which
-    /// has been idle for longest. `None` when all are busy.
-    pub(super) fn sit(self: &Arc<Self>) -> Option<Arc<Seat>> {
+    /// A permit for a new connection: a free one, or that of the connection which has been
+    /// idle for longest. `None` when all connections are busy.
+    pub(super) fn acquire(self: &Arc<Self>) -> Option<Arc<ConnectionPermit>> {
         let leave = CancellationToken::new();
         let mut state = self.lock();
         if state.taken >= self.most {
@@ -78,12 +78,12 @@ impl Seats {
         state.taken += 1;
         let key = state.rest(leave.clone());
         drop(state);
-        Some(Arc::new(Seat { seats: self.clone(), leave, idle: Mutex::new(Some(key)) }))
+        Some(Arc::new(ConnectionPermit { limit: self.clone(), leave, idle: Mutex::new(Some(key)) }))
     }
 
     /// Requests of others than workers that may be under way at once.
     fn for_others(&self) -> usize {
-        self.most - self.most / KEPT
+        self.most - self.most / RESERVED
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,23 +99,26 @@ impl State {
     }
 }
 
-impl Seat {
-    /// Until somebody else needs the seat more.
+impl ConnectionPermit {
+    /// Waits until this connection has to close for a new one.
     pub(super) async fn asked_to_leave(&self) {
         self.leave.cancelled().await;
     }
 
     /// A request has begun. It counts as a client's until the gate knows better.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
         let mut idle = self.idle();
-        let mut state = self.seats.lock();
+        let mut state = self.limit.lock();
         if let Some(key) = idle.take() {
             state.idle.remove(&key);
         }
         state.others += 1;
         drop((state, idle));
         let is_worker = Arc::new(Mutex::new(false));
-        Busy { seat: self.clone(), lane: Lane { seats: self.seats.clone(), is_worker } }
+        ActiveRequest {
+            connection: self.clone(),
+            slot: RequestSlot { limit: self.limit.clone(), is_worker },
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Option<u64>> {
@@ -123,10 +126,10 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let key = self.idle().take();
-        let mut state = self.seats.lock();
+        let mut state = self.limit.lock();
         if let Some(key) = key {
             state.idle.remove(&key);
         }
@@ -134,38 +137,38 @@ impl Drop for Seat {
     }
 }
 
-impl Busy {
-    pub(super) fn lane(&self) -> Lane {
-        self.lane.clone()
+impl ActiveRequest {
+    pub(super) fn slot(&self) -> RequestSlot {
+        self.slot.clone()
     }
 }
 
-impl Drop for Busy {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        let is_worker = *self.lane.is_worker();
-        let mut idle = self.seat.idle();
-        let mut state = self.seat.seats.lock();
+        let is_worker = *self.slot.is_worker();
+        let mut idle = self.connection.idle();
+        let mut state = self.connection.limit.lock();
         state.others -= usize::from(!is_worker);
-        *idle = Some(state.rest(self.seat.leave.clone()));
+        *idle = Some(state.rest(self.connection.leave.clone()));
     }
 }
 
-impl Lane {
+impl RequestSlot {
     /// Says for whom the route is. False when others than workers have all that
     /// they may have.
     pub(in crate::http) fn enter(&self, rule: Rule) -> bool {
         let mut is_worker = self.is_worker();
-        let mut state = self.seats.lock();
+        let mut state = self.limit.lock();
         if rule == Rule::Worker && !*is_worker {
             *is_worker = true;
             state.others -= 1;
         }
-        *is_worker || state.others <= self.seats.for_others()
+        *is_worker || state.others <= self.limit.for_others()
     }
 
     /// Whether others than workers have more than they may have.
     pub(in crate::http) fn is_crowded(&self) -> bool {
-        self.seats.lock().others > self.seats.for_others()
+        self.limit.lock().others > self.limit.for_others()
     }
 
     fn is_worker(&self) -> MutexGuard<'_, bool> {
@@ -179,40 +182,40 @@ mod tests {
 
     #[test]
     fn whoever_was_idle_for_longest_makes_room() {
-        let seats = Seats::new(2);
-        let (first, second) = (seats.sit().unwrap(), seats.sit().unwrap());
+        let limit = ConnectionLimit::new(2);
+        let (first, second) = (limit.acquire().unwrap(), limit.acquire().unwrap());
         drop(first.begin());
-        let third = seats.sit().unwrap();
+        let third = limit.acquire().unwrap();
         assert!(second.leave.is_cancelled() && !first.leave.is_cancelled());
         drop(second);
-        let busy = [first.begin(), third.begin()];
-        assert!(seats.sit().is_none(), "nobody is idle");
-        drop(busy);
-        assert!(seats.sit().is_some());
+        let active = [first.begin(), third.begin()];
+        assert!(limit.acquire().is_none(), "nobody is idle");
+        drop(active);
+        assert!(limit.acquire().is_some());
         drop((first, third));
-        let state = seats.lock();
+        let state = limit.lock();
         assert_eq!((state.taken, state.others, state.idle.len()), (0, 0, 0));
     }
 
     #[test]
     fn a_part_is_kept_for_workers() {
-        let seats = Seats::new(16);
-        let all: Vec<_> = (0..16).map(|_| seats.sit().unwrap()).collect();
-        let busy: Vec<_> = all.iter().map(Seat::begin).collect();
-        assert!(busy[0].lane().is_crowded());
-        assert!(!busy[0].lane().enter(Rule::Client), "16 of 14 are under way");
-        assert!(busy[0].lane().enter(Rule::Worker));
-        assert!(!busy[1].lane().enter(Rule::AnyRole));
-        assert!(busy[1].lane().enter(Rule::Worker) && busy[1].lane().enter(Rule::Worker));
-        assert!(busy[2].lane().enter(Rule::Client), "14 of 14");
-        drop(busy);
-        assert_eq!(seats.lock().others, 0);
+        let limit = ConnectionLimit::new(16);
+        let all: Vec<_> = (0..16).map(|_| limit.acquire().unwrap()).collect();
+        let active: Vec<_> = all.iter().map(ConnectionPermit::begin).collect();
+        assert!(active[0].slot().is_crowded());
+        assert!(!active[0].slot().enter(Rule::Client), "16 of 14 are under way");
+        assert!(active[0].slot().enter(Rule::Worker));
+        assert!(!active[1].slot().enter(Rule::AnyRole));
+        assert!(active[1].slot().enter(Rule::Worker) && active[1].slot().enter(Rule::Worker));
+        assert!(active[2].slot().enter(Rule::Client), "14 of 14");
+        drop(active);
+        assert_eq!(limit.lock().others, 0);
     }
 
     #[test]
     fn those_who_leave_slowly_do_not_add_up() {
-        let seats = Seats::new(1);
-        let slow: Vec<_> = std::iter::from_fn(|| seats.sit()).take(1000).collect();
+        let limit = ConnectionLimit::new(1);
+        let slow: Vec<_> = std::iter::from_fn(|| limit.acquire()).take(1000).collect();
         assert_eq!(slow.len(), 1 + LEAVING);
     }
 }
