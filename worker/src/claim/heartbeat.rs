@@ -89,12 +89,12 @@ impl Worker {
         let trouble = self.executor.health().borrow().clone();
         let unwell = trouble.map(|trouble| trouble.reason);
         let stats = Some(self.stats()).filter(|it| *it != Stats::default()).map(Box::new);
-        let heartbeat = Heartbeat { leases: self.held.leases(), unwell, stats };
+        let heartbeat = Heartbeat { leases: self.leases.all(), unwell, stats };
         let sent = Instant::now();
         let answer = self.master.heartbeat(&self.terms.name, &heartbeat).await;
         self.link.note(&answer);
         let reply = answer?;
-        self.held.apply(&heartbeat.leases, &reply, sent);
+        self.leases.apply(&heartbeat.leases, &reply, sent);
         let quarter = reply.lease.0 / 4;
         self.pace.send_if_modified(|pace| {
             !quarter.is_zero() && std::mem::replace(pace, quarter) != quarter

@@ -8,7 +8,7 @@
 
 mod clocks;
 mod heartbeat;
-mod held;
+mod leases;
 mod registering;
 mod take_back;
 #[cfg(test)]
@@ -32,13 +32,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::held::{Held, Hold};
+use self::leases::{LeaseGuard, Leases};
 use crate::{
     appetite::{Appetite, new_request_id},
     control::{Control, Stop},
     executor::Executor,
     master::{Link, Master},
-    run::{self, After},
+    run::{self, NextJobs},
 };
 
 /// A claim waits at most so long for a job; a quiet connection is not trusted for longer.
@@ -64,7 +64,7 @@ pub struct Worker {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) terms: Terms,
     link: Arc<Link>,
-    held: Arc<Held>,
+    leases: Arc<Leases>,
     slots: Arc<Semaphore>,
     appetite: Arc<Appetite>,
     /// Between two heartbeats, and for a claim to wait at most: a quarter of what the master
@@ -97,8 +97,8 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
         let appetite = Appetite::new(terms.registration.queues.clone(), executor.health());
         let appetite = Arc::new(appetite);
-        let (link, held, told, clock, pace) = Default::default();
-        Self { master, executor, terms, link, held, slots, appetite, pace, told, clock }
+        let (link, leases, told, clock, pace) = Default::default();
+        Self { master, executor, terms, link, leases, slots, appetite, pace, told, clock }
     }
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace
@@ -213,30 +213,30 @@ impl Worker {
         for one in claimed {
             let (worker, slot) = (self.clone(), slots.pop());
             runs.spawn(async move {
-                worker.go_on(After::Jobs(sent, vec![one])).await;
+                worker.go_on(NextJobs::Jobs(sent, vec![one])).await;
                 drop(slot);
             });
         }
     }
 
     /// Runs what an end brought for its slot, and what comes of that.
-    async fn go_on(&self, mut after: After) {
-        while let Some((sent, Claimed { job, lease })) = self.next(after).await {
+    async fn go_on(&self, mut next: NextJobs) {
+        while let Some((sent, Claimed { job, lease })) = self.next(next).await {
             let control = Control::new(deadline(sent, lease.ttl.0));
             let lease = LeaseRef { job: job.id, attempt: lease.attempt, token: lease.token };
-            let (attempt, hold) = self.attempt(lease, control);
-            after = attempt.run(job).await;
-            drop(hold);
+            let (attempt, guard) = self.attempt(lease, control);
+            next = attempt.run(job).await;
+            drop(guard);
         }
     }
 
     /// The one job that was asked for, and when. A claim of which nobody knows whether it was answered is
     /// asked once more.
-    async fn next(&self, after: After) -> Option<(Instant, Claimed)> {
-        let (sent, jobs) = match after {
-            After::Nothing => return None,
-            After::Jobs(sent, jobs) => (sent, jobs),
-            After::Unanswered(request) => {
+    async fn next(&self, jobs: NextJobs) -> Option<(Instant, Claimed)> {
+        let (sent, jobs) = match jobs {
+            NextJobs::None => return None,
+            NextJobs::Jobs(sent, jobs) => (sent, jobs),
+            NextJobs::Unanswered(request) => {
                 let queues = self.terms.registration.queues.clone();
                 let (worker, wait) = (self.terms.name.clone(), Duration::ZERO.into());
                 let request_id = Some(request);
@@ -247,9 +247,9 @@ impl Worker {
         jobs.into_iter().next().map(|job| (sent, job))
     }
 
-    /// An attempt whose lease is renewed until the hold is dropped.
-    fn attempt(&self, lease: LeaseRef, control: Control) -> (run::Attempt, Hold) {
-        let hold = self.held.add(lease.clone(), control.clone());
+    /// An attempt whose lease is renewed until the guard is dropped.
+    fn attempt(&self, lease: LeaseRef, control: Control) -> (run::Attempt, LeaseGuard) {
+        let guard = self.leases.add(lease.clone(), control.clone());
         let attempt = run::Attempt {
             master: self.master.clone(),
             executor: self.executor.clone(),
@@ -259,12 +259,12 @@ impl Worker {
             control,
             appetite: self.appetite.clone(),
         };
-        (attempt, hold)
+        (attempt, guard)
     }
 
     /// Lets runs end within the grace time, then has what is left handed back.
     async fn drain(&self, mut runs: JoinSet<()>, hard: &CancellationToken) {
-        if !self.held.is_empty() {
+        if !self.leases.is_empty() {
             tracing::info!("waiting up to {:?} for running jobs", self.terms.grace);
         }
         let all_ended = async { while runs.join_next().await.is_some() {} };
@@ -274,8 +274,8 @@ impl Worker {
             () = sleep(self.terms.grace) => (),
             () = hard.cancelled() => (),
         }
-        tracing::info!(jobs = self.held.leases().len(), "handing back what still runs");
-        self.held.stop_all(Stop::HandBack);
+        tracing::info!(jobs = self.leases.all().len(), "handing back what still runs");
+        self.leases.stop_all(Stop::HandBack);
         let all_ended = async { while runs.join_next().await.is_some() {} };
         if timeout(RELEASE, all_ended).await.is_err() {
             tracing::warn!(

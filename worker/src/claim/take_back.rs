@@ -69,7 +69,7 @@ impl Worker {
         let until = |found: &Found| deadline(sent, reply.lease_of(found.claimed.job.id).0);
         let attempt = |found: &Found| self.attempt(found.lease(), Control::new(until(found)));
         let attempts: Vec<_> = found.iter().map(attempt).collect();
-        self.held.apply(&leases, &reply, sent);
+        self.leases.apply(&leases, &reply, sent);
         for (Found { claimed, remains }, (attempt, hold)) in found.into_iter().zip(attempts) {
             // There may be fewer slots than there were; it goes on all the same.
             let slot = self.slots.clone().try_acquire_owned().ok();

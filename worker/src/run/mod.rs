@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-pub(crate) use self::report::After;
+pub(crate) use self::report::NextJobs;
 use crate::{
     appetite::Appetite,
     artifacts::{self, LeaseLost},
@@ -62,12 +62,12 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// From the claim to the accepted report, or to the loss of the lease; and what that brought.
-    pub(crate) async fn run(&self, job: Job) -> After {
+    pub(crate) async fn run(&self, job: Job) -> NextJobs {
         let of_log = Trace::of_log(&job);
         self.begin(job).instrument(of_log).await
     }
 
-    async fn begin(&self, job: Job) -> After {
+    async fn begin(&self, job: Job) -> NextJobs {
         let trace = Trace::begin(&job, &self.lease, &self.worker);
         tracing::info!(job = %job.id, attempt = %self.lease.attempt, "claimed");
         let (events, arriving) = mpsc::channel(EVENTS);
@@ -77,16 +77,16 @@ impl Attempt {
     }
 
     /// The same for an attempt that is under way.
-    pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) -> After {
+    pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) -> NextJobs {
         let of_log = Trace::of_log(&job);
         self.go_on(job, remains).instrument(of_log).await
     }
 
-    async fn go_on(&self, job: Job, remains: Box<dyn Remains>) -> After {
+    async fn go_on(&self, job: Job, remains: Box<dyn Remains>) -> NextJobs {
         let trace = Trace::begin(&job, &self.lease, &self.worker);
         let Some(stored) = self.stored().await else {
             tracing::warn!(job = %job.id, attempt = %self.lease.attempt, "could not be taken back");
-            return After::Nothing;
+            return NextJobs::None;
         };
         tracing::info!(job = %job.id, attempt = %self.lease.attempt, "taken back at byte {}", stored.output + stored.gap);
         let announce = job.status != JobStatus::Running;

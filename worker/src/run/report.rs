@@ -25,22 +25,22 @@ use crate::{
 /// the answer to its start.
 const SHORT: Duration = Duration::from_millis(10);
 
-/// What came of telling the master.
-enum Told {
-    /// It has heard it, asked at this moment, and answered with these jobs.
-    Heard(Instant, Vec<Claimed>),
+/// The master's answer to a report.
+enum ReportResult {
+    /// It accepted the report, sent at this moment, and answered with these jobs.
+    Accepted(Instant, Vec<Claimed>),
     Refused(ClientError),
-    /// The lease is lost; it may have heard it.
+    /// The lease was lost before an answer came. The report may have arrived.
     Unanswered,
 }
 
-/// What the report of an attempt's end brought for its slot.
+/// The jobs that the report of an attempt's end brought for its slot.
 #[derive(Debug)]
-pub(crate) enum After {
-    Nothing,
-    /// Jobs, asked for at this moment.
+pub(crate) enum NextJobs {
+    None,
+    /// These, claimed at this moment.
     Jobs(Instant, Vec<Claimed>),
-    /// A claim of this id may have been answered.
+    /// Unknown: the master may have answered the claim of this request id.
     Unanswered(String),
 }
 
@@ -50,45 +50,47 @@ impl Attempt {
         if ran.is_some() && timeout(SHORT, over.notified()).await.is_ok() {
             return ran;
         }
-        self.tell(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
+        self.send(&JobUpdate { ran, ..self.update(JobStatus::Running) }).await;
         None
     }
 
-    pub(super) async fn conclude(&self, mut ended: Ended, mut trace: Trace) -> After {
+    pub(super) async fn conclude(&self, mut ended: Ended, mut trace: Trace) -> NextJobs {
         let (id, number) = (self.lease.job, self.lease.attempt);
         // Until the report is delivered, or nobody waits for it any more.
         let _kept = std::mem::take(&mut ended.end.kept);
         let Some((mut update, log)) = self.report(ended) else {
             tracing::warn!(job = %id, attempt = %number, "the lease is lost: ended without a report");
             trace.lost();
-            return After::Nothing;
+            return NextJobs::None;
         };
         let report = trace.part("report");
-        let told = self.tell_end(&mut update, log).await;
+        let result = self.send_end(&mut update, log).await;
         if let Some(report) = report {
             report.end_ago(Duration::ZERO);
         }
-        match (&update.outcome, &told) {
-            (Some(outcome), Told::Heard(..)) => {
+        match (&update.outcome, &result) {
+            (Some(outcome), ReportResult::Accepted(..)) => {
                 trace.end(outcome);
                 tracing::info!(job = %id, attempt = %number, "ended: {outcome}");
             }
             _ => trace.lost(),
         }
-        match (told, update.claim.and_then(|claim| claim.request_id)) {
-            (Told::Heard(sent, jobs), _) if !jobs.is_empty() => After::Jobs(sent, jobs),
-            (Told::Unanswered, Some(request)) => After::Unanswered(request),
-            _ => After::Nothing,
+        match (result, update.claim.and_then(|claim| claim.request_id)) {
+            (ReportResult::Accepted(sent, jobs), _) if !jobs.is_empty() => {
+                NextJobs::Jobs(sent, jobs)
+            }
+            (ReportResult::Unanswered, Some(request)) => NextJobs::Unanswered(request),
+            _ => NextJobs::None,
         }
     }
 
     /// With the rest of the log; to a master that does not take it along, behind that.
-    async fn tell_end(&self, update: &mut JobUpdate, log: Option<Closed>) -> Told {
-        let told = self.tell(update).await;
+    async fn send_end(&self, update: &mut JobUpdate, log: Option<Closed>) -> ReportResult {
+        let result = self.send(update).await;
         let is_short = |error: &ClientError| error.kind() == Some(ProblemKind::LogIncomplete);
-        let (Told::Refused(error), Some(mut log)) = (&told, log) else { return told };
+        let (ReportResult::Refused(error), Some(mut log)) = (&result, log) else { return result };
         if update.rest.is_none() || !is_short(error) {
-            return told;
+            return result;
         }
         self.link.note_no_rests();
         update.rest = None;
@@ -98,10 +100,10 @@ impl Attempt {
             () = self.control.stopped(Stop::Lost) => Err(UploadError::LeaseLost),
         };
         match stored {
-            Ok(()) => self.tell(update).await,
+            Ok(()) => self.send(update).await,
             Err(error) => {
                 tracing::warn!(job = %self.lease.job, "the last of its log could not be stored: {error}");
-                told
+                result
             }
         }
     }
@@ -164,31 +166,31 @@ impl Attempt {
         }
     }
 
-    /// Says it until the master has heard it, or the lease is lost.
-    async fn tell(&self, update: &JobUpdate) -> Told {
+    /// Sends a report until the master answers, or the lease is lost.
+    async fn send(&self, update: &JobUpdate) -> ReportResult {
         let mut backoff = Backoff::default();
-        let telling = async {
+        let sending = async {
             loop {
                 let sent = Instant::now();
                 let answer = self.master.update(update).await;
                 self.link.note(&answer);
                 match answer {
-                    Ok(jobs) => return Told::Heard(sent, jobs),
+                    Ok(jobs) => return ReportResult::Accepted(sent, jobs),
                     Err(error) if error.is_temporary() => sleep(backoff.next()).await,
                     Err(error) => {
                         if is_lease_lost(&error) {
                             self.control.stop(Stop::Lost);
                         }
                         tracing::warn!(job = %self.lease.job, status = %update.status, "the master refuses a report: {error}");
-                        return Told::Refused(error);
+                        return ReportResult::Refused(error);
                     }
                 }
             }
         };
         tokio::select! {
             biased;
-            told = telling => told,
-            () = self.control.stopped(Stop::Lost) => Told::Unanswered,
+            result = sending => result,
+            () = self.control.stopped(Stop::Lost) => ReportResult::Unanswered,
         }
     }
 }

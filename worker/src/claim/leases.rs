@@ -1,4 +1,4 @@
-//! The leases that this worker holds, and the control of each attempt behind one.
+//! The leases that this worker holds, each with the control of its attempt.
 
 use std::{
     collections::BTreeMap,
@@ -14,82 +14,82 @@ use tokio::time::Instant;
 use super::deadline;
 use crate::control::{Control, Stop};
 
+/// The leases that heartbeats renew, by job.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Mutex<BTreeMap<JobId, Holding>>);
+pub(crate) struct Leases(Mutex<BTreeMap<JobId, HeldLease>>);
 
 #[derive(Debug)]
-struct Holding {
+struct HeldLease {
     lease: LeaseRef,
     control: Control,
 }
 
-/// Keeps one lease among those that are renewed.
+/// Keeps a lease among those that heartbeats renew, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    held: Arc<Held>,
+pub(crate) struct LeaseGuard {
+    leases: Arc<Leases>,
     lease: LeaseRef,
 }
 
-impl Drop for Hold {
+impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        self.held.remove(&self.lease);
+        self.leases.remove(&self.lease);
     }
 }
 
-impl Held {
-    /// The lease is renewed until the answer is dropped. An older attempt of the
-    /// same job cannot be ours any more.
-    pub(crate) fn add(self: &Arc<Self>, lease: LeaseRef, control: Control) -> Hold {
-        let holding = Holding { lease: lease.clone(), control };
-        let older = self.lock().insert(lease.job, holding);
+impl Leases {
+    /// Adds a lease, which heartbeats renew until the guard is dropped. Stops an older attempt
+    /// of the same job, whose lease is lost by now.
+    pub(crate) fn add(self: &Arc<Self>, lease: LeaseRef, control: Control) -> LeaseGuard {
+        let held = HeldLease { lease: lease.clone(), control };
+        let older = self.lock().insert(lease.job, held);
         if let Some(older) = older {
             older.control.stop(Stop::Lost);
         }
-        Hold { held: self.clone(), lease }
+        LeaseGuard { leases: self.clone(), lease }
     }
 
     fn remove(&self, lease: &LeaseRef) {
-        let mut held = self.lock();
-        if held.get(&lease.job).is_some_and(|holding| holding.lease == *lease) {
-            held.remove(&lease.job);
+        let mut all = self.lock();
+        if all.get(&lease.job).is_some_and(|held| held.lease == *lease) {
+            all.remove(&lease.job);
         }
     }
 
-    pub(crate) fn leases(&self) -> Vec<LeaseRef> {
-        self.lock().values().map(|holding| holding.lease.clone()).collect()
+    pub(crate) fn all(&self) -> Vec<LeaseRef> {
+        self.lock().values().map(|held| held.lease.clone()).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Does what the master answered to a heartbeat that carried these leases and
-    /// went out at `sent`. One that was claimed since then is not concerned.
+    /// Applies the reply to a heartbeat that carried these leases and was sent at `sent`. Leases
+    /// that were claimed since then are left alone.
     pub(crate) fn apply(&self, leases: &[LeaseRef], reply: &HeartbeatReply, sent: Instant) {
-        let held = self.lock();
+        let all = self.lock();
         for lease in leases {
-            let Some(holding) = held.get(&lease.job).filter(|holding| holding.lease == *lease)
-            else {
+            let Some(held) = all.get(&lease.job).filter(|held| held.lease == *lease) else {
                 continue;
             };
             if reply.lost.contains(&lease.job) {
-                holding.control.stop(Stop::Lost);
+                held.control.stop(Stop::Lost);
             } else {
-                holding.control.renew(deadline(sent, reply.lease_of(lease.job).0));
+                held.control.renew(deadline(sent, reply.lease_of(lease.job).0));
                 if reply.cancel.contains(&lease.job) {
-                    holding.control.stop(Stop::Cancel);
+                    held.control.stop(Stop::Cancel);
                 }
             }
         }
     }
 
     pub(crate) fn stop_all(&self, stop: Stop) {
-        for holding in self.lock().values() {
-            holding.control.stop(stop);
+        for held in self.lock().values() {
+            held.control.stop(stop);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Holding>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, HeldLease>> {
         // Nothing panics while it holds the lock, and the map would be whole if it did.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,28 +100,28 @@ mod tests {
     use super::*;
     use crate::testing::lease_ref;
 
-    fn add(held: &Arc<Held>, lease: &LeaseRef) -> (Control, Hold) {
+    fn add(leases: &Arc<Leases>, lease: &LeaseRef) -> (Control, LeaseGuard) {
         let control = Control::new(Instant::now());
-        (control.clone(), held.add(lease.clone(), control))
+        (control.clone(), leases.add(lease.clone(), control))
     }
 
     #[tokio::test]
     async fn a_newer_attempt_ends_the_older_one_and_outlives_it() {
-        let held = Arc::<Held>::default();
+        let leases = Arc::<Leases>::default();
         let (first, second) = (lease_ref(1, 1), lease_ref(1, 2));
-        let (older, first_hold) = add(&held, &first);
-        let (newer, second_hold) = add(&held, &second);
+        let (older, first_hold) = add(&leases, &first);
+        let (newer, second_hold) = add(&leases, &second);
         drop(first_hold);
         assert_eq!(older.stopping(), Some(Stop::Lost));
         assert_eq!(newer.stopping(), None);
-        assert_eq!(held.leases(), [second]);
+        assert_eq!(leases.all(), [second]);
         drop(second_hold);
-        assert!(held.is_empty());
+        assert!(leases.is_empty());
     }
 
     #[tokio::test]
     async fn a_reply_reaches_those_that_it_is_about() {
-        let held = Arc::<Held>::default();
+        let held = Arc::<Leases>::default();
         let leases = [lease_ref(1, 1), lease_ref(2, 1), lease_ref(3, 1)];
         let holds: Vec<_> = leases.iter().map(|lease| add(&held, lease)).collect();
         let reply = HeartbeatReply {
