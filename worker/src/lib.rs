@@ -13,7 +13,6 @@
 //! A worker never reads the database, opens no port, and forgets nothing that
 //! the master has not acknowledged.
 
-mod appetite;
 mod artifacts;
 mod claim;
 mod clock;
@@ -26,6 +25,7 @@ mod labels;
 mod master;
 mod outbox;
 mod probe;
+mod refill;
 mod run;
 #[cfg(test)]
 mod testing;

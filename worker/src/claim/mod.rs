@@ -34,10 +34,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::leases::{LeaseGuard, Leases};
 use crate::{
-    appetite::{Appetite, new_request_id},
     control::{Control, Stop},
     executor::Executor,
     master::{Link, Master},
+    refill::{SlotRefill, new_request_id},
     run::{self, NextJobs},
 };
 
@@ -66,7 +66,7 @@ pub struct Worker {
     link: Arc<Link>,
     leases: Arc<Leases>,
     slots: Arc<Semaphore>,
-    appetite: Arc<Appetite>,
+    refill: Arc<SlotRefill>,
     /// Between two heartbeats, and for a claim to wait at most: a quarter of what the master
     /// called a lease last. One that comes back with other settings says another.
     pace: watch::Sender<Duration>,
@@ -95,10 +95,10 @@ impl Worker {
 
     pub(crate) fn new(master: Arc<dyn Master>, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         let slots = Arc::new(Semaphore::new(terms.registration.slots as usize));
-        let appetite = Appetite::new(terms.registration.queues.clone(), executor.health());
-        let appetite = Arc::new(appetite);
+        let refill = SlotRefill::new(terms.registration.queues.clone(), executor.health());
+        let refill = Arc::new(refill);
         let (link, leases, told, clock, pace) = Default::default();
-        Self { master, executor, terms, link, leases, slots, appetite, pace, told, clock }
+        Self { master, executor, terms, link, leases, slots, refill, pace, told, clock }
     }
 
     /// Works until `soft` is cancelled and all jobs have ended, or the grace
@@ -132,16 +132,16 @@ impl Worker {
             self.spawn(claimed, slots, sent, &mut runs);
             while runs.try_join_next().is_some() {}
         }
-        self.appetite.open(false);
+        self.refill.open(false);
         self.drain(runs, hard).await;
     }
 
     /// Waits until the engine is well and a slot is free; takes all that are.
     async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
         let acquire = || self.slots.clone().acquire_owned();
-        self.appetite.open(true);
+        self.refill.open(true);
         let mut slots = vec![acquire().await.expect("the semaphore is never closed")];
-        self.appetite.open(false);
+        self.refill.open(false);
         while let Ok(slot) = self.slots.clone().try_acquire_owned() {
             slots.push(slot);
         }
@@ -257,7 +257,7 @@ impl Worker {
             worker: self.terms.name.clone(),
             lease,
             control,
-            appetite: self.appetite.clone(),
+            refill: self.refill.clone(),
         };
         (attempt, guard)
     }

@@ -26,12 +26,12 @@ use tracing::Instrument as _;
 
 pub(crate) use self::report::NextJobs;
 use crate::{
-    appetite::Appetite,
     artifacts::{self, LeaseLost},
     control::{Control, Stop},
     executor::{End, Executor, Remains, RunEvent, RunSpec},
     master::{Link, Master},
     outbox::{self, Closed, Outbox, Upload, UploadError},
+    refill::SlotRefill,
     trace::{Times, Trace},
     uploads::FromMaster,
 };
@@ -57,7 +57,7 @@ pub(crate) struct Attempt {
     pub(crate) worker: WorkerName,
     pub(crate) lease: LeaseRef,
     pub(crate) control: Control,
-    pub(crate) appetite: Arc<Appetite>,
+    pub(crate) refill: Arc<SlotRefill>,
 }
 
 impl Attempt {

@@ -129,7 +129,7 @@ impl Attempt {
             _ => JobStatus::Failed,
         };
         let rest = log.as_ref().map(|log| log.rest.clone()).filter(|rest| !rest.is_empty());
-        let claim = if status == JobStatus::Pending { None } else { self.appetite.claim() };
+        let claim = if status == JobStatus::Pending { None } else { self.refill.claim() };
         let update = JobUpdate {
             exit_code: outcome.exit_code(),
             outcome: Some(outcome),

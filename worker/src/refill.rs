@@ -1,5 +1,5 @@
-//! Whether an end may be followed by the next job at once: its report then asks for one, and the slot
-//! is filled again without a claim between the two.
+//! Refills a slot at the end of its job: the report of the end claims the next job, so that no claim
+//! of its own is needed between the two.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,27 +8,28 @@ use tokio::sync::watch;
 
 use crate::executor::Trouble;
 
-/// Shared by a worker and its attempts.
+/// Whether reports of ends claim the next job. Shared by a worker and its attempts.
 #[derive(Debug)]
-pub(crate) struct Appetite {
+pub(crate) struct SlotRefill {
     queues: Vec<String>,
-    /// An attempt that could not be started is not asked for.
+    /// A worker that cannot start attempts claims none.
     health: watch::Receiver<Option<Trouble>>,
-    /// All slots are taken, and no claim of this worker waits at the master. Where one does, it brings
-    /// what there is; one that is to stop wants nothing.
+    /// All slots are taken, and no claim of this worker waits at the master: a waiting claim would get
+    /// the jobs. False once the worker is to stop.
     is_open: AtomicBool,
 }
 
-impl Appetite {
+impl SlotRefill {
     pub(crate) fn new(queues: Vec<String>, health: watch::Receiver<Option<Trouble>>) -> Self {
         Self { queues, health, is_open: AtomicBool::new(false) }
     }
 
+    /// Allows or forbids claims with reports.
     pub(crate) fn open(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::Relaxed);
     }
 
-    /// For one slot.
+    /// The claim for one slot that goes along with a report; `None` where it should not claim.
     pub(crate) fn claim(&self) -> Option<NextClaim> {
         let wanted = self.is_open.load(Ordering::Relaxed) && self.health.borrow().is_none();
         wanted.then(|| NextClaim {
@@ -39,7 +40,7 @@ impl Appetite {
     }
 }
 
-/// By which the master knows a claim that comes again.
+/// A new request id, by which the master recognises a repeated claim.
 pub(crate) fn new_request_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
