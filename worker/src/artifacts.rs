@@ -1,8 +1,8 @@
-//! The files that an attempt leaves, on their way to the master: one after the other, each
-//! read once and sent in pieces, every byte of it exactly once.
+//! Uploads the artifacts of an attempt to the master: one after the other, each read once and sent in
+//! pieces, every byte exactly once.
 //!
-//! Like the log's upload it never gives up on a master that does not answer: that is for the
-//! lease to decide. A file that cannot be kept is left out, and the job's log says why.
+//! Like the upload of the log, it never gives up on a master that does not answer: the lease decides
+//! that. A file that cannot be kept is left out, and the job's log says why.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     clock,
     executor::{
-        leavings::{Leavings, ReadError},
+        artifacts::{ArtifactSource, ReadError},
         line_at,
     },
     master::{Link, Master, is_lease_lost},
@@ -40,8 +40,8 @@ type Hash = sha2::digest::Output<Sha256>;
 #[derive(Debug)]
 pub(crate) struct LeaseLost;
 
-/// Brings the files of one attempt.
-pub(crate) struct Courier<'a> {
+/// Uploads the artifacts of one attempt.
+pub(crate) struct ArtifactUploader<'a> {
     pub(crate) master: &'a dyn Master,
     pub(crate) link: &'a Link,
     pub(crate) worker: &'a WorkerName,
@@ -79,13 +79,16 @@ struct Stored {
     beginning: Option<(u64, Hash)>,
 }
 
-impl Courier<'_> {
+impl ArtifactUploader<'_> {
     /// Those that are stored whole, for the report of the end.
-    pub(crate) async fn store(&self, leavings: &dyn Leavings) -> Result<Vec<Artifact>, LeaseLost> {
+    pub(crate) async fn store(
+        &self,
+        artifacts: &dyn ArtifactSource,
+    ) -> Result<Vec<Artifact>, LeaseLost> {
         let mut stored = Vec::new();
-        let mut left_out: Vec<_> = leavings.left_out().to_vec();
-        for path in leavings.paths() {
-            match self.bring(leavings, path).await {
+        let mut left_out: Vec<_> = artifacts.left_out().to_vec();
+        for path in artifacts.paths() {
+            match self.bring(artifacts, path).await {
                 Ok(artifact) => stored.push(artifact),
                 Err(Fault::LeaseLost) => return Err(LeaseLost),
                 Err(Fault::LeftOut(why) | Fault::Again(why) | Fault::Away(why)) => {
@@ -107,11 +110,11 @@ impl Courier<'_> {
     }
 
     /// One file, read again where that may help.
-    async fn bring(&self, leavings: &dyn Leavings, path: &str) -> Result<Artifact, Fault> {
+    async fn bring(&self, artifacts: &dyn ArtifactSource, path: &str) -> Result<Artifact, Fault> {
         let (mut stored, mut backoff) = (Stored::default(), Backoff::default());
         let (mut reads, begun) = (0, Instant::now());
         loop {
-            let fault = match self.read_through(leavings, path, &mut stored).await {
+            let fault = match self.read_through(artifacts, path, &mut stored).await {
                 Ok(artifact) => return Ok(artifact),
                 Err(fault) => fault,
             };
@@ -130,11 +133,11 @@ impl Courier<'_> {
     /// Reads it from its beginning and sends what is not stored yet.
     async fn read_through(
         &self,
-        leavings: &dyn Leavings,
+        artifacts: &dyn ArtifactSource,
         path: &str,
         stored: &mut Stored,
     ) -> Result<Artifact, Fault> {
-        let mut file = leavings.open(path).await?;
+        let mut file = artifacts.open(path).await?;
         let (mut hash, mut sent) = (Sha256::new(), 0);
         let mut piece = BytesMut::new();
         loop {

@@ -55,7 +55,7 @@ pub mod parts {
         control::{Orders, Stop},
         executor::{
             End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble,
-            leavings::{Leaving, Leavings, ReadError},
+            artifacts::{ArtifactFile, ArtifactSource, ReadError},
         },
     };
 }

@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::{
-    executor::leavings::Leaving,
+    executor::artifacts::ArtifactFile,
     outbox,
     testing::{Append, FakeMaster, lease_ref, worker},
 };
@@ -57,7 +57,7 @@ fn shut(why: ReadError) -> Reading {
 }
 
 #[async_trait]
-impl Leavings for Shelf {
+impl ArtifactSource for Shelf {
     fn paths(&self) -> &[String] {
         &self.paths
     }
@@ -66,7 +66,7 @@ impl Leavings for Shelf {
         &self.left_out
     }
 
-    async fn open(&self, _: &str) -> Result<Leaving, ReadError> {
+    async fn open(&self, _: &str) -> Result<ArtifactFile, ReadError> {
         let mut readings = self.readings.lock().unwrap();
         let last = readings.len() == 1;
         let Reading { content, end } = if last { readings[0].clone() } else { readings.remove(0) };
@@ -75,7 +75,7 @@ impl Leavings for Shelf {
         let pieces = content.chunks(300_001).map(Bytes::copy_from_slice).map(Ok);
         let pieces: Vec<_> = pieces.chain(end.map(Err)).collect();
         let bytes = content.len() as u64;
-        Ok(Leaving { bytes, executable: true, content: stream::iter(pieces).boxed() })
+        Ok(ArtifactFile { bytes, executable: true, content: stream::iter(pieces).boxed() })
     }
 }
 
@@ -93,9 +93,14 @@ async fn store(
         outbox::open(master.clone(), link, worker.clone(), lease.clone(), LogHead::default());
     let link = Link::default();
     let storing = async {
-        let courier =
-            Courier { master: &**master, link: &link, worker: &worker, lease: &lease, log: &log };
-        let stored = courier.store(shelf).await;
+        let uploader = ArtifactUploader {
+            master: &**master,
+            link: &link,
+            worker: &worker,
+            lease: &lease,
+            log: &log,
+        };
+        let stored = uploader.store(shelf).await;
         drop(log);
         stored
     };
@@ -201,10 +206,15 @@ async fn a_file_that_grew_and_changed_between_two_readings_is_left_out() {
             LogHead::default(),
         );
         let (name, lease, link) = (worker("w"), lease_ref(1, 1), Link::default());
-        let courier =
-            Courier { master: &*master, link: &link, worker: &name, lease: &lease, log: &log };
-        assert!(courier.read_through(&shelf, "out/file", &mut stored).await.is_ok());
-        let again = courier.read_through(&shelf, "out/file", &mut stored).await;
+        let uploader = ArtifactUploader {
+            master: &*master,
+            link: &link,
+            worker: &name,
+            lease: &lease,
+            log: &log,
+        };
+        assert!(uploader.read_through(&shelf, "out/file", &mut stored).await.is_ok());
+        let again = uploader.read_through(&shelf, "out/file", &mut stored).await;
         assert_eq!(usize::from(again.is_ok()), kept);
         master.has_file("out/file", &bytes(MIB + 5));
     }

@@ -1,8 +1,8 @@
 //! How an attempt is carried out. The rest of the worker sees only this trait;
 //! tests have a scripted one.
 
+pub(crate) mod artifacts;
 pub(crate) mod docker;
-pub(crate) mod leavings;
 pub(crate) mod supply;
 
 use std::{fmt, sync::Arc};
@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::{leavings::Leavings, supply::Supply};
+use self::{artifacts::ArtifactSource, supply::Supply};
 use crate::{clock, control::Orders};
 
 /// Runs attempts, each in a sandbox of its own.
@@ -161,7 +161,7 @@ pub struct End {
     /// What its command did to the files in its working folder, where that is known.
     pub changes: Option<Box<Changes>>,
     /// The files that it leaves to be kept, if any were asked for.
-    pub leavings: Option<Box<dyn Leavings>>,
+    pub artifacts: Option<Box<dyn ArtifactSource>>,
     pub kept: Kept,
 }
 
@@ -184,6 +184,6 @@ impl fmt::Debug for Kept {
 
 impl From<Outcome> for End {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, usage: None, changes: None, leavings: None, kept: Kept::default() }
+        Self { outcome, usage: None, changes: None, artifacts: None, kept: Kept::default() }
     }
 }

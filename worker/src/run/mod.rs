@@ -180,8 +180,8 @@ impl Attempt {
 
     /// Brings the files that it left to the master, for as long as the lease holds.
     async fn keep(&self, end: &mut End, outbox: &Outbox) -> Vec<Artifact> {
-        let Some(leavings) = end.leavings.take() else { return Vec::new() };
-        let courier = artifacts::Courier {
+        let Some(artifacts) = end.artifacts.take() else { return Vec::new() };
+        let uploader = artifacts::ArtifactUploader {
             master: &*self.master,
             link: &self.link,
             worker: &self.worker,
@@ -193,7 +193,7 @@ impl Attempt {
             () = self.control.stopped(Stop::Lost) => Vec::new(),
             // An attempt without its log is worth nothing.
             () = outbox.closed() => Vec::new(),
-            stored = courier.store(&*leavings) => stored.unwrap_or_else(|LeaseLost| {
+            stored = uploader.store(&*artifacts) => stored.unwrap_or_else(|LeaseLost| {
                 self.control.stop(Stop::Lost);
                 Vec::new()
             }),

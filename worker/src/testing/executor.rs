@@ -32,7 +32,7 @@ use crate::{
     control::{Orders, Stop, stopped},
     executor::{
         End, Executor, Kept, Left, Remains, RunEvent, RunSpec, Trouble,
-        leavings::{Leaving, Leavings, ReadError},
+        artifacts::{ArtifactFile, ArtifactSource, ReadError},
     },
 };
 
@@ -116,15 +116,15 @@ impl Stage {
             }
             if let Some(outcome) = step_of(step, spec.attempt, &mut orders, &mut mouth).await {
                 let changes = changes(&left);
-                return End { changes, leavings: Some(Box::new(Shelf(left))), ..outcome.into() };
+                return End { changes, artifacts: Some(Box::new(Shelf(left))), ..outcome.into() };
             }
         }
         self.kept.fetch_add(1, Ordering::SeqCst);
         let kept = Kept::new(KeptEnd(self.kept.clone()));
         let usage = Some(Usage::default());
         let changes = changes(&left);
-        let leavings: Option<Box<dyn Leavings>> = Some(Box::new(Shelf(left)));
-        End { usage, changes, leavings, kept, ..Outcome::Exited { code: 0 }.into() }
+        let artifacts: Option<Box<dyn ArtifactSource>> = Some(Box::new(Shelf(left)));
+        End { usage, changes, artifacts, kept, ..Outcome::Exited { code: 0 }.into() }
     }
 }
 
@@ -132,16 +132,16 @@ impl Stage {
 struct Shelf(Vec<String>);
 
 #[async_trait]
-impl Leavings for Shelf {
+impl ArtifactSource for Shelf {
     fn paths(&self) -> &[String] {
         &self.0
     }
 
-    async fn open(&self, path: &str) -> Result<Leaving, ReadError> {
+    async fn open(&self, path: &str) -> Result<ArtifactFile, ReadError> {
         let content = Bytes::copy_from_slice(path.as_bytes());
         let bytes = content.len() as u64;
         let content = stream::iter([Ok(content)]).boxed();
-        Ok(Leaving { bytes, executable: false, content })
+        Ok(ArtifactFile { bytes, executable: false, content })
     }
 }
 

@@ -8,7 +8,7 @@ use tar::{EntryType, Header, PaxExtensions};
 use super::engine::EngineError;
 use crate::{
     config::JobUser,
-    executor::leavings::{Leaving, ReadError},
+    executor::artifacts::{ArtifactFile, ReadError},
 };
 
 /// Of all that is in an archive.
@@ -20,7 +20,7 @@ const ABOUT: u64 = 64 << 10;
 pub(super) async fn file_of(
     pieces: impl Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static,
     reader: JobUser,
-) -> Result<Leaving, ReadError> {
+) -> Result<ArtifactFile, ReadError> {
     let mut archive = Archive { pieces, buffer: BytesMut::new() };
     let mut size = None;
     let header = loop {
@@ -47,7 +47,11 @@ pub(super) async fn file_of(
         Some(size) => size,
         None => header.entry_size().map_err(|error| garbled(&error))?,
     };
-    Ok(Leaving { bytes, executable: mode & 0o111 != 0, content: archive.content(bytes).boxed() })
+    Ok(ArtifactFile {
+        bytes,
+        executable: mode & 0o111 != 0,
+        content: archive.content(bytes).boxed(),
+    })
 }
 
 /// As the kernel decides it, `path_resolution(7)`.

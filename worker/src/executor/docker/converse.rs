@@ -156,9 +156,9 @@ impl Sandbox {
                     // Its processes are gone already. What it said last stays readable
                     // until the master knows, and so do the files in there.
                     let container = Arc::new(self.container);
-                    let changes = self.told.changes();
-                    let leavings = self.told.leavings(container.clone(), self.user);
-                    return End { changes, leavings, kept: Kept::new(container), ..end };
+                    let changes = self.folder.changes();
+                    let artifacts = self.folder.artifacts(container.clone(), self.user);
+                    return End { changes, artifacts, kept: Kept::new(container), ..end };
                 }
                 Turn::Failed(reason) => return Outcome::Refused { reason }.into(),
                 Turn::Overdue => {
@@ -214,7 +214,7 @@ impl Sandbox {
         times: &mut Times,
     ) -> Turn {
         let (said, clock, seam) = (&mut self.said, &mut self.clock, &mut self.seam);
-        let (started, told, overdue) = (&mut self.started, &mut self.told, times.next());
+        let (started, folder, overdue) = (&mut self.started, &mut self.folder, times.next());
         let listen = async {
             loop {
                 // The receiver outlives the attempt.
@@ -232,11 +232,11 @@ impl Sandbox {
                     // The worker has called it so already, or knows it by its name.
                     Ok(Event::Taken(_)) => continue,
                     Ok(Event::Changes(changes)) => {
-                        told.changes = Some(changes);
+                        folder.changes = Some(changes);
                         continue;
                     }
                     Ok(Event::Artifacts(artifacts)) => {
-                        told.artifacts = Some(artifacts);
+                        folder.artifacts = Some(artifacts);
                         continue;
                     }
                     next => next,

@@ -15,7 +15,7 @@
 //!   turns the end into an outcome.
 //! * `environment` is what a job's command finds in its environment, `masks` what must not
 //!   show in its log.
-//! * `leavings` is what a job did to its working folder and what it leaves to be kept, `archive`
+//! * `artifacts` is what a job did to its working folder and which files are to be kept, `archive`
 //!   how the engine gives a file of that.
 //! * `boot` is the clock that a worker may share with its containers.
 //! * `network` is the network of jobs that ask for one, `wall` what they cannot reach on it.
@@ -25,6 +25,7 @@
 //! * `offer` is what the master is told that jobs may have here, `stats` what else of this worker.
 
 mod archive;
+mod artifacts;
 mod boot;
 mod container;
 mod converse;
@@ -35,7 +36,6 @@ mod engine;
 mod environment;
 mod files;
 pub(crate) mod images;
-mod leavings;
 mod masks;
 mod mold;
 mod name;

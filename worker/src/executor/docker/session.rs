@@ -16,11 +16,11 @@ use tokio::{
 };
 
 use super::{
+    artifacts::FolderReport,
     boot,
     container::Container,
     deliver,
     engine::{Attached, EngineError, Input, Output},
-    leavings::Told,
     name,
     reattach::Breaks,
     said::{Said, Silence},
@@ -87,7 +87,7 @@ pub(super) struct Sandbox {
     /// Whether something could not be said to it on the present stream.
     pub(super) deaf: bool,
     pub(super) breaks: Breaks,
-    pub(super) told: Told,
+    pub(super) folder: FolderReport,
     /// As whom its job runs.
     pub(super) user: JobUser,
     pub(super) made: Made,
@@ -139,7 +139,7 @@ impl Sandbox {
             started: false,
             deaf: false,
             breaks: Breaks::default(),
-            told: Told::default(),
+            folder: FolderReport::default(),
             user,
             made: Made::ForItsJob,
         };
@@ -166,7 +166,7 @@ impl Sandbox {
     ) -> Self {
         let (said, clock) = (Said::new(output), SandboxClock::heard_at(began));
         let (shares_clock, started, deaf) = (false, false, false);
-        let (breaks, told) = (Breaks::default(), Told::default());
+        let (breaks, folder) = (Breaks::default(), FolderReport::default());
         Self {
             container,
             input,
@@ -178,7 +178,7 @@ impl Sandbox {
             started,
             deaf,
             breaks,
-            told,
+            folder,
             user,
             made: Made::ForItsJob,
         }

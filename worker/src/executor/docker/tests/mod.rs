@@ -1,13 +1,13 @@
 //! Jobs in real containers. Each test has a worker name of its own and checks by
 //! label that nothing of it is left.
 
+mod artifacts;
 mod confinement;
 mod endings;
 mod files;
 mod folders;
 mod hands;
 mod lab;
-mod leavings;
 mod leftovers;
 mod output;
 mod panics;

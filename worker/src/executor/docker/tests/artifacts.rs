@@ -11,7 +11,7 @@ use orchestra_contracts::{JobSpec, Outcome, Workspace};
 use rstest::rstest;
 
 use super::lab::{LEASE, Lab, Seen};
-use crate::{control::Stop, executor::leavings::ReadError};
+use crate::{control::Stop, executor::artifacts::ReadError};
 
 fn leaving(patterns: &[&str], command: &str) -> JobSpec {
     let artifacts = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
@@ -20,10 +20,10 @@ fn leaving(patterns: &[&str], command: &str) -> JobSpec {
 
 /// Path, content and whether it can be executed.
 async fn read_all(seen: &Seen) -> Vec<(String, Vec<u8>, bool)> {
-    let leavings = seen.end.leavings.as_ref().expect("it says what it leaves");
+    let artifacts = seen.end.artifacts.as_ref().expect("it says what it leaves");
     let mut all = Vec::new();
-    for path in leavings.paths() {
-        let file = leavings.open(path).await.unwrap();
+    for path in artifacts.paths() {
+        let file = artifacts.open(path).await.unwrap();
         let pieces: Vec<_> = file.content.try_collect().await.unwrap();
         let content = pieces.concat();
         assert_eq!(content.len() as u64, file.bytes, "{path}");
@@ -33,8 +33,8 @@ async fn read_all(seen: &Seen) -> Vec<(String, Vec<u8>, bool)> {
 }
 
 fn paths(seen: &Seen) -> Vec<&str> {
-    let leavings = seen.end.leavings.as_ref().expect("it says what it leaves");
-    leavings.paths().iter().map(String::as_str).collect()
+    let artifacts = seen.end.artifacts.as_ref().expect("it says what it leaves");
+    artifacts.paths().iter().map(String::as_str).collect()
 }
 
 #[rstest]
@@ -64,7 +64,7 @@ async fn what_fits_a_pattern_is_read_byte_by_byte(
         file("out/run", b"#!/bin/sh\n", true),
     ];
     assert_eq!(read_all(&seen).await, expected);
-    let left_out = seen.end.leavings.as_ref().unwrap().left_out();
+    let left_out = seen.end.artifacts.as_ref().unwrap().left_out();
     assert_eq!(
         left_out,
         ["\"out/a\\nb\" is no path that can be asked for", "\"out/\\xff\" is not UTF-8"]
@@ -89,26 +89,26 @@ async fn nothing_but_files_is_taken_and_none_from_elsewhere() {
     assert_eq!(read_all(&seen).await, [("out/plain".to_owned(), b"ours\n".to_vec(), false)]);
 
     // What comes into its place afterwards is not taken for it.
-    let leavings = seen.end.leavings.as_ref().unwrap();
+    let artifacts = seen.end.artifacts.as_ref().unwrap();
     let place = lab.files().join("out/plain");
     fs::remove_file(&place).unwrap();
     symlink("/etc/passwd", &place).unwrap();
     let unfit = |reason: &str| ReadError::Unfit(reason.to_owned());
-    assert_eq!(leavings.open("out/plain").await.unwrap_err(), unfit("it is not a file any more"));
+    assert_eq!(artifacts.open("out/plain").await.unwrap_err(), unfit("it is not a file any more"));
     fs::remove_file(&place).unwrap();
-    assert_eq!(leavings.open("out/plain").await.unwrap_err(), unfit("it is not there any more"));
+    assert_eq!(artifacts.open("out/plain").await.unwrap_err(), unfit("it is not there any more"));
     // The engine could read it, and the job could not.
     fs::write(&place, "root's").unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(
-        leavings.open("out/plain").await.unwrap_err(),
+        artifacts.open("out/plain").await.unwrap_err(),
         unfit("the job's user cannot read it")
     );
     drop(seen);
 
     let seen = lab.run_spec(leaving(&["out/plain"], "true")).await;
     assert_eq!(paths(&seen), [""; 0]);
-    let left_out = seen.end.leavings.as_ref().unwrap().left_out();
+    let left_out = seen.end.artifacts.as_ref().unwrap().left_out();
     assert_eq!(left_out, ["1 files, for the job's user cannot read them"]);
     drop(seen);
     lab.close().await;
@@ -121,8 +121,8 @@ async fn twenty_megabytes_arrive_in_small_pieces() {
     let seen = lab.run_spec(leaving(&["large"], command)).await;
     seen.success();
     let written = fs::read(lab.files().join("large")).unwrap();
-    let leavings = seen.end.leavings.as_ref().unwrap();
-    let mut file = leavings.open("large").await.unwrap();
+    let artifacts = seen.end.artifacts.as_ref().unwrap();
+    let mut file = artifacts.open("large").await.unwrap();
     let (mut at, mut largest) = (0, 0);
     while let Some(piece) = file.content.try_next().await.unwrap() {
         assert!(written[at..].starts_with(&piece), "it differs behind byte {at}");
@@ -162,7 +162,7 @@ async fn a_job_leaves_them_however_it_ended() {
     running.until_output("up\n").await;
     running.control.stop(Stop::Lost);
     let lost = running.end().await;
-    assert!(lost.end.leavings.is_none() && lost.end.changes.is_none());
+    assert!(lost.end.artifacts.is_none() && lost.end.changes.is_none());
     lab.close().await;
 }
 
@@ -188,7 +188,7 @@ async fn more_than_is_kept_is_counted() {
     let seen =
         lab.run_spec(leaving(&["f*"], "for ((i = 0; i < 1007; i++)); do : > f$i; done")).await;
     assert_eq!(paths(&seen).len(), 1000);
-    let left_out = seen.end.leavings.as_ref().unwrap().left_out();
+    let left_out = seen.end.artifacts.as_ref().unwrap().left_out();
     assert_eq!(left_out, ["7 more files, for they are too many"]);
     let changes = seen.end.changes.as_ref().unwrap();
     assert_eq!((changes.created.len(), changes.more), (1000, 7));

@@ -1,4 +1,4 @@
-//! The files that an attempt leaves to be kept, as its executor hands them out.
+//! The artifacts of an attempt, as its executor hands them out.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-/// Files of an attempt that has ended. They can be read for as long as this is held.
+/// The artifacts of an attempt that has ended. They can be read for as long as this is held.
 #[async_trait]
-pub trait Leavings: Send + Sync {
+pub trait ArtifactSource: Send + Sync {
     /// Below the working folder, in order.
     fn paths(&self) -> &[String];
 
@@ -18,11 +18,11 @@ pub trait Leavings: Send + Sync {
     }
 
     /// One of them, from its beginning. It may be opened again.
-    async fn open(&self, path: &str) -> Result<Leaving, ReadError>;
+    async fn open(&self, path: &str) -> Result<ArtifactFile, ReadError>;
 }
 
 /// A file that is being read.
-pub struct Leaving {
+pub struct ArtifactFile {
     pub bytes: u64,
     pub executable: bool,
     /// So many bytes in all, or an error.
@@ -43,14 +43,14 @@ pub enum ReadError {
     Unfit(String),
 }
 
-impl fmt::Debug for dyn Leavings {
+impl fmt::Debug for dyn ArtifactSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Leavings({} files)", self.paths().len())
+        write!(f, "ArtifactSource({} files)", self.paths().len())
     }
 }
 
-impl fmt::Debug for Leaving {
+impl fmt::Debug for ArtifactFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Leaving({} bytes)", self.bytes)
+        write!(f, "ArtifactFile({} bytes)", self.bytes)
     }
 }

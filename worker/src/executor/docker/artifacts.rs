@@ -1,5 +1,5 @@
-//! What a job did to its working folder, in the words of its PID 1, and the files that it
-//! leaves, out of its container, which has ended and is still there.
+//! What a job did to its working folder, as its PID 1 reports it, and the job's artifacts, read out
+//! of its container, which has ended and still exists.
 //!
 //! PID 1 finds them, and the engine reads them, both within the container: nothing on this
 //! machine walks a folder that jobs write to.
@@ -13,17 +13,17 @@ use orchestra_sandbox::protocol::{self, MAX_PATH};
 use super::{archive, container::Container, create::WORKDIR};
 use crate::{
     config::JobUser,
-    executor::leavings::{Leaving, Leavings, ReadError},
+    executor::artifacts::{ArtifactFile, ArtifactSource, ReadError},
 };
 
-/// What a sandbox has said of the working folder.
+/// A sandbox's report of the working folder.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct FolderReport {
     pub(super) changes: Option<protocol::Changes>,
     pub(super) artifacts: Option<protocol::Artifacts>,
 }
 
-impl Told {
+impl FolderReport {
     pub(super) fn changes(&mut self) -> Option<Box<Changes>> {
         let changes = self.changes.take()?;
         let texts = |paths: Vec<Vec<u8>>| paths.into_iter().map(|path| text(&path)).collect();
@@ -36,11 +36,11 @@ impl Told {
         }))
     }
 
-    pub(super) fn leavings(
+    pub(super) fn artifacts(
         &mut self,
         container: Arc<Container>,
         reader: JobUser,
-    ) -> Option<Box<dyn Leavings>> {
+    ) -> Option<Box<dyn ArtifactSource>> {
         let mut found = self.artifacts.take()?;
         let (mut paths, mut left_out) = (Vec::new(), Vec::new());
         for file in mem::take(&mut found.files) {
@@ -84,7 +84,7 @@ struct Files {
 }
 
 #[async_trait]
-impl Leavings for Files {
+impl ArtifactSource for Files {
     fn paths(&self) -> &[String] {
         &self.paths
     }
@@ -93,7 +93,7 @@ impl Leavings for Files {
         &self.left_out
     }
 
-    async fn open(&self, path: &str) -> Result<Leaving, ReadError> {
+    async fn open(&self, path: &str) -> Result<ArtifactFile, ReadError> {
         let engine = self.container.engine();
         let pieces = engine.download_pieces(self.container.handle(), &format!("{WORKDIR}/{path}"));
         archive::file_of(pieces, self.reader).await
