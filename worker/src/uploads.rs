@@ -1,4 +1,4 @@
-//! Files that came to the master before the job that has them, on their way to its sandbox.
+//! Fetches the uploaded files of a job from the master.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use orchestra_contracts::{ContentHash, worker::ARTIFACT_PIECE};
 use tokio::time::sleep;
 
 use crate::{
-    executor::supply::Supply,
+    executor::uploads::UploadSource,
     master::{Link, Master},
 };
 
-/// Out of the master.
-pub(crate) struct FromMaster {
+/// The uploads that the master stores.
+pub(crate) struct MasterUploads {
     pub(crate) master: Arc<dyn Master>,
     pub(crate) link: Arc<Link>,
 }
 
 #[async_trait]
-impl Supply for FromMaster {
+impl UploadSource for MasterUploads {
     async fn piece(&self, sha256: &ContentHash, offset: u64) -> Result<(Bytes, u64), String> {
         let mut backoff = Backoff::default();
         loop {

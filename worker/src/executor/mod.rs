@@ -3,7 +3,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod docker;
-pub(crate) mod supply;
+pub(crate) mod uploads;
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::{artifacts::ArtifactSource, supply::Supply};
+use self::{artifacts::ArtifactSource, uploads::UploadSource};
 use crate::{clock, control::Orders};
 
 /// Runs attempts, each in a sandbox of its own.
@@ -115,7 +115,7 @@ pub struct RunSpec {
     pub element: Option<(JobId, u32)>,
     pub spec: JobSpec,
     /// Where files come from that its spec only names.
-    pub(crate) supply: Arc<dyn Supply>,
+    pub(crate) uploads: Arc<dyn UploadSource>,
 }
 
 impl fmt::Debug for RunSpec {

@@ -18,7 +18,7 @@ use crate::{
     executor::{
         Executor, RunEvent, RunSpec,
         docker::{DockerExecutor, HeldTo},
-        supply,
+        uploads,
     },
 };
 
@@ -96,8 +96,8 @@ const MARK: &str = "== ";
 async fn ask(executor: &DockerExecutor, spec: JobSpec) -> Result<String, String> {
     let (control, (sender, mut events)) =
         (Control::new(Instant::now() + TIMEOUT * 2), mpsc::channel(64));
-    let supply = Arc::new(supply::Nothing);
-    let run = RunSpec { job: JOB, attempt: ATTEMPT, element: None, spec, supply };
+    let uploads = Arc::new(uploads::NoUploads);
+    let run = RunSpec { job: JOB, attempt: ATTEMPT, element: None, spec, uploads };
     let collect = async {
         let (mut output, mut notes) = (Vec::new(), Vec::new());
         while let Some(event) = events.recv().await {

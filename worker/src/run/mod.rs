@@ -33,7 +33,7 @@ use crate::{
     outbox::{self, Closed, Outbox, Upload, UploadError},
     refill::SlotRefill,
     trace::{Times, Trace},
-    uploads::FromMaster,
+    uploads::MasterUploads,
 };
 
 /// Events between executor and outbox. Few: the outbox is where they gather.
@@ -100,8 +100,8 @@ impl Attempt {
     fn spec(&self, job: Job) -> RunSpec {
         let element = job.element();
         let (master, link) = (self.master.clone(), self.link.clone());
-        let supply = Arc::new(FromMaster { master, link });
-        RunSpec { job: job.id, attempt: self.lease.attempt, element, spec: job.spec, supply }
+        let uploads = Arc::new(MasterUploads { master, link });
+        RunSpec { job: job.id, attempt: self.lease.attempt, element, spec: job.spec, uploads }
     }
 
     /// How much of the log the master has: an upload of nothing is answered with

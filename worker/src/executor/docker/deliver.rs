@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     control::Orders,
-    executor::{RunSpec, supply::Supply},
+    executor::{RunSpec, uploads::UploadSource},
 };
 
 /// Those that stand in the spec.
@@ -42,7 +42,7 @@ impl Sandbox {
         orders.mark_changed();
         for file in &spec.spec.files {
             let Some(upload) = &file.upload else { continue };
-            if !self.deliver_one(file, upload, &*spec.supply, orders).await? {
+            if !self.deliver_one(file, upload, &*spec.uploads, orders).await? {
                 break;
             }
         }
@@ -54,12 +54,12 @@ impl Sandbox {
         &mut self,
         file: &JobFile,
         upload: &ContentHash,
-        supply: &dyn Supply,
+        uploads: &dyn UploadSource,
         orders: &mut watch::Receiver<Orders>,
     ) -> Result<bool, Outcome> {
         let (mut hash, mut offset) = (Sha256::new(), 0);
         loop {
-            let fetched = self.while_it_lasts(supply.piece(upload, offset), orders).await?;
+            let fetched = self.while_it_lasts(uploads.piece(upload, offset), orders).await?;
             let (piece, whole) = fetched.map_err(|reason| {
                 let path = &file.path;
                 could_not_start(format!("the file {path} could not be fetched: {reason}"))

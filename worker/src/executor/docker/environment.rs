@@ -45,7 +45,7 @@ mod tests {
     use orchestra_contracts::{AttemptNo, JobId, JobSpec, Secret};
 
     use super::*;
-    use crate::executor::supply;
+    use crate::executor::uploads;
 
     #[test]
     fn the_job_wins_over_the_image_and_the_image_over_us() {
@@ -58,7 +58,7 @@ mod tests {
             attempt: AttemptNo(2),
             element: Some((JobId(5), 3)),
             spec: job,
-            supply: Arc::new(supply::Nothing),
+            uploads: Arc::new(uploads::NoUploads),
         };
         let image = ["A=image".into(), "PATH=/opt/bin".into(), "odd".into()];
         let all: BTreeMap<_, _> = environment(&image, &spec)

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::lab::{Lab, Seen, run_spec, start_run};
 use crate::{
     control::{Control, Stop},
-    executor::{RunSpec, supply::Supply},
+    executor::{RunSpec, uploads::UploadSource},
 };
 
 fn spec(workspace: Workspace, files: Vec<JobFile>, command: &str) -> JobSpec {
@@ -146,7 +146,7 @@ impl Held {
 }
 
 #[async_trait]
-impl Supply for Held {
+impl UploadSource for Held {
     async fn piece(&self, _: &ContentHash, offset: u64) -> Result<(Bytes, u64), String> {
         sleep(self.pause).await;
         let rest = self.content.get(offset as usize..).ok_or("there is no such file")?;
@@ -158,10 +158,10 @@ fn hash_of(content: &[u8]) -> ContentHash {
     hex::encode(Sha256::digest(content)).parse().unwrap()
 }
 
-fn with_upload(workspace: Workspace, content: &[u8], supply: Held, command: &str) -> RunSpec {
+fn with_upload(workspace: Workspace, content: &[u8], uploads: Held, command: &str) -> RunSpec {
     let executable = JobFile { executable: true, ..JobFile::of_upload("in/x", hash_of(content)) };
     let files = vec![executable, JobFile::of_text("beside", "text\n")];
-    RunSpec { supply: Arc::new(supply), ..run_spec(spec(workspace, files, command)) }
+    RunSpec { uploads: Arc::new(uploads), ..run_spec(spec(workspace, files, command)) }
 }
 
 /// The files in worker-files, whatever their folder.
@@ -201,8 +201,8 @@ async fn a_file_that_does_not_arrive_whole_is_in_nobodys_place() {
     let other = Held::of(b"other");
     let short = Held { whole: 9, ..Held::of(b"right") };
     let none = Held { content: Vec::new(), whole: 5, ..Held::of(b"") };
-    for (supply, why) in [(other, "garbled"), (short, "garbled"), (none, "garbled")] {
-        let run = with_upload(Workspace::Shared, b"right", supply, "touch ran");
+    for (uploads, why) in [(other, "garbled"), (short, "garbled"), (none, "garbled")] {
+        let run = with_upload(Workspace::Shared, b"right", uploads, "touch ran");
         let seen = start_run(&lab.executor, run, control()).end().await;
         match &seen.outcome {
             Outcome::CouldNotStart { reason } => assert!(reason.contains(why), "{reason}"),
@@ -222,8 +222,8 @@ async fn a_job_can_be_cancelled_while_its_file_is_on_its_way() {
     for (stop, outcome) in
         [(Stop::Cancel, Outcome::Cancelled), (Stop::HandBack, Outcome::HandedBack)]
     {
-        let supply = Held { pause: Duration::from_secs(1), ..Held::of(&content) };
-        let run = with_upload(Workspace::Shared, &content, supply, "touch ran");
+        let uploads = Held { pause: Duration::from_secs(1), ..Held::of(&content) };
+        let run = with_upload(Workspace::Shared, &content, uploads, "touch ran");
         let control = control();
         let running = start_run(&lab.executor, run, control.clone());
         let stopping = async {
@@ -246,8 +246,8 @@ async fn a_job_can_be_cancelled_while_its_file_is_on_its_way() {
 async fn the_lease_is_renewed_while_a_file_is_on_its_way() {
     let Some(lab) = Lab::open(&[]).await else { return };
     let content = vec![7; 8 << 20];
-    let supply = Held { pause: Duration::from_millis(600), ..Held::of(&content) };
-    let run = with_upload(Workspace::Shared, &content, supply, "stat -c %s in/x");
+    let uploads = Held { pause: Duration::from_millis(600), ..Held::of(&content) };
+    let run = with_upload(Workspace::Shared, &content, uploads, "stat -c %s in/x");
     let control = Control::new(Instant::now() + Duration::from_secs(3));
     let running = start_run(&lab.executor, run, control.clone());
     let renewing = async {

@@ -21,7 +21,7 @@ use super::super::{DockerExecutor, Parts, container::WORKER_LABEL, engine::Engin
 use crate::{
     Config,
     control::Control,
-    executor::{End, Executor, Kept, RunEvent, RunSpec, supply},
+    executor::{End, Executor, Kept, RunEvent, RunSpec, uploads},
 };
 
 #[derive(Parser)]
@@ -228,8 +228,8 @@ pub(super) fn other_network(worker: &WorkerName) -> String {
 pub(super) const NAME: (JobId, AttemptNo) = (JobId(7), AttemptNo(1));
 
 pub(super) fn run_spec(spec: JobSpec) -> RunSpec {
-    let supply = Arc::new(supply::Nothing);
-    RunSpec { job: NAME.0, attempt: NAME.1, element: None, spec, supply }
+    let uploads = Arc::new(uploads::NoUploads);
+    RunSpec { job: NAME.0, attempt: NAME.1, element: None, spec, uploads }
 }
 
 pub(super) fn start_on(executor: &DockerExecutor, spec: JobSpec, control: Control) -> Running<'_> {
