@@ -321,7 +321,7 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "wall",
         sentence: "a job with a network does not reach what is ours",
-        file: "worker/src/executor/docker/mold.rs",
+        file: "worker/src/executor/docker/template.rs",
         with: "wall::raise(&self.keeper, &sandbox.container, outside, self.tools(image)).await?;",
         without: "let _ = (wall::raise, outside, self.tools(image));",
         target: WORKER,

@@ -3,7 +3,7 @@
 //!
 //! * `prepare` is all that comes before a job runs.
 //! * `create` is the one builder of a job's container: what holds a job in.
-//! * `mold` makes sandboxes by it, and `pool` some of them ahead of their jobs.
+//! * `template` makes sandboxes by it, and `pool` some of them ahead of their jobs.
 //! * `container` is one container, removed on every path; `name` tells whose it is, and
 //!   `sweep` removes what earlier processes of this worker left.
 //! * `taken` tells whose a container has become that was made ahead of its job; `remains` finds
@@ -37,7 +37,6 @@ mod environment;
 mod files;
 pub(crate) mod images;
 mod masks;
-mod mold;
 mod name;
 mod network;
 mod offer;
@@ -53,6 +52,7 @@ mod session;
 mod stats;
 mod sweep;
 mod taken;
+mod template;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -80,11 +80,11 @@ use self::{
     container::Keeper,
     engine::CallLimits,
     images::Images,
-    mold::Mold,
     pool::{Pool, Times},
     prepare::{HandedOver, stop_before_start},
     room::Room,
     stats::Looked,
+    template::SandboxTemplate,
     volume::Volume,
     wall::Wall,
 };
@@ -108,7 +108,7 @@ const NOT_BEGUN: Duration = Duration::from_secs(30);
 pub(crate) struct DockerExecutor {
     keeper: Keeper,
     images: Images,
-    mold: Arc<Mold>,
+    template: Arc<SandboxTemplate>,
     pool: Arc<Pool>,
     default_image: String,
     worker_files: WorkerFiles,
@@ -149,7 +149,7 @@ impl DockerExecutor {
         let (space, told) = (room.clone(), trouble.clone());
         let offer = offer::of(&config.sandbox, worker_files.user, &images).await;
         let (folders, offered) = (images.clone(), offer.clone());
-        let mold = Arc::new(Mold {
+        let template = Arc::new(SandboxTemplate {
             keeper: keeper.clone(),
             volume,
             user: worker_files.user,
@@ -158,7 +158,7 @@ impl DockerExecutor {
             wall: Wall::new(&config.url, &config.sandbox.deny_networks),
         });
         let folder = worker_files.path.clone();
-        let pool = Pool::new(config, times, mold.clone(), images.clone(), room.clone(), folder);
+        let pool = Pool::new(config, times, template.clone(), images.clone(), room.clone(), folder);
         let pool = Arc::new(pool);
         let tended = pool.clone();
         let looked = Arc::<Looked>::default();
@@ -188,7 +188,7 @@ impl DockerExecutor {
             background,
             keeper,
             images,
-            mold,
+            template,
             pool,
             default_image: config.default_image.clone(),
             worker_files,
@@ -203,7 +203,7 @@ impl DockerExecutor {
 
     /// What a job that asks for this is held to, or the sentence that refuses it.
     pub(crate) fn held_to(&self, wanted: &Resources) -> Result<HeldTo, String> {
-        let Mold { user, settings, .. } = &*self.mold;
+        let SandboxTemplate { user, settings, .. } = &*self.template;
         let file_size = settings.file_size.0;
         Ok(HeldTo { user: *user, limits: settings.limits(wanted)?, file_size })
     }

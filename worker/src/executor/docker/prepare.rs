@@ -112,7 +112,7 @@ impl DockerExecutor {
     /// What the job may have, or the refusal. The image and the lease come later.
     fn plan<'a>(&'a self, spec: &RunSpec) -> Result<Plan<'a>, Outcome> {
         let refuse = |reason| Outcome::Refused { reason };
-        let settings = &self.mold.settings;
+        let settings = &self.template.settings;
         let limits = settings.limits(&spec.spec.resources).map_err(refuse)?;
         if spec.spec.network != Network::None && !settings.allow_network {
             return Err(refuse(
@@ -120,7 +120,7 @@ impl DockerExecutor {
             ));
         }
         let whose = Some((spec.job, spec.attempt));
-        Ok(Plan { whose, workspace: spec.spec.workspace, ..self.mold.plan(limits) })
+        Ok(Plan { whose, workspace: spec.spec.workspace, ..self.template.plan(limits) })
     }
 
     /// The job's image, with the lines of its build in the job's log.
@@ -171,10 +171,10 @@ impl DockerExecutor {
 
     /// What a job with a network has of the world.
     async fn outside(&self, image: &ReadyImage) -> Result<Outside, StartError> {
-        match self.mold.outside(&image.id).await {
+        match self.template.outside(&image.id).await {
             Err(error) if error.is_of_what_went() => {
                 tracing::debug!("looking at the networks again: {error}");
-                self.mold.outside(&image.id).await
+                self.template.outside(&image.id).await
             }
             found => found,
         }
@@ -186,12 +186,12 @@ impl DockerExecutor {
         image: &ReadyImage,
     ) -> Result<Sandbox, StartError> {
         let (job, attempt) = plan.whose.expect("it is for a job");
-        self.mold.start(name::of_attempt(job, attempt), plan, &image.id).await
+        self.template.start(name::of_attempt(job, attempt), plan, &image.id).await
     }
 
     /// What the sandbox is to run.
     pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
-        let (log_head, log_tail) = kept_of_log(&self.mold.settings, spec.spec.max_log);
+        let (log_head, log_tail) = kept_of_log(&self.template.settings, spec.spec.max_log);
         protocol::Run {
             attempt: name::told(spec.job, spec.attempt),
             script: spec.spec.command.clone().into_bytes(),

@@ -37,7 +37,9 @@ use self::{
     shelves::Shelves,
     warm::{Folder, Unfit, Warm, folder_at},
 };
-use super::{create::Plan, images::Images, mold::Mold, room::Room, session::Sandbox};
+use super::{
+    create::Plan, images::Images, room::Room, session::Sandbox, template::SandboxTemplate,
+};
 use crate::{Config, config::Limits};
 
 /// How long things take in a pool.
@@ -88,7 +90,7 @@ impl Kind {
 }
 
 pub(super) struct Pool {
-    mold: Arc<Mold>,
+    template: Arc<SandboxTemplate>,
     images: Images,
     default_image: String,
     room: Room,
@@ -116,7 +118,7 @@ impl Pool {
     pub(super) fn new(
         config: &Config,
         times: Times,
-        mold: Arc<Mold>,
+        template: Arc<SandboxTemplate>,
         images: Images,
         room: Room,
         folder: PathBuf,
@@ -127,9 +129,9 @@ impl Pool {
             room,
             folder,
             times,
-            limits: mold.settings.usual_limits(),
-            spare_memory: mold.settings.memory,
-            mold,
+            limits: template.settings.usual_limits(),
+            spare_memory: template.settings.memory,
+            template,
             shelves: Mutex::new(Shelves::new(config.warm.bounds(config.slots))),
             wake: Notify::new(),
             cold: watch::Sender::new(0),

@@ -59,17 +59,17 @@ impl Pool {
         let (folder, workspace) = (self.folder_of(kind), kind.workspace);
         let network = match kind.network {
             Network::None => None,
-            Network::Bridge => Some(self.mold.outside(image).await?),
+            Network::Bridge => Some(self.template.outside(image).await?),
         };
         let idle = self.times.fence;
-        let plan = Plan { workspace, network, idle, ..self.mold.plan(self.limits) };
-        let mut sandbox = self.mold.start(name::of_warm(), &plan, image).await?;
+        let plan = Plan { workspace, network, idle, ..self.template.plan(self.limits) };
+        let mut sandbox = self.template.start(name::of_warm(), &plan, image).await?;
         sandbox.fence = Instant::now() + self.times.fence;
         Ok(Warm::new(sandbox, folder, plan.network))
     }
 
     fn is_held_off(&self) -> bool {
-        self.mold.keeper.health.trouble().is_some() || self.is_low()
+        self.template.keeper.health.trouble().is_some() || self.is_low()
     }
 
     fn is_low(&self) -> bool {
@@ -110,7 +110,7 @@ impl Pool {
         let kinds = self.shelves().kinds();
         let mut outside = None;
         if kinds.iter().any(|(kind, ..)| kind.network != Network::None) {
-            outside = self.mold.wall.glance(&self.mold.keeper).await;
+            outside = self.template.wall.glance(&self.template.keeper).await;
         }
         for (kind, image, ready) in kinds {
             self.follow(&kind, &image).await;

@@ -70,8 +70,8 @@ async fn the_probe_notices_a_container_without_the_flags() {
     let (held, script) = probe(&lab);
     let executor = &lab.executor;
     let image = executor.images.ensure("plain", mpsc::channel(1).0).await.unwrap();
-    executor.mold.volume.ensure(&executor.keeper, &image.id).await.unwrap();
-    let plan = Plan { idle: LEASE, ..executor.mold.plan(held.held_to.limits) };
+    executor.template.volume.ensure(&executor.keeper, &image.id).await.unwrap();
+    let plan = Plan { idle: LEASE, ..executor.template.plan(held.held_to.limits) };
     let mut request = plan.request(&image.id);
     let mounts = request.host_config.take().and_then(|flags| flags.mounts);
     request.host_config = Some(HostConfig { mounts, ..HostConfig::default() });

@@ -1,4 +1,5 @@
-//! What all sandboxes of one worker are made from, those for a job and those ahead of one.
+//! The template of a worker's sandboxes: the part of their settings that is the same for all, whether
+//! they start for a job or ahead of one.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use super::{
 };
 use crate::config::{JobUser, Limits, SandboxConfig};
 
-pub(super) struct Mold {
+/// The common settings of a worker's sandboxes, and the means to start one.
+pub(super) struct SandboxTemplate {
     pub(super) keeper: Keeper,
     pub(super) volume: Volume,
     pub(super) user: JobUser,
@@ -25,7 +27,7 @@ pub(super) struct Mold {
     pub(super) wall: Wall,
 }
 
-impl Mold {
+impl SandboxTemplate {
     /// A sandbox as most jobs want it, of nobody yet.
     pub(super) fn plan(&self, limits: Limits) -> Plan<'_> {
         Plan {
