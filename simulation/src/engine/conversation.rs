@@ -38,7 +38,7 @@ impl Remains for Found {
     ) -> End {
         let _ = events.send(RunEvent::Started).await;
         let Self { engine, held } = *self;
-        let conversation = Conversation { engine, held, stored: Seam::after(stored) };
+        let conversation = Conversation { engine, held, stored: ResumePoint::after(stored) };
         let end = conversation.hold(orders.clone(), events).await;
         // As the real one: its own fence ended it, and yet the lease was renewed.
         let lost = orders.borrow().stop == Some(Stop::Lost);
@@ -50,11 +50,11 @@ impl Remains for Found {
 }
 
 /// How much of what the container says is stored already.
-pub(super) struct Seam {
+pub(super) struct ResumePoint {
     left: u64,
 }
 
-impl Seam {
+impl ResumePoint {
     pub(super) fn after(stored: LogHead) -> Self {
         Self { left: stored.output + stored.gap }
     }
@@ -64,7 +64,7 @@ impl Seam {
 pub(super) struct Conversation {
     pub(super) engine: Arc<Engine>,
     pub(super) held: Held,
-    pub(super) stored: Seam,
+    pub(super) stored: ResumePoint,
 }
 
 enum Turn {

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::conversation::{Conversation, Found, Seam};
+use self::conversation::{Conversation, Found, ResumePoint};
 use crate::{
     chance::Chance,
     container::{Container, Request},
@@ -150,9 +150,13 @@ impl Executor for Hands {
             Ok(held) => {
                 let _ = events.send(RunEvent::Started).await;
                 let stored = LogHead::default();
-                Conversation { engine: self.engine.clone(), held, stored: Seam::after(stored) }
-                    .hold(orders, events)
-                    .await
+                Conversation {
+                    engine: self.engine.clone(),
+                    held,
+                    stored: ResumePoint::after(stored),
+                }
+                .hold(orders, events)
+                .await
             }
         }
     }

@@ -146,7 +146,7 @@ impl Sandbox {
                     orders.mark_changed();
                     continue;
                 }
-                Turn::Exited(_) if !self.seam.is_reached() => {
+                Turn::Exited(_) if !self.resume_point.is_reached() => {
                     let reason = "it cannot be taken back: a part of what it said is missing";
                     return self.kill(Outcome::CouldNotStart { reason: reason.to_owned() }).await;
                 }
@@ -213,7 +213,7 @@ impl Sandbox {
         events: &mpsc::Sender<RunEvent>,
         times: &mut Times,
     ) -> Turn {
-        let (said, clock, seam) = (&mut self.said, &mut self.clock, &mut self.seam);
+        let (said, clock, resume_point) = (&mut self.said, &mut self.clock, &mut self.resume_point);
         let (started, folder, overdue) = (&mut self.started, &mut self.folder, times.next());
         let listen = async {
             loop {
@@ -245,7 +245,7 @@ impl Sandbox {
                     Err(silence) => return Turn::Silence(silence),
                     Ok(Err(turn)) => return turn,
                     Ok(Ok(RunEvent::Frame(frame))) => {
-                        if let Some(frame) = seam.rest_of(frame) {
+                        if let Some(frame) = resume_point.rest_of(frame) {
                             room.send(RunEvent::Frame(frame));
                         }
                     }

@@ -8,7 +8,7 @@
 //!   `sweep` removes what earlier processes of this worker left.
 //! * `taken` tells whose a container has become that was made ahead of its job; `remains` finds
 //!   what an earlier process left of an attempt, and carries it on;
-//!   `seam` is the place in its log from where on.
+//!   `resume_point` is the place in its log where this process resumes.
 //! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
 //!   it until its job has ended, `deliver` hands it the job's files, `said` hears it, `reattach` finds it again when the
 //!   stream between the two breaks; `volume` brings its program there; `ending`
@@ -45,9 +45,9 @@ mod pool;
 mod prepare;
 mod reattach;
 mod remains;
+mod resume_point;
 mod room;
 mod said;
-mod seam;
 mod session;
 mod stats;
 mod sweep;

@@ -19,7 +19,7 @@ use super::{
     name,
     prepare::{could_not_start, timeout_of},
     reattach::{state_of, streams_of},
-    seam::Seam,
+    resume_point::ResumePoint,
     session::{Limits, Sandbox},
     stop_before_start,
     sweep::{Fate, fate_of, name_after_takeover, name_of, process_of},
@@ -137,7 +137,8 @@ impl Remains for Found {
         };
         // Its fence is what was renewed last by the process before, which is not later.
         let times = (began(&state), orders.borrow().until);
-        let mut sandbox = Sandbox::found((container, user), streams, times, Seam::after(stored));
+        let mut sandbox =
+            Sandbox::found((container, user), streams, times, ResumePoint::after(stored));
         let begun = tokio::select! {
             begun = sandbox.hear_beginning(&events) => begun,
             () = stopped(&mut orders, Stop::HandBack) => Err(stop_before_start(&orders)),

@@ -23,8 +23,8 @@ use super::{
     engine::{Attached, EngineError, Input, Output},
     name,
     reattach::Breaks,
+    resume_point::ResumePoint,
     said::{Said, Silence},
-    seam::Seam,
     taken,
 };
 use crate::{
@@ -76,7 +76,7 @@ pub(super) struct Sandbox {
     pub(super) said: Said,
     pub(super) clock: SandboxClock,
     /// What is before it was said to the master by an earlier process.
-    pub(super) seam: Seam,
+    pub(super) resume_point: ResumePoint,
     /// It ends its job by then, whoever can still speak to it: the end of the lease
     /// that it was told of last.
     pub(super) fence: Instant,
@@ -133,7 +133,7 @@ impl Sandbox {
             input,
             said: Said::new(output),
             clock,
-            seam: Seam::default(),
+            resume_point: ResumePoint::default(),
             fence: now + READY,
             shares_clock: false,
             started: false,
@@ -162,7 +162,7 @@ impl Sandbox {
         (container, user): (Container, JobUser),
         (output, input): (Output, Input),
         (began, fence): (u64, Instant),
-        seam: Seam,
+        resume_point: ResumePoint,
     ) -> Self {
         let (said, clock) = (Said::new(output), SandboxClock::heard_at(began));
         let (shares_clock, started, deaf) = (false, false, false);
@@ -172,7 +172,7 @@ impl Sandbox {
             input,
             said,
             clock,
-            seam,
+            resume_point,
             fence,
             shares_clock,
             started,

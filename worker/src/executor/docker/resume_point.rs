@@ -1,25 +1,23 @@
-//! The place in an attempt's log where one worker process stopped and the next
-//! goes on.
+//! The place in an attempt's log where one worker process stopped and the next resumes.
 //!
-//! Output is counted exactly, byte by byte. Notes have no place in that count: one
-//! that stands right at the seam counts as stored when the stored log is long
-//! enough to hold it.
+//! Output is counted exactly, byte by byte. Notes are not part of that count: a note right at the
+//! resume point counts as stored if the stored log is long enough to hold it.
 
 use orchestra_contracts::{
     frame::{Body, Frame, Stream},
     worker::LogHead,
 };
 
-/// Tells what of an attempt's log is new, from its beginning on.
+/// Finds what is new in an attempt's log, which is read from its beginning.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seam {
+pub(super) struct ResumePoint {
     /// So many bytes of output, and of gaps in it, are still to be passed over.
     left: u64,
     /// Encoded bytes of the stored log that what came so far does not account for.
     unaccounted: u64,
 }
 
-impl Seam {
+impl ResumePoint {
     pub(super) fn after(stored: LogHead) -> Self {
         Self { left: stored.output + stored.gap, unaccounted: stored.offset }
     }
@@ -89,10 +87,11 @@ mod tests {
 
     #[rstest]
     fn what_follows_the_stored_frames_is_new(#[values(0, 1, 2, 3, 4, 5, 6, 7)] stored: usize) {
-        let mut seam = Seam::after(head(&all()[..stored]));
-        let new: Vec<_> = all().into_iter().filter_map(|frame| seam.rest_of(frame)).collect();
+        let mut resume_point = ResumePoint::after(head(&all()[..stored]));
+        let new: Vec<_> =
+            all().into_iter().filter_map(|frame| resume_point.rest_of(frame)).collect();
         assert_eq!(new, all()[stored..]);
-        assert!(seam.is_reached());
+        assert!(resume_point.is_reached());
     }
 
     /// As when the image was built for this very attempt.
@@ -100,18 +99,20 @@ mod tests {
     fn notes_from_before_the_job_lose_no_output() {
         let mut stored = vec![text(Stream::System, "building\n")];
         stored.extend(all().into_iter().take(3));
-        let mut seam = Seam::after(head(&stored));
-        let new: Vec<_> = all().into_iter().filter_map(|frame| seam.rest_of(frame)).collect();
+        let mut resume_point = ResumePoint::after(head(&stored));
+        let new: Vec<_> =
+            all().into_iter().filter_map(|frame| resume_point.rest_of(frame)).collect();
         assert_eq!(new, all()[3..]);
     }
 
     #[test]
     fn a_frame_is_cut_where_the_seam_is() {
-        let mut seam = Seam::after(LogHead { offset: 14, output: 1, ..LogHead::default() });
-        let rest = seam.rest_of(text(Stream::Stdout, "abc")).unwrap();
+        let mut resume_point =
+            ResumePoint::after(LogHead { offset: 14, output: 1, ..LogHead::default() });
+        let rest = resume_point.rest_of(text(Stream::Stdout, "abc")).unwrap();
         assert_eq!(rest, text(Stream::Stdout, "bc"));
-        let mut seam = Seam::after(LogHead { output: 5, ..LogHead::default() });
-        assert_eq!(seam.rest_of(text(Stream::Stdout, "abc")), None);
-        assert!(!seam.is_reached());
+        let mut resume_point = ResumePoint::after(LogHead { output: 5, ..LogHead::default() });
+        assert_eq!(resume_point.rest_of(text(Stream::Stdout, "abc")), None);
+        assert!(!resume_point.is_reached());
     }
 }
