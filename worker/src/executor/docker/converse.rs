@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     boot, ending,
-    said::Silence,
+    event_stream::StreamEnd,
     session::{Limits, SLACK, STARTED, Sandbox, never_told},
 };
 use crate::{
@@ -43,7 +43,7 @@ enum Turn {
     Exited(Exit),
     /// The shell could not be started.
     Failed(String),
-    Silence(Silence),
+    StreamEnd(StreamEnd),
     /// Nothing was heard for a while.
     Quiet,
     /// What had to happen by now has not.
@@ -108,7 +108,7 @@ impl Sandbox {
         loop {
             let mut strict = orders.clone();
             let turn = self.turn(&mut orders, &mut health, &events, &mut times).await;
-            let silence = match turn {
+            let end = match turn {
                 Turn::Orders(Orders { stop: stop @ (None | Some(Stop::Cancel)), until }) => {
                     if stop.is_some() && !std::mem::replace(&mut cancelled, true) {
                         times.overdue = times.overdue.min(Instant::now() + grace + SLACK);
@@ -172,15 +172,15 @@ impl Sandbox {
                     tokio::select! {
                         looked = self.look_after() => match looked {
                             None => continue,
-                            Some(silence) => silence,
+                            Some(end) => end,
                         },
                         () = stopped(&mut strict, Stop::HandBack) => continue,
                     }
                 }
-                Turn::Silence(silence) => silence,
+                Turn::StreamEnd(end) => end,
             };
             let picked_up = tokio::select! {
-                picked_up = self.pick_up(silence) => picked_up,
+                picked_up = self.pick_up(end) => picked_up,
                 () = stopped(&mut strict, Stop::HandBack) => Ok(()),
             };
             if let Err(outcome) = picked_up {
@@ -213,17 +213,18 @@ impl Sandbox {
         events: &mpsc::Sender<RunEvent>,
         times: &mut Times,
     ) -> Turn {
-        let (said, clock, resume_point) = (&mut self.said, &mut self.clock, &mut self.resume_point);
+        let (event_stream, clock, resume_point) =
+            (&mut self.event_stream, &mut self.clock, &mut self.resume_point);
         let (started, folder, overdue) = (&mut self.started, &mut self.folder, times.next());
         let listen = async {
             loop {
                 // The receiver outlives the attempt.
                 let Ok(room) = events.reserve().await else {
-                    return Turn::Silence(Silence::Garbled(String::new()));
+                    return Turn::StreamEnd(StreamEnd::Garbled(String::new()));
                 };
                 let next = tokio::select! {
                     biased;
-                    next = said.next() => next,
+                    next = event_stream.next() => next,
                     () = sleep_until(overdue) => return Turn::Overdue,
                     () = sleep_until(times.quiet) => return Turn::Quiet,
                 };
@@ -242,7 +243,7 @@ impl Sandbox {
                     next => next,
                 };
                 match next.map(|event| to_run_event(event, clock)) {
-                    Err(silence) => return Turn::Silence(silence),
+                    Err(end) => return Turn::StreamEnd(end),
                     Ok(Err(turn)) => return turn,
                     Ok(Ok(RunEvent::Frame(frame))) => {
                         if let Some(frame) = resume_point.rest_of(frame) {
@@ -269,7 +270,7 @@ impl Sandbox {
             changed = orders.changed() => {
                 if changed.is_err() {
                     let reason = "nobody answers for the attempt any more";
-                    return Turn::Silence(Silence::Garbled(reason.to_owned()));
+                    return Turn::StreamEnd(StreamEnd::Garbled(reason.to_owned()));
                 }
                 Turn::Orders(*orders.borrow_and_update())
             }
@@ -296,7 +297,7 @@ fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn
         Event::Exited(exit) => Err(Turn::Exited(exit)),
         Event::Failed(reason) => Err(Turn::Failed(reason)),
         Event::Ready(_) | Event::Taken(_) | Event::Changes(_) | Event::Artifacts(_) => {
-            Err(Turn::Silence(Silence::Garbled("its sandbox began anew".to_owned())))
+            Err(Turn::StreamEnd(StreamEnd::Garbled("its sandbox began anew".to_owned())))
         }
     }
 }

@@ -10,7 +10,7 @@
 //!   what an earlier process left of an attempt, and carries it on;
 //!   `resume_point` is the place in its log where this process resumes.
 //! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
-//!   it until its job has ended, `deliver` hands it the job's files, `said` hears it, `reattach` finds it again when the
+//!   it until its job has ended, `deliver` hands it the job's files, `event_stream` is what it says, `reattach` finds it again when the
 //!   stream between the two breaks; `volume` brings its program there; `ending`
 //!   turns the end into an outcome.
 //! * `environment` is what a job's command finds in its environment, `masks` what must not
@@ -34,6 +34,7 @@ mod deliver;
 mod ending;
 mod engine;
 mod environment;
+mod event_stream;
 mod files;
 pub(crate) mod images;
 mod masks;
@@ -47,7 +48,6 @@ mod reattach;
 mod remains;
 mod resume_point;
 mod room;
-mod said;
 mod session;
 mod stats;
 mod sweep;

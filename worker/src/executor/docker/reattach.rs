@@ -16,7 +16,7 @@ use super::{
     container::Container,
     ending,
     engine::{EngineError, Input, Output},
-    said::Silence,
+    event_stream::StreamEnd,
     session::{SLACK, Sandbox},
 };
 
@@ -39,8 +39,8 @@ pub(super) struct Breaks {
 
 impl Sandbox {
     /// After a while of quiet: what is wrong, if anything is.
-    pub(super) async fn look_after(&mut self) -> Option<Silence> {
-        let ended = |reason: &str| Some(Silence::Ended(reason.to_owned()));
+    pub(super) async fn look_after(&mut self) -> Option<StreamEnd> {
+        let ended = |reason: &str| Some(StreamEnd::Ended(reason.to_owned()));
         match state_of(&self.container).await {
             Ok(state) if runs(&state) && self.deaf => ended("nothing could be said to it"),
             Ok(state) if runs(&state) => None,
@@ -52,13 +52,14 @@ impl Sandbox {
 
     /// Picks up what the sandbox says where it broke off. The error is how the attempt
     /// ended, where there is nothing to pick up.
-    pub(super) async fn pick_up(&mut self, silence: Silence) -> Result<(), Outcome> {
-        let reason = match silence {
-            Silence::Ended(reason) => reason,
-            Silence::Garbled(reason) => return Err(ending::of_garbled(&reason)),
+    pub(super) async fn pick_up(&mut self, end: StreamEnd) -> Result<(), Outcome> {
+        let reason = match end {
+            StreamEnd::Ended(reason) => reason,
+            StreamEnd::Garbled(reason) => return Err(ending::of_garbled(&reason)),
         };
-        let more = std::mem::replace(&mut self.breaks.heard, self.said.heard());
-        self.breaks.tries = if more < self.said.heard() { 1 } else { self.breaks.tries + 1 };
+        let more = std::mem::replace(&mut self.breaks.heard, self.event_stream.heard());
+        self.breaks.tries =
+            if more < self.event_stream.heard() { 1 } else { self.breaks.tries + 1 };
         if self.breaks.tries > TRIES {
             return Err(ending::of_garbled(&reason));
         }
@@ -81,13 +82,13 @@ impl Sandbox {
         let state = state_of(&self.container).await?;
         if !runs(&state) && self.breaks.ended {
             let absence = self.breaks.absence.as_deref();
-            let outcome = ending::of_silence(&state, &self.said.complaints, absence);
+            let outcome = ending::of_silence(&state, &self.event_stream.complaints, absence);
             return Err(Broken::Ended(outcome));
         }
         let (output, input) = streams_of(&self.container, &state).await?;
         tracing::info!(container = self.container.name(), "attached again: {reason}");
         self.breaks.ended = !runs(&state);
-        self.said.go_on_with(output);
+        self.event_stream.go_on_with(output);
         self.input = input;
         self.deaf = false;
         Ok(())

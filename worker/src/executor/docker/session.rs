@@ -21,10 +21,10 @@ use super::{
     container::Container,
     deliver,
     engine::{Attached, EngineError, Input, Output},
+    event_stream::{EventStream, StreamEnd},
     name,
     reattach::Breaks,
     resume_point::ResumePoint,
-    said::{Said, Silence},
     taken,
 };
 use crate::{
@@ -73,7 +73,7 @@ impl StartError {
 pub(super) struct Sandbox {
     pub(super) container: Container,
     pub(super) input: Input,
-    pub(super) said: Said,
+    pub(super) event_stream: EventStream,
     pub(super) clock: SandboxClock,
     /// What is before it was said to the master by an earlier process.
     pub(super) resume_point: ResumePoint,
@@ -131,7 +131,7 @@ impl Sandbox {
         let mut sandbox = Self {
             container,
             input,
-            said: Said::new(output),
+            event_stream: EventStream::new(output),
             clock,
             resume_point: ResumePoint::default(),
             fence: now + READY,
@@ -164,13 +164,13 @@ impl Sandbox {
         (began, fence): (u64, Instant),
         resume_point: ResumePoint,
     ) -> Self {
-        let (said, clock) = (Said::new(output), SandboxClock::heard_at(began));
+        let (event_stream, clock) = (EventStream::new(output), SandboxClock::heard_at(began));
         let (shares_clock, started, deaf) = (false, false, false);
         let (breaks, folder) = (Breaks::default(), FolderReport::default());
         Self {
             container,
             input,
-            said,
+            event_stream,
             clock,
             resume_point,
             fence,
@@ -226,9 +226,9 @@ impl Sandbox {
     /// sandbox ended, when it did without a word.
     async fn hear(&mut self) -> Result<Event, Outcome> {
         loop {
-            match self.said.next().await {
+            match self.event_stream.next().await {
                 Ok(event) => return Ok(event),
-                Err(silence) => self.pick_up(silence).await?,
+                Err(end) => self.pick_up(end).await?,
             }
         }
     }
@@ -261,14 +261,14 @@ impl Sandbox {
     async fn takes(&mut self, mut orders: watch::Receiver<Orders>) -> bool {
         let heard = tokio::select! {
             biased;
-            heard = timeout(TAKES, self.said.next()) => heard,
+            heard = timeout(TAKES, self.event_stream.next()) => heard,
             () = stopped(&mut orders, Stop::Cancel) => return true,
         };
         match heard {
-            Ok(Err(Silence::Ended(_))) => !taken::has_gone_without(&self.container).await,
+            Ok(Err(StreamEnd::Ended(_))) => !taken::has_gone_without(&self.container).await,
             // It understood no word.
             Ok(Ok(Event::Failed(_))) => false,
-            Ok(Ok(_) | Err(Silence::Garbled(_))) | Err(_) => true,
+            Ok(Ok(_) | Err(StreamEnd::Garbled(_))) | Err(_) => true,
         }
     }
 
@@ -292,7 +292,7 @@ impl Sandbox {
     /// its place.
     async fn call_off(&mut self) {
         if self.say(&Command::Kill).await {
-            let _ = timeout(CALLED_OFF, self.said.next()).await;
+            let _ = timeout(CALLED_OFF, self.event_stream.next()).await;
         }
     }
 
@@ -330,10 +330,10 @@ impl Sandbox {
     /// Nothing of it runs any more when this returns: the container is gone, or, where
     /// the engine does not get that done, PID 1 has ended the job at its lease's end.
     pub(super) async fn kill(self, outcome: Outcome) -> End {
-        let Self { container, input, said, fence, .. } = self;
+        let Self { container, input, event_stream, fence, .. } = self;
         // An engine does not see the end of what it still has output of, and hands nothing
         // over to a reader that stands still. Where the log is held up, that is this one.
-        drop((input, said));
+        drop((input, event_stream));
         let fenced = fence + SLACK;
         if timeout_at(fenced, container.remove()).await != Ok(true) {
             sleep_until(fenced).await;

@@ -57,7 +57,7 @@ impl Warm {
 
     /// Nothing is to be heard of one that waits.
     fn is_quiet(&mut self) -> Result<(), Unfit> {
-        if self.sandbox.said.next().now_or_never().is_some() {
+        if self.sandbox.event_stream.next().now_or_never().is_some() {
             return Err(Unfit::Gone);
         }
         if self.sandbox.fence < Instant::now() + MARGIN { Err(Unfit::Late) } else { Ok(()) }
@@ -75,7 +75,7 @@ impl Warm {
         {
             return Err(Unfit::Walled);
         }
-        if self.sandbox.said.next().now_or_never().is_some() {
+        if self.sandbox.event_stream.next().now_or_never().is_some() {
             return Err(Unfit::Gone);
         }
         if self.sandbox.renew(until).await { Ok(self) } else { Err(Unfit::Gone) }

@@ -1,8 +1,8 @@
-//! What a sandbox says, put together from what the engine passes on.
+//! The events of a sandbox, decoded from the output that the engine passes on.
 //!
-//! When the stream breaks, the same is read once more from the engine's own log,
-//! from the first byte on. What was heard already is passed over there, and has
-//! to be the same: it is counted and summed up byte by byte.
+//! When the stream breaks, the output is read again from the engine's own log, from the first byte
+//! on. The part that was read before is skipped, and has to be the same: its bytes are counted and
+//! check-summed.
 
 use bollard::container::LogOutput;
 use bytes::Bytes;
@@ -15,46 +15,46 @@ use super::engine::Output;
 /// Of what PID 1 says on its standard error, so much is kept to explain a failure.
 const COMPLAINTS: usize = 2048;
 
-/// Why nothing more can be heard.
+/// Why there are no more events.
 #[derive(Debug)]
-pub(super) enum Silence {
+pub(super) enum StreamEnd {
     /// The stream ended or broke; another may go on.
     Ended(String),
     /// What came is not what a sandbox says: no other stream would be better.
     Garbled(String),
 }
 
-/// What a sandbox says, frame by frame.
-pub(super) struct Said {
+/// The events of one sandbox.
+pub(super) struct EventStream {
     output: Output,
     decoder: Decoder,
-    heard: Heard,
+    heard: Progress,
     /// While a stream goes by that was heard before: so much of it has come again.
-    again: Option<Heard>,
+    again: Option<Progress>,
     /// What PID 1 wrote to its standard error.
     pub(super) complaints: String,
 }
 
-/// The beginning of what a sandbox said.
+/// How much of a sandbox's output was read, and its checksum.
 #[derive(Clone, Default)]
-struct Heard {
+struct Progress {
     bytes: u64,
     sum: Hasher,
 }
 
-impl Heard {
+impl Progress {
     fn add(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.sum.update(bytes);
     }
 }
 
-impl Said {
+impl EventStream {
     pub(super) fn new(output: Output) -> Self {
         Self {
             output,
             decoder: Decoder::default(),
-            heard: Heard::default(),
+            heard: Progress::default(),
             again: None,
             complaints: String::new(),
         }
@@ -63,7 +63,7 @@ impl Said {
     /// Goes on with a stream that begins with the first byte that it ever said.
     pub(super) fn go_on_with(&mut self, output: Output) {
         self.output = output;
-        self.again = (self.heard.bytes > 0).then(Heard::default);
+        self.again = (self.heard.bytes > 0).then(Progress::default);
         self.complaints.clear();
     }
 
@@ -73,11 +73,13 @@ impl Said {
     }
 
     /// The next event, or why there is none any more. It may be dropped and asked again.
-    pub(super) async fn next(&mut self) -> Result<Event, Silence> {
+    pub(super) async fn next(&mut self) -> Result<Event, StreamEnd> {
         loop {
             let before = self.decoder.given();
             let next = self.decoder.next();
-            if let Some(event) = next.map_err(|bad: Malformed| Silence::Garbled(bad.to_string()))? {
+            if let Some(event) =
+                next.map_err(|bad: Malformed| StreamEnd::Garbled(bad.to_string()))?
+            {
                 return whole(event, before);
             }
             match self.output.next().await {
@@ -93,18 +95,18 @@ impl Said {
                 }
                 // What is left of a piece that was cut off.
                 Some(Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. })) => {
-                    return Err(Silence::Ended("the engine's stream broke".to_owned()));
+                    return Err(StreamEnd::Ended("the engine's stream broke".to_owned()));
                 }
                 Some(Err(error)) => {
-                    return Err(Silence::Ended(format!("the engine's stream broke: {error}")));
+                    return Err(StreamEnd::Ended(format!("the engine's stream broke: {error}")));
                 }
-                None => return Err(Silence::Ended("its output ended".to_owned())),
+                None => return Err(StreamEnd::Ended("its output ended".to_owned())),
             }
         }
     }
 
     /// What of the bytes was not heard yet.
-    fn pass_over(&mut self, mut bytes: Bytes) -> Result<Bytes, Silence> {
+    fn pass_over(&mut self, mut bytes: Bytes) -> Result<Bytes, StreamEnd> {
         let Some(again) = &mut self.again else { return Ok(bytes) };
         let left = usize::try_from(self.heard.bytes - again.bytes).unwrap_or(usize::MAX);
         let known = bytes.split_to(bytes.len().min(left));
@@ -120,7 +122,7 @@ impl Said {
 
 /// What cannot be unsaid says how much came before it: an engine that is killed may
 /// lose whole frames.
-fn whole(event: Event, before: u64) -> Result<Event, Silence> {
+fn whole(event: Event, before: u64) -> Result<Event, StreamEnd> {
     let said = match &event {
         Event::Output { said, .. } => *said,
         Event::Exited(exit) => exit.said,
@@ -129,8 +131,8 @@ fn whole(event: Event, before: u64) -> Result<Event, Silence> {
     if said == before { Ok(event) } else { Err(missing()) }
 }
 
-fn missing() -> Silence {
-    Silence::Garbled("a part of what its sandbox said is missing".to_owned())
+fn missing() -> StreamEnd {
+    StreamEnd::Garbled("a part of what its sandbox said is missing".to_owned())
 }
 
 #[cfg(test)]
@@ -162,13 +164,13 @@ mod tests {
         Box::pin(stream::iter(pieces))
     }
 
-    async fn texts(said: &mut Said) -> (Vec<String>, Silence) {
+    async fn texts(stream: &mut EventStream) -> (Vec<String>, StreamEnd) {
         let mut texts = Vec::new();
         loop {
-            match said.next().await {
+            match stream.next().await {
                 Ok(Event::Output { bytes, .. }) => texts.push(String::from_utf8(bytes).unwrap()),
                 Ok(event) => panic!("{event:?}"),
-                Err(silence) => return (texts, silence),
+                Err(end) => return (texts, end),
             }
         }
     }
@@ -178,12 +180,12 @@ mod tests {
         let all = spoken();
         for broken in 0..=all.len() {
             for size in [1, 7, all.len()] {
-                let mut said = Said::new(stream_of(&all[..broken], size));
-                let (mut heard, _) = texts(&mut said).await;
-                said.go_on_with(stream_of(&all[..broken / 2], size));
-                heard.extend(texts(&mut said).await.0);
-                said.go_on_with(stream_of(&all, size));
-                heard.extend(texts(&mut said).await.0);
+                let mut stream = EventStream::new(stream_of(&all[..broken], size));
+                let (mut heard, _) = texts(&mut stream).await;
+                stream.go_on_with(stream_of(&all[..broken / 2], size));
+                heard.extend(texts(&mut stream).await.0);
+                stream.go_on_with(stream_of(&all, size));
+                heard.extend(texts(&mut stream).await.0);
                 assert_eq!(heard, ["one", "two", "three"], "broken at {broken}, pieces of {size}");
             }
         }
@@ -194,21 +196,21 @@ mod tests {
         let all = spoken();
         // Kind, length, time, place, text, line feed.
         let (first, second) = (5 + 8 + 8 + 3 + 1, 2 * (5 + 8 + 8 + 3 + 1));
-        let mut said = Said::new(stream_of(&[&all[..first], &all[second..]].concat(), 8));
-        let (heard, silence) = texts(&mut said).await;
+        let mut stream = EventStream::new(stream_of(&[&all[..first], &all[second..]].concat(), 8));
+        let (heard, end) = texts(&mut stream).await;
         assert_eq!(heard, ["one"]);
-        assert!(matches!(silence, Silence::Garbled(reason) if reason.contains("missing")));
+        assert!(matches!(end, StreamEnd::Garbled(reason) if reason.contains("missing")));
     }
 
     #[tokio::test]
     async fn a_log_that_lacks_something_is_not_gone_on_with() {
         let all = spoken();
-        let mut said = Said::new(stream_of(&all[..20], 20));
-        texts(&mut said).await;
+        let mut stream = EventStream::new(stream_of(&all[..20], 20));
+        texts(&mut stream).await;
         let lacking = [&all[..1], &all[2..]].concat();
-        said.go_on_with(stream_of(&lacking, 8));
-        let (heard, silence) = texts(&mut said).await;
+        stream.go_on_with(stream_of(&lacking, 8));
+        let (heard, end) = texts(&mut stream).await;
         assert!(heard.is_empty());
-        assert!(matches!(silence, Silence::Garbled(reason) if reason.contains("missing")));
+        assert!(matches!(end, StreamEnd::Garbled(reason) if reason.contains("missing")));
     }
 }
