@@ -138,7 +138,7 @@ impl Container {
         self.keeper.removals.spawn(async move {
             // By the name that it had: what another process has taken over is called as that
             // one says, however late the engine comes to this.
-            if let Err(error) = engine.surely(|| engine.rename(&before, &name)).await {
+            if let Err(error) = engine.with_retries(|| engine.rename(&before, &name)).await {
                 tracing::debug!(container = before, "it is not called {name}: {error}");
             }
         });

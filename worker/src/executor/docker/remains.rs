@@ -124,8 +124,8 @@ impl Remains for Found {
         let Self { container, user, grace } = *self;
         let found = async {
             let engine = container.engine();
-            let state = engine.surely(|| state_of(&container)).await?;
-            let streams = engine.surely(|| streams_of(&container, &state)).await?;
+            let state = engine.with_retries(|| state_of(&container)).await?;
+            let streams = engine.with_retries(|| streams_of(&container, &state)).await?;
             Ok::<_, EngineError>((streams, state))
         };
         let (streams, state) = match found.await {

@@ -123,9 +123,9 @@ impl Sandbox {
     /// attached to before it is started, so that nothing it says is missed.
     pub(super) async fn start(container: Container, user: JobUser) -> Result<Self, StartError> {
         let (engine, name) = (container.engine(), container.name());
-        let Attached { output, input } = engine.surely(|| engine.attach(name)).await?;
+        let Attached { output, input } = engine.with_retries(|| engine.attach(name)).await?;
         let starting = boot::now();
-        engine.surely(|| engine.start(name)).await?;
+        engine.with_retries(|| engine.start(name)).await?;
         let now = Instant::now();
         let clock = SandboxClock::heard_at(clock::wall_micros());
         let mut sandbox = Self {

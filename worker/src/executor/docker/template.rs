@@ -88,7 +88,7 @@ impl SandboxTemplate {
     ) -> Result<Sandbox, StartError> {
         self.volume.ensure(&self.keeper, image).await?;
         let mut container = self.keeper.container(name);
-        let create = self.keeper.engine.create_surely(container.name(), plan.request(image));
+        let create = self.keeper.engine.create_with_retries(container.name(), plan.request(image));
         let id = Box::pin(create).await?;
         container.is_made(id);
         if plan.workspace == Workspace::Private {

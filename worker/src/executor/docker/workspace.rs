@@ -54,7 +54,7 @@ pub(super) async fn give(
     let volume = volume_of(&keeper.engine.inspect(job.name()).await?)?;
     let helper = keeper.container(format!("{}-folder", job.name()));
     let request = helper_request(keeper.labels("helper"), volume, image);
-    Box::pin(keeper.engine.create_surely(helper.name(), request)).await?;
+    Box::pin(keeper.engine.create_with_retries(helper.name(), request)).await?;
     let given = keeper.engine.upload(helper.name(), ABOVE, archive(user)).await;
     // Its volume has a name in its request, and so it stays.
     helper.remove().await;

@@ -1,10 +1,10 @@
 //! The container engine: one method a call, each with a time limit of its own.
 //! `error` puts every refusal into words that help; `health` tells whether it
-//! answers at all, and `surely` asks again what brought no answer.
+//! answers at all, and `retry` repeats calls that brought no answer.
 
 mod error;
 mod health;
-mod surely;
+mod retry;
 
 use std::{collections::BTreeMap, path::Path, pin::Pin, sync::Arc, time::Duration};
 

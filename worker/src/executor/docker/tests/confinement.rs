@@ -77,7 +77,7 @@ async fn the_probe_notices_a_container_without_the_flags() {
     request.host_config = Some(HostConfig { mounts, ..HostConfig::default() });
     (request.user, request.hostname, request.network_disabled) = (None, None, None);
     let container = executor.keeper.container("orchestra-loose-".to_owned() + &random_name());
-    let create = executor.keeper.engine.create_surely(container.name(), request);
+    let create = executor.keeper.engine.create_with_retries(container.name(), request);
     Box::pin(create).await.unwrap();
     let mut sandbox = Sandbox::start(container, held.held_to.user).await.unwrap();
     let spec = run_spec(JobSpec::new(script));

@@ -37,7 +37,7 @@ pub(super) async fn run(
 ) -> Result<String, StartError> {
     let helper = keeper.container(name);
     let request = ContainerCreateBody { labels: Some(keeper.labels("helper")), ..body };
-    Box::pin(keeper.engine.create_surely(helper.name(), request)).await?;
+    Box::pin(keeper.engine.create_with_retries(helper.name(), request)).await?;
     let said = timeout(PATIENCE, hear(&helper)).await;
     helper.remove().await;
     Ok(said.map_err(|_| no_wall("it took too long"))??)
@@ -46,7 +46,7 @@ pub(super) async fn run(
 async fn hear(helper: &Container) -> Result<String, EngineError> {
     let engine = helper.engine();
     let Attached { mut output, input: _input } = engine.attach(helper.name()).await?;
-    engine.surely(|| engine.start(helper.name())).await?;
+    engine.with_retries(|| engine.start(helper.name())).await?;
     let mut said = String::new();
     while let Some(Ok(piece)) = output.next().await {
         said.push_str(&String::from_utf8_lossy(&piece.into_bytes()));

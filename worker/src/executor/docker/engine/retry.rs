@@ -1,5 +1,4 @@
-//! Calls whose answer may be lost, asked again. Each of them may be asked any
-//! number of times: the outcome is that of one.
+//! Retries of calls whose answer may be lost. All of them are idempotent.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,8 +13,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 impl Engine {
-    /// Asks again while the engine gives no answer, a few times.
-    pub(in crate::executor::docker) async fn surely<
+    /// Repeats a call a few times while the engine gives no answer.
+    pub(in crate::executor::docker) async fn with_retries<
         T,
         C: Future<Output = Result<T, EngineError>>,
     >(
@@ -34,7 +33,7 @@ impl Engine {
 
     /// Creates a container, or adopts the one that an earlier request of this call has
     /// made after all; answers its id. The name is the key: the engine makes one container of a name.
-    pub(in crate::executor::docker) async fn create_surely(
+    pub(in crate::executor::docker) async fn create_with_retries(
         &self,
         name: &str,
         body: ContainerCreateBody,
