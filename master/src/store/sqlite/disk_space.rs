@@ -1,6 +1,6 @@
-//! Room on the disk. Below a mark no new work is taken, so that what runs can
-//! end well. When the disk is full all the same, a reserve is given up for that:
-//! SQLite cannot even delete without room.
+//! Free space on the database's disk. Below a threshold no new work is accepted, so that running jobs
+//! can end properly. When the disk is full all the same, a reserve file is deleted for them:
+//! without free space SQLite cannot even delete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -27,12 +27,12 @@ const SMALL_DISK: u64 = 4;
 const SHARES: u64 = 16;
 /// A database cannot even be opened with less.
 const TO_OPEN: u64 = 1 << 20;
-/// How often it is looked whether there is room again.
+/// How often the free space is checked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The disk of one database.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     folder: PathBuf,
     reserve: PathBuf,
     min_free: u64,
@@ -50,23 +50,23 @@ struct State {
     looked: Option<Instant>,
 }
 
-impl Room {
+impl DiskSpace {
     /// A reserve that an earlier master left is given up when nothing else would
     /// let the database be opened.
     pub(super) fn of(database: &Path, min_free: Size) -> Self {
         let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let room = Self {
+        let disk_space = Self {
             folder: folder.unwrap_or(Path::new(".")).to_owned(),
             reserve: beside(database, ".reserve"),
             min_free: min_free.0,
             state: Mutex::default(),
         };
-        let kept = fs::metadata(&room.reserve).map_or(0, |metadata| metadata.len());
-        room.state().reserve = kept;
-        if kept > 0 && room.free() < TO_OPEN {
-            room.give_up();
+        let kept = fs::metadata(&disk_space.reserve).map_or(0, |metadata| metadata.len());
+        disk_space.state().reserve = kept;
+        if kept > 0 && disk_space.free() < TO_OPEN {
+            disk_space.give_up();
         }
-        room
+        disk_space
     }
 
     /// Takes a reserve from the disk, unless there is one.

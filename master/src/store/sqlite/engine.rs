@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use orchestra_contracts::{AttemptNo, JobId};
 
 use super::{
+    disk_space::DiskSpace,
     lock::{DatabaseFile, LockFile},
-    room::Room,
 };
 use crate::store::{
     LogAppend, StoreError,
@@ -25,7 +25,7 @@ pub(super) struct SqliteEngine {
     /// Released when all is written.
     lock: LockFile,
     file: DatabaseFile,
-    room: Arc<Room>,
+    disk_space: Arc<DiskSpace>,
     counts: Arc<Counts>,
     /// The write-ahead log is used again after every commit: see [`Self::adapt`].
     frugal: bool,
@@ -38,11 +38,11 @@ impl SqliteEngine {
         connection: rusqlite::Connection,
         lock: LockFile,
         file: DatabaseFile,
-        room: Arc<Room>,
+        disk_space: Arc<DiskSpace>,
         counts: Arc<Counts>,
     ) -> Self {
         let connection = Connection::new(Link::Sqlite(connection));
-        Self { connection, lock, file, room, counts, frugal: false, begun: HashMap::new() }
+        Self { connection, lock, file, disk_space, counts, frugal: false, begun: HashMap::new() }
     }
 
     fn tell(&mut self, statement: &'static str) -> Result<(), StoreError> {
@@ -55,7 +55,7 @@ impl SqliteEngine {
 
     /// On a full disk the write-ahead log must not grow.
     fn adapt(&mut self) {
-        let full = self.room.is_full();
+        let full = self.disk_space.is_full();
         if full == self.frugal {
             return;
         }
@@ -70,8 +70,8 @@ impl SqliteEngine {
 
 impl Engine for SqliteEngine {
     async fn prepare(&mut self, batch: &mut Batch) {
-        if let Err(no_room) = self.room.check() {
-            let (full, share) = (self.room.is_full(), self.room.share());
+        if let Err(no_room) = self.disk_space.check() {
+            let (full, share) = (self.disk_space.is_full(), self.disk_space.share());
             batch.hold_back(&no_room, |append| !full || is_within(share, &mut self.begun, append));
         }
         self.adapt();
@@ -98,7 +98,7 @@ impl Engine for SqliteEngine {
     }
 
     fn makes_room(&mut self, error: &StoreError) -> bool {
-        matches!(error, StoreError::NoRoom { .. }) && self.room.give_up()
+        matches!(error, StoreError::NoRoom { .. }) && self.disk_space.give_up()
     }
 
     async fn close(self) {

@@ -4,12 +4,12 @@
 //! each other).
 
 pub(super) mod copy;
+mod disk_space;
 mod engine;
 pub(super) mod link;
 mod lock;
 pub(super) mod offline;
 mod open;
-mod room;
 mod rows;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -19,7 +19,7 @@ use orchestra_contracts::Size;
 
 #[cfg(test)]
 pub(super) use self::open::MIGRATIONS;
-use self::{lock::DatabaseFile, room::Room};
+use self::{disk_space::DiskSpace, lock::DatabaseFile};
 use super::{
     News, StoreError,
     counts::{Counts, Open},
@@ -33,7 +33,7 @@ pub type SqliteStore = SqlStore<Sqlite>;
 #[derive(Debug)]
 pub struct Sqlite {
     file: DatabaseFile,
-    room: Arc<Room>,
+    disk_space: Arc<DiskSpace>,
     counts: Arc<Counts>,
 }
 
@@ -64,7 +64,7 @@ impl Database for Sqlite {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        self.room.check()
+        self.disk_space.check()
     }
 
     fn counts(&self) -> Option<BTreeMap<String, Open>> {

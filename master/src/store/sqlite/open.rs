@@ -11,10 +11,10 @@ use sqlx::{
 
 use super::{
     Sqlite, SqliteStore,
+    disk_space::DiskSpace,
     engine::SqliteEngine,
     link,
     lock::{DatabaseFile, LockFile, beside},
-    room::Room,
 };
 use crate::store::{
     StoreError,
@@ -39,12 +39,12 @@ const COUNT: &str = "SELECT queue, status, count(*) FROM job
 const WAL_KEPT: &str = "67108864";
 
 pub(super) async fn open(path: &Path, min_free: Size) -> Result<SqliteStore, StoreError> {
-    let room = Room::of(path, min_free);
+    let disk_space = DiskSpace::of(path, min_free);
     let (lock, connection) = prepare(path).await?;
     let link = write_link(path)?;
     // After that is there: whoever closes the last one tidies up, for nothing.
     let _ = connection.close().await;
-    start(path, lock, link, room).await
+    start(path, lock, link, disk_space).await
 }
 
 /// The connection that will write.
@@ -76,10 +76,10 @@ pub(super) async fn start(
     path: &Path,
     lock: LockFile,
     link: rusqlite::Connection,
-    room: Room,
+    disk_space: DiskSpace,
 ) -> Result<SqliteStore, StoreError> {
-    let room = Arc::new(room);
-    room.reserve();
+    let disk_space = Arc::new(disk_space);
+    disk_space.reserve();
     let file = DatabaseFile::of(path)?;
     let reads = SqlitePoolOptions::new()
         .max_connections(READERS)
@@ -88,9 +88,13 @@ pub(super) async fn start(
         .await
         .map_err(|error| about(path, error))?;
     let counts = Arc::new(count(&link).map_err(|error| about_link(path, error))?);
-    let engine = SqliteEngine::new(link, lock, file.clone(), room.clone(), counts.clone());
+    let engine = SqliteEngine::new(link, lock, file.clone(), disk_space.clone(), counts.clone());
     let writer = writer::start_on_a_thread(engine)?;
-    Ok(SqliteStore { writer, reads: Reads::Sqlite(reads), database: Sqlite { file, room, counts } })
+    Ok(SqliteStore {
+        writer,
+        reads: Reads::Sqlite(reads),
+        database: Sqlite { file, disk_space, counts },
+    })
 }
 
 /// Once; from then on the writer keeps it.

@@ -1,5 +1,5 @@
-//! Whether worker-files has room. Below a mark no job is started, so that those that run can
-//! end and people can log in and tidy up; what runs goes on.
+//! Free space on the disk of worker-files. Below a threshold no job is started, so that running jobs
+//! can end, and people can log in and tidy up.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// What was found last. Clones share it.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     folder: PathBuf,
     min_free: Size,
     trouble: Arc<watch::Sender<Option<Trouble>>>,
 }
 
-impl Room {
+impl DiskSpace {
     pub(super) fn new(folder: PathBuf, min_free: Size) -> Self {
         Self { folder, min_free, trouble: Arc::new(watch::Sender::new(None)) }
     }
@@ -114,7 +114,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (engine, all) = (Health::new(), watch::Sender::new(None));
         let mut told = all.subscribe();
-        let full = Room::new(home.path().to_owned(), Size(u64::MAX));
+        let full = DiskSpace::new(home.path().to_owned(), Size(u64::MAX));
         assert!(!full.look().await);
         tokio::select! {
             () = full.tell(&engine, &all) => unreachable!("it ends with what it tells of"),
@@ -123,9 +123,9 @@ mod tests {
                 assert!(reason.contains("free for worker-files"), "{reason}");
             }
         }
-        assert!(Room::new(home.path().to_owned(), Size(1)).look().await);
-        assert!(Room::new("/no/such/folder".into(), Size(0)).look().await, "there is no mark");
-        let gone = Room::new("/no/such/folder".into(), Size(1));
+        assert!(DiskSpace::new(home.path().to_owned(), Size(1)).look().await);
+        assert!(DiskSpace::new("/no/such/folder".into(), Size(0)).look().await, "there is no mark");
+        let gone = DiskSpace::new("/no/such/folder".into(), Size(1));
         assert!(!gone.look().await);
         assert!(gone.trouble.borrow().as_ref().unwrap().reason.contains("cannot be looked at"));
     }

@@ -19,7 +19,7 @@
 //!   how the engine gives a file of that.
 //! * `boot` is the clock that a worker may share with its containers.
 //! * `network` is the network of jobs that ask for one, `wall` what they cannot reach on it.
-//! * `files`, `paths` and `room` are about worker-files, `workspace` about the folder of a job that
+//! * `files`, `paths` and `disk_space` are about worker-files, `workspace` about the folder of a job that
 //!   shares none, `images` about job images,
 //!   `engine` about the engine's API.
 //! * `offer` is what the master is told that jobs may have here, `stats` what else of this worker.
@@ -31,6 +31,7 @@ mod container;
 mod converse;
 mod create;
 mod deliver;
+mod disk_space;
 mod ending;
 mod engine;
 mod environment;
@@ -47,7 +48,6 @@ mod prepare;
 mod reattach;
 mod remains;
 mod resume_point;
-mod room;
 mod session;
 mod stats;
 mod sweep;
@@ -78,11 +78,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     container::Keeper,
+    disk_space::DiskSpace,
     engine::CallLimits,
     images::Images,
     pool::{Pool, Times},
     prepare::{HandedOver, stop_before_start},
-    room::Room,
     stats::Looked,
     template::SandboxTemplate,
     volume::Volume,
@@ -112,7 +112,7 @@ pub(crate) struct DockerExecutor {
     pool: Arc<Pool>,
     default_image: String,
     worker_files: WorkerFiles,
-    room: Room,
+    disk_space: DiskSpace,
     /// What keeps jobs from being started, engine or room.
     trouble: Arc<watch::Sender<Option<Trouble>>>,
     offer: Arc<watch::Sender<Option<Offer>>>,
@@ -143,10 +143,10 @@ impl DockerExecutor {
         let images = images_of(&engine, config);
         let keeper = Keeper::new(engine, config.name.clone(), process);
         let background = CancellationToken::new();
-        let room = Room::new(worker_files.path.clone(), config.min_free_files);
+        let disk_space = DiskSpace::new(worker_files.path.clone(), config.min_free_files);
         let trouble = Arc::new(watch::Sender::new(None));
         let (until, watched) = (background.clone(), keeper.clone());
-        let (space, told) = (room.clone(), trouble.clone());
+        let (space, told) = (disk_space.clone(), trouble.clone());
         let offer = offer::of(&config.sandbox, worker_files.user, &images).await;
         let (folders, offered) = (images.clone(), offer.clone());
         let template = Arc::new(SandboxTemplate {
@@ -158,7 +158,8 @@ impl DockerExecutor {
             wall: Wall::new(&config.url, &config.sandbox.deny_networks),
         });
         let folder = worker_files.path.clone();
-        let pool = Pool::new(config, times, template.clone(), images.clone(), room.clone(), folder);
+        let pool =
+            Pool::new(config, times, template.clone(), images.clone(), disk_space.clone(), folder);
         let pool = Arc::new(pool);
         let tended = pool.clone();
         let looked = Arc::<Looked>::default();
@@ -192,7 +193,7 @@ impl DockerExecutor {
             pool,
             default_image: config.default_image.clone(),
             worker_files,
-            room,
+            disk_space,
             trouble,
             offer,
             looked,
@@ -252,7 +253,7 @@ impl Executor for DockerExecutor {
         mut orders: watch::Receiver<Orders>,
         events: mpsc::Sender<RunEvent>,
     ) -> End {
-        if self.keeper.health.trouble().is_some() || self.room.is_short() {
+        if self.keeper.health.trouble().is_some() || self.disk_space.is_short() {
             // Claimed in the moment in which the engine went away, or the room.
             return Outcome::HandedBack.into();
         }
@@ -303,7 +304,8 @@ impl Executor for DockerExecutor {
     }
 
     async fn ready(&self) {
-        while !(self.keeper.health.look(&self.keeper.engine).await && self.room.look().await) {
+        while !(self.keeper.health.look(&self.keeper.engine).await && self.disk_space.look().await)
+        {
             sleep(Duration::from_secs(1)).await;
         }
     }

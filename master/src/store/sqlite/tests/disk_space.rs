@@ -11,24 +11,24 @@ use orchestra_contracts::{AttemptNo, NewSchedule, Outcome, Size, worker::LeaseRe
 use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
     domain::{JobEvent, LeasePolicy, Left, Proof},
-    store::{ScheduleRecord, Store as _, StoreError, sqlite::room::Room},
+    store::{ScheduleRecord, Store as _, StoreError, sqlite::disk_space::DiskSpace},
 };
 
 /// What had begun can end when not a page is left: its room was kept for it.
 #[tokio::test]
 async fn the_reserve_is_given_up_once_and_taken_back() {
     let place = Place::new();
-    let room = Room::of(&place.path, Size(0));
-    room.reserve();
+    let disk_space = DiskSpace::of(&place.path, Size(0));
+    disk_space.reserve();
     let reserve = place.folder.path().join("jobs.db.reserve");
     let size = fs::metadata(&reserve).unwrap();
     assert!(size.len() > 0 && size.blocks() * 512 >= size.len(), "it takes up room: {size:?}");
-    assert!(room.give_up());
-    assert!(!room.give_up(), "only once");
+    assert!(disk_space.give_up());
+    assert!(!disk_space.give_up(), "only once");
     assert!(!reserve.exists());
-    assert!(room.check().is_err());
+    assert!(disk_space.check().is_err());
     let begun = Instant::now();
-    while room.check().is_err() {
+    while disk_space.check().is_err() {
         assert!(begun.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -3,9 +3,9 @@
 mod copying;
 mod counting;
 mod damaged;
+mod disk_space;
 mod opening;
 mod plans;
-mod room;
 mod trouble;
 mod upgrading;
 mod writing;

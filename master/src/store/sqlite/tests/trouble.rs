@@ -13,8 +13,8 @@ use crate::{
     store::{
         JobFilter, Store as _, StoreError,
         sqlite::{
+            disk_space::DiskSpace,
             open::{prepare, start, write_link},
-            room::Room,
         },
     },
 };
@@ -29,8 +29,8 @@ async fn a_full_disk_fails_writes_only_and_heals() {
     let (lock, _) = prepare(&place.path).await.unwrap();
     let link = write_link(&place.path).unwrap();
     link.execute_batch(FULL_AT).unwrap();
-    let room = Room::of(&place.path, Size(0));
-    let store = start(&place.path, lock, link, room).await.unwrap();
+    let disk_space = DiskSpace::of(&place.path, Size(0));
+    let store = start(&place.path, lock, link, disk_space).await.unwrap();
     let mut stored = 0;
     let error = loop {
         match store.insert(specs(100), at(0).now).await {
@@ -65,8 +65,8 @@ async fn a_database_that_is_read_only_says_so_and_is_read_on() {
     let (lock, _) = prepare(&place.path).await.unwrap();
     let link = write_link(&place.path).unwrap();
     link.execute_batch("PRAGMA query_only = ON").unwrap();
-    let room = Room::of(&place.path, Size(0));
-    let store = start(&place.path, lock, link, room).await.unwrap();
+    let disk_space = DiskSpace::of(&place.path, Size(0));
+    let store = start(&place.path, lock, link, disk_space).await.unwrap();
     store.check().await.unwrap();
     let error = store.insert(specs(1), at(0).now).await.unwrap_err();
     assert!(error.to_string().contains("make its file and folder writable"), "{error}");

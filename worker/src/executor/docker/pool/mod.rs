@@ -38,7 +38,8 @@ use self::{
     warm::{Folder, Unfit, Warm, folder_at},
 };
 use super::{
-    create::Plan, images::Images, room::Room, session::Sandbox, template::SandboxTemplate,
+    create::Plan, disk_space::DiskSpace, images::Images, session::Sandbox,
+    template::SandboxTemplate,
 };
 use crate::{Config, config::Limits};
 
@@ -93,7 +94,7 @@ pub(super) struct Pool {
     template: Arc<SandboxTemplate>,
     images: Images,
     default_image: String,
-    room: Room,
+    disk_space: DiskSpace,
     /// worker-files, as this process knows it.
     folder: PathBuf,
     times: Times,
@@ -120,13 +121,13 @@ impl Pool {
         times: Times,
         template: Arc<SandboxTemplate>,
         images: Images,
-        room: Room,
+        disk_space: DiskSpace,
         folder: PathBuf,
     ) -> Self {
         Self {
             images,
             default_image: config.default_image.clone(),
-            room,
+            disk_space,
             folder,
             times,
             limits: template.settings.usual_limits(),

@@ -73,7 +73,7 @@ impl Pool {
     }
 
     fn is_low(&self) -> bool {
-        self.room.is_short() || memory::is_below(self.spare_memory)
+        self.disk_space.is_short() || memory::is_below(self.spare_memory)
     }
 
     async fn look_often(&self) {
