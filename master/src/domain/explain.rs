@@ -1,4 +1,4 @@
-//! Why a job waits: what is known, in the order in which it matters.
+//! Explains why a job waits: all causes, the most important first.
 
 use jiff::Timestamp;
 use orchestra_contracts::{
@@ -8,9 +8,9 @@ use orchestra_contracts::{
 
 use super::{Finish, Hold, Job, JobState, QueueRules};
 
-/// What is known besides the job.
+/// What an explanation takes into account besides the job.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct ExplainContext {
     pub now: Timestamp,
     pub queue: QueueName,
     pub rules: QueueRules,
@@ -18,18 +18,18 @@ pub struct Scene {
     pub held: u64,
     /// Jobs of the queue that go first.
     pub ahead: u64,
-    /// Those who serve the queue.
-    pub workers: Vec<Standing>,
-    /// Jobs that it begins after and that have not ended.
+    /// The workers that serve the queue.
+    pub workers: Vec<WorkerMatch>,
+    /// Jobs that it waits for and that have not ended.
     pub awaited: Vec<Awaited>,
 }
 
-/// So many are told by name.
+/// So many workers or jobs are named.
 const NAMED: usize = 5;
 
-/// How a worker stands to a job.
+/// Whether a worker could take the job, and what it lacks.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct WorkerMatch {
     pub worker: WorkerName,
     pub online: bool,
     pub lacks: Vec<Lack>,
@@ -38,16 +38,16 @@ pub struct Standing {
 }
 
 /// Everything that explains where the job is; never empty.
-pub fn explain(job: &Job, scene: Scene) -> Vec<Cause> {
+pub fn explain(job: &Job, context: ExplainContext) -> Vec<Cause> {
     match &job.state {
         JobState::Pending { not_before, hold, after } => {
             let mut causes = Vec::new();
-            causes.extend(hold.and_then(|hold| held_back(job, hold, &scene)));
-            causes.extend(wait(job, not_before.filter(|time| *time > scene.now), after.as_ref()));
-            causes.extend(of_queue(&scene));
-            causes.extend(of_workers(&scene));
-            if scene.ahead > 0 {
-                causes.push(Cause::Ahead { queue: scene.queue, jobs: scene.ahead });
+            causes.extend(hold.and_then(|hold| held_back(job, hold, &context)));
+            causes.extend(wait(job, not_before.filter(|time| *time > context.now), after.as_ref()));
+            causes.extend(of_queue(&context));
+            causes.extend(of_workers(&context));
+            if context.ahead > 0 {
+                causes.push(Cause::Ahead { queue: context.queue, jobs: context.ahead });
             }
             if causes.is_empty() {
                 causes.push(Cause::Next);
@@ -66,11 +66,11 @@ pub fn explain(job: &Job, scene: Scene) -> Vec<Cause> {
     }
 }
 
-fn held_back(job: &Job, hold: Hold, scene: &Scene) -> Option<Cause> {
+fn held_back(job: &Job, hold: Hold, context: &ExplainContext) -> Option<Cause> {
     Some(match hold {
         Hold::Jobs => Cause::After {
-            jobs: scene.awaited.iter().take(NAMED).cloned().collect(),
-            count: scene.awaited.len() as u64,
+            jobs: context.awaited.iter().take(NAMED).cloned().collect(),
+            count: context.awaited.len() as u64,
         },
         Hold::Turn => Cause::Turn {
             array: job.element?.array,
@@ -90,26 +90,26 @@ fn wait(job: &Job, until: Option<Timestamp>, after: Option<&Finish>) -> Option<C
     })
 }
 
-fn of_queue(scene: &Scene) -> Option<Cause> {
-    let queue = scene.queue.clone();
-    if let Some(since) = scene.rules.paused_since {
+fn of_queue(context: &ExplainContext) -> Option<Cause> {
+    let queue = context.queue.clone();
+    if let Some(since) = context.rules.paused_since {
         return Some(Cause::QueuePaused { queue, since });
     }
-    let concurrency = scene.rules.concurrency?;
-    let running = scene.held;
+    let concurrency = context.rules.concurrency?;
+    let running = context.held;
     (running >= u64::from(concurrency)).then_some(Cause::QueueFull { queue, concurrency, running })
 }
 
-fn of_workers(scene: &Scene) -> Option<Cause> {
-    let queue = scene.queue.clone();
-    let online: Vec<&Standing> = scene.workers.iter().filter(|it| it.online).collect();
+fn of_workers(context: &ExplainContext) -> Option<Cause> {
+    let queue = context.queue.clone();
+    let online: Vec<&WorkerMatch> = context.workers.iter().filter(|it| it.online).collect();
     if online.is_empty() {
-        return Some(Cause::NoWorker { queue, away: scene.workers.len() as u64 });
+        return Some(Cause::NoWorker { queue, away: context.workers.len() as u64 });
     }
-    let able: Vec<&Standing> = online.iter().copied().filter(|it| it.lacks.is_empty()).collect();
+    let able: Vec<&WorkerMatch> = online.iter().copied().filter(|it| it.lacks.is_empty()).collect();
     if able.is_empty() {
         let mismatch =
-            |it: &Standing| Mismatch { worker: it.worker.clone(), lacks: it.lacks.clone() };
+            |it: &WorkerMatch| Mismatch { worker: it.worker.clone(), lacks: it.lacks.clone() };
         let workers = online.into_iter().map(mismatch).collect();
         return Some(Cause::NoMatch { queue, workers });
     }
@@ -129,13 +129,13 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn standing(online: bool, lacks: Vec<Lack>, running: u64) -> Standing {
-        Standing { worker: "w".parse().unwrap(), online, lacks, running, slots: 2 }
+    fn worker_match(online: bool, lacks: Vec<Lack>, running: u64) -> WorkerMatch {
+        WorkerMatch { worker: "w".parse().unwrap(), online, lacks, running, slots: 2 }
     }
 
-    fn scene(workers: Vec<Standing>) -> Scene {
+    fn context(workers: Vec<WorkerMatch>) -> ExplainContext {
         let queue = "q".parse().unwrap();
-        Scene {
+        ExplainContext {
             now: at(10),
             queue,
             rules: QueueRules::default(),
@@ -146,10 +146,10 @@ mod tests {
         }
     }
 
-    fn codes(job: &Job, scene: Scene) -> Vec<String> {
+    fn codes(job: &Job, context: ExplainContext) -> Vec<String> {
         let code =
             |cause| serde_json::to_value(&cause).unwrap()["code"].as_str().unwrap().to_owned();
-        explain(job, scene).into_iter().map(code).collect()
+        explain(job, context).into_iter().map(code).collect()
     }
 
     fn waiting() -> Job {
@@ -159,21 +159,25 @@ mod tests {
     #[test]
     fn each_thing_that_holds_a_job_up_is_told() {
         let lack = || vec![Lack { what: LackOf::Draining, text: "is being drained".into() }];
-        let free = || vec![standing(true, vec![], 1)];
-        let is = |scene: Scene, due: &[&str]| assert_eq!(codes(&waiting(), scene), due);
-        is(scene(free()), &["next"]);
-        is(scene(vec![]), &["noWorker"]);
-        is(scene(vec![standing(false, vec![], 0)]), &["noWorker"]);
-        is(scene(vec![standing(true, lack(), 0), standing(false, vec![], 0)]), &["noMatch"]);
-        is(scene(vec![standing(true, vec![], 2), standing(true, lack(), 0)]), &["busy"]);
-        is(scene(vec![standing(true, vec![], 2), standing(true, vec![], 1)]), &["next"]);
-        is(Scene { ahead: 3, ..scene(free()) }, &["ahead"]);
+        let free = || vec![worker_match(true, vec![], 1)];
+        let is =
+            |context: ExplainContext, due: &[&str]| assert_eq!(codes(&waiting(), context), due);
+        is(context(free()), &["next"]);
+        is(context(vec![]), &["noWorker"]);
+        is(context(vec![worker_match(false, vec![], 0)]), &["noWorker"]);
+        is(
+            context(vec![worker_match(true, lack(), 0), worker_match(false, vec![], 0)]),
+            &["noMatch"],
+        );
+        is(context(vec![worker_match(true, vec![], 2), worker_match(true, lack(), 0)]), &["busy"]);
+        is(context(vec![worker_match(true, vec![], 2), worker_match(true, vec![], 1)]), &["next"]);
+        is(ExplainContext { ahead: 3, ..context(free()) }, &["ahead"]);
         let bound = QueueRules { concurrency: Some(2), ..QueueRules::default() };
-        is(Scene { rules: bound, held: 1, ..scene(free()) }, &["next"]);
-        is(Scene { rules: bound, held: 2, ..scene(free()) }, &["queueFull"]);
+        is(ExplainContext { rules: bound, held: 1, ..context(free()) }, &["next"]);
+        is(ExplainContext { rules: bound, held: 2, ..context(free()) }, &["queueFull"]);
         let rules = QueueRules { paused_since: Some(at(5)), ..bound };
         is(
-            Scene { rules, held: 2, ahead: 1, ..scene(vec![]) },
+            ExplainContext { rules, held: 2, ahead: 1, ..context(vec![]) },
             &["queuePaused", "noWorker", "ahead"],
         );
     }
@@ -187,9 +191,9 @@ mod tests {
             status: JobStatus::Running,
             needs: Condition::AfterOk,
         };
-        let free = || scene(vec![standing(true, vec![], 0)]);
-        let scene = Scene { awaited: (2..9).map(one).collect(), ..free() };
-        let [cause] = &explain(&job, scene)[..] else { panic!("one cause") };
+        let free = || context(vec![worker_match(true, vec![], 0)]);
+        let context = ExplainContext { awaited: (2..9).map(one).collect(), ..free() };
+        let [cause] = &explain(&job, context)[..] else { panic!("one cause") };
         assert_eq!(
             cause.to_string(),
             "it waits for job 2 (Running) to complete, job 3 (Running) to complete, job 4 (Running) to \
@@ -205,8 +209,8 @@ mod tests {
     fn a_time_to_wait_for_is_told_until_it_has_come() {
         let spec = JobSpec { not_before: Some(at(20)), ..JobSpec::new("true") };
         let job = Job::new(JobId(1), spec, at(0));
-        let free = || scene(vec![standing(true, vec![], 0)]);
+        let free = || context(vec![worker_match(true, vec![], 0)]);
         assert_eq!(explain(&job, free()), [Cause::NotBefore { at: at(20) }]);
-        assert_eq!(explain(&job, Scene { now: at(20), ..free() }), [Cause::Next]);
+        assert_eq!(explain(&job, ExplainContext { now: at(20), ..free() }), [Cause::Next]);
     }
 }

@@ -15,7 +15,7 @@ mod timetable;
 mod webhooks;
 
 pub use bulk::{NewJob, Upstream, plan};
-pub use explain::{Scene, Standing, explain};
+pub use explain::{ExplainContext, WorkerMatch, explain};
 pub use job::{
     Effects, Element, Finish, Hold, Job, JobEvent, JobState, Lease, Proof, Refusal, Rules, Stop,
     Tail, Verdict,

@@ -2,14 +2,14 @@
 //! Prometheus. This is the only room that knows the crate for it.
 //!
 //! * [`Metrics`] is what is counted while things happen; nobody waits for it.
-//! * [`Standing`] is what is looked up when somebody asks.
+//! * [`Snapshot`] is what is looked up at each scrape.
 //! * [`History`] is the last hour, for the page.
 //! * `names` keeps the number of series bounded, whatever people call their queues.
 
 mod history;
 mod names;
 mod process;
-mod standing;
+mod snapshot;
 
 use std::{fmt, time::Instant};
 
@@ -24,7 +24,7 @@ use self::names::Names;
 
 pub use history::{End, History, MINUTES, Minute, Waits};
 pub use process::Process;
-pub use standing::{QueueStanding, Standing, WorkerStanding};
+pub use snapshot::{QueueState, Snapshot, WorkerState};
 
 /// So many queues, and as many workers, have series of their own; the others share one.
 pub const MOST_NAMES: usize = 100;
@@ -235,9 +235,9 @@ impl Metrics {
     }
 
     /// All of it, with what was just looked up.
-    pub fn text(&self, standing: &Standing) -> String {
+    pub fn text(&self, snapshot: &Snapshot) -> String {
         let mut families = self.registry.gather();
-        families.extend(standing.gather());
+        families.extend(snapshot.gather());
         families.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = Vec::new();
         // Writing into memory does not fail, and no family is without samples.

@@ -7,12 +7,12 @@ use orchestra_contracts::{
 };
 
 use super::{Service, ServiceError};
-use crate::domain::{self, Hold, Job, JobState, Scene, Standing};
+use crate::domain::{self, ExplainContext, Hold, Job, JobState, WorkerMatch};
 
 impl Service {
     pub async fn explain(&self, id: JobId) -> Result<Explanation, ServiceError> {
         let job = self.find(id).await?;
-        let causes = domain::explain(&job, self.scene(&job).await?);
+        let causes = domain::explain(&job, self.context(&job).await?);
         let reasons = causes.into_iter().map(Reason::from).collect();
         let status = job.status();
         let warnings =
@@ -20,17 +20,17 @@ impl Service {
         Ok(Explanation { job: id, status, reasons, warnings })
     }
 
-    async fn scene(&self, job: &Job) -> Result<Scene, ServiceError> {
+    async fn context(&self, job: &Job) -> Result<ExplainContext, ServiceError> {
         let (now, offers) = (self.clock.now(), self.offers().await?);
         let (name, demand) = (&job.spec.queue, job.spec.demand());
         let queue: QueueName = name.parse().map_err(|_| ServiceError::NoSuchJob(job.id))?;
         let record = self.store.queues().await?.into_iter().find(|record| record.name == queue);
         let serves = |worker: &Worker| worker.registration.queues.contains(name);
         let workers = self.workers().await?.into_iter().filter(serves);
-        let standing = |worker: Worker| {
+        let worker_match = |worker: Worker| {
             let mut lacks = offers.lacks(&worker.name, name, &demand, now);
             lacks.extend(of_itself(&worker));
-            Standing {
+            WorkerMatch {
                 lacks,
                 online: worker.online,
                 running: worker.running.len() as u64,
@@ -38,12 +38,12 @@ impl Service {
                 worker: worker.name,
             }
         };
-        Ok(Scene {
+        Ok(ExplainContext {
             now,
             rules: record.as_ref().map(|record| record.rules).unwrap_or_default(),
             held: record.map_or(0, |record| record.held),
             ahead: self.store.ahead(job).await?,
-            workers: workers.map(standing).collect(),
+            workers: workers.map(worker_match).collect(),
             awaited: self.awaited(job).await?,
             queue,
         })

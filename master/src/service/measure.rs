@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::{Service, ServiceError};
 use crate::{
     domain,
-    metrics::{MOST_NAMES, Metrics, Minute, Process, QueueStanding, Standing, WorkerStanding},
+    metrics::{MOST_NAMES, Metrics, Minute, Process, QueueState, Snapshot, WorkerState},
     store::JobFilter,
 };
 
@@ -62,7 +62,7 @@ impl Service {
     pub async fn measure(&self) -> String {
         let stale = self.stale.counts();
         let places = self.settings.max_streams.min(Semaphore::MAX_PERMITS);
-        let mut standing = Standing {
+        let mut snapshot = Snapshot {
             started_at: self.started_at.as_duration().as_secs_f64(),
             process: Process::look(),
             streams: (self.reading(), places),
@@ -72,21 +72,19 @@ impl Service {
                 ("log", stale.logs),
                 ("update", stale.updates),
             ],
-            ..Standing::default()
+            ..Snapshot::default()
         };
         match self.looked_up().await {
             Ok((queues, workers, untold)) => {
-                (standing.queues, standing.workers) = (queues, workers);
-                (standing.untold, standing.store_usable) = (untold, true);
+                (snapshot.queues, snapshot.workers) = (queues, workers);
+                (snapshot.untold, snapshot.store_usable) = (untold, true);
             }
             Err(error) => tracing::warn!(%error, "metrics without queues and workers"),
         }
-        self.metrics.text(&standing)
+        self.metrics.text(&snapshot)
     }
 
-    async fn looked_up(
-        &self,
-    ) -> Result<(Vec<QueueStanding>, Vec<WorkerStanding>, u64), ServiceError> {
+    async fn looked_up(&self) -> Result<(Vec<QueueState>, Vec<WorkerState>, u64), ServiceError> {
         let now = self.clock.now();
         self.oldest.begin_afresh_at_times(now);
         let mut queues = Vec::new();
@@ -94,7 +92,7 @@ impl Service {
             let is_named = place < MOST_NAMES && queue.pending > 0;
             let oldest = if is_named { self.oldest_of(&queue).await? } else { None };
             let oldest = oldest.map(|since| now.duration_since(since).as_secs_f64().max(0.0));
-            queues.push(QueueStanding {
+            queues.push(QueueState {
                 name: queue.name.to_string(),
                 pending: queue.pending,
                 running: queue.running,
@@ -103,7 +101,7 @@ impl Service {
                 oldest,
             });
         }
-        let workers = self.workers().await?.into_iter().map(standing_of).collect();
+        let workers = self.workers().await?.into_iter().map(state_of).collect();
         Ok((queues, workers, self.store.waiting_deliveries(MOST_UNTOLD).await?))
     }
 
@@ -142,14 +140,14 @@ impl Service {
     }
 }
 
-fn standing_of(worker: Worker) -> WorkerStanding {
+fn state_of(worker: Worker) -> WorkerState {
     let state = match &worker {
         Worker { online: false, .. } => "away",
         Worker { draining_since: Some(_), .. } => "draining",
         Worker { unwell: Some(_), .. } => "unwell",
         _ => "online",
     };
-    WorkerStanding {
+    WorkerState {
         name: worker.name.to_string(),
         state,
         slots: worker.registration.slots.into(),

@@ -1,4 +1,5 @@
-//! How a master and its workers stand, looked up when somebody asks. What is gone is in it no more.
+//! The current state of a master, its queues and its workers, read at each scrape. A queue or worker
+//! that is gone is not in it any more.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +8,14 @@ use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry, proto::Met
 
 use super::{MOST_NAMES, Process, names::OTHER, registered, seconds};
 
-/// Everything that is no count of ours.
+/// Everything that the master looks up at a scrape instead of counting it.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct Snapshot {
     /// Whether the database answered; without it there are no queues and no workers here.
     pub store_usable: bool,
     pub started_at: f64,
-    pub queues: Vec<QueueStanding>,
-    pub workers: Vec<WorkerStanding>,
+    pub queues: Vec<QueueState>,
+    pub workers: Vec<WorkerState>,
     /// Messages to webhooks that wait for a try, as far as they were counted.
     pub untold: u64,
     pub process: Process,
@@ -24,8 +25,9 @@ pub struct Standing {
     pub stale: [(&'static str, u64); 4],
 }
 
+/// One queue, at the time of the scrape.
 #[derive(Clone, Debug, Default)]
-pub struct QueueStanding {
+pub struct QueueState {
     pub name: String,
     pub pending: u64,
     pub running: u64,
@@ -35,8 +37,9 @@ pub struct QueueStanding {
     pub oldest: Option<f64>,
 }
 
+/// One worker, at the time of the scrape.
 #[derive(Clone, Debug, Default)]
-pub struct WorkerStanding {
+pub struct WorkerState {
     pub name: String,
     /// In a word: `online`, `draining`, `unwell` or `away`.
     pub state: &'static str,
@@ -48,7 +51,7 @@ pub struct WorkerStanding {
 /// In which a worker can be.
 const STATES: [&str; 4] = ["online", "draining", "unwell", "away"];
 
-impl Standing {
+impl Snapshot {
     pub(super) fn gather(&self) -> Vec<MetricFamily> {
         let sheet = Sheet(Registry::new());
         sheet
@@ -212,7 +215,7 @@ impl Standing {
     }
 
     /// Those that are not away; the first so many by their names.
-    fn there(&self) -> impl Iterator<Item = (&str, &WorkerStanding)> {
+    fn there(&self) -> impl Iterator<Item = (&str, &WorkerState)> {
         let there = self.workers.iter().filter(|worker| worker.state != "away").enumerate();
         there.map(|(place, worker)| {
             (if place < MOST_NAMES { worker.name.as_str() } else { OTHER }, worker)
