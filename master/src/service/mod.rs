@@ -74,7 +74,7 @@ pub use retention::{Keep, Retention};
 pub use stale::StaleCounts;
 pub use submit::Submission;
 pub use tokens::{Adopted, new_token};
-pub use update::Told;
+pub use update::ReportReply;
 pub use vault::Vault;
 pub use view::job as view_job;
 
@@ -138,7 +138,7 @@ pub struct Service {
     readers: Arc<Semaphore>,
     order_signals: OrderSignals,
     stale: stale::Stale,
-    told: workers::Told,
+    heartbeats: workers::LastHeartbeats,
     offers: offers::KnownOffers,
     dispatcher: dispatch::DispatcherHandle,
     keyring: keyring::Keyring,
@@ -170,7 +170,7 @@ impl Service {
         let (dispatcher, queue) = dispatch::open();
         let renewals = expiry::Renewals::possible_from_now(&*clock);
         let started_at = clock.now();
-        let (hub, order_signals, told, offers) = Default::default();
+        let (hub, order_signals, heartbeats, offers) = Default::default();
         let service = Self {
             store,
             clock,
@@ -178,7 +178,7 @@ impl Service {
             readers: Arc::new(Semaphore::new(settings.max_streams.min(Semaphore::MAX_PERMITS))),
             order_signals,
             stale: stale::Stale::default(),
-            told,
+            heartbeats,
             offers,
             dispatcher,
             keyring: keyring::Keyring::default(),

@@ -17,7 +17,7 @@ const EXIT_CODES: std::ops::RangeInclusive<i32> = 0..=255;
 
 /// The answer to a report.
 #[derive(Debug)]
-pub enum Told {
+pub enum ReportReply {
     /// The job as it is now.
     Job(Box<Job>),
     /// What its claim brought.
@@ -26,7 +26,7 @@ pub enum Told {
 
 impl Service {
     /// Started, ended, or handed back. The same report again gets the same answer.
-    pub async fn update(&self, update: JobUpdate) -> Result<Told, ServiceError> {
+    pub async fn update(&self, update: JobUpdate) -> Result<ReportReply, ServiceError> {
         let updated = self.carry_out(update).await;
         if let Err(ServiceError::Refused(Refusal::LeaseLost)) = updated {
             self.stale.update();
@@ -34,7 +34,7 @@ impl Service {
         updated
     }
 
-    async fn carry_out(&self, mut update: JobUpdate) -> Result<Told, ServiceError> {
+    async fn carry_out(&self, mut update: JobUpdate) -> Result<ReportReply, ServiceError> {
         let proof = proof_of(&update);
         check_company(&update)?;
         let spec = match update.claim.take() {
@@ -56,10 +56,10 @@ impl Service {
             }
         };
         if let Some(spec) = spec {
-            return self.report_and_claim(report, spec).await.map(Told::Next);
+            return self.report_and_claim(report, spec).await.map(ReportReply::Next);
         }
         let (job, _) = self.report(report).await?;
-        Ok(Told::Job(Box::new(self.show(job).await?)))
+        Ok(ReportReply::Job(Box::new(self.show(job).await?)))
     }
 
     async fn end(

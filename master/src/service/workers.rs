@@ -28,26 +28,26 @@ const MAX_CALLS: usize = 64;
 const MAX_CALL: usize = 64;
 const MAX_CHECKS: usize = 32;
 
-/// What workers said with their last heartbeats. It is not stored: a master that was started
-/// again hears it with the next ones.
+/// The last heartbeat of each worker. It is not stored: after a restart, the master has it again with
+/// the next heartbeat.
 #[derive(Debug, Default)]
-pub(super) struct Told(Mutex<HashMap<WorkerName, Word>>);
+pub(super) struct LastHeartbeats(Mutex<HashMap<WorkerName, LastHeartbeat>>);
 
 #[derive(Clone, Debug, Default)]
-struct Word {
-    /// What ails it.
+struct LastHeartbeat {
+    /// Why it cannot start jobs.
     unwell: Option<String>,
     stats: Option<Box<Stats>>,
 }
 
-impl Told {
-    fn note(&self, worker: &WorkerName, mut word: Word) {
-        word.unwell.iter_mut().for_each(shorten);
-        word.stats.iter_mut().for_each(|stats| bound(stats));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(worker.clone(), word);
+impl LastHeartbeats {
+    fn note(&self, worker: &WorkerName, mut last: LastHeartbeat) {
+        last.unwell.iter_mut().for_each(shorten);
+        last.stats.iter_mut().for_each(|stats| bound(stats));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(worker.clone(), last);
     }
 
-    fn of(&self, worker: &WorkerName) -> Word {
+    fn of(&self, worker: &WorkerName) -> LastHeartbeat {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(worker).cloned().unwrap_or_default()
     }
@@ -123,7 +123,7 @@ impl Service {
         // Of those that are in the list: strangers take no room.
         if !renewal.unknown {
             let Heartbeat { unwell, stats, .. } = heartbeat;
-            self.told.note(&worker, Word { unwell, stats });
+            self.heartbeats.note(&worker, LastHeartbeat { unwell, stats });
         }
         Ok(HeartbeatReply {
             lease: leases.base,
@@ -162,11 +162,12 @@ impl Service {
         let online_since = self.clock.now() - signed(self.settings.lease);
         let show = |record: WorkerRecord| {
             let online = record.seen_at >= online_since;
-            let word = if online { self.told.of(&record.name) } else { Word::default() };
+            let last =
+                if online { self.heartbeats.of(&record.name) } else { LastHeartbeat::default() };
             Worker {
                 online,
-                unwell: word.unwell,
-                stats: word.stats,
+                unwell: last.unwell,
+                stats: last.stats,
                 name: record.name,
                 registration: record.registration,
                 running: record.running,

@@ -17,7 +17,7 @@ use crate::{
         error::ApiError,
         extract::{Json, NoQuery, Report},
     },
-    service::{Caller, Service, Told},
+    service::{Caller, ReportReply, Service},
 };
 
 /// One report is answered with its job or with what its claim brought, a list with what became of each.
@@ -31,8 +31,8 @@ pub(super) async fn handler(
         OneOrMany::One(update) => {
             let id = update.id;
             return Ok(match carry_out(&service, &caller, *update).await? {
-                Told::Job(job) => Json(job).into_response(),
-                told @ Told::Next(_) => Json(accepted(id, told)).into_response(),
+                ReportReply::Job(job) => Json(job).into_response(),
+                reply @ ReportReply::Next(_) => Json(accepted(id, reply)).into_response(),
             });
         }
         OneOrMany::Many(updates) => updates,
@@ -45,7 +45,7 @@ pub(super) async fn handler(
         let id = update.id;
         carry_out(&service, &caller, update).await.map_or_else(
             |error| Updated { problem: Some(error.into_problem()), ..nothing(id) },
-            |told| accepted(id, told),
+            |reply| accepted(id, reply),
         )
     });
     Ok(Json(join_all(each).await).into_response())
@@ -55,15 +55,15 @@ async fn carry_out(
     service: &Service,
     caller: &Caller,
     update: JobUpdate,
-) -> Result<Told, ApiError> {
+) -> Result<ReportReply, ApiError> {
     service.may_act_as(caller, &update.assigned_worker)?;
     Ok(service.update(update).await?)
 }
 
-fn accepted(id: JobId, told: Told) -> Updated {
-    match told {
-        Told::Job(job) => Updated { job: Some(job), ..nothing(id) },
-        Told::Next(next) => Updated { next, ..nothing(id) },
+fn accepted(id: JobId, reply: ReportReply) -> Updated {
+    match reply {
+        ReportReply::Job(job) => Updated { job: Some(job), ..nothing(id) },
+        ReportReply::Next(next) => Updated { next, ..nothing(id) },
     }
 }
 
