@@ -171,14 +171,14 @@ impl From<ServiceError> for ApiError {
             ServiceError::ArtifactOffset(head) => Self::new(ProblemKind::ArtifactOffset, detail)
                 .hint("go on uploading from artifact.offset")
                 .artifact(head),
-            ServiceError::ArtifactBeyond { .. } => Self::new(ProblemKind::TooLarge, detail)
+            ServiceError::ArtifactOverLimit { .. } => Self::new(ProblemKind::TooLarge, detail)
                 .hint("leave this file out; who runs the master: see ORCHESTRA_ARTIFACTS_LIMIT"),
             ServiceError::NoSuchUpload(_) => Self::new(ProblemKind::NotFound, detail)
                 .hint("bring it with PUT; without a job that has it, it is kept for a day"),
             ServiceError::UploadOffset(offset) => Self::new(ProblemKind::ArtifactOffset, detail)
                 .hint("go on uploading from artifact.offset, or begin anew with offset 0")
                 .artifact(ArtifactHead { offset }),
-            ServiceError::UploadBeyond(_) => Self::new(ProblemKind::TooLarge, detail)
+            ServiceError::UploadOverLimit(_) => Self::new(ProblemKind::TooLarge, detail)
                 .hint("put it into worker-files; who runs the master: see ORCHESTRA_UPLOAD_LIMIT"),
             ServiceError::NoUpload(_) => Self::new(ProblemKind::IllegalStep, detail)
                 .hint("upload files of jobs alone that have \"artifacts\""),

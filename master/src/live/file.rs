@@ -92,15 +92,15 @@ impl Reader {
     }
 }
 
-/// A reader of an attempt's files.
+/// A reader of an attempt's artifacts.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct ArtifactReader {
     pub(crate) files: Files,
     pub(crate) job: JobId,
     pub(crate) attempt: AttemptNo,
 }
 
-impl Shelf {
+impl ArtifactReader {
     /// One of them.
     pub fn file(self, path: String) -> Reader {
         self.files.of(Content::Artifact(self.job, self.attempt, path))

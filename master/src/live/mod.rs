@@ -17,7 +17,7 @@ pub mod sse;
 mod text;
 
 pub(crate) use file::Files;
-pub use file::{Content, CutOff, Reader, Shelf};
+pub use file::{ArtifactReader, Content, CutOff, Reader};
 pub use follow::{Follow, FollowError, FollowEvent};
 pub use hub::{Hub, Watch};
 pub use last_lines::last_lines;

@@ -13,7 +13,7 @@ use orchestra_contracts::{
 use super::{Service, ServiceError};
 use crate::{
     domain::{Left, Proof, Refusal},
-    live::{Files, Shelf},
+    live::{ArtifactReader, Files},
     store::{ArtifactPiece, PieceStored},
 };
 
@@ -44,7 +44,9 @@ impl Service {
         match self.metrics.stored("append_artifact", self.store.append_artifact(piece)).await? {
             PieceStored::Stored(head) => Ok(head),
             PieceStored::Misplaced(head) => Err(ServiceError::ArtifactOffset(head)),
-            PieceStored::Beyond(excess) => Err(ServiceError::ArtifactBeyond { excess, limit }),
+            PieceStored::OverLimit(exceeded) => {
+                Err(ServiceError::ArtifactOverLimit { exceeded, limit })
+            }
             PieceStored::KeepsNone => Err(ServiceError::NoUpload(job)),
             PieceStored::LeaseLost => {
                 self.stale.artifact();
@@ -82,8 +84,12 @@ impl Service {
     ///
     /// # Errors
     /// [`ServiceError::Crowded`] when as many read as may.
-    pub fn shelf(&self, job: JobId, attempt: AttemptNo) -> Result<Shelf, ServiceError> {
-        Ok(Shelf { files: self.files()?, job, attempt })
+    pub fn artifact_reader(
+        &self,
+        job: JobId,
+        attempt: AttemptNo,
+    ) -> Result<ArtifactReader, ServiceError> {
+        Ok(ArtifactReader { files: self.files()?, job, attempt })
     }
 
     pub(super) fn files(&self) -> Result<Files, ServiceError> {

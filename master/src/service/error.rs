@@ -10,7 +10,7 @@ use orchestra_contracts::{
 
 use crate::{
     domain::Refusal,
-    store::{Excess, MAX_SCHEDULES, StoreError},
+    store::{ArtifactLimit, MAX_SCHEDULES, StoreError},
 };
 
 /// Every reason, for callers and for the one match that turns it into a status.
@@ -71,15 +71,15 @@ pub enum ServiceError {
     /// A piece does not begin at the end of what is stored of its file.
     #[error("the piece does not begin where the stored file ends, which is at {}", .0.offset)]
     ArtifactOffset(ArtifactHead),
-    #[error("{}", beyond(*.excess, *.limit))]
-    ArtifactBeyond { excess: Excess, limit: Size },
+    #[error("{}", beyond(*.exceeded, *.limit))]
+    ArtifactOverLimit { exceeded: ArtifactLimit, limit: Size },
     #[error("there is no upload {0}, or it is not whole yet")]
     NoSuchUpload(ContentHash),
     /// A piece does not begin at the end of what is stored of its file.
     #[error("the piece does not begin where the stored file ends, which is at {0}")]
     UploadOffset(u64),
     #[error("the file has more than {0}, the most that this master takes for jobs")]
-    UploadBeyond(Size),
+    UploadOverLimit(Size),
     /// For workers.
     #[error("job {0} asks for no files to be kept")]
     NoUpload(JobId),
@@ -107,10 +107,12 @@ impl ServiceError {
     }
 }
 
-fn beyond(excess: Excess, limit: Size) -> String {
-    match excess {
-        Excess::Files => format!("{} files of this attempt are kept already", limits::ARTIFACTS),
-        Excess::Bytes => {
+fn beyond(exceeded: ArtifactLimit, limit: Size) -> String {
+    match exceeded {
+        ArtifactLimit::Files => {
+            format!("{} files of this attempt are kept already", limits::ARTIFACTS)
+        }
+        ArtifactLimit::Bytes => {
             format!("with this file there would be more than {limit} of files of this attempt")
         }
     }

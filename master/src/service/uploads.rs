@@ -22,7 +22,7 @@ impl Service {
         match self.store.append_upload(piece).await? {
             UploadStored::Stored(upload) => Ok(upload),
             UploadStored::Misplaced(end) => Err(ServiceError::UploadOffset(end)),
-            UploadStored::Beyond => Err(ServiceError::UploadBeyond(limit)),
+            UploadStored::OverLimit => Err(ServiceError::UploadOverLimit(limit)),
         }
     }
 

@@ -32,23 +32,23 @@ pub enum PieceStored {
     /// It begins behind the end of what is stored of its file.
     Misplaced(ArtifactHead),
     /// The file is one too many, or too large beside the others: nothing is stored of it now.
-    Beyond(Excess),
+    OverLimit(ArtifactLimit),
     /// Its job asks for no files to be kept.
     KeepsNone,
     LeaseLost,
     NoSuchJob,
 }
 
-/// Of what there is too much.
+/// The limit that an attempt's artifacts exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Excess {
+pub enum ArtifactLimit {
     Files,
     Bytes,
 }
 
-/// What is stored of an attempt's files.
+/// How much is stored of an attempt's artifacts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct ArtifactTotals {
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
@@ -58,13 +58,17 @@ pub(super) struct Shelf {
 pub(super) enum PiecePlace {
     Known(ArtifactHead),
     Misplaced(ArtifactHead),
-    Beyond(Excess),
+    OverLimit(ArtifactLimit),
     /// So many of its bytes are stored already, the rest is new.
     New(usize),
 }
 
 /// `stored`: of its file, where that was begun.
-pub(super) fn place(piece: &ArtifactPiece, stored: Option<u64>, shelf: Shelf) -> PiecePlace {
+pub(super) fn place(
+    piece: &ArtifactPiece,
+    stored: Option<u64>,
+    totals: ArtifactTotals,
+) -> PiecePlace {
     let head = ArtifactHead { offset: stored.unwrap_or_default() };
     let Some(known) = head.offset.checked_sub(piece.offset) else {
         return PiecePlace::Misplaced(head);
@@ -73,11 +77,11 @@ pub(super) fn place(piece: &ArtifactPiece, stored: Option<u64>, shelf: Shelf) ->
     if stored.is_some() && new == 0 {
         return PiecePlace::Known(head);
     }
-    if stored.is_none() && shelf.files >= limits::ARTIFACTS as u64 {
-        return PiecePlace::Beyond(Excess::Files);
+    if stored.is_none() && totals.files >= limits::ARTIFACTS as u64 {
+        return PiecePlace::OverLimit(ArtifactLimit::Files);
     }
-    if shelf.bytes.saturating_add(new) > piece.limit.0 {
-        return PiecePlace::Beyond(Excess::Bytes);
+    if totals.bytes.saturating_add(new) > piece.limit.0 {
+        return PiecePlace::OverLimit(ArtifactLimit::Bytes);
     }
     PiecePlace::New(known as usize)
 }
@@ -123,29 +127,29 @@ mod tests {
 
     #[test]
     fn a_piece_goes_behind_what_is_stored() {
-        let shelf = Shelf { files: 1, bytes: 3 };
+        let totals = ArtifactTotals { files: 1, bytes: 3 };
         let at = |offset| ArtifactHead { offset };
-        let placed = |offset, content| place(&piece(offset, content), Some(3), shelf);
+        let placed = |offset, content| place(&piece(offset, content), Some(3), totals);
         assert_eq!(placed(3, "de"), PiecePlace::New(0));
         assert_eq!(placed(1, "bcde"), PiecePlace::New(2));
         for (offset, content) in [(0, "abc"), (1, "b"), (3, ""), (0, "")] {
             assert_eq!(placed(offset, content), PiecePlace::Known(at(3)), "{offset}");
         }
         assert_eq!(placed(4, "e"), PiecePlace::Misplaced(at(3)));
-        assert_eq!(place(&piece(1, "b"), None, shelf), PiecePlace::Misplaced(at(0)));
-        assert_eq!(place(&piece(0, ""), None, shelf), PiecePlace::New(0), "an empty file is one");
+        assert_eq!(place(&piece(1, "b"), None, totals), PiecePlace::Misplaced(at(0)));
+        assert_eq!(place(&piece(0, ""), None, totals), PiecePlace::New(0), "an empty file is one");
     }
 
     #[test]
     fn the_bounds_are_those_of_all_files_together() {
-        let shelf = |files, bytes| Shelf { files, bytes };
+        let totals = |files, bytes| ArtifactTotals { files, bytes };
         let most = limits::ARTIFACTS as u64;
-        let placed = |stored, shelf| place(&piece(0, "abc"), stored, shelf);
-        assert_eq!(placed(None, shelf(most - 1, 7)), PiecePlace::New(0));
-        assert_eq!(placed(None, shelf(0, 8)), PiecePlace::Beyond(Excess::Bytes));
-        assert_eq!(placed(None, shelf(most, 0)), PiecePlace::Beyond(Excess::Files));
-        assert_eq!(placed(Some(0), shelf(most, 7)), PiecePlace::New(0));
-        assert_eq!(placed(Some(2), shelf(most, 10)), PiecePlace::Beyond(Excess::Bytes));
+        let placed = |stored, totals| place(&piece(0, "abc"), stored, totals);
+        assert_eq!(placed(None, totals(most - 1, 7)), PiecePlace::New(0));
+        assert_eq!(placed(None, totals(0, 8)), PiecePlace::OverLimit(ArtifactLimit::Bytes));
+        assert_eq!(placed(None, totals(most, 0)), PiecePlace::OverLimit(ArtifactLimit::Files));
+        assert_eq!(placed(Some(0), totals(most, 7)), PiecePlace::New(0));
+        assert_eq!(placed(Some(2), totals(most, 10)), PiecePlace::OverLimit(ArtifactLimit::Bytes));
     }
 
     #[test]

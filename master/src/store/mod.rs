@@ -57,7 +57,7 @@ use orchestra_contracts::{
 use crate::domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules};
 
 pub use applied::Applied;
-pub use artifact::{ArtifactPiece, Excess, PieceStored};
+pub use artifact::{ArtifactLimit, ArtifactPiece, PieceStored};
 pub use backup::{Backup, Restored, backup, restore, settle};
 pub use batch::{BatchReply, BatchRequest, Report, call_by_call};
 pub use claim::{Claim, ClaimSpec, LeaseTerms};

@@ -29,7 +29,7 @@ pub enum UploadStored {
     /// It begins behind the end of what is stored, which is there.
     Misplaced(u64),
     /// The file is too large: nothing is stored of it now.
-    Beyond,
+    OverLimit,
 }
 
 impl UploadPiece {
@@ -41,7 +41,7 @@ impl UploadPiece {
         let known = usize::try_from(known).unwrap_or(usize::MAX).min(self.content.len());
         let new = self.content.slice(known..);
         if stored.saturating_add(new.len() as u64) > self.limit.0 {
-            return Err(UploadStored::Beyond);
+            return Err(UploadStored::OverLimit);
         }
         Ok(new)
     }

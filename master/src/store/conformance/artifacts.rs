@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{Held, TestStore, at, every_adapter, spec};
 use crate::{
     domain::{JobEvent, Left, Missing, Refusal},
-    store::{ArtifactPiece, Excess, PieceStored},
+    store::{ArtifactLimit, ArtifactPiece, PieceStored},
 };
 
 every_adapter!(
@@ -224,9 +224,9 @@ async fn a_file_that_goes_beyond_the_limit_makes_room_for_others(store: TestStor
     };
     assert_eq!(send("a", 0, b"123").await.unwrap(), up_to(3));
     assert_eq!(send("b", 0, b"1234567").await.unwrap(), up_to(7), "just as much as may be");
-    assert_eq!(send("b", 7, b"8").await.unwrap(), PieceStored::Beyond(Excess::Bytes));
+    assert_eq!(send("b", 7, b"8").await.unwrap(), PieceStored::OverLimit(ArtifactLimit::Bytes));
     assert_eq!(send("c", 0, b"1234567").await.unwrap(), up_to(7), "b is gone");
-    assert_eq!(send("d", 0, b"1").await.unwrap(), PieceStored::Beyond(Excess::Bytes));
+    assert_eq!(send("d", 0, b"1").await.unwrap(), PieceStored::OverLimit(ArtifactLimit::Bytes));
     assert_eq!(send("a", 0, b"123").await.unwrap(), up_to(3), "what is stored is no more of it");
     assert_eq!(send("e", 0, b"").await.unwrap(), up_to(0));
     let files = [file("a", b"123"), file("c", b"1234567"), file("e", b"")];
@@ -240,7 +240,7 @@ async fn no_more_files_are_kept_than_may_be(store: TestStore) {
         put(&store, &held, &number.to_string(), b"").await;
     }
     let one_more = store.append_artifact(held.piece("more", 0, b"")).await.unwrap();
-    assert_eq!(one_more, PieceStored::Beyond(Excess::Files));
+    assert_eq!(one_more, PieceStored::OverLimit(ArtifactLimit::Files));
     put(&store, &held, "7", b"x").await;
 }
 

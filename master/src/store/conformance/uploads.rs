@@ -112,7 +112,7 @@ async fn one_that_is_too_large_is_dropped(store: TestStore) {
     let begin = piece(&sha256, 0, &content[..1 << 20], 0);
     assert_eq!(store.append_upload(begin).await.unwrap(), up_to(&sha256, 1 << 20, false));
     let rest = || piece(&sha256, 1 << 20, &content[1 << 20..], 0);
-    assert_eq!(store.append_upload(rest()).await.unwrap(), UploadStored::Beyond);
+    assert_eq!(store.append_upload(rest()).await.unwrap(), UploadStored::OverLimit);
     assert_eq!(store.append_upload(rest()).await.unwrap(), UploadStored::Misplaced(0));
 }
 

@@ -14,7 +14,7 @@ use crate::{
     domain::Left,
     store::{
         ArtifactPiece, PieceStored,
-        artifact::{PiecePlace, Running, Shelf, place},
+        artifact::{ArtifactTotals, PiecePlace, Running, place},
     },
 };
 
@@ -34,13 +34,13 @@ struct File {
 }
 
 impl Files {
-    fn shelf(&self) -> Shelf {
+    fn totals(&self) -> ArtifactTotals {
         let bytes = self.files.values().map(|file| file.content.len() as u64).sum();
-        Shelf { files: self.files.len() as u64, bytes }
+        ArtifactTotals { files: self.files.len() as u64, bytes }
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.shelf().bytes
+        self.totals().bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,12 +53,12 @@ impl Files {
 
     fn add(&mut self, piece: &ArtifactPiece) -> PieceStored {
         let stored = self.files.get(&piece.path).map(|file| file.content.len() as u64);
-        let known = match place(piece, stored, self.shelf()) {
+        let known = match place(piece, stored, self.totals()) {
             PiecePlace::Known(head) => return PieceStored::Stored(head),
             PiecePlace::Misplaced(head) => return PieceStored::Misplaced(head),
-            PiecePlace::Beyond(excess) => {
+            PiecePlace::OverLimit(exceeded) => {
                 self.files.remove(&piece.path);
-                return PieceStored::Beyond(excess);
+                return PieceStored::OverLimit(exceeded);
             }
             PiecePlace::New(known) => known,
         };

@@ -33,7 +33,7 @@ impl Tables {
         let new = match piece.place(stored) {
             Ok(new) => new,
             Err(answer) => {
-                if answer == UploadStored::Beyond {
+                if answer == UploadStored::OverLimit {
                     self.uploads.remove(&piece.sha256);
                 }
                 return answer;

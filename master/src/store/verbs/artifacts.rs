@@ -11,8 +11,8 @@ use super::{Needs, Verb, ledger::write_all};
 use crate::{
     domain::{JobEvent, Left},
     store::{
-        ArtifactPiece, Excess, PieceStored, StoreError,
-        artifact::{PiecePlace, Running, Shelf, place},
+        ArtifactLimit, ArtifactPiece, PieceStored, StoreError,
+        artifact::{ArtifactTotals, PiecePlace, Running, place},
         connection::{Connection, values},
         rows::to_json,
         statement::{Statement, statement},
@@ -119,8 +119,8 @@ impl TargetRow {
             && proof.attempt.is_none_or(|attempt| attempt == piece.attempt)
     }
 
-    fn shelf(&self) -> Shelf {
-        Shelf { files: self.files as u64, bytes: self.together as u64 }
+    fn totals(&self) -> ArtifactTotals {
+        ArtifactTotals { files: self.files as u64, bytes: self.together as u64 }
     }
 }
 
@@ -137,15 +137,15 @@ async fn store(
     if !row.keeps {
         return Ok(PieceStored::KeepsNone);
     }
-    let known = match place(piece, row.id.map(|_| row.bytes as u64), row.shelf()) {
+    let known = match place(piece, row.id.map(|_| row.bytes as u64), row.totals()) {
         PiecePlace::Known(head) => return Ok(PieceStored::Stored(head)),
         PiecePlace::Misplaced(head) => return Ok(PieceStored::Misplaced(head)),
-        PiecePlace::Beyond(excess) => return give_up(connection, &row, excess).await,
+        PiecePlace::OverLimit(exceeded) => return give_up(connection, &row, exceeded).await,
         PiecePlace::New(known) => known,
     };
     let Some(mut hash) = row.hash.as_deref().map_or(Some(Running::default()), Running::kept) else {
         // Another version began it: it begins anew.
-        give_up(connection, &row, Excess::Bytes).await?;
+        give_up(connection, &row, ArtifactLimit::Bytes).await?;
         return Ok(PieceStored::Misplaced(ArtifactHead::default()));
     };
     let new = piece.content.slice(known..);
@@ -176,12 +176,12 @@ async fn store(
 async fn give_up(
     connection: &mut Connection,
     row: &TargetRow,
-    excess: Excess,
+    exceeded: ArtifactLimit,
 ) -> Result<PieceStored, StoreError> {
     if let Some(id) = row.id {
         connection.change(DROP_FILE, values![id]).await?;
     }
-    Ok(PieceStored::Beyond(excess))
+    Ok(PieceStored::OverLimit(exceeded))
 }
 
 /// What is stored of the files that some attempts are about to end with.

@@ -127,7 +127,7 @@ async fn store(
     let new = match piece.place(stored as u64) {
         Ok(new) => new,
         Err(answer) => {
-            if let (UploadStored::Beyond, Some((id, ..))) = (&answer, begun) {
+            if let (UploadStored::OverLimit, Some((id, ..))) = (&answer, begun) {
                 connection.change(DROP, values![id]).await?;
             }
             return Ok(answer);

@@ -23,5 +23,7 @@ pub(in crate::http::jobs) async fn handler(
     let (attempt, file) = service.artifact(id, attempt, &path).await?;
     let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
     let stored = Stored { name: &name, bytes: file.bytes, sha256: &file.sha256 };
-    answer(&headers, &stored, |range| Ok(service.shelf(id, attempt)?.file(path).bytes(range)))
+    answer(&headers, &stored, |range| {
+        Ok(service.artifact_reader(id, attempt)?.file(path).bytes(range))
+    })
 }

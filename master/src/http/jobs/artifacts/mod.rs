@@ -69,7 +69,7 @@ pub(super) async fn handler(
     }
     let number = attempt.number;
     let time = attempt.finished_at.unwrap_or(attempt.claimed_at);
-    let archive = service.shelf(id, number)?.archive(artifacts.artifacts, time);
+    let archive = service.artifact_reader(id, number)?.archive(artifacts.artifacts, time);
     let headers = [
         (header::CONTENT_TYPE, "application/x-tar".to_owned()),
         (header::CONTENT_DISPOSITION, attachment(&format!("job-{id}-attempt-{number}.tar"))),
