@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::{JobId, Span, WorkerName};
 
 pub use claim::{ClaimRequest, ClaimTerms, Claimed, Lease, LeaseRef};
-pub use offer::{Excess, Offer};
+pub use offer::{LimitExceeded, Offer};
 pub use report::{JobUpdate, LogRest, MAX_REST, MAX_UPDATES, NextClaim, Updated};
 pub use stats::{Calls, Check, ImageStats, PoolStats, Stats};
 

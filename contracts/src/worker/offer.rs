@@ -45,9 +45,9 @@ pub struct Offer {
     pub user: Option<String>,
 }
 
-/// Something that a job asks for and an offer does not have.
+/// A limit of an offer that a job's demand exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Excess {
+pub struct LimitExceeded {
     /// Where it stands in the spec, as a JSON pointer.
     pub pointer: &'static str,
     asked: String,
@@ -58,7 +58,7 @@ pub struct Excess {
 impl Offer {
     /// Everything in which the demand goes beyond it. Folders of images are no part of that: one
     /// can be added at any time. Images of registries are.
-    pub fn excesses(&self, demand: &Demand) -> Vec<Excess> {
+    pub fn excesses(&self, demand: &Demand) -> Vec<LimitExceeded> {
         let wanted = &demand.resources;
         let mut all = Vec::new();
         all.extend(beyond("/resources/cpus", wanted.cpus, self.cpus));
@@ -67,11 +67,11 @@ impl Offer {
         all.extend(beyond("/resources/tmp", wanted.tmp, self.tmp));
         if demand.network != Network::None && self.network == Network::None {
             let asked = "a network".to_owned();
-            all.push(Excess { pointer: "/network", asked, most: None });
+            all.push(LimitExceeded { pointer: "/network", asked, most: None });
         }
         if let Some(image) = demand.image.as_deref().filter(|image| !self.may_have(image)) {
             let asked = format!("the image {image} of a registry");
-            all.push(Excess { pointer: "/image", asked, most: None });
+            all.push(LimitExceeded { pointer: "/image", asked, most: None });
         }
         all
     }
@@ -141,13 +141,13 @@ fn beyond<T: PartialOrd + Display + Copy>(
     pointer: &'static str,
     wanted: Option<T>,
     most: T,
-) -> Option<Excess> {
+) -> Option<LimitExceeded> {
     // What cannot be compared is beyond everything.
     let asked = wanted.filter(|wanted| wanted.partial_cmp(&most).is_none_or(Ordering::is_gt))?;
-    Some(Excess { pointer, asked: asked.to_string(), most: Some(most.to_string()) })
+    Some(LimitExceeded { pointer, asked: asked.to_string(), most: Some(most.to_string()) })
 }
 
-impl Excess {
+impl LimitExceeded {
     /// For whoever submits the job, where `nobody` allows it: "no worker".
     pub fn refused_by(&self, nobody: &str) -> FieldError {
         let Self { pointer, asked, most } = self;
@@ -174,7 +174,7 @@ impl Display for Offer {
     }
 }
 
-impl Excess {
+impl LimitExceeded {
     /// As others say it of a worker: it ...
     pub fn of_a_worker(&self) -> String {
         let field = self.pointer.trim_start_matches('/').replace('/', ".");
@@ -187,7 +187,7 @@ impl Excess {
 }
 
 /// As a worker says it of itself.
-impl Display for Excess {
+impl Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = self.pointer.trim_start_matches('/').replace('/', ".");
         let Self { asked, most, .. } = self;

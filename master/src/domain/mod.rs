@@ -23,7 +23,7 @@ pub use job::{
 pub use lease::LeasePolicy;
 pub use left::{Left, Missing};
 pub use machine::apply;
-pub use offers::{Beyond, Offers};
+pub use offers::{Offers, Unsatisfiable};
 pub use queues::QueueRules;
 pub use retry::RetryPolicy;
 pub use schedules::{Due, Missed, Turn, due, turn};

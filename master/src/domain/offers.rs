@@ -34,9 +34,9 @@ struct Known {
     draining: bool,
 }
 
-/// What no worker allows.
+/// Why a demand is unsatisfiable: no worker of the queue allows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beyond {
+pub struct Unsatisfiable {
     /// The fields of the spec, each with the most that there is; never empty.
     pub errors: Vec<FieldError>,
     /// The best that is offered, in a sentence.
@@ -128,7 +128,7 @@ impl Offers {
 
     /// What keeps every worker of the queue from ever taking a job that asks for this; `None`
     /// where one would, and where nobody is known who serves the queue.
-    pub fn beyond(&self, queue: &str, demand: &Demand, now: Timestamp) -> Option<Beyond> {
+    pub fn beyond(&self, queue: &str, demand: &Demand, now: Timestamp) -> Option<Unsatisfiable> {
         // Of one that tells of no offer nobody knows what it refuses.
         let offers: Vec<&Offer> = self
             .counted(queue, now)
@@ -148,7 +148,7 @@ impl Offers {
         }
         let network = if best.network == Network::None { "no network" } else { "a network" };
         let best = format!("the most that workers of queue {queue} allow: {best}, {network}");
-        Some(Beyond { errors, best })
+        Some(Unsatisfiable { errors, best })
     }
 
     /// The shared folders in one of which a job that asks for this would run, by the workers that were

@@ -211,7 +211,7 @@ impl From<ServiceError> for ApiError {
                 "workers report Running, Completed or Failed, or hand a job back with Pending",
             ),
             ServiceError::Invalid(errors) => Self::new(ProblemKind::Invalid, detail).errors(errors),
-            ServiceError::Beyond { errors, best } => Self::new(ProblemKind::Invalid, detail)
+            ServiceError::Unsatisfiable { errors, best } => Self::new(ProblemKind::Invalid, detail)
                 .errors(errors)
                 .hint(format!("{best}; who runs workers: see their ORCHESTRA_MAX_* settings")),
             ServiceError::Frames(_) => Self::new(ProblemKind::Unreadable, detail),

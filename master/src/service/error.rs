@@ -55,7 +55,7 @@ pub enum ServiceError {
     SubmittedAndDeleted(JobId),
     /// Fields that ask for more than any worker allows; never empty.
     #[error("{}", count(.errors))]
-    Beyond {
+    Unsatisfiable {
         errors: Vec<FieldError>,
         /// The best that is offered, in a sentence.
         best: String,

@@ -15,7 +15,7 @@ use orchestra_contracts::{
 
 use super::{Service, ServiceError, signed};
 use crate::{
-    domain::{Beyond, Offers},
+    domain::{Offers, Unsatisfiable},
     store::StoreError,
 };
 
@@ -112,7 +112,9 @@ impl Service {
         let offers = self.offers().await?;
         match offers.beyond(&spec.queue, &spec.demand(), self.clock.now()) {
             None => Ok(()),
-            Some(Beyond { errors, best }) => Err(ServiceError::Beyond { errors, best }),
+            Some(Unsatisfiable { errors, best }) => {
+                Err(ServiceError::Unsatisfiable { errors, best })
+            }
         }
     }
 }

@@ -120,7 +120,7 @@ impl Service {
         spec.secrets = sealed;
         let refused = match self.check_offers(&spec).await {
             Ok(()) => errors,
-            Err(ServiceError::Beyond { errors: beyond, .. }) => [errors, beyond].concat(),
+            Err(ServiceError::Unsatisfiable { errors: beyond, .. }) => [errors, beyond].concat(),
             Err(error) => return Err(error),
         };
         if let Some(error) = refused.first() {

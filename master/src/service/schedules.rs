@@ -160,8 +160,8 @@ fn in_spec(error: FieldError) -> FieldError {
 
 fn within_spec(error: ServiceError) -> ServiceError {
     match error {
-        ServiceError::Beyond { errors, best } => {
-            ServiceError::Beyond { errors: errors.into_iter().map(in_spec).collect(), best }
+        ServiceError::Unsatisfiable { errors, best } => {
+            ServiceError::Unsatisfiable { errors: errors.into_iter().map(in_spec).collect(), best }
         }
         other => other,
     }

@@ -245,9 +245,9 @@ impl Place {
 
     fn refusal(self, (place, refusal): (usize, ServiceError)) -> ServiceError {
         match refusal {
-            ServiceError::Beyond { errors, best } => {
+            ServiceError::Unsatisfiable { errors, best } => {
                 let errors = within(place, errors).into_iter().map(|error| self.at(error));
-                ServiceError::Beyond { errors: errors.collect(), best }
+                ServiceError::Unsatisfiable { errors: errors.collect(), best }
             }
             other => other,
         }
