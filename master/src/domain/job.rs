@@ -35,7 +35,7 @@ use orchestra_contracts::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Left, Missing, NewJob, RetryPolicy};
+use super::{AttemptResults, MissingArtifact, NewJob, RetryPolicy};
 
 /// A job as the machine knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,14 +243,14 @@ pub enum JobEvent {
         ran: Option<Box<Ran>>,
     },
     /// `HandedBack` as outcome gives the job back unfinished. `log` must agree with what is
-    /// stored, and so must the files of `left`.
+    /// stored, and so must the artifacts of `results`.
     Ended {
         proof: Proof,
         outcome: Outcome,
         usage: Option<Usage>,
         log: Option<LogEnd>,
         tail: Option<Tail>,
-        left: Left,
+        results: AttemptResults,
     },
     /// Upkeep saw that the lease has run out.
     LeaseExpired,
@@ -315,5 +315,5 @@ pub enum Refusal {
     #[error("the log is not complete: {} bytes are stored", .0.offset)]
     LogIncomplete(LogHead),
     #[error("a file is not complete: {0}")]
-    ArtifactIncomplete(Missing),
+    ArtifactIncomplete(MissingArtifact),
 }

@@ -9,8 +9,8 @@ use orchestra_contracts::{
 };
 
 use super::{
-    Effects, Finish, Hold, Job, JobEvent, JobState, Lease, Missing, Proof, Refusal, Rules, Stop,
-    Tail, Verdict,
+    Effects, Finish, Hold, Job, JobEvent, JobState, Lease, MissingArtifact, Proof, Refusal, Rules,
+    Stop, Tail, Verdict,
 };
 
 /// The one way in which a job changes.
@@ -18,8 +18,8 @@ pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
     match event {
         JobEvent::Claimed { worker, token, ttl } => claim(job, worker, token, ttl, rules.now),
         JobEvent::Started { proof, ran: _ } => start(job, &proof, rules.now),
-        JobEvent::Ended { proof, outcome, usage, log, tail, left } => {
-            let (began, missing) = (left.ran.is_some(), left.missing);
+        JobEvent::Ended { proof, outcome, usage, log, tail, results } => {
+            let (began, missing) = (results.ran.is_some(), results.missing);
             let report = Report { began, outcome, usage, log, tail, missing };
             end(&begun_by(job, &report), &proof, report, rules)
         }
@@ -78,7 +78,7 @@ struct Report {
     usage: Option<Usage>,
     log: Option<LogEnd>,
     tail: Option<Tail>,
-    missing: Option<Missing>,
+    missing: Option<MissingArtifact>,
 }
 
 /// The job as it was when the report's attempt ran: a short one is told from its start to its end

@@ -5,10 +5,10 @@ mod bulk;
 mod explain;
 mod job;
 mod lease;
-mod left;
 mod machine;
 mod offers;
 mod queues;
+mod results;
 mod retry;
 mod schedules;
 mod timetable;
@@ -21,10 +21,10 @@ pub use job::{
     Tail, Verdict,
 };
 pub use lease::LeasePolicy;
-pub use left::{Left, Missing};
 pub use machine::apply;
 pub use offers::{Offers, Unsatisfiable};
 pub use queues::QueueRules;
+pub use results::{AttemptResults, MissingArtifact};
 pub use retry::RetryPolicy;
 pub use schedules::{Due, Missed, Turn, due, turn};
 pub use timetable::Timetable;

@@ -12,7 +12,7 @@ use orchestra_contracts::{
 
 use super::{Service, ServiceError};
 use crate::{
-    domain::{Left, Proof, Refusal},
+    domain::{AttemptResults, Proof, Refusal},
     live::{ArtifactReader, Files},
     store::{ArtifactPiece, PieceStored},
 };
@@ -138,14 +138,14 @@ impl Service {
 }
 
 /// What a report says of files, where that can be.
-pub(super) fn left(update: &JobUpdate) -> Result<Left, ServiceError> {
+pub(super) fn results(update: &JobUpdate) -> Result<AttemptResults, ServiceError> {
     let mut errors = check(&update.artifacts);
     errors.extend(update.changes.as_deref().into_iter().flat_map(check_changes));
     if !errors.is_empty() {
         return Err(ServiceError::Invalid(errors));
     }
     let (artifacts, changes) = (update.artifacts.clone(), update.changes.clone());
-    Ok(Left { artifacts, changes, ran: update.ran.clone(), missing: None })
+    Ok(AttemptResults { artifacts, changes, ran: update.ran.clone(), missing: None })
 }
 
 fn check(artifacts: &[Artifact]) -> Vec<FieldError> {

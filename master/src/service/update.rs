@@ -68,10 +68,10 @@ impl Service {
         proof: Proof,
         outcome: Outcome,
     ) -> Result<Report, ServiceError> {
-        let left = artifacts::left(&update)?;
+        let results = artifacts::results(&update)?;
         let Closing { rest, tail } = self.close_log(&update, &proof).await?;
         let (usage, log) = (update.usage, update.log);
-        let event = JobEvent::Ended { proof, outcome, usage, log, tail, left };
+        let event = JobEvent::Ended { proof, outcome, usage, log, tail, results };
         Ok(Report { job: update.id, event, rest })
     }
 

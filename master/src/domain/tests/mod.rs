@@ -7,7 +7,7 @@ mod table;
 use jiff::Timestamp;
 use orchestra_contracts::{AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span};
 
-use super::{Job, JobEvent, Left, Proof, RetryPolicy, Rules, Verdict, apply};
+use super::{AttemptResults, Job, JobEvent, Proof, RetryPolicy, Rules, Verdict, apply};
 
 const INFRA_BUDGET: u32 = 3;
 const POISON_AFTER: u32 = 2;
@@ -58,7 +58,7 @@ fn ended(attempt: u32, outcome: Outcome) -> JobEvent {
         usage: None,
         log: None,
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     }
 }
 

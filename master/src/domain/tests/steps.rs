@@ -6,7 +6,7 @@ use orchestra_contracts::{
 };
 
 use super::*;
-use crate::domain::{Hold, JobState, LeasePolicy, Left, Missing, Refusal, Tail};
+use crate::domain::{AttemptResults, Hold, JobState, LeasePolicy, MissingArtifact, Refusal, Tail};
 
 #[test]
 fn a_finish_holds_what_the_worker_said() {
@@ -20,7 +20,7 @@ fn a_finish_holds_what_the_worker_said() {
         usage,
         log: None,
         tail: tail.clone(),
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     let job = moved(&job, event, &at(4));
     let finish = job.finish().unwrap();
@@ -48,7 +48,7 @@ fn an_attempt_whose_start_is_told_with_its_end_has_run() {
         usage: Some(usage),
         log: None,
         tail: None,
-        left: Left { ran: ran.cloned().map(Box::new), ..Left::default() },
+        results: AttemptResults { ran: ran.cloned().map(Box::new), ..AttemptResults::default() },
     };
     let done = moved(&job, end(Outcome::Exited { code: 0 }, Some(&ran)), &at(4));
     let began = at(1).now + std::time::Duration::from_millis(500);
@@ -71,7 +71,7 @@ fn an_attempt_ends_only_with_its_whole_log() {
         usage: None,
         log: Some(LogEnd { offset, crc32 }),
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     for (offset, crc32) in [(99, 7), (101, 7), (100, 8)] {
         let refused = Verdict::Refused(Refusal::LogIncomplete(job.log));
@@ -83,14 +83,14 @@ fn an_attempt_ends_only_with_its_whole_log() {
 #[test]
 fn an_attempt_ends_only_with_the_files_that_it_is_said_to_leave() {
     let job = moved(&new_job(0), claimed(1), &at(1));
-    let missing = Missing { path: "a".into(), said: 3, head: ArtifactHead { offset: 2 } };
+    let missing = MissingArtifact { path: "a".into(), said: 3, head: ArtifactHead { offset: 2 } };
     let end = |number, missing| JobEvent::Ended {
         proof: proof(number),
         outcome: Outcome::Exited { code: 0 },
         usage: None,
         log: None,
         tail: None,
-        left: Left { missing, ..Left::default() },
+        results: AttemptResults { missing, ..AttemptResults::default() },
     };
     let refused = |refusal| Verdict::Refused(refusal);
     let incomplete = refused(Refusal::ArtifactIncomplete(missing.clone()));
@@ -121,7 +121,7 @@ fn a_worker_without_attempt_numbers_means_the_newest() {
         usage: None,
         log: None,
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     let job = moved(&job, JobEvent::Started { proof: nameless, ran: None }, &at(2));
     let job = moved(&job, end.clone(), &at(3));

@@ -25,7 +25,7 @@ pub(super) use self::inbox::DispatcherHandle;
 use self::inbox::{Inbox, PendingClaim, PendingReport, PendingSubmission};
 use super::{Service, trace, vault::CannotOpen};
 use crate::{
-    domain::{Job, JobEvent, Left, Proof},
+    domain::{AttemptResults, Job, JobEvent, Proof},
     store::{BatchReply, BatchRequest, Claim, StoreError},
 };
 
@@ -258,7 +258,7 @@ async fn end(service: &Service, job: &Job, outcome: Outcome) -> bool {
         usage: None,
         log: None,
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     let ended = service.apply(id, event).await;
     if let Err(error) = &ended {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Held, TestStore, at, every_adapter, spec};
 use crate::{
-    domain::{JobEvent, Left, Missing, Refusal},
+    domain::{AttemptResults, JobEvent, MissingArtifact, Refusal},
     store::{ArtifactLimit, ArtifactPiece, PieceStored},
 };
 
@@ -57,9 +57,9 @@ impl Held {
     }
 
     pub(super) fn ended_with(&self, outcome: Outcome, artifacts: &[Artifact]) -> JobEvent {
-        let left = Left { artifacts: artifacts.to_vec(), ..Left::default() };
+        let results = AttemptResults { artifacts: artifacts.to_vec(), ..AttemptResults::default() };
         let proof = self.proof();
-        JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None, left }
+        JobEvent::Ended { proof, outcome, usage: None, log: None, tail: None, results }
     }
 }
 
@@ -177,7 +177,7 @@ async fn an_end_waits_for_the_files_that_it_names(store: TestStore) {
     let (whole, begun) = (file("whole", b"abc"), file("begun", b"abc"));
     let missing = |path: &str, said, offset| {
         let (path, head) = (path.to_owned(), ArtifactHead { offset });
-        Err(Refusal::ArtifactIncomplete(Missing { path, said, head }))
+        Err(Refusal::ArtifactIncomplete(MissingArtifact { path, said, head }))
     };
     for (named, refusal) in [
         (begun.clone(), missing("begun", 3, 2)),
@@ -288,9 +288,10 @@ async fn what_changed_is_kept_with_the_attempt(store: TestStore) {
         incomplete: true,
         ..Changes::default()
     };
-    let left = Left { changes: Some(Box::new(changes.clone())), ..Left::default() };
+    let results =
+        AttemptResults { changes: Some(Box::new(changes.clone())), ..AttemptResults::default() };
     let proof = held.proof();
-    let end = JobEvent::Ended { proof, outcome: OK, usage: None, log: None, tail: None, left };
+    let end = JobEvent::Ended { proof, outcome: OK, usage: None, log: None, tail: None, results };
     assert!(store.event(id, end, at(2)).await.result.is_ok());
     assert_eq!(store.changes(id, attempt).await.unwrap(), Some(changes));
     assert_eq!(store.changes(id, AttemptNo(2)).await.unwrap(), None);

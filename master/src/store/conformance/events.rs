@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{Held, TestStore, at, claim, encode, every_adapter, spec, stdout, worker};
 use crate::{
-    domain::{JobEvent, Left, Proof, Refusal, Tail},
+    domain::{AttemptResults, JobEvent, Proof, Refusal, Tail},
     store::{Appended, LogAppend, Order},
 };
 
@@ -40,7 +40,7 @@ async fn a_job_is_read_back_as_it_became(store: TestStore) {
             error: "\0".into(),
             truncated: true,
         }),
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     let steps = [
         (held.started(), JobStatus::Running),
@@ -88,8 +88,8 @@ async fn what_an_attempt_was_made_of_stays_with_it(store: TestStore) {
     else {
         panic!("it is an end");
     };
-    let left = Left { ran: Some(Box::new(ran.clone())), ..Left::default() };
-    let event = JobEvent::Ended { proof, outcome, usage, log, tail, left };
+    let results = AttemptResults { ran: Some(Box::new(ran.clone())), ..AttemptResults::default() };
+    let event = JobEvent::Ended { proof, outcome, usage, log, tail, results };
     store.event(short.job.id, event, at(2)).await.result.unwrap();
     assert_eq!(store.attempts(short.job.id).await.unwrap()[0].ran.as_ref(), Some(&ran));
 }
@@ -110,7 +110,7 @@ async fn every_write_is_fenced(store: TestStore) {
             usage: None,
             log: None,
             tail: None,
-            left: Left::default(),
+            results: AttemptResults::default(),
         };
         for event in [start, end] {
             let applied = store.event(held.job.id, event, at(2)).await;
@@ -153,7 +153,7 @@ async fn an_end_waits_for_the_log(store: TestStore) {
         usage: None,
         log: Some(log),
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     let refused = store.event(held.job.id, end(), at(2)).await;
     assert_eq!(refused.result, Err(Refusal::LogIncomplete(LogHead::default())));

@@ -36,7 +36,7 @@ use orchestra_tests::Postgres;
 use tempfile::TempDir;
 
 use super::{Applied, Claim, ClaimSpec, LeaseTerms, LogAppend, MemoryStore, Store};
-use crate::domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules};
+use crate::domain::{AttemptResults, Job, JobEvent, LeasePolicy, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
     ($adapter:ident: $($case:ident)+) => {
@@ -178,7 +178,7 @@ impl Held {
             usage: None,
             log: None,
             tail: None,
-            left: Left::default(),
+            results: AttemptResults::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use orchestra_contracts::{
 
 use super::tables::Tables;
 use crate::{
-    domain::Left,
+    domain::AttemptResults,
     store::{
         ArtifactPiece, PieceStored,
         artifact::{ArtifactTotals, PiecePlace, Running, place},
@@ -69,21 +69,21 @@ impl Files {
     }
 
     /// As the machine has to know it before it decides on the end.
-    pub(super) fn compare(&self, left: Left) -> Left {
-        left.compared(|path| {
+    pub(super) fn compare(&self, results: AttemptResults) -> AttemptResults {
+        results.compared(|path| {
             let file = self.files.get(path)?;
             Some((file.content.len() as u64, file.hash.clone().end()))
         })
     }
 
-    pub(super) fn end(&mut self, left: Left) {
-        for artifact in left.artifacts {
+    pub(super) fn end(&mut self, results: AttemptResults) {
+        for artifact in results.artifacts {
             if let Some(file) = self.files.get_mut(&artifact.path) {
                 file.shown = Some(artifact);
             }
         }
         self.files.retain(|_, file| file.shown.is_some());
-        self.changes = left.changes.map(|changes| *changes);
+        self.changes = results.changes.map(|changes| *changes);
     }
 }
 

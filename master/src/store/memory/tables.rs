@@ -15,7 +15,7 @@ use orchestra_contracts::{
 use super::{artifacts::Files, submit::Submissions, uploads::Uploads, webhooks::Webhooks};
 use crate::{
     domain::{
-        self, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, Left, NewJob,
+        self, AttemptResults, Effects, Finish, Job, JobEvent, JobState, Lease, LeasePolicy, NewJob,
         QueueRules, Rules, Stop, Verdict,
     },
     store::{
@@ -94,12 +94,11 @@ impl Tables {
     ) -> Option<Applied> {
         let entry = self.jobs.get_mut(&id)?;
         let ran = match &event {
-            JobEvent::Started { ran, .. } | JobEvent::Ended { left: Left { ran, .. }, .. } => {
-                ran.clone()
-            }
+            JobEvent::Started { ran, .. }
+            | JobEvent::Ended { results: AttemptResults { ran, .. }, .. } => ran.clone(),
             _ => None,
         };
-        let (event, left) = entry.compare(event);
+        let (event, results) = entry.compare(event);
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
             Verdict::AlreadyTrue => {
@@ -118,7 +117,7 @@ impl Tables {
             kept.shown.ran = Some(*ran);
         }
         if let (Some(kept), true) = (entry.attempts.last_mut(), effects.attempt_ended.is_some()) {
-            kept.files.end(left);
+            kept.files.end(results);
         }
         entry.job = next.clone();
         self.webhooks.note_end(&next);
@@ -274,14 +273,14 @@ impl Tables {
 
 impl Entry {
     /// The event as the machine has to know it, and what it says of files.
-    fn compare(&self, event: JobEvent) -> (JobEvent, Left) {
-        let JobEvent::Ended { proof, outcome, usage, log, tail, left } = event else {
-            return (event, Left::default());
+    fn compare(&self, event: JobEvent) -> (JobEvent, AttemptResults) {
+        let JobEvent::Ended { proof, outcome, usage, log, tail, results } = event else {
+            return (event, AttemptResults::default());
         };
         let none = Files::default();
-        let left = self.attempts.last().map_or(&none, |kept| &kept.files).compare(left);
-        let event = JobEvent::Ended { proof, outcome, usage, log, tail, left: left.clone() };
-        (event, left)
+        let results = self.attempts.last().map_or(&none, |kept| &kept.files).compare(results);
+        let event = JobEvent::Ended { proof, outcome, usage, log, tail, results: results.clone() };
+        (event, results)
     }
 
     /// Keeps what the machine says of the newest attempt.

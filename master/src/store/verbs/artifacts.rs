@@ -9,7 +9,7 @@ use sqlx_macros::FromRow;
 
 use super::{Needs, Verb, ledger::write_all};
 use crate::{
-    domain::{JobEvent, Left},
+    domain::{AttemptResults, JobEvent},
     store::{
         ArtifactLimit, ArtifactPiece, PieceStored, StoreError,
         artifact::{ArtifactTotals, PiecePlace, Running, place},
@@ -201,7 +201,7 @@ impl Stored {
         connection: &mut Connection,
         events: impl Iterator<Item = (JobId, &JobEvent)>,
     ) -> Result<Self, StoreError> {
-        let names = |event: &JobEvent| matches!(event, JobEvent::Ended { left, .. } if !left.artifacts.is_empty());
+        let names = |event: &JobEvent| matches!(event, JobEvent::Ended { results, .. } if !results.artifacts.is_empty());
         let ids: Vec<JobId> = events.filter(|(_, event)| names(event)).map(|(id, _)| id).collect();
         let mut stored = Self::default();
         if ids.is_empty() {
@@ -218,11 +218,11 @@ impl Stored {
 
     /// An event that knows of them.
     pub(in crate::store) fn tell(&self, id: JobId, event: JobEvent) -> JobEvent {
-        let JobEvent::Ended { proof, outcome, usage, log, tail, left } = event else {
+        let JobEvent::Ended { proof, outcome, usage, log, tail, results } = event else {
             return event;
         };
-        let left = left.compared(|path| self.0.get(&id)?.get(path).cloned());
-        JobEvent::Ended { proof, outcome, usage, log, tail, left }
+        let results = results.compared(|path| self.0.get(&id)?.get(path).cloned());
+        JobEvent::Ended { proof, outcome, usage, log, tail, results }
     }
 }
 
@@ -248,9 +248,14 @@ struct Named {
 }
 
 impl Ends {
-    pub(in crate::store) fn note(&mut self, job_id: JobId, attempt: AttemptNo, left: &Left) {
+    pub(in crate::store) fn note(
+        &mut self,
+        job_id: JobId,
+        attempt: AttemptNo,
+        results: &AttemptResults,
+    ) {
         let named = |file: &Artifact| Named { job_id, attempt, file: file.clone() };
-        self.named.extend(left.artifacts.iter().map(named));
+        self.named.extend(results.artifacts.iter().map(named));
         self.attempts.push(End { job_id, attempt });
     }
 

@@ -14,7 +14,7 @@ use super::{
     set_aside::readable,
 };
 use crate::{
-    domain::{self, Effects, Job, JobEvent, Left, Rules, Verdict},
+    domain::{self, AttemptResults, Effects, Job, JobEvent, Rules, Verdict},
     store::{
         Applied, StoreError,
         connection::{Connection, values},
@@ -141,14 +141,15 @@ impl Ledger {
     ) -> Option<Applied> {
         let entry = self.entries.get_mut(&id).filter(|entry| entry.fate != Fate::Deleted)?;
         let ran = match &event {
-            JobEvent::Started { ran, .. } | JobEvent::Ended { left: Left { ran, .. }, .. } => {
+            JobEvent::Started { ran, .. }
+            | JobEvent::Ended { results: AttemptResults { ran, .. }, .. } => {
                 ran.as_ref().map(to_json)
             }
             _ => None,
         };
-        let left = match &event {
-            JobEvent::Ended { left, .. } => left.clone(),
-            _ => Left::default(),
+        let results = match &event {
+            JobEvent::Ended { results, .. } => results.clone(),
+            _ => AttemptResults::default(),
         };
         let (next, effects) = match domain::apply(&entry.job, event, rules) {
             Verdict::Moved(next, effects) => (*next, effects),
@@ -168,10 +169,10 @@ impl Ledger {
             let earlier = self.attempts.remove(&(id, next.attempts));
             // It may have begun and ended in one batch.
             attempt.ran = ran.or(earlier.and_then(|earlier| earlier.ran));
-            attempt.changes = left.changes.as_ref().map(to_json);
+            attempt.changes = results.changes.as_ref().map(to_json);
             self.attempts.insert((id, next.attempts), attempt);
             if effects.attempt_ended.is_some() && !next.spec.artifacts.is_empty() {
-                self.ends.note(id, AttemptNo(next.attempts), &left);
+                self.ends.note(id, AttemptNo(next.attempts), &results);
             }
         }
         entry.job = next.clone();

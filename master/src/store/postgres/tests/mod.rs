@@ -13,7 +13,7 @@ use orchestra_tests::Postgres;
 
 use super::PostgresStore;
 use crate::{
-    domain::{Job, JobEvent, LeasePolicy, Left, Proof, RetryPolicy, Rules},
+    domain::{AttemptResults, Job, JobEvent, LeasePolicy, Proof, RetryPolicy, Rules},
     store::{Claim, ClaimSpec, LeaseTerms},
 };
 
@@ -84,6 +84,6 @@ fn ended(job: &Job) -> JobEvent {
         usage: None,
         log: None,
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     }
 }

@@ -4,7 +4,7 @@ use orchestra_contracts::{AttemptNo, JobId, JobSpec, Outcome};
 
 use super::{Place, at, claim_spec};
 use crate::{
-    domain::{JobEvent, Left, Proof},
+    domain::{AttemptResults, JobEvent, Proof},
     store::{ClaimSpec, QueueRecord, SqliteStore, Store as _},
 };
 
@@ -31,7 +31,7 @@ async fn end(store: &SqliteStore, id: JobId, outcome: Outcome) {
         usage: None,
         log: None,
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     store.apply(id, event, at(2)).await.unwrap().unwrap().result.unwrap();
 }

@@ -10,7 +10,7 @@ use orchestra_contracts::{AttemptNo, NewSchedule, Outcome, Size, worker::LeaseRe
 
 use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
-    domain::{JobEvent, LeasePolicy, Left, Proof},
+    domain::{AttemptResults, JobEvent, LeasePolicy, Proof},
     store::{ScheduleRecord, Store as _, StoreError, sqlite::disk_space::DiskSpace},
 };
 
@@ -69,7 +69,7 @@ async fn no_new_work_is_taken_below_the_mark() {
         usage: None,
         log: None,
         tail: None,
-        left: Left::default(),
+        results: AttemptResults::default(),
     };
     let applied = store.apply(job.id, ended, at(4)).await.unwrap().unwrap();
     assert!(applied.result.is_ok(), "what runs goes on");

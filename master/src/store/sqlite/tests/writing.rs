@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
-    domain::{JobEvent, Left, NewJob, Proof},
+    domain::{AttemptResults, JobEvent, NewJob, Proof},
     store::{
         BatchRequest, JobFilter, LogAppend, Report, Store as _, StoreError, Submitted,
         connection::{Connection, Link},
@@ -71,10 +71,10 @@ async fn what_comes_along_with_an_end_is_one_commit() {
     let mut frames = BytesMut::new();
     Frame { time: 1, body: Body::Bytes(Stream::Stdout, "x".into()) }.encode(&mut frames);
     let log = Some(LogEnd { offset: frames.len() as u64, crc32: crc32fast::hash(b"x") });
-    let (outcome, left) = (Outcome::Exited { code: 0 }, Left::default());
+    let (outcome, results) = (Outcome::Exited { code: 0 }, AttemptResults::default());
     let rest =
         Some(LogAppend { job, attempt, proof: proof.clone(), offset: 0, frames: frames.freeze() });
-    let event = JobEvent::Ended { proof, outcome, usage: None, log, tail: None, left };
+    let event = JobEvent::Ended { proof, outcome, usage: None, log, tail: None, results };
     let reports = vec![Report { job, event, rest }];
     let before = store.commits();
     let claims = vec![claim("second")];

@@ -1,5 +1,5 @@
-//! What an attempt leaves besides its log: files that are kept, what became of the others, and
-//! what it ran in, where nobody has told that before.
+//! The results of an attempt besides its log: its artifacts, the changes to its working folder, and
+//! what it ran in, where that was not reported at the start.
 
 use orchestra_contracts::{
     Ran,
@@ -7,43 +7,44 @@ use orchestra_contracts::{
     worker::ArtifactHead,
 };
 
-/// What its worker says of that at the attempt's end.
+/// The results, as the worker reports them at the attempt's end.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Left {
-    /// Files that were uploaded.
+pub struct AttemptResults {
+    /// The uploaded files.
     pub artifacts: Vec<Artifact>,
-    /// Kept with the attempt; decides nothing.
+    /// Stored with the attempt; the machine ignores it.
     pub changes: Option<Box<Changes>>,
-    /// Its start is told together with its end: it was over before that was worth a report.
+    /// Present where the start is reported together with the end: the attempt was over too soon for a
+    /// report of its own.
     pub ran: Option<Box<Ran>>,
-    /// The first of the files that is not stored as it is said to be. The store knows.
-    pub missing: Option<Missing>,
+    /// The first artifact that is not stored as reported. The store fills this in.
+    pub missing: Option<MissingArtifact>,
 }
 
-/// How far a file is stored that was said to be.
+/// An artifact that is not stored as reported, and how much of it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingArtifact {
     pub path: String,
     pub said: u64,
     pub head: ArtifactHead,
 }
 
-impl Left {
-    /// The same, compared with what is `stored` of the file of a path: how many bytes, and their
-    /// SHA-256.
+impl AttemptResults {
+    /// Compares the artifacts with the `stored` files: by path, the number of bytes and their SHA-256.
+    /// Sets `missing`.
     #[must_use]
     pub fn compared(mut self, stored: impl Fn(&str) -> Option<(u64, String)>) -> Self {
         self.missing = self.artifacts.iter().find_map(|said| {
             let (bytes, sha256) = stored(&said.path).unwrap_or_default();
             let whole = bytes == said.bytes && sha256 == said.sha256;
             let head = ArtifactHead { offset: bytes };
-            (!whole).then(|| Missing { path: said.path.clone(), said: said.bytes, head })
+            (!whole).then(|| MissingArtifact { path: said.path.clone(), said: said.bytes, head })
         });
         self
     }
 }
 
-impl std::fmt::Display for Missing {
+impl std::fmt::Display for MissingArtifact {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { path, said, head } = self;
         if head.offset == *said {
@@ -71,8 +72,9 @@ mod tests {
             _ => None,
         };
         let missing = |artifacts: Vec<Artifact>| {
-            let left = Left { artifacts, ..Left::default() }.compared(stored);
-            left.missing.map(|missing| missing.to_string())
+            let results =
+                AttemptResults { artifacts, ..AttemptResults::default() }.compared(stored);
+            results.missing.map(|missing| missing.to_string())
         };
         let whole = || said("whole", 3, "abc");
         assert_eq!(missing(vec![]), None);
