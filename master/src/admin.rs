@@ -7,7 +7,7 @@ use orchestra_contracts::Span;
 use crate::{
     clock::{Clock as _, SystemClock},
     error::MasterError,
-    store::{self, Backup, Moved, Restored, Settled, Terms},
+    store::{self, Backup, Moved, Restored, SettleTerms, Settled},
 };
 
 /// Copies the database into a new file, while its master runs or without it. See [`store::backup`].
@@ -24,7 +24,7 @@ pub async fn backup(url: &str, file: &Path) -> Result<Backup, MasterError> {
 /// # Errors
 /// [`MasterError::Admin`].
 pub async fn restore(url: &str, file: &Path, lease: Span) -> Result<Restored, MasterError> {
-    let terms = Terms { now: SystemClock.now(), lease };
+    let terms = SettleTerms { now: SystemClock.now(), lease };
     store::restore(url, file, terms).await.map_err(MasterError::Admin)
 }
 
@@ -33,7 +33,7 @@ pub async fn restore(url: &str, file: &Path, lease: Span) -> Result<Restored, Ma
 /// # Errors
 /// [`MasterError::Admin`].
 pub async fn settle(url: &str, lease: Span) -> Result<Settled, MasterError> {
-    let terms = Terms { now: SystemClock.now(), lease };
+    let terms = SettleTerms { now: SystemClock.now(), lease };
     store::settle(url, terms).await.map_err(MasterError::Admin)
 }
 

@@ -12,8 +12,8 @@ use super::{
     StoreError,
     connection::{Connection, Link},
     open::Kind,
-    past::{self, GAP, Settled, Terms},
     postgres::{self, errors::about, job_count},
+    settle::{self, GAP, SettleTerms, Settled},
     sqlite::copy,
     transfer::COUNTED,
 };
@@ -67,7 +67,7 @@ pub async fn backup(url: &str, file: &Path) -> Result<Backup, StoreError> {
 /// # Errors
 /// [`StoreError::Unusable`] when a master holds the database, and when the file is no backup, is
 /// damaged or of a newer version. What was there is there as before then.
-pub async fn restore(url: &str, file: &Path, terms: Terms) -> Result<Restored, StoreError> {
+pub async fn restore(url: &str, file: &Path, terms: SettleTerms) -> Result<Restored, StoreError> {
     match Kind::of(url)? {
         Kind::Sqlite(database) => copy::restore(database, file, terms).await,
         Kind::Postgres => Err(StoreError::Unusable {
@@ -87,7 +87,7 @@ const MASTERS: &str = "
 ///
 /// # Errors
 /// [`StoreError::Unusable`] when a master is connected to it.
-pub async fn settle(url: &str, terms: Terms) -> Result<Settled, StoreError> {
+pub async fn settle(url: &str, terms: SettleTerms) -> Result<Settled, StoreError> {
     let Kind::Postgres = Kind::of(url)? else {
         return Err(StoreError::Unusable {
             reason: "an SQLite file is settled where it is restored".to_owned(),
@@ -108,7 +108,7 @@ pub async fn settle(url: &str, terms: Terms) -> Result<Settled, StoreError> {
         sqlx::raw_sql(AssertSqlSafe(further)).execute(&mut link).await.map_err(about)?;
     }
     let mut connection = Connection::new(Link::Postgres(link));
-    let settled = past::settle(&mut connection, terms).await?;
+    let settled = settle::settle(&mut connection, terms).await?;
     let tally = connection.tally.take();
     if let Link::Postgres(mut link) = connection.into_link() {
         job_count::add(&mut link, tally).await.map_err(about)?;

@@ -21,8 +21,8 @@ use crate::{
     store::{
         Appended, Applied, LogAppend, LogChunk, Order, Renewal, ScheduleRecord, TokenGrant,
         TokenRecord, WorkerRecord,
+        jitter::spread,
         placement::{Placement, place},
-        spread::spread,
     },
 };
 

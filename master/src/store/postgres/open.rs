@@ -18,7 +18,7 @@ use super::{
     leader::Leadership,
     listener::{self, Inbox},
 };
-use crate::store::{StoreError, connection::Reads, newer, writer};
+use crate::store::{StoreError, compatibility, connection::Reads, writer};
 
 /// Numbered as SQLite's, from the one at which there were two; a released one is never edited.
 pub(in crate::store) static MIGRATIONS: Migrator = sqlx_macros::migrate!("migrations/postgres");
@@ -160,10 +160,10 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError> {
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     let mut is_compatible = false;
     if let Err(MigrateError::VersionMissing(_)) = migrated {
-        let applied = sqlx::query_as(newer::APPLIED).fetch_all(&mut connection).await;
+        let applied = sqlx::query_as(compatibility::APPLIED).fetch_all(&mut connection).await;
         let applied: Vec<(i64, String)> =
             applied.map_err(|error| unusable(errors::about(error)))?;
-        is_compatible = newer::is_compatible(&MIGRATIONS, &applied);
+        is_compatible = compatibility::is_compatible(&MIGRATIONS, &applied);
     }
     let _ = connection.close().await;
     if is_compatible {

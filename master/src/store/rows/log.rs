@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sqlx_macros::FromRow;
 
 use super::Place;
-use crate::store::{LogChunk, StoreError, pack::unpack};
+use crate::store::{LogChunk, StoreError, compression::unpack};
 
 /// How far an attempt's log is stored; the names are those of the columns.
 #[derive(Clone, Copy, Debug, Deserialize, FromRow)]

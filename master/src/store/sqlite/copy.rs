@@ -24,9 +24,9 @@ use super::{
     open::{MIGRATIONS, about, check_pages, migrate, read_options, write_link, write_options},
 };
 use crate::store::{
-    Backup, Restored, Settled, StoreError, Terms,
+    Backup, Restored, SettleTerms, Settled, StoreError,
     connection::{Connection, Link},
-    past::settle,
+    settle::settle,
 };
 
 pub(in crate::store) async fn backup(database: &Path, file: &Path) -> Result<Backup, StoreError> {
@@ -61,7 +61,7 @@ pub(in crate::store) async fn backup(database: &Path, file: &Path) -> Result<Bac
 pub(in crate::store) async fn restore(
     database: &Path,
     file: &Path,
-    terms: Terms,
+    terms: SettleTerms,
 ) -> Result<Restored, StoreError> {
     if is_same(file, database) {
         return Err(StoreError::Unusable {
@@ -104,7 +104,7 @@ pub(in crate::store) async fn restore(
 async fn prepare(
     copy: &Path,
     before: Option<&Before>,
-    terms: Terms,
+    terms: SettleTerms,
 ) -> Result<(Settled, JobId, Option<u64>), StoreError> {
     let mut link = write_options(copy).connect().await.map_err(|error| about(copy, error))?;
     check_pages(copy, &mut link).await?;

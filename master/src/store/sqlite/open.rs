@@ -17,11 +17,11 @@ use super::{
     lock::{DatabaseFile, LockFile, beside},
 };
 use crate::store::{
-    StoreError,
+    StoreError, compatibility,
     connection::Reads,
     counts::{Counts, Open},
     error::{DAMAGED, DEFECT},
-    newer, writer,
+    writer,
 };
 
 /// In the order of their numbers; a released one is never edited.
@@ -192,11 +192,11 @@ pub(super) async fn migrate(
     // `run` is generic in a way that makes the future of all who call it not Send.
     let migrated = MIGRATIONS.run_direct(None, connection, false).await;
     if let Err(MigrateError::VersionMissing(_)) = migrated {
-        let applied: Vec<(i64, String)> = sqlx::query_as(newer::APPLIED)
+        let applied: Vec<(i64, String)> = sqlx::query_as(compatibility::APPLIED)
             .fetch_all(connection)
             .await
             .map_err(|error| about(path, error))?;
-        if newer::is_compatible(&MIGRATIONS, &applied) {
+        if compatibility::is_compatible(&MIGRATIONS, &applied) {
             return Ok(());
         }
     }

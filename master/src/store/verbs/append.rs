@@ -12,8 +12,8 @@ use super::{
 };
 use crate::store::{
     Appended, LogAppend, LogChunk, StoreError,
+    compression::pack,
     connection::{Connection, Value, values},
-    pack::pack,
     placement::{Placement, place},
     rows::{HeadRow, to_json},
     statement::{Statement, statement},

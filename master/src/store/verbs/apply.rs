@@ -8,7 +8,7 @@ use crate::{
     store::{
         Applied, StoreError,
         connection::{Connection, values},
-        spread::spread,
+        jitter::spread,
         statement::{Statement, statement},
     },
 };

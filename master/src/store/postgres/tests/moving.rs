@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::{Place, at, claim, counting::numbers, ended, specs};
 use crate::store::{
-    JobFilter, Order, SqliteStore, Store as _, Terms, settle, transfer, transfer::tables::TABLES,
+    JobFilter, Order, SettleTerms, SqliteStore, Store as _, settle, transfer,
+    transfer::tables::TABLES,
 };
 
 /// Something in every table, and in texts and bytes what a text format has its own words for.
@@ -194,7 +195,7 @@ async fn a_database_that_was_restored_is_settled_before_a_master_has_it() {
     let all = vec![JobSpec::new("runs"), JobSpec::new("waits"), once];
     store.insert(all, at(0).now).await.unwrap();
     assert_eq!(store.claim(vec![claim("w", 1)], at(1)).await.unwrap()[0][0].id, JobId(1));
-    let terms = Terms { now: at(10).now, lease: Span::from_secs(60) };
+    let terms = SettleTerms { now: at(10).now, lease: Span::from_secs(60) };
     let refusal = settle(&place.url, terms).await.unwrap_err().to_string();
     assert!(refusal.contains("stop all masters first"), "{refusal}");
     store.close().await;

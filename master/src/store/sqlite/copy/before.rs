@@ -5,7 +5,7 @@ use std::path::Path;
 use orchestra_contracts::JobId;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use crate::store::{StoreError, past::GAP, sqlite::open::write_options};
+use crate::store::{StoreError, settle::GAP, sqlite::open::write_options};
 
 /// Tables whose ids are never given twice.
 const COUNTED: [&str; 4] = ["job", "token", "webhook", "delivery"];

@@ -14,7 +14,7 @@ use super::{Place, at, claim, specs};
 use crate::{
     domain::JobState,
     store::{
-        Restored, Store as _, StoreError, Terms, TokenGrant, TokenHash, backup, restore,
+        Restored, SettleTerms, Store as _, StoreError, TokenGrant, TokenHash, backup, restore,
         sqlite::SqliteStore,
     },
 };
@@ -33,7 +33,7 @@ impl Place {
     }
 
     async fn restore(&self, file: &Path, second: i64) -> Result<Restored, StoreError> {
-        restore(&self.url(), file, Terms { now: at(second).now, lease: LEASE }).await
+        restore(&self.url(), file, SettleTerms { now: at(second).now, lease: LEASE }).await
     }
 
     fn names(&self) -> Vec<String> {

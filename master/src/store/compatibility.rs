@@ -1,18 +1,18 @@
-//! What an older program may do with the schema of a newer one.
+//! Whether an older program can work with the schema of a newer one.
 //!
-//! A migration whose file is called `NNNN_additive_...` leaves all that the programs before it read and
-//! write as it was. Where nothing else is unknown, an older program starts: so masters of two versions
-//! can be upgraded, and taken back, one by one.
+//! A migration in a file called `NNNN_additive_...` changes nothing that earlier programs read or write.
+//! An older program starts if all migrations that it does not know are additive. So several masters
+//! can be upgraded, and downgraded, one by one.
 
 use sqlx::migrate::Migrator;
 
-/// How the description of such a migration begins.
+/// The prefix in the description of an additive migration.
 const ADDITIVE: &str = "additive ";
 
-/// Every migration that the database has been through.
+/// All migrations that were applied to the database.
 pub(super) const APPLIED: &str = "SELECT version, description FROM _sqlx_migrations";
 
-/// Whether a program with these migrations can work with a database that has been through those.
+/// Whether a program with these migrations can work with a database to which those were applied.
 pub(super) fn is_compatible(ours: &Migrator, applied: &[(i64, String)]) -> bool {
     let is_ours = |version: i64| ours.iter().any(|one| one.version == version);
     let has_ours = ours.iter().all(|one| applied.iter().any(|(other, _)| *other == one.version));

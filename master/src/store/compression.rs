@@ -1,17 +1,18 @@
-//! Frames of logs as they are stored: packed as one LZ4 block
-//! (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>) where that pays.
+//! Compression of stored log frames, as one LZ4 block
+//! (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>) where it pays.
 //!
-//! Output of compilers and tests gets four to seven times shorter. What a job says now and then comes in pieces
-//! too short for that, and stands as it came: whoever writes or follows it pays nothing.
+//! The output of compilers and tests shrinks to between a quarter and a seventh. Output that comes in
+//! small pieces is stored uncompressed, so that writing and following it costs nothing.
 
 use std::borrow::Cow;
 
-/// Shorter pieces gain too little.
+/// In bytes. Shorter pieces gain too little.
 const SHORTEST: usize = 1024;
-/// At least one part of so many has to be gained, for else reading costs more than it saves.
+/// Compression has to save at least one part in so many; with less, reading costs more than it saves.
 const GAIN: usize = 8;
 
-/// What is stored, and the length before, where it was packed.
+/// Compresses frames where it pays. Returns the bytes to store, and the original length if they are
+/// compressed.
 pub(super) fn pack(frames: &[u8]) -> (Cow<'_, [u8]>, Option<i64>) {
     let plain = (Cow::Borrowed(frames), None);
     if frames.len() < SHORTEST {
@@ -24,7 +25,7 @@ pub(super) fn pack(frames: &[u8]) -> (Cow<'_, [u8]>, Option<i64>) {
     (Cow::Owned(packed), Some(frames.len() as i64))
 }
 
-/// The frames as they came; the reason where they cannot be had any more.
+/// Decompresses stored bytes. The error is the reason why they cannot be decompressed.
 pub(super) fn unpack(stored: Vec<u8>, bytes: Option<i64>) -> Result<Vec<u8>, String> {
     let Some(bytes) = bytes else { return Ok(stored) };
     let length = usize::try_from(bytes).map_err(|_| "its length is negative".to_owned())?;

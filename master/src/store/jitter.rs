@@ -1,4 +1,4 @@
-//! How the jobs of a lost worker come back: not all at one moment.
+//! Jitter for the jobs of a lost worker, so that their retries do not all start at one moment.
 
 /// Jitter for one of several jobs that draw together: multiples of the golden
 /// ratio fall evenly between 0 and 1.

@@ -30,13 +30,13 @@ pub struct Settled {
 
 /// When nothing that workers have begun runs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct SettleTerms {
     pub now: Timestamp,
     /// The lease of jobs that ask for none of their own.
     pub lease: Span,
 }
 
-impl Terms {
+impl SettleTerms {
     /// A restore is nobody's fault: no budget is too small for it, and no job is poison because of it.
     fn rules(self) -> Rules {
         let retry = RetryPolicy {
@@ -75,7 +75,7 @@ const WAITING: Statement =
 /// Does it, within the transaction that is open, while no master has the database.
 pub(super) async fn settle(
     connection: &mut Connection,
-    terms: Terms,
+    terms: SettleTerms,
 ) -> Result<Settled, StoreError> {
     let (rules, now) = (terms.rules(), terms.now.as_millisecond());
     connection.change(END_LEASES, values![now]).await?;
