@@ -106,7 +106,7 @@ async fn serve(
     let mut tasks = tasks::Tasks::new(shutdown.clone());
     tasks.spawn("the dispatcher", service::dispatch(service.clone(), claims));
     tasks.spawn("the courier", service::deliver(service.clone()));
-    tasks.spawn("news of other masters", service::heed(service.clone()));
+    tasks.spawn("notifications of other masters", service::heed(service.clone()));
     tasks.spawn("upkeep", upkeep::run(service.clone(), shutdown.clone()));
     if let Some(file) = config.settings_file.clone() {
         tasks.spawn("settings", reload::run(file, service.clone(), shutdown.clone()));

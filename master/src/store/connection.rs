@@ -12,7 +12,7 @@ use sqlx::{
 use super::{
     StoreError,
     counts::Tally,
-    news::News,
+    notification::Notification,
     postgres::errors::about,
     rows::to_json,
     sqlite::link::{self, FromSqlite},
@@ -81,7 +81,7 @@ from! {
 pub(super) struct Connection {
     link: Link,
     /// Of the transaction that is open.
-    pub(super) news: News,
+    pub(super) notification: Notification,
     /// Likewise, by how much the numbers of jobs change.
     pub(super) tally: Tally,
 }
@@ -117,7 +117,7 @@ const ARRAYS: i32 = 0x6f72_6101;
 
 impl Connection {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, news: News::default(), tally: Tally::default() }
+        Self { link, notification: Notification::default(), tally: Tally::default() }
     }
 
     pub(super) fn link(&mut self) -> &mut Link {

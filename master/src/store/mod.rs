@@ -20,7 +20,7 @@ mod jitter;
 mod log;
 #[cfg(any(test, feature = "memory-store"))]
 mod memory;
-mod news;
+mod notification;
 mod open;
 mod placement;
 mod postgres;
@@ -66,7 +66,7 @@ pub use filter::{JobFilter, ListOrder};
 pub use log::{Appended, LogAppend, LogChunk, Order};
 #[cfg(any(test, feature = "memory-store"))]
 pub use memory::MemoryStore;
-pub use news::News;
+pub use notification::Notification;
 pub use open::{open, open_with};
 pub use placement::head_after;
 pub use postgres::{Postgres, PostgresStore};
@@ -358,7 +358,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// What other masters on the same database have done; returns when there is some, and never
     /// where there are no others.
-    async fn news(&self) -> News {
+    async fn notification(&self) -> Notification {
         std::future::pending().await
     }
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 
-use super::{News, StoreError, connection::Reads, counts::Open, writer::WriterHandle};
+use super::{Notification, StoreError, connection::Reads, counts::Open, writer::WriterHandle};
 
 /// A database in the hands of one master.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub(super) trait Database: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// See [`Store::news`](super::Store::news).
-    async fn news(&self) -> News;
+    /// See [`Store::notification`](super::Store::notification).
+    async fn notification(&self) -> Notification;
 
     /// See [`Store::leads`](super::Store::leads).
     async fn leads(&self) -> Result<bool, StoreError>;

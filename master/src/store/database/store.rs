@@ -18,9 +18,9 @@ use crate::{
     domain::{Job, JobEvent, LeasePolicy, NewJob, QueueRules, Rules},
     store::{
         Added, Appended, Applied, ArtifactPiece, BatchReply, BatchRequest, Bounds, Claim,
-        DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk, News, Once, Order,
-        Part, PieceStored, QueueRecord, Renewal, Report, ScheduleRecord, Step, Stepped, Store,
-        StoreError, Submission, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece,
+        DeliveryRecord, Drained, DueDelivery, JobFilter, LogAppend, LogChunk, Notification, Once,
+        Order, Part, PieceStored, QueueRecord, Renewal, Report, ScheduleRecord, Step, Stepped,
+        Store, StoreError, Submission, Submitted, TokenGrant, TokenRecord, Tried, UploadPiece,
         UploadStored, WebhookGrant, WebhookRecord, WorkerRecord, batch,
         connection::{Reads, values},
         database::{Database, SqlStore},
@@ -407,8 +407,8 @@ impl<D: Database> Store for SqlStore<D> {
         self.database.check()
     }
 
-    async fn news(&self) -> News {
-        self.database.news().await
+    async fn notification(&self) -> Notification {
+        self.database.notification().await
     }
 
     async fn leads(&self) -> Result<bool, StoreError> {

@@ -64,14 +64,14 @@ impl PgEngine {
             tracing::info!("the database is reached again");
             self.connection.insert(Connection::new(Link::Postgres(link)))
         };
-        connection.news.take();
+        connection.notification.take();
         connection.tally.take();
         tell(connection, begin(needs)).await?;
         let jobs: Vec<_> = needs.jobs.iter().copied().collect();
         connection.lock_jobs(&jobs).await?;
         batch.run(connection).await?;
-        let (news, tally) = (connection.news.take(), connection.tally.take());
-        let told = job_count::tell(postgres(connection)?, &self.name, tally, news).await;
+        let (notification, tally) = (connection.notification.take(), connection.tally.take());
+        let told = job_count::tell(postgres(connection)?, &self.name, tally, notification).await;
         told.map_err(errors::about)?;
         self.committing = true;
         tell(connection, "COMMIT".to_owned()).await

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use super::listener;
 use crate::store::{
-    News,
+    Notification,
     counts::{Open, Tally},
     rows::to_json,
 };
@@ -81,9 +81,9 @@ pub(super) async fn tell(
     link: &mut PgConnection,
     master: &str,
     tally: Tally,
-    news: News,
+    notification: Notification,
 ) -> Result<(), sqlx::Error> {
-    let said = (!news.is_empty()).then(|| listener::message(master, news));
+    let said = (!notification.is_empty()).then(|| listener::message(master, notification));
     let told = match (changes(tally), said) {
         (None, None) => return Ok(()),
         (None, Some(said)) => sqlx::query(NOTIFY).bind(listener::CHANNEL).bind(said),
@@ -101,7 +101,7 @@ pub(in crate::store) async fn add(
     link: &mut PgConnection,
     tally: Tally,
 ) -> Result<(), sqlx::Error> {
-    tell(link, "", tally, News::default()).await
+    tell(link, "", tally, Notification::default()).await
 }
 
 /// Counts all jobs, in a transaction in which nobody else changes any.

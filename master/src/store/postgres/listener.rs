@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::News;
+use crate::store::Notification;
 
 pub(super) const CHANNEL: &str = "orchestra";
 /// PostgreSQL takes 8000 bytes.
@@ -26,17 +26,17 @@ struct Message<'a> {
     /// The master that says it, which needs not hear it.
     from: &'a str,
     #[serde(flatten)]
-    news: News,
+    notification: Notification,
 }
 
 /// What is said of one commit.
-pub(super) fn message(from: &str, news: News) -> String {
-    let text = |news| {
-        let message = Message { from, news };
+pub(super) fn message(from: &str, notification: Notification) -> String {
+    let text = |notification| {
+        let message = Message { from, notification };
         serde_json::to_string(&message).expect("our own types have string keys")
     };
-    let said = text(news);
-    if said.len() <= MOST { said } else { text(News::everything()) }
+    let said = text(notification);
+    if said.len() <= MOST { said } else { text(Notification::everything()) }
 }
 
 /// What was heard and not yet fetched.
@@ -45,13 +45,13 @@ pub(super) struct Inbox(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    news: Mutex<News>,
+    notification: Mutex<Notification>,
     changed: Notify,
 }
 
 impl Inbox {
     /// Waits for some.
-    pub(super) async fn next(&self) -> News {
+    pub(super) async fn next(&self) -> Notification {
         loop {
             let heard = self.lock().take();
             if !heard.is_empty() {
@@ -61,17 +61,17 @@ impl Inbox {
         }
     }
 
-    fn put(&self, news: News) {
+    fn put(&self, notification: Notification) {
         let mut heard = self.lock();
-        heard.add(news);
+        heard.add(notification);
         if heard.jobs.len() > MOST_JOBS {
-            *heard = News::everything();
+            *heard = Notification::everything();
         }
         self.0.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, News> {
-        self.0.news.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Notification> {
+        self.0.notification.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,13 +104,13 @@ async fn hear(options: &PgConnectOptions, name: &str, inbox: &Inbox) -> Result<(
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
     // What was said before nobody has heard.
-    inbox.put(News::everything());
+    inbox.put(Notification::everything());
     while let Some(notification) = listener.try_recv().await? {
         match serde_json::from_str::<Message<'_>>(notification.payload()) {
             Ok(message) if message.from == name => {}
-            Ok(message) => inbox.put(message.news),
+            Ok(message) => inbox.put(message.notification),
             // Another version says it in other words.
-            Err(_) => inbox.put(News::everything()),
+            Err(_) => inbox.put(Notification::everything()),
         }
     }
     Ok(())
@@ -124,9 +124,12 @@ mod tests {
 
     #[test]
     fn what_is_too_much_to_say_is_said_in_one_word() {
-        let jobs = |count: i64| News { jobs: (0..count).map(JobId).collect(), ..News::default() };
+        let jobs = |count: i64| Notification {
+            jobs: (0..count).map(JobId).collect(),
+            ..Notification::default()
+        };
         let few: Message<'_> = serde_json::from_str(r#"{"from":"m","jobs":[0,1]}"#).unwrap();
-        assert_eq!(few.news, jobs(2));
+        assert_eq!(few.notification, jobs(2));
         let few = message("m", jobs(2));
         assert_eq!(few, r#"{"from":"m","jobs":[0,1]}"#);
         assert_eq!(message("m", jobs(5000)), r#"{"from":"m","everything":true}"#);
@@ -136,11 +139,19 @@ mod tests {
     async fn what_is_not_fetched_is_kept_together() {
         let inbox = Inbox::default();
         for id in [1, 2] {
-            inbox.put(News { jobs: [JobId(id)].into(), claimable: id == 1, ..News::default() });
+            inbox.put(Notification {
+                jobs: [JobId(id)].into(),
+                claimable: id == 1,
+                ..Notification::default()
+            });
         }
-        let both = News { jobs: [JobId(1), JobId(2)].into(), claimable: true, ..News::default() };
+        let both = Notification {
+            jobs: [JobId(1), JobId(2)].into(),
+            claimable: true,
+            ..Notification::default()
+        };
         assert_eq!(inbox.next().await, both);
-        inbox.put(News { jobs: (0..9999).map(JobId).collect(), ..News::default() });
-        assert_eq!(inbox.next().await, News::everything());
+        inbox.put(Notification { jobs: (0..9999).map(JobId).collect(), ..Notification::default() });
+        assert_eq!(inbox.next().await, Notification::everything());
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{leader::Leadership, listener::Inbox};
 use super::{
-    News, StoreError,
+    Notification, StoreError,
     database::{Database, SqlStore},
 };
 
@@ -57,7 +57,7 @@ impl Database for Postgres {
         Ok(())
     }
 
-    async fn news(&self) -> News {
+    async fn notification(&self) -> Notification {
         self.inbox.next().await
     }
 

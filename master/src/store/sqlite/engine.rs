@@ -86,7 +86,7 @@ impl Engine for SqliteEngine {
             Err(error) => Err(error),
         };
         // There is nobody to be told.
-        self.connection.news.take();
+        self.connection.notification.take();
         let tally = self.connection.tally.take();
         if done.is_ok() {
             self.counts.add(tally);

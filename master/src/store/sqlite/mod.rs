@@ -21,7 +21,7 @@ use orchestra_contracts::Size;
 pub(super) use self::open::MIGRATIONS;
 use self::{disk_space::DiskSpace, lock::DatabaseFile};
 use super::{
-    News, StoreError,
+    Notification, StoreError,
     counts::{Counts, Open},
     database::{Database, SqlStore},
 };
@@ -71,7 +71,7 @@ impl Database for Sqlite {
         Some(self.counts.all())
     }
 
-    async fn news(&self) -> News {
+    async fn notification(&self) -> Notification {
         std::future::pending().await
     }
 

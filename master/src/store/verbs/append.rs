@@ -61,7 +61,7 @@ impl Verb for LogAppend {
         targets.retain(|_, target| !target.chunks.is_empty());
         let chunks: Vec<ChunkWrite<'_>> = targets.values().flat_map(Target::writes).collect();
         insert_chunks(connection, &chunks).await?;
-        connection.news.jobs.extend(targets.keys().copied());
+        connection.notification.jobs.extend(targets.keys().copied());
         let heads: Vec<HeadWrite<'_>> = targets.values().map(HeadWrite::from).collect();
         write_all(connection, MOVE_HEADS, &heads).await?;
         Ok(answers)

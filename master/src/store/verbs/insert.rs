@@ -144,7 +144,7 @@ async fn add(
     if jobs.is_empty() {
         return Ok(BTreeMap::new());
     }
-    connection.news.claimable = true;
+    connection.notification.claimable = true;
     let rows: Vec<JobInsert<'_>> = jobs.iter().map(JobInsert::new).collect();
     connection.change(INSERT, values![to_json(&rows)]).await?;
     for job in jobs {

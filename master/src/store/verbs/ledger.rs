@@ -252,7 +252,7 @@ impl Ledger {
         for entry in self.entries.values().filter(|entry| entry.fate != Fate::Unchanged) {
             let now = (entry.fate == Fate::Changed).then(|| entry.job.status());
             connection.tally.moved(&entry.job.spec.queue, Some(entry.guard.status()), now);
-            connection.news.note(&entry.job);
+            connection.notification.note(&entry.job);
         }
         let changed = self.entries.values().filter(is(Fate::Changed)).map(|entry| &entry.job);
         outbox::note_ends(connection, changed).await

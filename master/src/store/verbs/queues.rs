@@ -179,7 +179,7 @@ impl Verb for ChangeQueue {
         calls: &[Self],
     ) -> Result<Vec<QueueRules>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
-        connection.news.claimable = true;
+        connection.notification.claimable = true;
         for Self { name, change, now } in calls {
             let row: Option<QueueRow> = connection.one(QUEUE, values![name.as_str()]).await?;
             let before = row.map(QueueRecord::try_from).transpose()?;
@@ -220,7 +220,7 @@ impl Verb for Drain {
         calls: &[Self],
     ) -> Result<Vec<Option<Drained>>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
-        connection.news.claimable = true;
+        connection.notification.claimable = true;
         for Self { worker, draining, now } in calls {
             let since: Option<Option<i64>> = connection
                 .scalar(DRAIN, values![worker.as_str(), *draining, now.as_millisecond()])

@@ -39,7 +39,7 @@ impl Verb for AddToken {
         calls: &[Self],
     ) -> Result<Vec<TokenRecord>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
-        connection.news.tokens = true;
+        connection.notification.tokens = true;
         for Self { grant, now } in calls {
             let row: Option<TokenRow> = connection
                 .one(
@@ -73,7 +73,7 @@ impl Verb for RevokeToken {
         calls: &[Self],
     ) -> Result<Vec<Option<TokenRecord>>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
-        connection.news.tokens = true;
+        connection.notification.tokens = true;
         for Self { id, now } in calls {
             let row: Option<TokenRow> =
                 connection.one(REVOKE, values![id.0, now.as_millisecond()]).await?;

@@ -52,7 +52,7 @@ impl Verb for Register {
                 at: call.now.as_millisecond(),
             })
             .collect();
-        connection.news.claimable = true;
+        connection.notification.claimable = true;
         write_all(connection, REGISTER, &rows).await?;
         Ok(vec![(); calls.len()])
     }

@@ -16,7 +16,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{Place, PostgresStore, at, claim, ended, specs};
 use crate::{
     domain::{JobEvent, NewJob, plan},
-    store::{Fingerprint, JobFilter, News, Once, Store as _, Submitted},
+    store::{Fingerprint, JobFilter, Notification, Once, Store as _, Submitted},
 };
 
 /// Long enough for a message from one master to another on a busy machine.
@@ -185,11 +185,11 @@ async fn ids_become_visible_in_their_order() {
 }
 
 /// The next that is not only "look everywhere", which is said at the beginning.
-async fn heard(store: &PostgresStore) -> News {
+async fn heard(store: &PostgresStore) -> Notification {
     loop {
-        let news = timeout(SOON, store.news()).await.expect("it is told");
-        if !news.everything {
-            return news;
+        let notification = timeout(SOON, store.notification()).await.expect("it is told");
+        if !notification.everything {
+            return notification;
         }
     }
 }
@@ -199,7 +199,7 @@ async fn what_one_master_commits_the_others_hear() {
     let Some(place) = Place::new() else { return };
     let (one, other) = join(place.open(), place.open()).await;
     for store in [&one, &other] {
-        assert!(timeout(SOON, store.news()).await.expect("it listens").everything);
+        assert!(timeout(SOON, store.notification()).await.expect("it listens").everything);
     }
     one.insert(specs(1), at(0).now).await.unwrap();
     assert!(heard(&other).await.claimable);
@@ -210,7 +210,10 @@ async fn what_one_master_commits_the_others_hear() {
     assert_eq!(heard(&other).await.workers, BTreeSet::from([worker]));
     other.apply(job.id, ended(&job), at(3)).await.unwrap();
     assert!(heard(&one).await.ended);
-    assert!(timeout(Duration::from_millis(300), other.news()).await.is_err(), "not its own");
+    assert!(
+        timeout(Duration::from_millis(300), other.notification()).await.is_err(),
+        "not its own"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! What one master's commit tells the others on the same database: where to look again. It carries
-//! no truth: whoever hears nothing looks once a second anyway.
+//! The notification that one master's commit sends to the others on the same database: where to look
+//! again. It carries no state, and a lost one does no harm: every master polls once a second anyway.
 
 use std::{collections::BTreeSet, mem};
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Job, Stop};
 
-/// Where to look again.
+/// Where to look again after a commit of another master.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a place to look at, whatever the others"
 )]
-pub struct News {
+pub struct Notification {
     /// Jobs that have changed, or their logs.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub jobs: BTreeSet<JobId>,
@@ -41,8 +41,8 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-impl News {
-    /// That something was missed, or is too much to be told.
+impl Notification {
+    /// Something was missed, or is too much for one notification.
     pub fn everything() -> Self {
         Self { everything: true, ..Self::default() }
     }
@@ -65,7 +65,7 @@ impl News {
         self.everything |= everything;
     }
 
-    /// That a job is now so.
+    /// Adds a job that has changed to this.
     pub(super) fn note(&mut self, job: &Job) {
         self.jobs.insert(job.id);
         match job.lease() {

@@ -1,20 +1,21 @@
-//! What other masters on the same database have done: those who wait here look again.
+//! Reacts to notifications of other masters on the same database: wakes the readers, workers and
+//! claims here that wait for such a change.
 
 use std::sync::Arc;
 
 use super::{Service, ServiceError};
-use crate::store::News;
+use crate::store::Notification;
 
-/// Wakes whom the news concern, until the service's shutdown token ends it.
+/// Handles notifications until the service's shutdown token ends it.
 pub async fn run(service: Arc<Service>) {
     loop {
-        let news = tokio::select! {
+        let notification = tokio::select! {
             biased;
             () = service.shutdown.cancelled() => return,
-            news = service.store.news() => news,
+            notification = service.store.notification() => notification,
         };
-        service.heed(&news);
-        if (news.tokens || news.everything)
+        service.heed(&notification);
+        if (notification.tokens || notification.everything)
             && let Err(error) = service.reload_tokens().await
         {
             tracing::warn!(%error, "tokens of other masters are not known yet");
@@ -23,21 +24,21 @@ pub async fn run(service: Arc<Service>) {
 }
 
 impl Service {
-    fn heed(&self, news: &News) {
-        if news.everything {
+    fn heed(&self, notification: &Notification) {
+        if notification.everything {
             self.hub.wake_all();
             self.order_signals.signal_all();
         }
-        for id in &news.jobs {
+        for id in &notification.jobs {
             self.hub.wake(*id);
         }
-        for worker in &news.workers {
+        for worker in &notification.workers {
             self.order_signals.signal(worker);
         }
-        if news.claimable || news.everything {
+        if notification.claimable || notification.everything {
             self.dispatcher.look_again();
         }
-        if news.ended || news.everything {
+        if notification.ended || notification.everything {
             self.outbox.notify_one();
         }
     }
