@@ -7,12 +7,12 @@ use crate::domain::{Effects, Job, Refusal};
 /// An event that was applied.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// The job as it is now (as it was, when the event was refused or the job deleted).
+    /// The job after the event; as it was before, if the event was refused or the job deleted.
     pub job: Job,
-    /// What happened: effects when it moved, empty effects when it was already so.
+    /// The effects of the event. They are empty if it had been applied before.
     pub result: Result<Effects, Refusal>,
-    /// Jobs that were waiting for this one, or for another of the same transaction, and moved
-    /// with it: wake who waits for them.
+    /// Jobs that moved along with this one because they waited for it, or for another job of the
+    /// same transaction. Their watchers have to be woken.
     pub along: Vec<JobId>,
 }
 

@@ -1,5 +1,4 @@
-//! Files that attempts leave: how their pieces come, and where a piece goes in a file of which
-//! a part is stored already.
+//! Artifacts: how their pieces arrive, and where a piece goes in a file that is stored in part.
 
 use bytes::Bytes;
 use orchestra_contracts::{AttemptNo, JobId, Size, limits, worker::ArtifactHead};
@@ -10,30 +9,31 @@ use sha2::{
 
 use crate::domain::Proof;
 
-/// A piece of a file that the newest attempt leaves.
+/// A piece of an artifact of the newest attempt.
 #[derive(Clone, Debug)]
 pub struct ArtifactPiece {
     pub job: JobId,
     pub attempt: AttemptNo,
     pub proof: Proof,
-    /// Below the working folder, checked by the caller.
+    /// The path below the working folder, checked by the caller.
     pub path: String,
-    /// Where in the file it begins. What is stored already is skipped; a hole is refused.
+    /// Where in the file the piece begins. Bytes that are stored already are skipped; a hole is
+    /// refused.
     pub offset: u64,
     pub content: Bytes,
-    /// An attempt's files have so many bytes together, at most.
+    /// The limit on the size of all artifacts of the attempt together, in bytes.
     pub limit: Size,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PieceStored {
-    /// Up to here, new or again.
+    /// Stored up to here, now or before.
     Stored(ArtifactHead),
-    /// It begins behind the end of what is stored of its file.
+    /// The piece begins behind the end of the stored file.
     Misplaced(ArtifactHead),
-    /// The file is one too many, or too large beside the others: nothing is stored of it now.
+    /// The file exceeds a limit; nothing of it is stored.
     OverLimit(ArtifactLimit),
-    /// Its job asks for no files to be kept.
+    /// The job asks for no artifacts.
     KeepsNone,
     LeaseLost,
     NoSuchJob,
@@ -59,11 +59,11 @@ pub(super) enum PiecePlace {
     Known(ArtifactHead),
     Misplaced(ArtifactHead),
     OverLimit(ArtifactLimit),
-    /// So many of its bytes are stored already, the rest is new.
+    /// So many of its bytes are stored already; the rest is new.
     New(usize),
 }
 
-/// `stored`: of its file, where that was begun.
+/// Places a piece. `stored` is the size of its file, if it was begun.
 pub(super) fn place(
     piece: &ArtifactPiece,
     stored: Option<u64>,
@@ -86,12 +86,13 @@ pub(super) fn place(
     PiecePlace::New(known as usize)
 }
 
-/// A SHA-256 that goes on from piece to piece, so that nobody reads them again for it.
+/// A SHA-256 that is continued from piece to piece, so that stored pieces are not read again for
+/// it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Running(Sha256);
 
 impl Running {
-    /// As it was kept; `None` where that is none of this version.
+    /// Restores a stored hash; `None` if another version stored it.
     pub(super) fn kept(state: &[u8]) -> Option<Self> {
         let state = SerializedState::<Sha256>::try_from(state).ok()?;
         Sha256::deserialize(&state).ok().map(Self)

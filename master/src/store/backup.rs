@@ -1,7 +1,6 @@
-//! Copies of a whole database, made while it is in use, and the way back from one.
+//! Backups of a whole database, made while it is in use, and their restoration.
 //!
-//! A file of SQLite's is copied here. PostgreSQL has means of its own, which know its server; nothing
-//! of ours would be better.
+//! Only SQLite's file is copied here. PostgreSQL has tools of its own for that.
 
 use std::path::{Path, PathBuf};
 
@@ -18,34 +17,34 @@ use super::{
     transfer::COUNTED,
 };
 
-/// A copy that was made and checked.
+/// A backup that was made and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
     pub size: Size,
-    /// So many jobs are in it, ended ones included.
+    /// How many jobs are in it, ended ones included.
     pub jobs: u64,
     /// The version of its schema.
     pub schema: i64,
 }
 
-/// What came of going back to a copy.
+/// The result of a restoration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Where the database is now that was there before, if there was any.
+    /// Where the previous database was moved to, if there was one.
     pub kept: Option<PathBuf>,
-    /// So many jobs are there again.
+    /// How many jobs were restored.
     pub jobs: u64,
-    /// The last id that may have been given: the next job gets a higher one.
+    /// The last job id that may have been given out: the next job gets a higher one.
     pub last: JobId,
-    /// Tokens that were revoked after the backup, and are revoked in what was restored; `None` where the
-    /// database before could not be read.
+    /// How many tokens were revoked after the backup, and are revoked in the restored database,
+    /// too; `None` if the previous database could not be read.
     pub revoked: Option<u64>,
     /// What became of the jobs that had not ended.
     pub settled: Settled,
 }
 
-/// Copies the database that `url` names into a new `file`, as it is at one moment. A master may go on
-/// writing meanwhile.
+/// Copies the database at `url` into a new `file`, as it is at one moment. A master may write
+/// meanwhile.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] when the file exists, or the database is none of ours or damaged;
@@ -61,8 +60,9 @@ pub async fn backup(url: &str, file: &Path) -> Result<Backup, StoreError> {
     }
 }
 
-/// Puts a copy of `file` in the place of the database that `url` names, whose master must have ended.
-/// Jobs are settled first as [`Settled`] says; `terms` say when what runs on workers has ended by itself.
+/// Replaces the database at `url`, whose master must have ended, by a copy of `file`. Jobs are
+/// settled first, see [`Settled`]; `terms` say when everything that runs on workers has ended by
+/// itself.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] when a master holds the database, and when the file is no backup, is
@@ -78,12 +78,13 @@ pub async fn restore(url: &str, file: &Path, terms: SettleTerms) -> Result<Resto
     }
 }
 
-/// Sessions of masters, as they name themselves.
+/// The session names of masters.
 const MASTERS: &str = "
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'orchestra' AND pid <> pg_backend_pid()";
 
-/// Where a database of PostgreSQL's was restored by its own means: does with jobs and ids what [`restore`] does.
+/// Settles a PostgreSQL database that was restored by PostgreSQL's tools: treats jobs and ids as
+/// [`restore`] does.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] when a master is connected to it.

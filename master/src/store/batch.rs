@@ -7,14 +7,14 @@ use orchestra_contracts::JobId;
 use super::{Applied, Claim, LogAppend, Store, StoreError, Submission, Submitted};
 use crate::domain::{Job, JobEvent, Refusal, Rules};
 
-/// What a worker says of an attempt.
+/// A worker's report of an attempt.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub job: JobId,
     pub event: JobEvent,
-    /// The last of its log, of the same attempt and with the same proof. It is stored before the event is
-    /// applied; where it does not fit, nothing is said of that but what the machine says of a
-    /// log that is not complete.
+    /// The rest of the attempt's log, with the same proof. It is stored before the event is
+    /// applied. If it cannot be stored, the only error is the state machine's: that the log is not
+    /// complete.
     pub rest: Option<LogAppend>,
 }
 
@@ -46,7 +46,8 @@ pub async fn call_by_call(store: &(impl Store + ?Sized), batch: BatchRequest) ->
     BatchReply { submitted, reported, claimed: store.claim(claims, rules).await }
 }
 
-/// The answer to a report: what could not be stored of the rest is why the log is not complete.
+/// The result of a report. If the log is incomplete because its rest could not be stored, that
+/// error is the result.
 pub(super) fn answer<T>(
     appended: Result<T, StoreError>,
     applied: Result<Option<Applied>, StoreError>,

@@ -12,10 +12,10 @@ use crate::domain::{LeasePolicy, Offers};
 pub struct ClaimSpec {
     pub worker: WorkerName,
     pub queues: Vec<String>,
-    /// One for each job that it would take.
+    /// One for each job that the worker takes.
     pub tokens: Vec<LeaseToken>,
     pub terms: LeaseTerms,
-    /// A claim that was answered before gets the same jobs again while their leases are live.
+    /// Identifies a repeated claim, which gets the same jobs again while their leases are live.
     pub request_id: Option<String>,
 }
 
@@ -24,10 +24,10 @@ pub struct ClaimSpec {
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub spec: Arc<ClaimSpec>,
-    /// By which it is known what the worker takes.
+    /// What workers offer, which decides whether this worker takes a job.
     pub offers: Arc<Offers>,
-    /// Whether an earlier answer to the same request is looked for in any case. Without that it is looked
-    /// for only where there is something new for the claim, so that it never gets both.
+    /// Whether to look for an earlier answer to the same request in any case. Otherwise the store
+    /// looks only when it has new jobs for the claim, so that the claim never gets both.
     pub looks_back: bool,
 }
 
@@ -54,7 +54,7 @@ impl Deref for Claim {
 pub enum LeaseTerms {
     /// Renewed by heartbeats.
     Renewed(LeasePolicy),
-    /// For workers that send no heartbeats: the job's own timeout and this much more.
+    /// For workers without heartbeats: the job's own timeout, and `extra`.
     JobTimeout { extra: Span },
 }
 

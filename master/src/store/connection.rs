@@ -1,5 +1,5 @@
-//! The one way in which statements reach a database, whichever it is. Which words it needs stands
-//! in the statement; here is how it is asked.
+//! Runs statements on either database. The wording of a statement is in the statement; this module
+//! binds the values and reads the rows.
 
 use orchestra_contracts::JobId;
 use sqlx::{
@@ -19,12 +19,12 @@ use super::{
     statement::{Statement, statement},
 };
 
-/// A row that the connection which writes can answer, to whichever database it leads.
+/// A row that the writing connection can read, from either database.
 pub(super) trait Row: FromSqlite + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
 impl<R> Row for R where R: FromSqlite + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-/// A row that those which read can answer.
+/// A row that the reading connections can read.
 pub(super) trait ReadRow:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
 {
@@ -35,7 +35,7 @@ impl<R> ReadRow for R where
 {
 }
 
-/// What stands for `$1` and those after it.
+/// The values of `$1` and the following parameters.
 #[derive(Debug)]
 pub(super) enum Value {
     Int(Option<i64>),
@@ -76,43 +76,44 @@ from! {
     bool: |value| Self::Bool(value),
 }
 
-/// The connection that writes, and what it has to tell other masters.
+/// The writing connection, and what it has to tell other masters.
 #[derive(Debug)]
 pub(super) struct Connection {
     link: Link,
-    /// Of the transaction that is open.
+    /// The notification about the open transaction.
     pub(super) notification: Notification,
-    /// Likewise, by how much the numbers of jobs change.
+    /// By how much the open transaction changes the numbers of jobs.
     pub(super) tally: Tally,
 }
 
 #[derive(Debug)]
 pub(super) enum Link {
-    /// Its calls block: they belong on a thread of their own.
+    /// Its calls block, so they belong on a thread of their own.
     Sqlite(rusqlite::Connection),
     Postgres(PgConnection),
 }
 
-/// Waits for those who change these jobs now, and has others wait for us.
+/// Locks these jobs: waits for other transactions that change them, and makes others wait.
 const LOCK_JOBS: Statement = statement!(()
     "SELECT j.id FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id ORDER BY j.id"
     ["" | " FOR UPDATE OF j"]);
 
-/// Those that nobody else is changing, and that still wait for a worker.
+/// Locks those of these jobs that no other transaction is changing and that still wait for a
+/// worker.
 const LOCK_WAITING: Statement = statement!(()
     "SELECT j.id FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id
      WHERE j.status = 'Pending' AND j.waits_for = 'worker' ORDER BY j.id"
     ["" | " FOR UPDATE OF j SKIP LOCKED"]);
 
-/// The last id that was ever given. Nobody else gives one within this transaction: in PostgreSQL
-/// whoever adds jobs holds a lock since its beginning.
+/// The last job id that was given out. No other transaction gives one out meanwhile: in PostgreSQL
+/// a transaction that adds jobs holds a lock from its beginning.
 const NEXT_IDS: Statement = statement!(
     ()["SELECT coalesce(max(seq), 0) + CAST($1 AS INTEGER) FROM sqlite_sequence WHERE name = 'job'"
         | "SELECT setval('job_id', nextval('job_id') + $1 - 1)"]
 );
 
 const LOCK_ARRAY: &str = "SELECT pg_advisory_xact_lock($1, $2)";
-/// What the number of an array is told apart by, among locks.
+/// Tells locks of arrays from other locks.
 const ARRAYS: i32 = 0x6f72_6101;
 
 impl Connection {
@@ -189,7 +190,7 @@ impl Connection {
         Ok(self.one::<(T,)>(statement, values).await?.map(|(value,)| value))
     }
 
-    /// How many rows it has changed.
+    /// The number of changed rows.
     pub(super) async fn change(
         &mut self,
         statement: Statement,
@@ -220,9 +221,9 @@ impl Connection {
         })
     }
 
-    /// Nobody else changes these jobs until the end of the transaction. Whoever reads one to
-    /// change it locks it first, and reads with another statement: one that waits for a lock would
-    /// show what else it reads as it was before.
+    /// Locks these jobs until the end of the transaction. A job is locked before it is read for a
+    /// change, and read by another statement: a statement that waits for a lock would see other
+    /// rows as they were before.
     pub(super) async fn lock_jobs(&mut self, ids: &[JobId]) -> Result<(), StoreError> {
         if self.is_shared() && !ids.is_empty() {
             self.all::<(i64,)>(LOCK_JOBS, values![to_json(&ids)]).await?;
@@ -230,7 +231,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Those of these jobs that can be handed out now; the same lock, without a wait.
+    /// Locks those of these jobs that can be handed out now, without waiting.
     pub(super) async fn lock_waiting(&mut self, ids: &[JobId]) -> Result<Vec<JobId>, StoreError> {
         if !self.is_shared() {
             return Ok(ids.to_vec());
@@ -239,8 +240,8 @@ impl Connection {
         Ok(free.into_iter().map(JobId).collect())
     }
 
-    /// Nobody else counts what is under way in this array: two who count at once would both
-    /// count the job that the other ends, and give too few turns.
+    /// Locks this array, so that no other transaction counts its running jobs: two that count at
+    /// once would both count the job that the other ends, and release too few.
     pub(super) async fn lock_array(&mut self, array: JobId) -> Result<(), StoreError> {
         if let Link::Postgres(link) = &mut self.link {
             // Two numbers that share a lock wait for each other, and that is all.
@@ -250,14 +251,14 @@ impl Connection {
         Ok(())
     }
 
-    /// The first of so many new ids, which follow each other.
+    /// Reserves so many consecutive ids and returns the first.
     pub(super) async fn next_ids(&mut self, count: usize) -> Result<i64, StoreError> {
         let last: Option<i64> = self.scalar(NEXT_IDS, values![count as i64]).await?;
         Ok(last.unwrap_or_default() - count as i64 + 1)
     }
 }
 
-/// The connections that read.
+/// The reading connections.
 #[derive(Clone, Debug)]
 pub(super) enum Reads {
     Sqlite(SqlitePool),
@@ -328,12 +329,12 @@ impl Reads {
         Ok(self.one::<(T,)>(statement, values).await?.map(|(value,)| value))
     }
 
-    /// Whether this is SQLite, whose lists are put together in other words.
+    /// Whether this is SQLite, which has another syntax for lists.
     pub(super) fn is_sqlite(&self) -> bool {
         matches!(self, Self::Sqlite(_))
     }
 
-    /// Returns when those who read have ended.
+    /// Closes the connections; returns when the reads have ended.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,

@@ -1,7 +1,7 @@
-//! How many jobs of each queue wait and how many are held, kept and not counted.
+//! The numbers of pending and held jobs of each queue, maintained instead of counted at each read.
 //!
-//! One master alone writes its SQLite file, so it counts once when it opens it, and from then on
-//! with every commit. Several masters on one database keep what they count in a table of that
+//! A SQLite file has one master, which counts once at the start and then updates the numbers with
+//! each commit. Several masters on one PostgreSQL database maintain them in a table
 //! (`postgres/job_count.rs`).
 
 use std::{
@@ -30,13 +30,13 @@ impl Open {
     }
 }
 
-/// By how much a transaction changes the counts.
+/// By how much a transaction changes the numbers.
 #[derive(Debug, Default)]
 pub(super) struct Tally(BTreeMap<String, Open>);
 
 impl Tally {
-    /// A job was one thing and is another now; before it was added and after it was deleted it is
-    /// none.
+    /// Counts a job's change of status. `None` is its status before it was added and after it was
+    /// deleted.
     pub(super) fn moved(&mut self, queue: &str, from: Option<JobStatus>, to: Option<JobStatus>) {
         for (status, by) in [(from, -1), (to, 1)] {
             let Some(status) = status.filter(|status| !status.is_final()) else { continue };
@@ -59,7 +59,7 @@ impl Tally {
     }
 }
 
-/// What there is, after the last commit.
+/// The numbers after the last commit.
 #[derive(Debug, Default)]
 pub(super) struct Counts(Mutex<BTreeMap<String, Open>>);
 
@@ -68,7 +68,7 @@ impl Counts {
         Self(Mutex::new(found))
     }
 
-    /// Of a transaction that is durable.
+    /// Adds the changes of a committed transaction.
     pub(super) fn add(&self, tally: Tally) {
         let mut counts = self.counts();
         for (queue, change) in tally.changes() {

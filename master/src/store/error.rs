@@ -15,19 +15,19 @@ const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 /// What to do with a file that SQLite cannot read.
 pub(super) const DAMAGED: &str =
     "restore it from a backup, or move it and its -wal file away to begin with an empty one";
-/// What to do about an error that nobody foresaw.
+/// The hint for an unexpected error.
 pub(super) const DEFECT: &str = "this is a defect of Orchestra: please report it";
 
-/// Why the database did not do it. Its text fits "the database cannot be used: {error}".
+/// Why the database failed. Its text fits "the database cannot be used: {error}".
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It may work again later: locked, disk full, read-only, gone.
+    /// The database may work again later: it is locked, read-only, or cannot be reached.
     #[error("{reason}; {hint}")]
     Unavailable { reason: String, hint: &'static str },
-    /// Its disk is full, or nearly so. What adds to it is refused until there is room.
+    /// The disk is full, or nearly full. Calls that add data are refused until there is space.
     #[error("{reason}; make room on its disk")]
     NoRoom { reason: String },
-    /// A row says what no row can say.
+    /// A row cannot be read: its content is not valid.
     #[error("row {id} of table {table} cannot be read: {reason}")]
     Corrupt { table: &'static str, id: i64, reason: String },
     /// The file is not a usable database.
@@ -64,7 +64,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// By the extended code.
+/// Converts an error of SQLite, by its extended code.
 fn of_sqlite(code: Option<i32>, reason: String) -> StoreError {
     let hint = match code.map(|code| code & 0xff) {
         _ if code == Some(IOERR_SHMSIZE) => return StoreError::NoRoom { reason },

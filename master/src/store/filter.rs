@@ -1,24 +1,24 @@
-//! Which jobs a list has, and in which order.
+//! The filter and order of a list of jobs.
 
 use orchestra_contracts::{JobId, JobStatus, WorkerName};
 
-/// Which jobs to list. The default is all of them, oldest first.
+/// Which jobs to list. The default lists all, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
-    /// Any of these; empty for all.
+    /// Jobs with any of these; empty for all.
     pub statuses: Vec<JobStatus>,
     pub queue: Option<String>,
-    /// All of these.
+    /// Jobs with all of these.
     pub labels: Vec<(String, String)>,
     pub worker: Option<WorkerName>,
-    /// Text that the command or the name contains, in any case.
+    /// Text in the command or the name, ignoring case.
     pub text: Option<String>,
-    /// The id of the array whose jobs they are.
+    /// Jobs of the array with this id.
     pub array: Option<JobId>,
     pub order: ListOrder,
-    /// Continue after this job (in the list's order).
+    /// Continue after this job, in the list's order.
     pub after: Option<JobId>,
-    /// At most so many.
+    /// The maximum number of jobs.
     pub limit: u32,
 }
 
@@ -29,6 +29,6 @@ pub enum ListOrder {
     Oldest,
     /// By id, newest first.
     Newest,
-    /// As they will be claimed: priority first, then id. `after` names the last job of the page before.
+    /// In claiming order: by priority, then by id. `after` names the last job of the previous page.
     Claiming,
 }

@@ -1,4 +1,4 @@
-//! Logs, as they are appended and read: in chunks of whole frames.
+//! How logs are appended and read: in chunks of whole frames.
 
 use bytes::Bytes;
 use orchestra_contracts::{AttemptNo, JobId, worker::LogHead};
@@ -11,8 +11,8 @@ pub struct LogAppend {
     pub job: JobId,
     pub attempt: AttemptNo,
     pub proof: Proof,
-    /// Where in the encoded log the frames begin. What is stored already is
-    /// skipped; a hole is refused.
+    /// Where in the encoded log the frames begin. Bytes that are stored already are skipped; a hole
+    /// is refused.
     pub offset: u64,
     /// Whole encoded frames (`orchestra_contracts::frame`), checked by the caller.
     pub frames: Bytes,
@@ -20,7 +20,7 @@ pub struct LogAppend {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Stored up to here, new or again.
+    /// Stored up to here, now or before.
     Stored(LogHead),
     /// The frames begin behind the end of the stored log, or not at the edge of a frame.
     Misplaced(LogHead),
@@ -32,7 +32,7 @@ pub enum Appended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogChunk {
     pub offset: u64,
-    /// Bytes of standard output, of standard error, of system lines in it.
+    /// Its bytes of standard output, standard error and system lines.
     pub stdout: u64,
     pub stderr: u64,
     pub system: u64,

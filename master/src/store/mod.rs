@@ -1,8 +1,7 @@
-//! Where jobs, attempts, logs and workers are kept. Only this room writes SQL.
+//! The database of jobs, attempts, logs and workers. Only this module writes SQL.
 //!
-//! [`Store`] is what the rest of the master sees. Every write is durable when
-//! its call returns. Adapters batch: calls that wait at the same time share one
-//! transaction.
+//! [`Store`] is the interface for the rest of the master. A write is durable when its call returns.
+//! Adapters batch: calls that wait at the same time share one transaction.
 
 mod applied;
 mod artifact;
@@ -85,13 +84,13 @@ pub use webhook::{
 };
 pub use worker::{Drained, WorkerRecord};
 
-/// The database behind a master. Lookups answer `None` for what does not exist.
+/// The database of a master. Lookups return `None` for what does not exist.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Adds jobs, all or none, and gives them ids in their order; adds none when there was a
-    /// submission with the same key within [`KEYS_KEPT`]. With no jobs it only asks for that
-    /// one: the key is not kept. Jobs wait for those that they are to begin after, and those of
-    /// an array for their turn, until the ends of others set them free.
+    /// Adds jobs, all or none, and numbers them in their order. Adds none if there was a submission
+    /// with the same key within [`KEYS_KEPT`]. Called without jobs, it only looks for that
+    /// submission and does not store the key. A job with dependencies, or of an array with a bound
+    /// on its concurrency, waits until the ends of other jobs release it.
     async fn submit(
         &self,
         jobs: Vec<NewJob>,
@@ -99,7 +98,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Submitted, StoreError>;
 
-    /// The same without a key, with which all that is submitted is new.
+    /// Adds jobs without a key.
     async fn insert(&self, specs: Vec<JobSpec>, now: Timestamp) -> Result<Vec<Job>, StoreError> {
         let jobs = specs.into_iter().map(NewJob::from).collect();
         match self.submit(jobs, None, now).await? {
@@ -108,17 +107,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Hands out the oldest claimable jobs that each claim's worker takes: for each claim in
-    /// turn up to as many as it has tokens, as far as the rules of their queues allow, and none
-    /// to a worker that is being drained.
+    /// Hands out the oldest claimable jobs that each worker takes. Serves the claims in turn; each
+    /// gets at most as many jobs as it has tokens, within the rules of their queues. A draining
+    /// worker gets none.
     async fn claim(&self, claims: Vec<Claim>, rules: Rules) -> Result<Vec<Vec<Job>>, StoreError>;
 
-    /// See [`BatchRequest`]; where the adapter can, in one commit.
+    /// Carries out a batch, in one commit where the adapter can. See [`BatchRequest`].
     async fn batch(&self, batch: BatchRequest) -> BatchReply {
         batch::call_by_call(self, batch).await
     }
 
-    /// Applies one event to one job through the machine, `None` when there is no such job.
+    /// Applies one event to one job through the state machine. `None` if there is no such job.
     async fn apply(
         &self,
         id: JobId,
@@ -126,7 +125,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         rules: Rules,
     ) -> Result<Option<Applied>, StoreError>;
 
-    /// The same with what comes along with it, see [`Report`]; where the adapter can, in one commit.
+    /// Applies an event together with the rest of the log, in one commit where the adapter can. See
+    /// [`Report`].
     async fn report(&self, report: Report, rules: Rules) -> Result<Option<Applied>, StoreError> {
         let Report { job, event, rest } = report;
         let Some(rest) = rest else { return self.apply(job, event, rules).await };
@@ -134,13 +134,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         batch::answer(appended, self.apply(job, event, rules).await)
     }
 
-    /// Applies `LeaseExpired` to at most `limit` held jobs whose lease ran out
-    /// before `rules.now`; answers those that moved.
+    /// Applies `LeaseExpired` to at most `limit` held jobs whose lease expired before `rules.now`.
+    /// Returns the jobs that moved.
     async fn expire(&self, rules: Rules, limit: u32) -> Result<Vec<Applied>, StoreError>;
 
-    /// Renews leases of one worker and marks it as seen. Those that it no longer
-    /// holds come back as `lost`, those that somebody wants ended as `stop`, those
-    /// that last longer than the base as `longer`.
+    /// Renews the leases of one worker and marks the worker as seen. The answer lists the leases
+    /// that it has `lost`, the jobs that it has to `stop`, and the leases that are `longer` than
+    /// the base.
     async fn renew(
         &self,
         worker: &WorkerName,
@@ -149,22 +149,23 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Renewal, StoreError>;
 
-    /// Appends whole frames to the newest attempt's log, fenced by the proof.
+    /// Appends whole frames to the log of the newest attempt, fenced by the proof.
     async fn append_log(&self, append: LogAppend) -> Result<Appended, StoreError>;
 
-    /// Appends to a file that the newest attempt leaves, fenced by the proof. It is there for
-    /// nobody until the attempt ends with it; those that it does not end with are dropped then.
+    /// Appends to an artifact of the newest attempt, fenced by the proof. The artifact becomes
+    /// visible when the attempt ends with it; artifacts that the end does not name are dropped
+    /// then.
     async fn append_artifact(&self, piece: ArtifactPiece) -> Result<PieceStored, StoreError>;
 
-    /// Appends to a file that jobs may have when it is there whole.
+    /// Appends to an uploaded file, which jobs can use once it is complete.
     async fn append_upload(&self, piece: UploadPiece) -> Result<UploadStored, StoreError>;
 
-    /// Drops files that no job has and that nobody has brought for [`UPLOADS_KEPT`], some at a
-    /// time; answers how many.
+    /// Drops some of the uploads that no job uses and that were not touched for [`UPLOADS_KEPT`].
+    /// Returns how many.
     async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError>;
 
-    /// The jobs of which this part goes next, those that ended first before others: at most so many, and
-    /// no more than one transaction should drop.
+    /// The next jobs whose part is to be pruned, oldest end first: at most `limit`, and no more
+    /// than one transaction should prune.
     async fn prunable(
         &self,
         part: Part,
@@ -172,21 +173,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError>;
 
-    /// Drops a part of those of these jobs that have ended; answers how many jobs, logs or files there were.
+    /// Prunes a part of those of the jobs that have ended. Returns how many jobs, logs or files
+    /// were dropped.
     async fn prune(&self, part: Part, jobs: Vec<JobId>, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// How many bytes an upload has that is there whole.
+    /// The size of a complete upload, in bytes.
     async fn upload(&self, sha256: &ContentHash) -> Result<Option<u64>, StoreError>;
 
-    /// Bytes of one that is there whole from `offset` on, as many as are kept together; `None`
-    /// where there are none.
+    /// The bytes of a complete upload from `offset` on, as many as are stored in one piece. `None`
+    /// behind its end.
     async fn upload_bytes(
         &self,
         sha256: &ContentHash,
         offset: u64,
     ) -> Result<Option<Bytes>, StoreError>;
 
-    /// Adds a worker or replaces what it said of itself.
+    /// Adds a worker, or replaces its registration.
     async fn register(
         &self,
         worker: &WorkerName,
@@ -194,8 +196,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Has a worker be handed nothing new, or lifts that; answers since when it is so, and
-    /// `None` when there is no such worker. It holds until it is lifted.
+    /// Starts or stops draining a worker: a draining worker gets no new jobs. Returns since when it
+    /// drains; `None` if there is no such worker. Draining lasts until it is stopped.
     async fn drain(
         &self,
         worker: &WorkerName,
@@ -203,7 +205,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<Drained>, StoreError>;
 
-    /// Changes the rules of a queue, which need not have jobs.
+    /// Changes the rules of a queue, which may be empty.
     async fn change_queue(
         &self,
         name: &QueueName,
@@ -211,16 +213,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<QueueRules, StoreError>;
 
-    /// How many jobs of its queue wait for a worker and go before this one.
+    /// How many jobs of the same queue wait for a worker ahead of this one.
     async fn ahead(&self, job: &Job) -> Result<u64, StoreError>;
 
-    /// The queues that have rules, or jobs that have not ended, by name.
+    /// The queues that have rules or open jobs, by name.
     async fn queues(&self) -> Result<Vec<QueueRecord>, StoreError>;
 
-    /// Adds a schedule, unless there is one of its name or there are [`MAX_SCHEDULES`].
+    /// Adds a schedule, unless its name is taken or there are [`MAX_SCHEDULES`].
     async fn add_schedule(&self, schedule: ScheduleRecord) -> Result<Added, StoreError>;
 
-    /// Pauses or resumes a schedule; `None` when there is none of this name.
+    /// Pauses or resumes a schedule. `None` if there is none of this name.
     async fn change_schedule(
         &self,
         name: &ScheduleName,
@@ -228,11 +230,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<ScheduleRecord>, StoreError>;
 
-    /// Removes a schedule; its jobs stay. Answers whether there was one.
+    /// Removes a schedule; its jobs stay. Returns whether there was one.
     async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool, StoreError>;
 
-    /// Takes a schedule from one time to the next, with the job that begins: all or nothing,
-    /// and once, however many decided on the same.
+    /// Moves a schedule on to its next time and adds the job that is due: all or nothing, and once,
+    /// however many masters decided on the same step.
     async fn step_schedule(&self, step: Step) -> Result<Stepped, StoreError>;
 
     async fn schedule(&self, name: &ScheduleName) -> Result<Option<ScheduleRecord>, StoreError>;
@@ -240,8 +242,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// All schedules, by name.
     async fn schedules(&self) -> Result<Vec<ScheduleRecord>, StoreError>;
 
-    /// Schedules that are not paused and whose next time is not after `now`, by that time and
-    /// name, at most `limit` of them, from behind the one of this time and name.
+    /// Schedules that are due at `now` and not paused, ordered by time and name: at most `limit`,
+    /// after the one of this time and name.
     async fn due_schedules(
         &self,
         now: Timestamp,
@@ -254,14 +256,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// One page of jobs, see [`JobFilter`].
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError>;
 
-    /// A job's attempts, oldest first; empty also when there is no such job.
+    /// A job's attempts, oldest first. Empty, too, if there is no such job.
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, StoreError>;
 
-    /// How much of an attempt's log is stored; `None` when there is no such attempt.
+    /// How much of an attempt's log is stored. `None` if there is no such attempt.
     async fn log_head(&self, id: JobId, attempt: AttemptNo) -> Result<Option<LogHead>, StoreError>;
 
-    /// Stored chunks of an attempt's log that begin in `range` or contain its
-    /// start, in order, at most `limit` of them.
+    /// At most `limit` stored chunks of an attempt's log, in order: those that begin in `range`,
+    /// and the one that contains its start.
     async fn log_chunks(
         &self,
         id: JobId,
@@ -271,7 +273,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<LogChunk>, StoreError>;
 
-    /// The files that an attempt ended with, by path; all of them, or that of one path.
+    /// The artifacts of an attempt, by path: all of them, or the one of this path.
     async fn artifacts(
         &self,
         id: JobId,
@@ -279,8 +281,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         path: Option<&str>,
     ) -> Result<Vec<Artifact>, StoreError>;
 
-    /// Bytes of a stored file from `offset` on, as many as are kept together; `None` where
-    /// there are none.
+    /// The bytes of an artifact from `offset` on, as many as are stored in one piece. `None` behind
+    /// its end.
     async fn artifact_bytes(
         &self,
         id: JobId,
@@ -289,41 +291,41 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         offset: u64,
     ) -> Result<Option<Bytes>, StoreError>;
 
-    /// What an attempt's worker said at its end that its command did to files.
+    /// What an attempt's command did to files, as its worker reported at the end.
     async fn changes(&self, id: JobId, attempt: AttemptNo) -> Result<Option<Changes>, StoreError>;
 
     /// All workers that ever registered, by name.
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError>;
 
-    /// Adds a token; of the token itself no more than its hash is ever here.
+    /// Adds a token. Only the token's hash is stored.
     async fn add_token(&self, grant: TokenGrant, now: Timestamp)
     -> Result<TokenRecord, StoreError>;
 
-    /// Takes a token back for good; `None` when there is none with this number.
+    /// Revokes a token for good. `None` if there is none with this number.
     async fn revoke_token(
         &self,
         id: TokenId,
         now: Timestamp,
     ) -> Result<Option<TokenRecord>, StoreError>;
 
-    /// All tokens that ever were, oldest first.
+    /// All tokens, revoked ones included, oldest first.
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
 
-    /// Adds a webhook. From now on every end that it wants to be told of becomes a delivery, in
-    /// the same commit as the end.
+    /// Adds a webhook. From now on every end that matches it adds a delivery, in the same commit as
+    /// the end.
     async fn add_webhook(
         &self,
         grant: WebhookGrant,
         now: Timestamp,
     ) -> Result<WebhookRecord, StoreError>;
 
-    /// Removes a webhook and all deliveries to it; answers whether there was one.
+    /// Removes a webhook and its deliveries. Returns whether there was one.
     async fn remove_webhook(&self, id: WebhookId) -> Result<bool, StoreError>;
 
     /// All webhooks, oldest first.
     async fn webhooks(&self) -> Result<Vec<WebhookRecord>, StoreError>;
 
-    /// Pending deliveries whose time has come, of each webhook the first `each`.
+    /// Pending deliveries that are due: the first `each` of every webhook.
     async fn due_deliveries(
         &self,
         now: Timestamp,
@@ -333,18 +335,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// How many deliveries are pending, counted up to `most`.
     async fn waiting_deliveries(&self, most: u32) -> Result<u64, StoreError>;
 
-    /// Notes what became of a try. Of each webhook, the newest [`DELIVERIES_KEPT`] that are not
-    /// pending any more are kept.
+    /// Stores the result of one try of a delivery. Of the deliveries that are not pending any more,
+    /// the newest [`DELIVERIES_KEPT`] of each webhook are kept.
     async fn note_try(&self, tried: Tried) -> Result<(), StoreError>;
 
-    /// A webhook's deliveries, newest first, at most so many.
+    /// A webhook's deliveries, newest first, at most `limit`.
     async fn deliveries(
         &self,
         webhook: WebhookId,
         limit: u32,
     ) -> Result<Vec<DeliveryRecord>, StoreError>;
 
-    /// Has a delivery be tried again at once, as if it were new; `None` when there is none.
+    /// Makes a delivery due again at once, as if it were new. `None` if there is none.
     async fn redeliver(
         &self,
         webhook: WebhookId,
@@ -352,28 +354,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<DeliveryRecord>, StoreError>;
 
-    /// Whether the database can be used: read, written to if a write failed
-    /// before, still the one that was opened, and with room for new work.
+    /// Whether the database is usable: it can be read, and written to if a write has failed before;
+    /// it is the one that was opened; and it has space for new work.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// What other masters on the same database have done; returns when there is some, and never
-    /// where there are no others.
+    /// Waits for the next notification of another master on the same database. Never returns where
+    /// there is only one master.
     async fn notification(&self) -> Notification {
         std::future::pending().await
     }
 
-    /// Whether this master is the one, of those on the same database, that does what has to be
-    /// done from time to time. Whoever asks keeps it up: it lasts until this master is gone.
+    /// Whether this master is the leader among those on the same database, which does the upkeep.
+    /// Asking keeps the leadership, which ends with this master.
     async fn leads(&self) -> Result<bool, StoreError> {
         Ok(true)
     }
 
-    /// What the database's clock shows, where several masters go by it.
+    /// The time by the database's clock, where several masters share it.
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    /// Finishes what is queued and closes the database.
+    /// Finishes the queued calls and closes the database.
     async fn close(&self);
 }
 

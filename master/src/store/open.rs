@@ -1,4 +1,4 @@
-//! Which adapter a database URL asks for.
+//! Opens the store that a database URL names.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,8 +18,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     open_with(url, Size(0)).await
 }
 
-/// The same; no new work is taken while less than `min_free` is free on the
-/// disk of a database that is a file. 0: as long as there is any room at all.
+/// Opens a store that accepts no new work while its disk has less than `min_free`. With 0 it
+/// accepts work as long as there is any space.
 pub async fn open_with(url: &str, min_free: Size) -> Result<Arc<dyn Store>, StoreError> {
     match Kind::of(url)? {
         Kind::Sqlite(path) => Ok(Arc::new(SqliteStore::open_with(path, min_free).await?)),

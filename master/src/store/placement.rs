@@ -1,4 +1,4 @@
-//! Where an upload goes in a log of which a part is stored already.
+//! Where an upload goes in a log that is stored in part.
 
 use bytes::Bytes;
 use orchestra_contracts::{
@@ -12,9 +12,9 @@ use super::LogChunk;
 pub(super) enum Placement {
     /// All of it is stored already.
     Known,
-    /// This part of it is new, and the log then ends so.
+    /// This part of it is new; the log then ends here.
     New { chunk: LogChunk, head: LogHead },
-    /// It leaves a hole, or the stored log does not end on the edge of one of its frames.
+    /// It leaves a hole, or the stored log does not end at the edge of one of its frames.
     Misplaced,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn place(head: LogHead, offset: u64, frames: &Bytes) -> Placement {
     tally.done()
 }
 
-/// Where a log ends that has these frames; `None` where they do not fit.
+/// Where the log ends with these frames; `None` if they do not fit.
 pub fn head_after(head: LogHead, offset: u64, frames: &Bytes) -> Option<LogHead> {
     match place(head, offset, frames) {
         Placement::Known => Some(head),
@@ -59,7 +59,7 @@ pub fn head_after(head: LogHead, offset: u64, frames: &Bytes) -> Option<LogHead>
     }
 }
 
-/// Counts what new frames hold.
+/// Counts the bytes of new frames, by stream.
 struct Tally {
     chunk: LogChunk,
     head: LogHead,

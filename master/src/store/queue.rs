@@ -4,12 +4,12 @@ use orchestra_contracts::QueueName;
 
 use crate::domain::QueueRules;
 
-/// A queue with what has not ended in it.
+/// A queue, with the numbers of its open jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueRecord {
     pub name: QueueName,
     pub rules: QueueRules,
     pub pending: u64,
-    /// Assigned or Running.
+    /// Jobs that are Assigned or Running.
     pub held: u64,
 }

@@ -6,8 +6,8 @@ use orchestra_contracts::{JobId, Span};
 pub struct Renewal {
     pub lost: Vec<JobId>,
     pub stop: Vec<JobId>,
-    /// Leases that their jobs asked for.
+    /// Leases longer than the base, as their jobs ask for.
     pub longer: Vec<(JobId, Span)>,
-    /// The worker never registered here.
+    /// The worker is not registered.
     pub unknown: bool,
 }

@@ -1,36 +1,36 @@
-//! A schedule as it is kept, and one step of it.
+//! A schedule, as it is stored, and one step of it.
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec, NewSchedule, Overlap, ScheduleName};
 
 use crate::domain::{Job, Turn, turn};
 
-/// No more schedules are kept: each is looked at when its time comes.
+/// The maximum number of schedules: each costs a look when its time comes.
 pub const MAX_SCHEDULES: u32 = 1000;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScheduleRecord {
-    /// With the secrets of its spec sealed.
+    /// The spec, its secrets sealed.
     pub what: NewSchedule,
     pub created_at: Timestamp,
     pub paused_since: Option<Timestamp>,
-    /// The oldest time for which nothing was done yet.
+    /// The next time to handle.
     pub next_at: Option<Timestamp>,
-    /// The newest time for which a job was begun, and the job.
+    /// The newest time that began a job, and the job.
     pub last: Option<(Timestamp, JobId)>,
     pub skipped: u64,
     pub newest_skip: Option<Skip>,
 }
 
 impl ScheduleRecord {
-    /// One that was just made and whose first time is `next_at`.
+    /// A new schedule, whose first time is `next_at`.
     pub fn new(what: NewSchedule, next_at: Option<Timestamp>, now: Timestamp) -> Self {
         let (paused_since, last, skipped, newest_skip) = (None, None, 0, None);
         Self { what, created_at: now, paused_since, next_at, last, skipped, newest_skip }
     }
 }
 
-/// A time that came and went without a job, and why.
+/// A time at which no job began, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
     pub time: Timestamp,
@@ -40,30 +40,30 @@ pub struct Skip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     New,
-    /// There is one of this name.
+    /// The name is taken.
     Exists,
-    /// There are [`MAX_SCHEDULES`].
+    /// There are [`MAX_SCHEDULES`] already.
     Full,
 }
 
-/// From one time of a schedule to the next. It is done once: what it was decided on must still
-/// be so.
+/// One step of a schedule, from one time to the next. It is applied once: only while what it was
+/// decided on still holds.
 #[derive(Clone, Debug)]
 pub struct Step {
     pub name: ScheduleName,
-    /// Tells it from one of the same name that was removed.
+    /// Tells the schedule from a removed one of the same name.
     pub created_at: Timestamp,
     /// The `next_at` that was read.
     pub was: Timestamp,
     pub next: Option<Timestamp>,
     pub begin: Option<Begin>,
-    /// How many times came and went, and the newest of them.
+    /// How many times were skipped, and the newest of them.
     pub skipped: u64,
     pub newest_skip: Option<Skip>,
     pub now: Timestamp,
 }
 
-/// A job that is due.
+/// The job that is due.
 #[derive(Clone, Debug)]
 pub struct Begin {
     pub time: Timestamp,
@@ -73,17 +73,17 @@ pub struct Begin {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stepped {
-    /// With the job that began, if one did.
+    /// Applied; with the job that began, if any.
     Done(Option<Box<Job>>),
-    /// Nothing was changed: these have to end first.
+    /// Not applied: these jobs have to end first.
     Waits(Vec<JobId>),
-    /// Somebody else did it, or it was paused or removed.
+    /// Not applied: another master did it, or the schedule was paused or removed.
     NotDue,
 }
 
 impl Step {
-    /// What the jobs of the schedule that have not ended mean for this step. A job that does
-    /// not begin because of them is counted here.
+    /// Adjusts the step to the open jobs of the schedule. A job that does not begin because of them
+    /// is counted as skipped.
     pub(super) fn meet(&self, open: &[JobId]) -> (Turn, Self) {
         let mut step = self.clone();
         let Some(begin) = &self.begin else { return (Turn::Begin, step) };

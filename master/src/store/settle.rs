@@ -1,9 +1,8 @@
-//! What has to be done with a database that has gone back in time, before a master goes on with it.
+//! Settles a database that was restored from a backup, before a master uses it.
 //!
-//! Workers may still run what the database knows nothing of: attempts that began after the backup,
-//! and those that it says are under way. Their leases are not in it, so whatever they report is refused, and
-//! their containers end by themselves at the end of a lease that nobody renews. Nothing may be
-//! handed out before that.
+//! Workers may still run attempts that the database does not know, or believes to have begun. It
+//! has no leases of them, so their reports are refused, and their containers end by themselves when
+//! nobody renews their leases. Until then no job may be handed out.
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, Span};
@@ -19,16 +18,17 @@ use crate::domain::{JobEvent, JobState, RetryPolicy, Rules};
 /// What became of jobs that had not ended when the backup was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Attempts that were under way: they have ended as lost. Their jobs wait to be tried again, on our
-    /// budget, or have failed where they may not run twice.
+    /// Running attempts, which have ended as lost. Their jobs are retried on our budget, or have
+    /// failed if they may not run twice.
     pub lost: u64,
-    /// Jobs that may not run twice, and had not begun. They may have since, so they are cancelled.
+    /// Jobs that may not run twice and had not begun. They may have begun since the backup, so they
+    /// are cancelled.
     pub cancelled: u64,
-    /// Jobs that wait. They may have run since, and will run again.
+    /// Pending jobs. They may have run since the backup, and will run again.
     pub waiting: u64,
 }
 
-/// When nothing that workers have begun runs any more.
+/// When everything that workers have begun has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettleTerms {
     pub now: Timestamp,
@@ -37,7 +37,7 @@ pub struct SettleTerms {
 }
 
 impl SettleTerms {
-    /// A restore is nobody's fault: no budget is too small for it, and no job is poison because of it.
+    /// A restoration is nobody's fault: it exhausts no retry budget, and marks no job as poison.
     fn rules(self) -> Rules {
         let retry = RetryPolicy {
             infra_budget: u32::MAX,
@@ -48,13 +48,13 @@ impl SettleTerms {
     }
 }
 
-/// Where it is not known which ids were given out since the backup, they go on so far behind those that are in it.
+/// The gap in the ids where it is not known which were given out since the backup.
 pub(super) const GAP: i64 = 1_000_000;
 
-/// So many jobs at once.
+/// How many jobs are read at once.
 const BATCH: u32 = 100;
 
-/// No lease outlasts this moment.
+/// The time by which all leases have expired.
 const END_LEASES: Statement =
     Statement::plain("UPDATE job SET expires_at = $1 WHERE token IS NOT NULL AND expires_at > $1");
 
@@ -72,7 +72,7 @@ const PUT_OFF: Statement = statement!(()
 const WAITING: Statement =
     Statement::plain("SELECT CAST(count(*) AS BIGINT) FROM job WHERE status = 'Pending'");
 
-/// Does it, within the transaction that is open, while no master has the database.
+/// Settles the jobs within the open transaction, while no master has the database.
 pub(super) async fn settle(
     connection: &mut Connection,
     terms: SettleTerms,

@@ -1,8 +1,9 @@
 //! Statements, each written once and rendered for both databases when it is compiled.
 //!
-//! A statement takes all its rows from one JSON parameter: what costs time is the statement, not
-//! the row. SQLite reads it with `jsonb_each` and not `json_each`, because that would write each row
-//! out as text again for every column that is read from it; PostgreSQL with `json_to_recordset`.
+//! A statement takes all its rows from one JSON parameter, because the statement costs time, not
+//! the row. SQLite reads it with `jsonb_each` and not `json_each`, which would write each row out
+//! as text again for every column that is read from it; PostgreSQL reads it with
+//! `json_to_recordset`.
 //!
 //! In the pieces of a [`statement!`] may stand, beside text:
 //! `rows`, the rows of `$1` as `r`, with the columns that the statement begins with;
@@ -13,7 +14,7 @@
 //! `columns` and `newest` (in brackets for SQLite alone), what a [`JobRow`](super::rows::JobRow) is made of: the columns of
 //! `job AS j` with those of its newest attempt, and the join that brings that in.
 
-/// One statement in the words of each database.
+/// One statement, in the SQL of each database.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Statement {
     pub(super) sqlite: &'static str,
@@ -21,7 +22,7 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// One that is the same for both.
+    /// A statement that is the same for both.
     pub(super) const fn plain(text: &'static str) -> Self {
         Self { sqlite: text, postgres: text }
     }

@@ -1,4 +1,4 @@
-//! What is handed in, and what became of it.
+//! Submissions of jobs, and their results.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use crate::domain::{Job, NewJob};
 /// How long the keys of submissions are kept.
 pub const KEYS_KEPT: Span = Span::from_secs(24 * 60 * 60);
 
-/// Names a submission, so that it is done once however often it arrives.
+/// Identifies a submission, so that it is carried out once however often it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Once {
-    /// Whose key it is; two tokens may use the same.
+    /// The owner of the key; two tokens may use the same key.
     pub token: Option<TokenId>,
     pub key: IdempotencyKey,
-    /// Of all that was submitted.
+    /// The fingerprint of the whole submission.
     pub fingerprint: Fingerprint,
 }
 
-/// Tells one submission from another without telling what is in it.
+/// A digest that tells submissions apart without revealing their content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -38,22 +38,22 @@ pub struct Submission {
     pub now: Timestamp,
 }
 
-/// What became of it.
+/// The result of a submission.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submitted {
     New(Vec<Job>),
-    /// The same was submitted with this key before; some of these jobs may be deleted by now.
+    /// The same was submitted with this key before. Some of these jobs may be deleted by now.
     Before(Vec<JobId>),
-    /// Something else was submitted with this key.
+    /// Another submission has this key.
     Differs,
-    /// Nothing was added: there are no such jobs to wait for.
+    /// Nothing was added: these jobs, which others wait for, do not exist.
     NoSuchJobs(Vec<JobId>),
-    /// Nothing was added: these files are not there, or not whole.
+    /// Nothing was added: these uploads do not exist or are not complete.
     NoSuchUploads(Vec<ContentHash>),
 }
 
 impl Submitted {
-    /// What it is to a later submission that has the same key.
+    /// The result for a later submission with the same key.
     pub(super) fn again(&self) -> Self {
         match self {
             Self::New(jobs) => Self::Before(jobs.iter().map(|job| job.id).collect()),

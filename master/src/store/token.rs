@@ -5,12 +5,12 @@ use std::fmt;
 use jiff::Timestamp;
 use orchestra_contracts::{Role, TokenId, WorkerName};
 
-/// What a token allows, and how it is recognised.
+/// What a token permits, and its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenGrant {
     pub role: Role,
     pub name: Option<String>,
-    /// The only worker that it may speak for.
+    /// The only worker that the token may act for; `None` for any.
     pub worker: Option<WorkerName>,
     pub hash: TokenHash,
 }
@@ -26,7 +26,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A token as it is kept.
+/// A token, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
     pub id: TokenId,

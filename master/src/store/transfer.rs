@@ -1,7 +1,7 @@
-//! All that an SQLite file holds, into an empty PostgreSQL database, in one transaction.
+//! Transfers the content of a SQLite file into an empty PostgreSQL database, in one transaction.
 //!
-//! Rows go over in the text format of PostgreSQL's `COPY`. It writes them in the same form when they are
-//! read back, so one digest over each table tells whether all of it has arrived.
+//! Rows are sent in the text format of PostgreSQL's `COPY`. PostgreSQL writes them in the same form
+//! when they are read back, so a digest of each table shows whether all of it has arrived.
 
 pub(super) mod tables;
 mod text;
@@ -27,18 +27,18 @@ use super::{
 /// Rows are sent in pieces of about this size.
 const PIECE: usize = 1 << 20;
 
-/// What has gone over.
+/// The result of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// Rows of each table, in which not all are empty.
+    /// The number of rows of each table that is not empty.
     pub rows: Vec<(&'static str, u64)>,
-    /// Where the file is now, under a name that no master is given.
+    /// The new path of the file, which no master uses.
     pub kept: PathBuf,
 }
 
-/// Moves the database at the URL `from`, an SQLite file without a master, into that at `to`, a PostgreSQL
-/// database without rows. Nothing has changed in either where it fails. The file is renamed at the end, so that
-/// no master hands its jobs out as well.
+/// Moves the SQLite database at the URL `from`, which no master uses, into the empty PostgreSQL
+/// database at `to`. If it fails, neither has changed. At the end the file is renamed, so that no
+/// master hands its jobs out as well.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] when a master has the file, when the target is not empty, and when what arrived
@@ -76,7 +76,7 @@ async fn tell(link: &mut PgConnection, statement: &str) -> Result<(), StoreError
     told.map(drop).map_err(about)
 }
 
-/// Nobody else writes from here to the end of the transaction, and nobody has before.
+/// Locks the tables until the end of the transaction, and checks that they are empty.
 async fn refuse_rows(target: &mut PgConnection) -> Result<(), StoreError> {
     for Table { name, .. } in TABLES {
         tell(target, &format!("LOCK TABLE {name} IN EXCLUSIVE MODE")).await?;
@@ -93,7 +93,7 @@ async fn refuse_rows(target: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Moves one table; answers its number of rows.
+/// Moves one table; returns its number of rows.
 async fn copy(
     table: &Table,
     source: &mut SqliteConnection,
@@ -135,7 +135,7 @@ async fn copy(
     Ok(count)
 }
 
-/// The next ids are those that the file would have given.
+/// Continues the ids where the file's would have continued.
 async fn go_on_counting(
     source: &mut SqliteConnection,
     target: &mut PgConnection,

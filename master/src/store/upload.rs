@@ -1,39 +1,38 @@
-//! Files that are brought before the jobs that have them: how their pieces come, and how long
-//! they stay.
+//! Uploads: files that arrive before the jobs that use them, in pieces, and how long they are kept.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use orchestra_contracts::{ContentHash, JobSpec, Size, Span, Upload};
 
-/// How long one stays that no job has, counted from when somebody last brought some of it.
+/// How long an upload is kept that no job uses, since its last piece arrived.
 pub const UPLOADS_KEPT: Span = Span::from_secs(24 * 60 * 60);
 
-/// A piece of a file.
+/// A piece of an upload.
 #[derive(Clone, Debug)]
 pub struct UploadPiece {
     pub sha256: ContentHash,
-    /// Where in the file it begins. What is stored already is skipped; a hole is refused. With
-    /// 0 the file begins anew, unless it is there whole: what an earlier caller brought of it
-    /// may have been something else.
+    /// Where in the file the piece begins. Bytes that are stored already are skipped; a hole is
+    /// refused. With 0 the file begins anew, unless it is complete: an earlier caller may have sent
+    /// other content.
     pub offset: u64,
     pub content: Bytes,
-    /// The file has so many bytes, at most.
+    /// The limit on the size of the file, in bytes.
     pub limit: Size,
     pub now: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UploadStored {
-    /// New or again.
+    /// Stored, now or before.
     Stored(Upload),
-    /// It begins behind the end of what is stored, which is there.
+    /// The piece begins behind the end of the stored file, which is here.
     Misplaced(u64),
-    /// The file is too large: nothing is stored of it now.
+    /// The file is too large; nothing of it is stored.
     OverLimit,
 }
 
 impl UploadPiece {
-    /// Which of its bytes are new where so many are stored of the file already.
+    /// Which of its bytes are new, where so many bytes of the file are stored.
     pub(super) fn place(&self, stored: u64) -> Result<Bytes, UploadStored> {
         let Some(known) = stored.checked_sub(self.offset) else {
             return Err(UploadStored::Misplaced(stored));
@@ -51,7 +50,7 @@ impl UploadPiece {
     }
 }
 
-/// The uploads that a job is to have.
+/// The uploads that a job uses.
 pub(super) fn wanted(spec: &JobSpec) -> impl Iterator<Item = &ContentHash> {
     spec.files.iter().filter_map(|file| file.upload.as_ref())
 }

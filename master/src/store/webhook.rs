@@ -1,14 +1,14 @@
-//! Webhooks as they are kept, and the messages to them: the outbox and the log in one.
+//! Webhooks, as they are stored, and their deliveries: the outbox and its log in one.
 
 use jiff::Timestamp;
 use orchestra_contracts::{DeliveryId, DeliveryState, JobId, JobStatus, WebhookId};
 
 use crate::domain::{EndFilter, Job};
 
-/// So many deliveries that have ended are kept of each webhook.
+/// How many ended deliveries of each webhook are kept.
 pub const DELIVERIES_KEPT: usize = 1000;
 
-/// What is told, and where.
+/// The ends that a webhook is told of, and its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookGrant {
     pub url: String,
@@ -17,7 +17,7 @@ pub struct WebhookGrant {
     pub secret: String,
 }
 
-/// A webhook as it is kept.
+/// A webhook, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookRecord {
     pub id: WebhookId,
@@ -25,7 +25,7 @@ pub struct WebhookRecord {
     pub created_at: Timestamp,
 }
 
-/// One message to one webhook, without what it says.
+/// One delivery to one webhook, without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryRecord {
     pub id: DeliveryId,
@@ -38,23 +38,22 @@ pub struct DeliveryRecord {
     pub answer: Option<u16>,
     pub error: Option<String>,
     pub tried_at: Option<Timestamp>,
-    /// When it is tried next; `None` for those that are not pending.
+    /// When it is tried next; `None` unless it is pending.
     pub due_at: Option<Timestamp>,
 }
 
-/// A message whose time has come.
+/// A delivery that is due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DueDelivery {
     pub record: DeliveryRecord,
     pub url: String,
     /// Sealed.
     pub secret: String,
-    /// The job at its end, without its output, its input and what is secret; `None` where that
-    /// cannot be read.
+    /// The job at its end, without output, input and secrets; `None` if it cannot be read.
     pub job: Option<Job>,
 }
 
-/// What became of one try of a delivery. It changes nothing once that is not pending any more.
+/// The result of one try of a delivery. It is ignored once the delivery is not pending any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tried {
     pub delivery: DeliveryId,
@@ -62,6 +61,6 @@ pub struct Tried {
     pub answer: Option<u16>,
     pub error: Option<String>,
     pub state: DeliveryState,
-    /// For those that stay pending.
+    /// When to try again, for a delivery that stays pending.
     pub due_at: Option<Timestamp>,
 }

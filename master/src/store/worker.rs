@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, WorkerName, worker::Registration};
 
-/// A worker as it is kept.
+/// A worker, as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerRecord {
     pub name: WorkerName,
@@ -15,5 +15,5 @@ pub struct WorkerRecord {
     pub draining_since: Option<Timestamp>,
 }
 
-/// Since when a worker is handed nothing new, if it is so.
+/// Since when a worker drains; `None` if it does not.
 pub type Drained = Option<Timestamp>;
