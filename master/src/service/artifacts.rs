@@ -1,4 +1,4 @@
-//! Files that attempts leave: workers upload them, people list and fetch them.
+//! Artifacts: workers upload them, people list and fetch them.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,13 +17,13 @@ use crate::{
     store::{ArtifactPiece, PieceStored},
 };
 
-/// A piece of a file, and who sends it.
+/// A piece of an artifact, and its sender.
 #[derive(Clone, Debug)]
 pub struct PieceUpload {
     pub job: JobId,
     pub attempt: AttemptNo,
     pub worker: WorkerName,
-    /// Without it the worker's name stands in, see [`LeaseToken::of_name`].
+    /// Defaults to the worker's name, see [`LeaseToken::of_name`].
     pub token: Option<LeaseToken>,
     pub path: String,
     pub offset: u64,
@@ -31,7 +31,7 @@ pub struct PieceUpload {
 }
 
 impl Service {
-    /// Stores a piece of a file, once, and answers how much of the file is stored now.
+    /// Stores a piece of a file, once. Returns how much of the file is stored now.
     pub async fn append_artifact(&self, piece: PieceUpload) -> Result<ArtifactHead, ServiceError> {
         let PieceUpload { job, attempt, worker, token, path, offset, content } = piece;
         if !is_path(&path) {
@@ -56,7 +56,7 @@ impl Service {
         }
     }
 
-    /// Of this attempt, or of the last that has ended.
+    /// The artifacts of this attempt, or of the last that has ended.
     pub async fn artifacts(
         &self,
         id: JobId,
@@ -67,7 +67,7 @@ impl Service {
         Ok((Artifacts { attempt: attempt.number, artifacts }, attempt))
     }
 
-    /// One of them.
+    /// One artifact.
     pub async fn artifact(
         &self,
         id: JobId,
@@ -80,10 +80,10 @@ impl Service {
         Ok((number, found?))
     }
 
-    /// Reads an attempt's files.
+    /// Returns a reader of an attempt's artifacts.
     ///
     /// # Errors
-    /// [`ServiceError::Crowded`] when as many read as may.
+    /// [`ServiceError::Crowded`] when the limit on readers is reached.
     pub fn artifact_reader(
         &self,
         job: JobId,
@@ -97,7 +97,7 @@ impl Service {
         Ok(Files { store, shutdown, _place: Arc::new(self.place()?) })
     }
 
-    /// What the command of an attempt did to the files in its folder.
+    /// What an attempt's command did to the files in its folder.
     pub async fn changes(
         &self,
         id: JobId,
@@ -110,7 +110,7 @@ impl Service {
         Ok(AttemptChanges { attempt, changes })
     }
 
-    /// The attempt that is meant, of a job that asks for files to be kept.
+    /// Finds the attempt, of a job that asks for artifacts.
     async fn keeping(
         &self,
         id: JobId,
@@ -137,7 +137,7 @@ impl Service {
     }
 }
 
-/// What a report says of files, where that can be.
+/// The artifacts and changes of a report, checked.
 pub(super) fn results(update: &JobUpdate) -> Result<AttemptResults, ServiceError> {
     let mut errors = check(&update.artifacts);
     errors.extend(update.changes.as_deref().into_iter().flat_map(check_changes));
@@ -172,7 +172,7 @@ fn check(artifacts: &[Artifact]) -> Vec<FieldError> {
     errors
 }
 
-/// So many wrong fields are told; more of the same help nobody.
+/// At most so many wrong fields are listed.
 const SHOWN: usize = 10;
 
 fn check_changes(changes: &Changes) -> impl Iterator<Item = FieldError> {

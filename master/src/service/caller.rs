@@ -1,11 +1,11 @@
-//! Who sent a request, and for which worker it may speak.
+//! Who sent a request, and for which worker it may act.
 
 use orchestra_contracts::{Role, TokenId, WorkerName};
 use tokio_util::sync::CancellationToken;
 
 use super::{Service, ServiceError};
 
-/// Whoever was let in.
+/// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     role: Role,
@@ -15,7 +15,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Somebody at a master that asks nobody for a token.
+    /// A caller at a master without tokens.
     pub fn anyone() -> Self {
         Self { role: Role::Admin, worker: None, token: None, revoked: CancellationToken::new() }
     }
@@ -33,20 +33,20 @@ impl Caller {
         self.role
     }
 
-    /// The number of its token, unless it has none or one that is not kept.
+    /// The id of the token; `None` without a token, or with one that is not stored.
     pub fn token(&self) -> Option<TokenId> {
         self.token
     }
 
-    /// Cancelled when its token is revoked; whatever it waits for ends then.
+    /// Cancelled when the token is revoked; the caller's long requests end then.
     pub fn revoked(&self) -> &CancellationToken {
         &self.revoked
     }
 }
 
 impl Service {
-    /// A token that names a worker speaks for that one alone; one that names none
-    /// speaks for all that no other token names.
+    /// A token that names a worker acts for that worker alone. One that names none acts for every
+    /// worker that no other token names.
     pub fn may_act_as(&self, caller: &Caller, worker: &WorkerName) -> Result<(), ServiceError> {
         let may = match (caller.role, &caller.worker) {
             (Role::Admin, _) => true,

@@ -1,4 +1,4 @@
-//! Somebody wants a job ended.
+//! Cancels a job.
 
 use orchestra_contracts::{Job, JobId};
 
@@ -6,8 +6,8 @@ use super::{Service, ServiceError};
 use crate::domain::JobEvent;
 
 impl Service {
-    /// A waiting job has ended when this returns; one that a worker holds ends
-    /// when the worker has done so and said it.
+    /// A pending job has ended when this returns. A job that a worker holds ends when the worker
+    /// has stopped it and reported that.
     pub async fn cancel(&self, id: JobId) -> Result<Job, ServiceError> {
         let (job, _) = self.apply(id, JobEvent::CancelRequested).await?;
         self.show(job).await

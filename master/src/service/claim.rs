@@ -1,4 +1,4 @@
-//! A worker asks for jobs, in a few words or in many.
+//! Claims of workers, in the short form and in the long one.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::{
     store::{ClaimSpec, LeaseTerms},
 };
 
-/// More in one claim serves nobody: the next one is a moment away.
+/// The most jobs in one claim; the next claim is a moment away.
 const MAX_SLOTS: u32 = 256;
 const MAX_QUEUES: usize = 64;
 const MAX_REQUEST_ID: usize = 128;
-/// What a worker without heartbeats gets on top of the job's timeout, for its own work.
+/// What a worker without heartbeats gets on top of the job's timeout.
 const UNRENEWED_EXTRA: Span = Span::from_secs(60);
 
 impl Service {
-    /// For workers made of curl: one job, now or not at all. Nobody renews its
-    /// lease, so it lasts as long as the job may take; the name stands in for the token.
+    /// Claims one job for a worker made of curl, without waiting. Nobody renews the lease, so it
+    /// lasts as long as the job may run; the worker's name is the token.
     pub async fn claim_by_name(&self, worker: WorkerName) -> Result<Option<Job>, ServiceError> {
         let spec = ClaimSpec {
             queues: vec!["default".to_owned()],
@@ -35,8 +35,8 @@ impl Service {
         Ok(jobs.first().map(with_secrets))
     }
 
-    /// Up to as many jobs as the worker has slots, as soon as there is one, or
-    /// none when the wait is over.
+    /// Claims up to as many jobs as the worker has slots. Returns as soon as there is one, or none
+    /// when the wait is over.
     pub async fn claim(&self, terms: ClaimTerms) -> Result<Vec<Claimed>, ServiceError> {
         let ClaimTerms { worker, slots, wait, queues, request_id } = terms;
         let spec = self.claim_spec(worker, NextClaim { slots, queues, request_id }, "")?;
@@ -44,7 +44,7 @@ impl Service {
         Ok(self.delivered(&jobs))
     }
 
-    /// What the store is asked for. Of what is refused it is said where it stands below `place`.
+    /// The claim for the store. Errors point to fields below `place`.
     pub(super) fn claim_spec(
         &self,
         worker: WorkerName,
@@ -64,7 +64,8 @@ impl Service {
         })
     }
 
-    /// What is accepted, for its worker. It must be answered: no waiting from here on.
+    /// The accepted jobs, as they are sent to their worker. They must be sent: no waiting from here
+    /// on.
     pub(super) fn delivered(&self, jobs: &[domain::Job]) -> Vec<Claimed> {
         let claimed = |job| Some(Claimed { job: with_secrets(job), ..self.claimed(job)? });
         jobs.iter().filter_map(claimed).collect()
@@ -81,9 +82,9 @@ impl Service {
         Ok(jobs)
     }
 
-    /// A repeated claim finds leases that have been running for a while, and so
-    /// does a worker that registers again: what is left of one is told, not what
-    /// it began with. The secrets are not in it: what is held was told them at its claim.
+    /// The lease with its remaining time: a repeated claim finds leases that have been running for
+    /// a while, and so does a worker that registers again. The secrets are left out: the worker got
+    /// them with its claim.
     pub(super) fn claimed(&self, job: &domain::Job) -> Option<Claimed> {
         let lease = job.lease()?;
         let left = lease.expires_at.duration_since(self.clock.now());
@@ -93,7 +94,8 @@ impl Service {
     }
 }
 
-/// For whoever has just got the lease, and nobody else: the dispatcher has opened them.
+/// The job with its secrets, only for the worker that has just got the lease; the dispatcher has
+/// opened them.
 fn with_secrets(job: &domain::Job) -> Job {
     let mut shown = view::job(job);
     shown.spec.secrets.clone_from(&job.spec.secrets);

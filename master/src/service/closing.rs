@@ -1,5 +1,5 @@
-//! The log of an attempt that ends: the last of it, where that comes along with the report, and
-//! the tail that is shown with the job.
+//! Closes the log of an attempt that ends: stores the rest of it, if the report carries that, and
+//! finds the tail that is shown with the job.
 
 use bytes::{Bytes, BytesMut};
 use orchestra_contracts::{
@@ -14,17 +14,17 @@ use crate::{
     store::LogAppend,
 };
 
-/// What a report of an end does to its log.
+/// The effect of an end report on the log.
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     pub(super) rest: Option<LogAppend>,
-    /// `None` where the report will be refused, or was taken before.
+    /// `None` if the report will be refused, or was accepted before.
     pub(super) tail: Option<Tail>,
 }
 
 impl Service {
-    /// A worker that uploads no log sends its output in the report, and it becomes the log, so
-    /// that all readers find it.
+    /// A worker that uploads no log sends its output in the report. It becomes the log, so that all
+    /// readers find it.
     pub(super) async fn close_log(
         &self,
         update: &JobUpdate,
@@ -76,7 +76,7 @@ impl Service {
     }
 }
 
-/// The rest that comes along, and where it goes: it ends where the log does.
+/// The rest of the log in the report, and its offset: it ends where the log ends.
 fn rest_of(update: &JobUpdate, proof: &Proof) -> Result<Option<LogAppend>, ServiceError> {
     let Some(rest) = &update.rest else { return Ok(None) };
     let refuse = |detail: &str| Err(ServiceError::field("/rest", detail));

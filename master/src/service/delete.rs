@@ -1,15 +1,15 @@
-//! Somebody wants a job gone, with its attempts and its log.
+//! Deletes a job with its attempts and logs.
 
 use orchestra_contracts::JobId;
 
 use super::{Service, ServiceError};
 use crate::domain::JobEvent;
 
-/// How far a deletion has come.
+/// The progress of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
     Done,
-    /// A worker holds the job: it is cancelled first and deleted when it has ended.
+    /// A worker holds the job: it is cancelled, and deleted when it has ended.
     Begun,
 }
 

@@ -1,10 +1,11 @@
-//! Tells webhooks of the ends that the store has noted for them, until they have heard.
+//! Delivers to webhooks: sends the deliveries that the store has queued, until the receivers have
+//! accepted them.
 //!
-//! Of several masters on one database, one does it.
+//! Of several masters on one database, the leader does it.
 //!
-//! Each webhook has a lane of its own, so one that never answers holds up nobody else. What is
-//! under way is known here alone: after a crash it is due as before and sent again, under the same
-//! id. Receivers hear of each end at least once.
+//! Each webhook has its own queue, so one that never answers delays no other. Deliveries in flight
+//! are known only in memory: after a crash they are due as before and sent again, under the same
+//! id. So receivers get each end at least once.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,24 +25,24 @@ use crate::{
     store::{DueDelivery, StoreError, Tried},
 };
 
-/// Tries become due by the clock alone, and a wake-up may be lost.
+/// The poll interval: retries become due by the clock, and a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
-/// Between two looks for what jobs that end leave to be told: thousands may end in a second.
+/// The pause between two queries for new deliveries: thousands of jobs may end in a second.
 const GAP: Duration = Duration::from_millis(20);
-/// So many messages to one webhook are under way at once,
+/// The most deliveries in flight to one webhook.
 const LANE: usize = 4;
-/// and but one, when there are so many altogether: each takes a descriptor.
+/// With so many deliveries in flight in total, a webhook has at most one: each takes a descriptor.
 const SHARED: usize = 32;
 
-/// The messages that are under way.
+/// The deliveries in flight.
 #[derive(Default)]
 struct UnderWay {
     tries: JoinSet<()>,
     of: HashMap<task::Id, (WebhookId, DeliveryId)>,
 }
 
-/// Sends what is due until the service's shutdown token ends it; what is under way then is sent
-/// again by the next master.
+/// Sends deliveries until the service's shutdown token ends it. The next master sends those in
+/// flight again.
 pub async fn run(service: Arc<Service>) {
     let mut under_way = UnderWay::default();
     loop {
@@ -59,7 +60,7 @@ pub async fn run(service: Arc<Service>) {
     }
 }
 
-/// Starts a try of each delivery that is due, as far as the lanes have room.
+/// Starts a try of each due delivery, within the limits.
 async fn start_due(service: &Arc<Service>, under_way: &mut UnderWay) -> Result<(), StoreError> {
     if !service.store.leads().await? {
         return Ok(());
@@ -87,7 +88,7 @@ impl UnderWay {
         is_new && (count == 0 || shares)
     }
 
-    /// Returns when at least one try has ended; never when there is none.
+    /// Waits until at least one try has ended; for ever if there is none.
     async fn one_ended(&mut self) {
         let Some(ended) = self.tries.join_next_with_id().await else {
             return std::future::pending().await;
@@ -108,7 +109,7 @@ impl UnderWay {
 }
 
 impl Service {
-    /// One try, and the note of what became of it.
+    /// One try, whose result is stored.
     async fn deliver(self: Arc<Self>, due: DueDelivery) {
         let answer = self.tried(&due).await;
         let now = self.clock.now();

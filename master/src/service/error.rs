@@ -1,4 +1,4 @@
-//! Why a use case was not carried out.
+//! Errors of the use cases.
 
 use orchestra_contracts::{
     AttemptNo, ContentHash, DeliveryId, FieldError, JobId, JobStatus, ScheduleName, Size, TokenId,
@@ -13,7 +13,7 @@ use crate::{
     store::{ArtifactLimit, MAX_SCHEDULES, StoreError},
 };
 
-/// Every reason, for callers and for the one match that turns it into a status.
+/// Every error; one match in `http` turns it into a status.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("there is no job {0}")]
@@ -34,19 +34,19 @@ pub enum ServiceError {
     ScheduleExists(ScheduleName),
     #[error("there are {MAX_SCHEDULES} schedules, which is as many as a master keeps")]
     TooManySchedules,
-    /// The caller's token is for another worker, or another token is for this one.
+    /// The caller's token is for another worker, or the worker has a token of its own.
     #[error("this token may not speak for the worker {0}")]
     NotItsWorker(WorkerName),
-    /// The job's machine says no.
+    /// The job's state machine refuses the event.
     #[error("this is not possible now: {0}")]
     Refused(#[from] Refusal),
-    /// No worker may set this status.
+    /// Workers may not set this status.
     #[error("a worker cannot set a job to {0}")]
     NotForWorkers(JobStatus),
-    /// Fields that are not acceptable; never empty.
+    /// Invalid fields; never empty.
     #[error("{}", count(.0))]
     Invalid(Vec<FieldError>),
-    /// The same, with what to write instead.
+    /// Invalid fields, with a hint what to write instead.
     #[error("{}", count(.errors))]
     Untimely { errors: Vec<FieldError>, hint: &'static str },
     #[error("this idempotency key was used for another submission within the last day")]
@@ -57,15 +57,15 @@ pub enum ServiceError {
     #[error("{}", count(.errors))]
     Unsatisfiable {
         errors: Vec<FieldError>,
-        /// The best that is offered, in a sentence.
+        /// The best offer, in a sentence.
         best: String,
     },
     #[error("these are not whole log frames: {0}")]
     Frames(#[from] FrameError),
-    /// An upload does not begin at the end of what is stored.
+    /// A piece of a log does not begin at the end of the stored log.
     #[error("the frames do not begin where the stored log ends, which is at {}", .0.offset)]
     LogOffset(LogHead),
-    /// The name of a file leads elsewhere.
+    /// The path of a file leads out of its folder.
     #[error("{0:?} is not a path below the working folder")]
     NotAPath(String),
     /// A piece does not begin at the end of what is stored of its file.
@@ -101,7 +101,7 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
-    /// One field that is not acceptable.
+    /// One invalid field.
     pub fn field(pointer: &str, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { pointer: pointer.to_owned(), detail: detail.into() }])
     }

@@ -1,5 +1,5 @@
-//! Leases that ran out. None does so while its worker could not have renewed it:
-//! then expiry waits for one whole lease, as after a start of the master.
+//! Expires leases, but never one that its worker could not have renewed: after a start of the
+//! master or an outage, expiry waits for one whole lease.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,20 +12,21 @@ use tokio::time::Instant;
 use super::{Service, ServiceError};
 use crate::{clock::Clock, domain::Rules};
 
-/// So many in one transaction.
+/// The most leases that one transaction expires.
 const BATCH: u32 = 100;
-/// Upkeep looks once a second, and is late on a busy machine.
+/// The longest normal time between two passes: upkeep runs once a second, and later on a busy
+/// machine.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// Renewals come every quarter of a lease. A pause shorter than that delays one;
-/// after a longer one several may be missing.
+/// Workers renew every quarter of a lease. A shorter pause delays one renewal; a longer one may
+/// lose several.
 const HEARTBEATS: u32 = 4;
 
-/// The part of a lease by which the clock may run ahead unnoticed. Workers keep
-/// back twice as much of each.
+/// The part of a lease by which the clock may run ahead unnoticed. Workers keep back twice as much
+/// of each lease.
 const UNNOTICED: u32 = 16;
 
-/// From when on leases can be expected to be renewed, by the monotonic clock: a leap
-/// of the other one, which would end all leases at once, is counted as a pause.
+/// Since when renewals have been possible, by the monotonic clock. A leap of the wall clock, which
+/// would expire all leases at once, counts as a pause.
 #[derive(Debug)]
 pub(super) struct Renewals(Mutex<State>);
 
@@ -33,7 +34,7 @@ pub(super) struct Renewals(Mutex<State>);
 struct State {
     possible_since: Duration,
     last_look: Option<Instant>,
-    /// What the wall clock showed at some moment.
+    /// The wall clock at some moment.
     shown: (Duration, Timestamp),
 }
 
@@ -47,8 +48,8 @@ impl Renewals {
         self.state().possible_since = passed;
     }
 
-    /// Notices when the clock ran ahead of the time that has passed. One that stands
-    /// back is waited for, and ends nothing early.
+    /// Notices when the wall clock ran ahead of the monotonic clock. One that stands back expires
+    /// nothing early.
     fn notice_a_leap(&self, (passed, now): (Duration, Timestamp), lease: Duration) {
         let mut state = self.state();
         let (at, shown) = state.shown;
@@ -75,17 +76,16 @@ impl Renewals {
 }
 
 impl Service {
-    /// A renewal was not possible just now.
+    /// Notes that a renewal was not possible just now.
     pub(super) fn renewals_fail(&self) {
         self.renewals.fail(self.clock.passed());
     }
 
-    /// Ends the attempts whose lease ran out; answers how many there were.
+    /// Expires leases. Returns how many attempts ended.
     ///
-    /// Not before one whole lease after the start, after the database could not
-    /// be written, and after a look that is long overdue, because a commit
-    /// stalled or the master itself stood still: workers could not renew. A leap
-    /// of the clock is such a pause as well.
+    /// Expires none until one whole lease after the start, after a failed write, and after a pass
+    /// that is long overdue because a commit stalled or the master stood still: workers could not
+    /// renew meanwhile. A leap of the clock counts as such a pause.
     pub async fn expire_leases(&self) -> Result<usize, ServiceError> {
         self.notice_a_stall();
         let (now, passed, lease) = (self.clock.now(), self.clock.passed(), self.settings.lease.0);

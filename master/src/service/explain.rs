@@ -49,7 +49,7 @@ impl Service {
         })
     }
 
-    /// Jobs that it begins after and that have not ended.
+    /// The jobs that it waits for and that have not ended.
     async fn awaited(&self, job: &Job) -> Result<Vec<Awaited>, ServiceError> {
         let mut awaited = Vec::new();
         if !matches!(job.state, JobState::Pending { hold: Some(Hold::Jobs), .. }) {
@@ -66,7 +66,7 @@ impl Service {
     }
 }
 
-/// What keeps a worker from every job.
+/// Why a worker takes no job at all.
 fn of_itself(worker: &Worker) -> Vec<Lack> {
     let drained = worker.draining_since.map(|since| {
         let text = format!("has been drained since {since}");

@@ -1,5 +1,5 @@
-//! The tokens that are valid now, in memory: a request costs no look into the
-//! database, and whoever waits hears at once that its token is revoked.
+//! The valid tokens, in memory: authentication needs no query, and long requests end at once when
+//! their token is revoked.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Caller;
 use crate::store::{TokenGrant, TokenHash};
 
-/// What a token is recognised by.
+/// One valid token, by its hash.
 pub(super) fn hash_of(token: &Token) -> TokenHash {
     TokenHash(Sha256::digest(token.as_str()).into())
 }
@@ -21,7 +21,7 @@ pub(super) struct Keyring(RwLock<Vec<Key>>);
 
 #[derive(Debug)]
 struct Key {
-    /// `None` for one that is not kept in the database.
+    /// `None` for a token that is not in the database.
     id: Option<TokenId>,
     role: Role,
     worker: Option<WorkerName>,
@@ -50,8 +50,8 @@ impl Keyring {
         self.read().iter().any(|key| key.id == Some(id))
     }
 
-    /// Who holds this token, if it is valid. How long that takes tells nothing:
-    /// every hash is compared, and each in constant time.
+    /// The caller with this token, if it is valid. The time of the check reveals nothing: every
+    /// hash is compared, each in constant time.
     pub(super) fn holder(&self, token: &Token) -> Option<Caller> {
         let hash = hash_of(token);
         let mut found = None;

@@ -8,19 +8,19 @@ use orchestra_contracts::{Job, JobId};
 use super::{Service, ServiceError, view_job};
 use crate::{domain, store::JobFilter};
 
-/// Jobs read at once by [`Service::all_jobs`]. A job can hold a megabyte of standard input.
+/// The page size of [`Service::all_jobs`]. A job can have a megabyte of standard input.
 const PAGE: u32 = 64;
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
     pub jobs: Vec<Job>,
-    /// The last of them, when there are more after it.
+    /// The last job of the page, if more jobs follow.
     pub next: Option<JobId>,
 }
 
 impl Service {
-    /// At most `filter.limit` jobs after `filter.after`.
+    /// One page: at most `filter.limit` jobs after `filter.after`.
     pub async fn page(&self, filter: &JobFilter) -> Result<Page, ServiceError> {
         let (found, next) = self.found(filter).await?;
         let mut jobs = Vec::with_capacity(found.len());
@@ -30,13 +30,13 @@ impl Service {
         Ok(Page { jobs, next })
     }
 
-    /// The same without the output of those that run, which costs a look into each log.
+    /// The same page without the output of running jobs, which costs a read of each log.
     pub async fn glance(&self, filter: &JobFilter) -> Result<Page, ServiceError> {
         let (found, next) = self.found(filter).await?;
         Ok(Page { jobs: found.iter().map(view_job).collect(), next })
     }
 
-    /// At most as many as may be, and the last of them where there are more.
+    /// At most `filter.limit` jobs, and the last of them if more follow.
     async fn found(
         &self,
         filter: &JobFilter,
@@ -50,7 +50,7 @@ impl Service {
         Ok((found, next))
     }
 
-    /// All of them, page after page; `filter.limit` is not looked at. Errors end it.
+    /// All jobs, page after page, whatever `filter.limit` is. An error ends the stream.
     pub fn all_jobs(
         self: Arc<Self>,
         filter: JobFilter,

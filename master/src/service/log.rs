@@ -1,4 +1,4 @@
-//! A worker uploads a piece of an attempt's log.
+//! Stores the pieces of an attempt's log that a worker uploads.
 
 use bytes::Bytes;
 use orchestra_contracts::{
@@ -13,20 +13,20 @@ use crate::{
     store::{Appended, LogAppend},
 };
 
-/// A piece of the log, and who sends it.
+/// A piece of a log, and its sender.
 #[derive(Clone, Debug)]
 pub struct Upload {
     pub job: JobId,
     pub attempt: AttemptNo,
     pub worker: WorkerName,
-    /// Without it the worker's name stands in, see [`LeaseToken::of_name`].
+    /// Defaults to the worker's name, see [`LeaseToken::of_name`].
     pub token: Option<LeaseToken>,
     pub offset: u64,
     pub frames: Bytes,
 }
 
 impl Service {
-    /// Stores frames, once, and answers how much is stored now.
+    /// Stores frames, once. Returns how much is stored now.
     pub async fn append_log(&self, upload: Upload) -> Result<LogHead, ServiceError> {
         check(&upload.frames)?;
         let Upload { job, attempt, worker, token, offset, frames } = upload;
@@ -50,7 +50,7 @@ impl Service {
     }
 }
 
-/// Only whole, known frames are stored, so that no reader meets others.
+/// Checks that there are only whole, known frames, so that no reader meets others.
 pub(super) fn check(frames: &Bytes) -> Result<(), FrameError> {
     Frames::new(frames.clone()).try_for_each(|frame| frame.map(drop))
 }

@@ -1,4 +1,4 @@
-//! How this master stands, for whoever watches it.
+//! The metrics of this master.
 
 use std::{
     collections::HashMap,
@@ -16,12 +16,12 @@ use crate::{
     store::JobFilter,
 };
 
-/// A retry makes an old job pending again, behind the place from which its queue is looked
-/// through: so often it is looked through from its beginning.
+/// How often the search for the oldest pending job of a queue restarts at the beginning: a retry
+/// makes an old job pending again, behind the point that the search has reached.
 const AFRESH: SignedDuration = SignedDuration::from_mins(10);
 
-/// The jobs before which nothing of their queue is pending. Without it, who asks every few
-/// seconds for the oldest of a small queue would have all of a long one's jobs passed over each time.
+/// For each queue, the job before which none is pending. Without it, each scrape would pass over
+/// all jobs of a long queue to find the oldest of a small one.
 #[derive(Debug, Default)]
 pub(super) struct Oldest(Mutex<Known>);
 
@@ -44,21 +44,21 @@ impl Oldest {
     }
 }
 
-/// More messages to webhooks are not counted: whoever asks every few seconds waits for it.
+/// Deliveries are counted up to this number: a scrape waits for the count.
 const MOST_UNTOLD: u32 = 10_000;
 
 impl Service {
-    /// What the requests are counted in.
+    /// The counters of requests.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// The last hour by the minute, and since when this master counts.
+    /// The last hour by the minute, and since when this master has counted.
     pub fn last_hour(&self) -> (Vec<Minute>, Timestamp) {
         (self.history.minutes(self.clock.now()), self.started_at)
     }
 
-    /// All that is measured, in the text format of Prometheus; also while the database is away.
+    /// All metrics in the text format of Prometheus; also while the database is down.
     pub async fn measure(&self) -> String {
         let stale = self.stale.counts();
         let places = self.settings.max_streams.min(Semaphore::MAX_PERMITS);
@@ -121,7 +121,7 @@ impl Service {
         Ok(Some(job.created_at))
     }
 
-    /// Counts what was handed out.
+    /// Counts the jobs that were handed out.
     pub(super) fn count_claim(&self, jobs: &[domain::Job]) {
         let first = |job: &domain::Job| {
             let since = job.spec.not_before.map_or(job.created_at, |at| at.max(job.created_at));

@@ -1,10 +1,9 @@
-//! The use cases, one file a verb. This room owns the order of things: check,
-//! store, then wake whoever waits. It knows no HTTP and no SQL.
+//! The use cases, one file a verb. This module owns the order of steps: check, store, then wake the
+//! waiters. It knows no HTTP and no SQL.
 //!
-//! After every commit that changes a job or its log the hub is woken, and after
-//! one that makes a job claimable the dispatcher is. Both only say "look again",
-//! and both sides look once a second anyway: a caller who leaves between the
-//! commit and the wake delays somebody by a second and harms nobody.
+//! A commit that changes a job or its log wakes the hub; a commit that makes a job claimable wakes
+//! the dispatcher. Both only say "look again", and both sides poll once a second anyway: a caller
+//! who disconnects between commit and wake-up causes a delay of a second at most.
 
 use std::{sync::Arc, time::Duration};
 
@@ -82,7 +81,7 @@ pub use view::job as view_job;
 /// way give up on silent requests sooner or later.
 pub const MAX_WAIT: Span = Span::from_secs(300);
 
-/// What the operator decides.
+/// The operator's settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// How long a lease lasts after a heartbeat.
@@ -94,15 +93,15 @@ pub struct Settings {
     /// The longest timeout that a job may ask for.
     pub max_job_timeout: Span,
     pub retry: RetryPolicy,
-    /// So many may read logs or wait for a job's end at once.
+    /// The limit on clients that read logs or wait for a job's end.
     pub max_streams: usize,
-    /// The files that an attempt leaves have so many bytes together, at most.
+    /// The limit on the size of all artifacts of one attempt, in bytes.
     pub artifacts_limit: Size,
-    /// One file that is uploaded for jobs has so many bytes, at most.
+    /// The limit on the size of one uploaded file, in bytes.
     pub upload_limit: Size,
-    /// What stays of jobs that have ended.
+    /// What is kept of jobs that have ended.
     pub retention: Retention,
-    /// Where messages to webhooks may go.
+    /// The addresses that webhooks may reach.
     pub reachable: Reachable,
 }
 
@@ -153,13 +152,13 @@ pub struct Service {
     oldest: measure::Oldest,
     keeping: retention::Keeping,
     started_at: Timestamp,
-    /// There may be something to tell.
+    /// Notified when there may be a new delivery to a webhook.
     outbox: Notify,
     shutdown: CancellationToken,
 }
 
 impl Service {
-    /// The queue goes to [`dispatch`], without which no claim is answered.
+    /// Creates the service, and the queue for [`dispatch`], without which no claim is answered.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -198,28 +197,28 @@ impl Service {
         (Arc::new(service), queue)
     }
 
-    /// Ended when the master shuts down; every open answer ends with it.
+    /// Cancelled when the master shuts down; every open response ends with it.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
     }
 
-    /// What was refused because its lease was lost.
+    /// The calls that were refused because their lease was lost.
     pub fn stale(&self) -> StaleCounts {
         self.stale.counts()
     }
 
-    /// Whether the database can be used.
+    /// Whether the database is usable.
     pub async fn check(&self) -> Result<(), ServiceError> {
         Ok(self.store.check().await?)
     }
 
-    /// How many read logs or wait for a job's end now.
+    /// How many clients read logs or wait for a job's end now.
     pub fn reading(&self) -> usize {
         let places = self.settings.max_streams.min(Semaphore::MAX_PERMITS);
         places.saturating_sub(self.readers.available_permits())
     }
 
-    /// A place among those who read and wait; given back when it is dropped.
+    /// A permit to read or wait, given back when it is dropped.
     fn place(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         self.readers.clone().try_acquire_owned().map_err(|_| ServiceError::Crowded)
     }
@@ -228,12 +227,12 @@ impl Service {
         Rules { now: self.clock.now(), retry: self.settings.retry, jitter: rand::random() }
     }
 
-    /// Puts one event through the machine and wakes whom it concerns.
+    /// Applies one event through the state machine and wakes the waiters.
     async fn apply(&self, id: JobId, event: JobEvent) -> Result<(Job, Effects), ServiceError> {
         self.report(Report { job: id, event, rest: None }).await
     }
 
-    /// The same with what comes along with it.
+    /// The same for a report with the rest of the log.
     async fn report(&self, report: Report) -> Result<(Job, Effects), ServiceError> {
         let begun = Instant::now();
         let (id, rest) = (report.job, rest_bytes(&report));
@@ -242,7 +241,8 @@ impl Service {
         self.reported(id, applied, rest, begun.elapsed())
     }
 
-    /// After a report with so much of a log was stored, which took so long.
+    /// Handles a stored report, with so many bytes of its log: counts it and wakes the waiters.
+    /// `took` is the time that the store needed.
     fn reported(
         &self,
         id: JobId,
@@ -258,7 +258,7 @@ impl Service {
         Ok((applied.job, applied.result?))
     }
 
-    /// After what took so long to store.
+    /// Wakes the waiters after a commit, which took `took`.
     fn wake_for(&self, applied: &Applied, took: Duration) {
         if let Ok(effects) = &applied.result {
             if let Some(finish) = &effects.attempt_ended {
@@ -287,7 +287,7 @@ impl Service {
     }
 }
 
-/// How much of a log comes along.
+/// The bytes of the log in a report.
 fn rest_bytes(report: &Report) -> u64 {
     report.rest.as_ref().map_or(0, |rest| rest.frames.len() as u64)
 }

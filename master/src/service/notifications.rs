@@ -43,8 +43,8 @@ impl Service {
         }
     }
 
-    /// Whether this master does upkeep. One that takes it over gives leases time for renewal, as after
-    /// a start: how workers fared while nobody looked is not known.
+    /// Whether this master is the leader. A new leader gives leases time for renewal, as after a
+    /// start: it does not know whether workers could renew before.
     pub async fn leads(&self, led: bool) -> Result<bool, ServiceError> {
         let leads = self.store.leads().await?;
         if leads && !led {
@@ -53,8 +53,8 @@ impl Service {
         Ok(leads)
     }
 
-    /// What every master keeps up with where there are several: the database's clock, which all go
-    /// by, and the tokens that others have issued or revoked. Answers whether there are several.
+    /// Refreshes what several masters share: the database's clock, and the tokens that other
+    /// masters have issued or revoked. Returns whether there are several masters.
     pub async fn keep_up(&self) -> Result<bool, ServiceError> {
         let asked = self.clock.passed();
         let Some(time) = self.store.time().await? else { return Ok(false) };

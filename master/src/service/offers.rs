@@ -1,9 +1,9 @@
-//! What workers offer, in memory: submits and claims look there and not into the database.
+//! The offers of workers, in memory, so that submits and claims need no query.
 //!
-//! A registration is known at once to the master that heard it. What another master heard,
-//! and when workers were last seen, is read from the database when what is known is older
-//! than [`FRESH`]; so a claim that comes through another master than its worker's
-//! registration can be matched by what the worker said before, and the worker has the last word.
+//! A registration is known at once to the master that received it. Those that other masters
+//! received, and when workers were last seen, are read from the database when they are older than
+//! [`FRESH`]. So a claim through another master may be matched by the worker's previous offer; the
+//! worker itself decides in the end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,13 +19,13 @@ use crate::{
     store::StoreError,
 };
 
-/// Far less than the time for which a silent worker is counted on.
+/// Far less than the time after which a silent worker is not counted on.
 const FRESH: SignedDuration = SignedDuration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct KnownOffers {
     known: Mutex<Known>,
-    /// Held by the one who asks the database.
+    /// Held by the task that queries the database.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -36,17 +36,17 @@ struct Known {
 }
 
 impl KnownOffers {
-    /// Takes in a registration that was stored. Answers whether it says anything new.
+    /// Notes a stored registration. Returns whether it says anything new.
     pub(super) fn note(&self, worker: &WorkerName, said: Registration, now: Timestamp) -> bool {
         Arc::make_mut(&mut self.known().offers).note(worker, said, now, now)
     }
 
-    /// Takes in what an operator said of a worker.
+    /// Notes whether a worker drains.
     pub(super) fn note_drain(&self, worker: &WorkerName, draining: bool) {
         Arc::make_mut(&mut self.known().offers).note_drain(worker, draining);
     }
 
-    /// What is known, and whether that is fresh; `None` before the database was read.
+    /// The known offers, and whether they are fresh; `None` before the first query.
     fn now(&self, now: Timestamp) -> Option<(Arc<Offers>, bool)> {
         let known = self.known();
         let age = now.duration_since(known.read_at?);
@@ -59,7 +59,7 @@ impl KnownOffers {
 }
 
 impl Service {
-    /// What workers offer, as old as [`FRESH`] at most, or as new as the database allows.
+    /// The offers, at most [`FRESH`] old, or as new as the database allows.
     pub(super) async fn offers(&self) -> Result<Arc<Offers>, StoreError> {
         let is_fresh = |known: Option<(Arc<Offers>, bool)>| known.filter(|(_, is_fresh)| *is_fresh);
         if let Some((offers, _)) = is_fresh(self.offers.now(self.clock.now())) {
@@ -89,7 +89,7 @@ impl Service {
         Ok(known.offers.clone())
     }
 
-    /// What may surprise whoever submits such a job, by the workers that are there.
+    /// Warnings about such a job, by the workers that exist.
     pub(super) async fn warnings(&self, spec: &JobSpec) -> Result<Vec<Warning>, StoreError> {
         if spec.workspace != Workspace::Shared {
             return Ok(Vec::new());
@@ -102,8 +102,8 @@ impl Service {
         Ok(warning.into_iter().collect())
     }
 
-    /// Refuses a job that no worker of its queue could ever take. Where none is known, one
-    /// that can may still come.
+    /// Refuses a job that no known worker of its queue could ever run. Where no worker is known,
+    /// nothing is refused: one may still come.
     pub(super) async fn check_offers(&self, spec: &JobSpec) -> Result<(), ServiceError> {
         let foreign = spec.image.as_deref().is_some_and(ImageReference::is_meant);
         if spec.resources == Resources::default() && spec.network == Network::None && !foreign {

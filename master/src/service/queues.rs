@@ -1,4 +1,4 @@
-//! Operators look at queues, pause them and bound them; and they drain workers.
+//! Lists queues, pauses and bounds them; drains workers.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use orchestra_contracts::{Queue, QueueChange, QueueName, WorkerName, worker::Wor
 use super::{Service, ServiceError, signed};
 use crate::store::QueueRecord;
 
-/// More than all workers together can hold.
+/// The largest bound: more than all workers together can hold.
 const MAX_CONCURRENCY: u32 = 1_000_000;
 
 impl Service {
-    /// Those that have rules, jobs that have not ended, or a worker that is there, by name.
+    /// The queues that have rules, open jobs or a worker, by name.
     pub async fn queues(&self) -> Result<Vec<Queue>, ServiceError> {
         let queues = self.store.queues().await?.into_iter().map(shown);
         let mut all: BTreeMap<QueueName, Queue> =
@@ -28,7 +28,7 @@ impl Service {
         Ok(all.into_values().collect())
     }
 
-    /// Pauses, resumes or bounds a queue. What runs goes on in every case.
+    /// Pauses, resumes or bounds a queue. Running jobs go on in every case.
     pub async fn change_queue(
         &self,
         name: QueueName,
@@ -45,7 +45,8 @@ impl Service {
         Ok(queue.unwrap_or_else(|| empty(name)))
     }
 
-    /// Has a worker be handed nothing new, or lifts that. It holds over restarts of both.
+    /// Starts or stops draining a worker, which gets no new jobs meanwhile. Draining outlasts
+    /// restarts of master and worker.
     pub async fn drain(&self, name: &WorkerName, draining: bool) -> Result<Worker, ServiceError> {
         let no_such_worker = || ServiceError::NoSuchWorker(name.clone());
         let drained = self.store.drain(name, draining, self.clock.now()).await?;

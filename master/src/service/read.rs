@@ -1,4 +1,4 @@
-//! Reading one job, its attempts and its log.
+//! Reads one job, its attempts and its log.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     live::{Follow, Reading, last_lines},
 };
 
-/// A wake-up may be lost; nobody sleeps for longer than this without a look.
+/// The poll interval of waiters, because a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
 
 impl Service {
@@ -20,7 +20,8 @@ impl Service {
         self.show(job).await
     }
 
-    /// The job when it has ended, or as it is when the wait is over.
+    /// Waits for the end of the job. Returns the job as it is then, or as it is when the wait is
+    /// over.
     pub async fn job_ended(&self, id: JobId, wait: Duration) -> Result<Job, ServiceError> {
         let _place = self.place()?;
         let over = Instant::now() + wait;
@@ -42,7 +43,7 @@ impl Service {
         }
     }
 
-    /// Oldest first; empty before the first claim.
+    /// The attempts, oldest first; empty before the first claim.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, ServiceError> {
         let job = self.find(id).await?;
         let mut attempts = self.store.attempts(id).await?;
@@ -63,9 +64,8 @@ impl Service {
         Err(ServiceError::NoSuchAttempt(id, attempt))
     }
 
-    /// Makes sure that there is something to read: a job, and an attempt that
-    /// exists or, when it is followed, may come to be. With `tail` it begins at
-    /// the last so many lines.
+    /// Checks that there is something to read: a job, and an attempt that exists or, for a
+    /// follower, may come to exist. With `tail`, reading begins at the last so many lines.
     pub async fn log_reading(
         &self,
         id: JobId,
@@ -90,7 +90,7 @@ impl Service {
     /// Reads a log, see [`Self::log_reading`].
     ///
     /// # Errors
-    /// [`ServiceError::Crowded`] when as many do so as may.
+    /// [`ServiceError::Crowded`] when the limit on readers is reached.
     pub fn follow(&self, id: JobId, reading: Reading) -> Result<Follow, ServiceError> {
         let place = self.place()?;
         let (store, shutdown) = (self.store.clone(), self.shutdown.clone());
@@ -101,7 +101,7 @@ impl Service {
         self.store.job(id).await?.ok_or(ServiceError::NoSuchJob(id))
     }
 
-    /// The job with its output, looked up where it is not in the row.
+    /// The job with its output, which is read from the log if it is not in the row.
     pub(super) async fn show(&self, job: domain::Job) -> Result<Job, ServiceError> {
         let mut shown = view::job(&job);
         if view::needs_tail(&job) {

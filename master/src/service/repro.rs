@@ -1,5 +1,5 @@
-//! The line that runs a job's command by hand, as its newest attempt ran it: the flags say
-//! what `worker/src/executor/docker/create.rs` asks the engine for.
+//! Builds the command line that runs a job's command by hand, as its newest attempt ran it. Its
+//! flags mirror what `worker/src/executor/docker/create.rs` asks the engine for.
 
 use std::fmt::Write;
 
@@ -8,9 +8,9 @@ use orchestra_contracts::{Attempt, JobId, JobSpec, Network, Ran, Repro};
 use super::{Service, ServiceError};
 use crate::domain::Refusal;
 
-/// In PID 1's place, so that the shell is not it: the kernel shields PID 1 from signals. It
-/// starts the shell that the sandbox would, by the same name, without the variable that the
-/// engine adds, and says nothing itself of how that ends.
+/// Stands in for PID 1, so that the shell is not PID 1, which the kernel shields from signals.
+/// Starts the shell that the sandbox would, under the same name and without the variable that the
+/// engine adds, and prints nothing itself about the end.
 const FIRST: &str = "unset HOSTNAME; exec 3>&2 2>/dev/null; \
                      if [ -x /bin/bash ] || [ -x /usr/bin/bash ]; then s=bash; else s=sh; fi; \
                      (exec $s -c \"$1\" 2>&3 3>&-); exit $?";
@@ -18,12 +18,12 @@ const FIRST: &str = "unset HOSTNAME; exec 3>&2 2>/dev/null; \
 /// Of every job container.
 const HOST_NAME: &str = "orchestra";
 
-/// A page of memory, and the fewest files that a `/tmp` has room for.
+/// The size of a page of memory, and the smallest number of files that a `/tmp` holds.
 const PAGE: u64 = 4096;
 const FEWEST_FILES: u64 = 1024;
 
 impl Service {
-    /// How to repeat the newest attempt that ran.
+    /// The command line for the newest attempt that ran.
     pub async fn repro(&self, id: JobId) -> Result<Repro, ServiceError> {
         let job = self.find(id).await?;
         let attempts = self.store.attempts(id).await?;
@@ -36,7 +36,7 @@ impl Service {
     }
 }
 
-/// A job's id, and where it is of an array that one's id and its own index.
+/// A job's id; for a job of an array, also the array's id and the job's index.
 type Place = (JobId, Option<(JobId, u32)>);
 
 fn of(spec: &JobSpec, (id, element): Place, attempt: &Attempt, ran: &Ran) -> Repro {

@@ -1,4 +1,4 @@
-//! What the operator lets go of jobs that have ended: by age, by number, by bytes.
+//! Retention: prunes what jobs that have ended leave, by age, by number and by bytes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::{Service, ServiceError, signed};
 use crate::store::{Bounds, Part};
 
-/// So much of each part stays. Nothing goes where nothing is said.
+/// How much of each part is kept. Without limits nothing is pruned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     pub jobs: Keep,
@@ -17,7 +17,7 @@ pub struct Retention {
     pub artifacts: Keep,
 }
 
-/// For so long, and so much of what ended last.
+/// How long a part is kept, and how much of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     pub age: Option<Span>,
@@ -36,12 +36,12 @@ impl Keep {
     }
 }
 
-/// So many jobs in one transaction. Between two of them whoever waits has a second.
+/// The most jobs that one transaction prunes. Between two transactions other writes have a second.
 const BATCH: u32 = 200;
-/// When nothing more was to be done, so long nobody looks: it reads all that is kept.
+/// The pause after a pass that found nothing: a pass reads all that is kept.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// What stays now, and when it is looked next.
+/// The current limits, and when the next pass is due.
 #[derive(Debug, Default)]
 pub(super) struct Keeping(Mutex<(Retention, Option<Instant>)>);
 
@@ -56,17 +56,17 @@ impl Keeping {
 }
 
 impl Service {
-    /// What stays of jobs that have ended.
+    /// What is kept of jobs that have ended.
     pub fn retention(&self) -> Retention {
         self.keeping.state().0
     }
 
-    /// From now on this stays.
+    /// Sets new limits.
     pub fn retain(&self, retention: Retention) {
         *self.keeping.state() = (retention, None);
     }
 
-    /// Drops the next of what is not kept any more, a part of it at a time; answers of how many jobs.
+    /// Prunes the next jobs of one part. Returns of how many jobs.
     pub async fn keep_within_bounds(&self) -> Result<usize, ServiceError> {
         let now = Instant::now();
         let (retention, next) = *self.keeping.state();

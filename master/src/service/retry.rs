@@ -1,4 +1,4 @@
-//! Somebody wants an ended job run again.
+//! Runs an ended job again.
 
 use orchestra_contracts::{Job, JobId};
 
@@ -6,7 +6,7 @@ use super::{Service, ServiceError};
 use crate::domain::JobEvent;
 
 impl Service {
-    /// Back to Pending, with fresh budgets; earlier attempts stay.
+    /// Moves the job back to Pending, with fresh retry budgets. Earlier attempts stay.
     pub async fn retry(&self, id: JobId) -> Result<Job, ServiceError> {
         let (job, _) = self.apply(id, JobEvent::RetryRequested).await?;
         self.show(job).await

@@ -1,7 +1,9 @@
-//! The time of a schedule has come: a job of it begins, or it is said why none does.
+//! Handles the due times of schedules: a job begins, or the time is recorded as skipped, with the
+//! reason.
 //!
-//! The job and the time that is waited for next are stored together, under the time that was
-//! read. So a time comes once, whether a crash or another master gets in between.
+//! The job and the schedule's next time are stored in one transaction, which checks the time that
+//! was read. So each time is handled once, even if the master crashes or another master does the
+//! same.
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -18,12 +20,12 @@ use crate::{
     store::{Begin, ScheduleRecord, Skip, Step, Stepped, StoreError},
 };
 
-/// So many are read at once: the spec of each may have a megabyte.
+/// The most schedules read at once: the spec of each may have a megabyte.
 const PAGE: u32 = 16;
 
 impl Service {
-    /// Takes every schedule whose time has come to its next one; answers how many jobs began.
-    /// No schedule is looked at twice in one pass, and one that is refused holds up no other.
+    /// Moves every due schedule on to its next time. Returns how many jobs began. A pass looks at
+    /// each schedule once, and one that is refused delays no other.
     pub async fn step_schedules(&self) -> Result<usize, ServiceError> {
         let now = self.clock.now();
         let (mut begun, mut after) = (0, None);
@@ -71,7 +73,7 @@ impl Service {
         Ok(true)
     }
 
-    /// What is to be done with it now; `None` when it is not due.
+    /// The step to take now; `None` if the schedule is not due.
     async fn next_step(
         &self,
         record: &ScheduleRecord,
@@ -107,8 +109,8 @@ impl Service {
         Ok(Some(step))
     }
 
-    /// Its job as a submit would store it now, or why it would be refused. Secrets are sealed
-    /// already; they were looked at when the schedule was made.
+    /// The schedule's job as a submit would store it now, or why it would be refused. Secrets are
+    /// sealed already; they were checked when the schedule was made.
     async fn job_of(
         &self,
         record: &ScheduleRecord,
@@ -132,7 +134,7 @@ impl Service {
         Ok(Ok(spec))
     }
 
-    /// Asks once for the end of each.
+    /// Cancels each once.
     async fn make_way(&self, jobs: &[JobId]) -> Result<(), ServiceError> {
         for id in jobs {
             let Some(job) = self.store.job(*id).await? else { continue };

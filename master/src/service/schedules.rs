@@ -1,5 +1,5 @@
-//! People make schedules, look at them, pause and remove them. What becomes of one when its
-//! time comes is in `schedule_step.rs`.
+//! Creates, lists, pauses and removes schedules. What happens when a schedule is due is in
+//! `schedule_step.rs`.
 
 use jiff::{
     Timestamp,
@@ -18,11 +18,11 @@ use crate::{
 const CRON_HINT: &str = "write minute, hour, day of the month, month and day of the week, as in \
     \"30 6 * * mon-fri\", or @hourly, @daily, @weekly, @monthly or @yearly";
 const ZONE_HINT: &str = "write a name of the IANA's, like Europe/Berlin, or leave it out for UTC";
-/// So many of the times to come are shown.
+/// How many upcoming times are shown.
 const SHOWN_TIMES: usize = 3;
 
 impl Service {
-    /// Keeps a schedule durably; its first time is the next one from now on.
+    /// Stores a schedule. Its first time is the next one from now on.
     pub async fn add_schedule(&self, mut what: NewSchedule) -> Result<Schedule, ServiceError> {
         let mut errors = self.schedule_refusals(&what);
         let (table, hint) = match table_of(&what) {
@@ -55,7 +55,7 @@ impl Service {
         Ok(shown(record, now))
     }
 
-    /// All of them, by name.
+    /// All schedules, by name.
     pub async fn schedules(&self) -> Result<Vec<Schedule>, ServiceError> {
         let now = self.clock.now();
         let records = self.store.schedules().await?;
@@ -68,7 +68,7 @@ impl Service {
         Ok(shown(record, self.clock.now()))
     }
 
-    /// Pauses or resumes it. A time that comes meanwhile is missed, as if the master were away.
+    /// Pauses or resumes a schedule. A time that comes while it is paused is skipped.
     pub async fn change_schedule(
         &self,
         name: ScheduleName,
@@ -82,7 +82,7 @@ impl Service {
         Ok(shown(record, now))
     }
 
-    /// Its jobs stay, and go on where they run.
+    /// Removes a schedule. Its jobs stay, and go on if they run.
     pub async fn remove_schedule(&self, name: ScheduleName) -> Result<(), ServiceError> {
         if !self.store.remove_schedule(&name).await? {
             return Err(ServiceError::NoSuchSchedule(name));
@@ -91,7 +91,7 @@ impl Service {
         Ok(())
     }
 
-    /// What is wrong with it, its times apart.
+    /// What is wrong with a schedule, apart from its times.
     fn schedule_refusals(&self, what: &NewSchedule) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if what.catch_up > limits::DELAY {
@@ -127,14 +127,14 @@ impl Service {
     }
 }
 
-/// When its times are; else what to say of it.
+/// The times of a schedule, or what is wrong with them.
 pub(super) fn table_of(what: &NewSchedule) -> Result<Timetable, (FieldError, &'static str)> {
     let zone =
         zone(&what.time_zone).ok_or_else(|| (at("/timeZone", "is no time zone"), ZONE_HINT))?;
     Timetable::new(&what.cron, zone).map_err(|detail| (at("/cron", detail), CRON_HINT))
 }
 
-/// By its name in the system's database, or in the one that the master was built with.
+/// Looks a time zone up, in the system's database or in the one that the master was built with.
 fn zone(name: &str) -> Option<TimeZone> {
     // They stand beside the zones, and are others on every machine.
     if ["localtime", "posixrules"].iter().any(|file| file.eq_ignore_ascii_case(name)) {
@@ -144,7 +144,7 @@ fn zone(name: &str) -> Option<TimeZone> {
     zone.ok().filter(|zone| !zone.is_unknown())
 }
 
-/// A spec as the jobs of the schedule have it.
+/// The spec, as the jobs of the schedule get it.
 pub(super) fn labelled(name: &ScheduleName, mut spec: JobSpec) -> JobSpec {
     spec.labels.insert(NewSchedule::LABEL.to_owned(), name.to_string());
     spec

@@ -1,12 +1,11 @@
-//! Counts the calls of workers that came too late: under a lease that somebody
-//! else, or nobody, holds by now. They were refused and changed nothing; how many
-//! there are tells of workers that were frozen or cut off.
+//! Counts stale calls of workers: calls under a lease that was lost meanwhile. They were refused
+//! and changed nothing; many of them point to workers that were frozen or cut off.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// Since the master's start.
+/// The counters, since the master's start.
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     heartbeats: AtomicU64,
@@ -15,15 +14,15 @@ pub(super) struct Stale {
     updates: AtomicU64,
 }
 
-/// What was refused because its lease was lost, since the master's start.
+/// The calls that were refused because their lease was lost, since the master's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StaleCounts {
-    /// Leases in heartbeats, not heartbeats.
+    /// Leases in heartbeats (not heartbeats).
     pub heartbeats: u64,
     /// Pieces of a log.
     pub logs: u64,
-    /// Pieces of files.
+    /// Pieces of artifacts.
     pub artifacts: u64,
     /// Starts and ends of attempts.
     pub updates: u64,

@@ -1,4 +1,4 @@
-//! Somebody hands in a job, or many.
+//! Submits jobs.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,16 +17,15 @@ use crate::{
 /// The answer to a submission.
 #[derive(Debug)]
 pub struct Submission {
-    /// Of one spec that is no array there is one. Of a submission that was done before, those
-    /// that were not deleted since; never empty.
+    /// The jobs. One spec that is no array has one. A repeated submission has those that were not
+    /// deleted since; never empty.
     pub jobs: Vec<Job>,
-    /// It was done before, by a submission with the same key.
+    /// The jobs were submitted before, with the same key.
     pub replayed: bool,
 }
 
 impl Service {
-    /// Stores all jobs durably or none, and lets workers know of them, once for each key of a
-    /// caller.
+    /// Stores all jobs or none, once for each key of a caller, and wakes the dispatcher.
     pub async fn submit(
         &self,
         specs: Specs,
@@ -67,7 +66,7 @@ impl Service {
         }
     }
 
-    /// Whether a submission would be accepted now: its specs as they would be stored, one for
+    /// Checks a submission without storing it. Returns the specs as they would be stored: one for
     /// each job of an array, with names where ids are not given yet.
     pub async fn try_submit(&self, specs: Specs) -> Result<Vec<JobSpec>, ServiceError> {
         let place = Place::of(&specs);
@@ -102,7 +101,7 @@ impl Service {
         Ok(jobs.into_iter().map(shown).collect())
     }
 
-    /// The jobs that the specs stand for; else what is wrong, by the place in a list.
+    /// The jobs of the specs, or what is wrong, by the position in the list.
     fn planned(&self, specs: &[JobSpec]) -> Result<Vec<NewJob>, Vec<FieldError>> {
         if specs.is_empty() {
             let detail = "there is no job in it".to_owned();
@@ -113,7 +112,7 @@ impl Service {
         if errors.is_empty() { domain::plan(specs) } else { Err(errors) }
     }
 
-    /// What the operators of workers refuse, of specs that ask for the same only once.
+    /// What no worker allows. Specs with the same demand are checked once.
     async fn check_all_offers(&self, specs: &[JobSpec]) -> Result<(), (usize, ServiceError)> {
         let mut checked = HashSet::new();
         for (place, spec) in specs.iter().enumerate() {
@@ -124,7 +123,7 @@ impl Service {
         Ok(())
     }
 
-    /// Says what may surprise, of jobs that ask for the same with the first of them.
+    /// Adds warnings. Of jobs with the same demand only the first gets them.
     async fn warn(&self, jobs: &mut [Job]) {
         let mut looked = HashSet::new();
         for job in jobs {
@@ -146,7 +145,7 @@ impl Service {
         job
     }
 
-    /// The answer to the submission with the same key, if there was one.
+    /// The jobs of an earlier submission with the same key, if there was one.
     async fn submitted_before(
         &self,
         once: Option<Once>,
@@ -172,7 +171,7 @@ impl Service {
         }
     }
 
-    /// What the words themselves and this operator refuse.
+    /// Checks the specs themselves, and against the operator's limits.
     pub(super) fn refusals(&self, spec: &JobSpec) -> Vec<FieldError> {
         let mut errors = spec.validate();
         let longest = self.settings.max_job_timeout;
@@ -210,14 +209,14 @@ impl Service {
     }
 }
 
-/// A delay becomes a moment, and a moment a whole millisecond, as the database keeps it.
+/// Turns a delay into a moment, in whole milliseconds as the database stores it.
 pub(super) fn put_off(spec: &mut JobSpec, now: Timestamp) {
     let delayed = spec.delay.take().map(|delay| now.saturating_add(delay.0).unwrap_or(now));
     let moment = spec.not_before.or(delayed).map(Timestamp::as_millisecond);
     spec.not_before = moment.and_then(|millis| Timestamp::from_millisecond(millis).ok());
 }
 
-/// Of one spec the fields stand at the top, of a list in the entry of each.
+/// Pointers of one spec begin at the top, those of a list at the entry.
 #[derive(Clone, Copy)]
 enum Place {
     Top,
@@ -254,7 +253,7 @@ impl Place {
     }
 }
 
-/// Errors of the spec that stands there.
+/// Prefixes the errors of the spec at this position.
 fn within(place: usize, errors: Vec<FieldError>) -> Vec<FieldError> {
     let move_in = |FieldError { pointer, detail }| FieldError {
         pointer: format!("/{place}{pointer}"),
@@ -263,7 +262,7 @@ fn within(place: usize, errors: Vec<FieldError>) -> Vec<FieldError> {
     errors.into_iter().map(move_in).collect()
 }
 
-/// Where jobs are waited for that are not there.
+/// Errors for dependencies that do not exist.
 fn unknown(specs: &[JobSpec], missing: &[JobId]) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (place, spec) in specs.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The last bytes of an attempt's output, found by reading its log backwards.
+//! Finds the last bytes of an attempt's output by reading its log backwards.
 
 use bytes::Bytes;
 use orchestra_contracts::{
@@ -12,21 +12,21 @@ use crate::{
     store::{LogAppend, Order, Store, StoreError, head_after},
 };
 
-/// So much of each stream is shown with a job.
+/// How many bytes of each stream are shown with a job.
 const TAIL: usize = 64 * 1024;
 /// Chunks read at once.
 const PAGE: u32 = 8;
 /// Where the search begins. Offsets are BIGINT columns.
 const OPEN_END: u64 = i64::MAX as u64;
 
-/// How far back an ended attempt is searched, once in its life, for the last
-/// bytes of a stream that has long been silent.
+/// How far back an ended attempt is searched, once in its life, for the last bytes of a stream that
+/// has long been silent. In bytes.
 pub(super) const THOROUGH: u64 = 64 << 20;
-/// The same for one that still runs, at every look.
+/// The same for a running attempt, at every look.
 pub(super) const QUICK: u64 = 1 << 20;
 
-/// The tail of an attempt, from at most `bound` bytes at the end of its log.
-/// `head` says how much there is altogether.
+/// The tail of an attempt, from the last `bound` bytes of its log. `head` is the size of the stored
+/// log.
 pub(super) async fn of(
     store: &dyn Store,
     id: JobId,
@@ -37,8 +37,8 @@ pub(super) async fn of(
     Found::default().before(OPEN_END, store, id, attempt, head, bound).await
 }
 
-/// The same of a log that is about to end with this rest, of which `head` may have some already;
-/// `None` where it does not fit.
+/// The tail of a log that is about to end with this rest, some of which may be stored already;
+/// `None` if the rest does not fit.
 pub(super) async fn with_rest(
     store: &dyn Store,
     head: LogHead,
@@ -52,7 +52,7 @@ pub(super) async fn with_rest(
     found.before(*offset, store, *job, *attempt, head, bound).await.map(Some)
 }
 
-/// The tail of a log that is nothing but this.
+/// The tail of a log that consists of this rest alone.
 pub(super) fn of_whole(frames: &Bytes) -> Tail {
     let head = head_after(LogHead::default(), 0, frames).unwrap_or_default();
     let mut found = Found::default();
@@ -68,7 +68,7 @@ struct Found {
 }
 
 impl Found {
-    /// Goes on with what is stored before `end`, as far as it is needed.
+    /// Reads stored chunks before `end`, as far as needed.
     async fn before(
         mut self,
         mut end: u64,
@@ -98,7 +98,7 @@ impl Found {
         Tail { output: self.stdout.text(), error: self.stderr.text(), truncated }
     }
 
-    /// Takes what is needed of the frames that stand before all earlier ones.
+    /// Takes what is needed of a chunk, which precedes all earlier ones.
     fn add(&mut self, frames: &Bytes) {
         self.searched += frames.len() as u64;
         let frames: Vec<Frame> = Frames::new(frames.clone()).map_while(Result::ok).collect();
@@ -120,7 +120,7 @@ impl Found {
     }
 }
 
-/// Pieces of one stream, last one first, [`TAIL`] bytes at most.
+/// The pieces of one stream, last one first; at most [`TAIL`] bytes.
 #[derive(Default)]
 struct Last {
     pieces: Vec<Bytes>,
@@ -142,8 +142,7 @@ impl Last {
     }
 }
 
-/// Text of at most [`TAIL`] bytes. Where bytes were cut off in front, what is
-/// left of a cut character goes too.
+/// The text, at most [`TAIL`] bytes. A character that is cut at the start is left out.
 fn lossy(bytes: &[u8], cut: bool) -> String {
     let is_continuation = |byte: &&u8| (0x80..0xC0).contains(*byte);
     let torn = if cut { bytes.iter().take(3).take_while(is_continuation).count() } else { 0 };

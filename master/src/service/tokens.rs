@@ -1,4 +1,4 @@
-//! Tokens are issued, adopted from files, listed and revoked.
+//! Issues, adopts, lists and revokes tokens.
 
 use orchestra_contracts::{FieldError, IssuedToken, NewToken, Role, Token, TokenId, TokenInfo};
 
@@ -6,26 +6,26 @@ use super::{Caller, Service, ServiceError, keyring::hash_of};
 use crate::store::{TokenGrant, TokenRecord};
 
 const MAX_NAME: usize = 64;
-/// The name of tokens that a file holds. Nobody can ask for it: it has brackets.
+/// The name of tokens that were adopted from a file. Nobody can request it: it has brackets.
 const FROM_FILE: &str = "(file)";
 
-/// What became of a token that a file holds.
+/// The result of the adoption of a token from a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
     Valid,
-    /// It was revoked, and is not let in again.
+    /// The token was revoked, and stays revoked.
     Revoked,
 }
 
 impl Service {
-    /// Reads which tokens are valid, once, at the start; answers how many there are.
+    /// Loads the valid tokens, once, at the start. Returns how many there are.
     pub async fn load_tokens(&self) -> Result<usize, ServiceError> {
         let _changing = self.changing_tokens.lock().await;
         let valid = self.store.tokens().await?.into_iter().filter(|it| it.revoked_at.is_none());
         Ok(valid.map(|record| self.keyring.add(Some(record.id), record.grant)).count())
     }
 
-    /// The same later, where other masters issue and revoke tokens as well.
+    /// Reloads the valid tokens, where other masters issue and revoke tokens as well.
     pub(super) async fn reload_tokens(&self) -> Result<(), ServiceError> {
         let _changing = self.changing_tokens.lock().await;
         for record in self.store.tokens().await? {
@@ -38,12 +38,12 @@ impl Service {
         Ok(())
     }
 
-    /// Who holds this token, if it is valid.
+    /// The caller with this token, if it is valid.
     pub fn holder(&self, token: &Token) -> Option<Caller> {
         self.keyring.holder(token)
     }
 
-    /// Makes a token. The answer is the only place where it ever stands.
+    /// Issues a token. The answer is the only place where the token itself appears.
     pub async fn issue_token(&self, wanted: NewToken) -> Result<IssuedToken, ServiceError> {
         let errors = refusals(&wanted);
         if !errors.is_empty() {
@@ -58,19 +58,18 @@ impl Service {
         Ok(IssuedToken { token, info: info(record) })
     }
 
-    /// All tokens that ever were, oldest first.
+    /// All tokens, revoked ones included, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, ServiceError> {
         Ok(self.store.tokens().await?.into_iter().map(info).collect())
     }
 
-    /// From now on nobody is let in with it, and whoever was let in is cut off.
+    /// Revokes a token: it is not accepted any more, and open requests with it end.
     pub async fn revoke_token(&self, id: TokenId) -> Result<TokenInfo, ServiceError> {
         let _changing = self.changing_tokens.lock().await;
         self.take_back(id).await
     }
 
-    /// Lets in whoever has the token that a file of this role holds. The token
-    /// that the file held before is revoked.
+    /// Adopts the token in the file of this role. The token that the file held before is revoked.
     pub async fn adopt_token(&self, role: Role, token: &Token) -> Result<Adopted, ServiceError> {
         let hash = hash_of(token);
         let _changing = self.changing_tokens.lock().await;
@@ -92,8 +91,8 @@ impl Service {
         Ok(Adopted::Valid)
     }
 
-    /// Lets in whoever has this token as long as this process lives: the worker
-    /// that runs in it.
+    /// Accepts this token as long as this process lives: it is for the worker that runs in the same
+    /// process.
     pub fn lend_token(&self, token: &Token) {
         let hash = hash_of(token);
         self.keyring.add(None, TokenGrant { role: Role::Admin, name: None, worker: None, hash });

@@ -1,5 +1,5 @@
-//! A job's life as one trace. Whose it is stands in the job's label `traceparent`: so it goes with the job
-//! through the database, to every master and worker, of whatever version.
+//! Traces the life of a job. The job's label `traceparent` names the trace, so it passes through
+//! the database, and through masters and workers of any version.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::{
     store::Applied,
 };
 
-/// Below which span what happens to the job belongs.
+/// The parent span of what happens to the job.
 fn parent_of(spec: &JobSpec) -> Option<TraceParent> {
     spec.labels.get(TraceParent::LABEL)?.parse().ok()
 }
 
-/// A submission: in its caller's trace, or one of its own where spans are exported.
+/// The span of a submission: in its caller's trace, or in a new one if spans are exported.
 #[derive(Debug)]
 pub(super) struct Submitting {
     span: Span,
@@ -29,7 +29,7 @@ impl Submitting {
         Self { span: Span::begin("submit", SpanKind::Server, caller.as_ref()), caller }
     }
 
-    /// What the labels of its jobs say, unless the caller has said something himself.
+    /// The trace label of its jobs, unless the caller has set it.
     pub(super) fn mark(&self, spec: &mut JobSpec) {
         let parent = self.span.parent().or_else(|| self.caller.clone());
         if let Some(parent) = parent
@@ -49,14 +49,14 @@ impl Submitting {
     }
 }
 
-/// A job begins by its schedule: a trace of its own.
+/// A scheduled job begins a trace of its own.
 pub(super) fn scheduled(spec: &mut JobSpec, schedule: &str) {
     let mut submitting = Submitting::begin(None);
     submitting.span.set("orchestra.schedule", &schedule);
     submitting.mark(spec);
 }
 
-/// A job was handed out. The span is the time for which it waited, and of a retry the moment alone.
+/// The span of a claim: the time that the job waited, and for a retry only the moment.
 pub(super) fn claimed(job: &Job, now: Timestamp) {
     let Some(parent) = parent_of(&job.spec) else { return };
     let since = job.spec.not_before.map_or(job.created_at, |time| time.max(job.created_at));
@@ -72,7 +72,7 @@ pub(super) fn claimed(job: &Job, now: Timestamp) {
     }
 }
 
-/// An attempt has ended, whoever ended it; to store that took so long.
+/// The span of an attempt's end, whoever ended it, with the time that the store took.
 pub(super) fn ended(applied: &Applied, finish: &Finish, took: Duration) {
     let Some(parent) = parent_of(&applied.job.spec) else { return };
     let mut span = Span::begin_ago("end", SpanKind::Internal, Some(&parent), took);

@@ -1,4 +1,4 @@
-//! A worker says what has become of an attempt.
+//! Handles a worker's report of an attempt.
 
 use orchestra_contracts::{
     FieldError, Job, JobStatus, LeaseToken, Outcome,
@@ -12,20 +12,20 @@ use crate::{
     store::{ClaimSpec, Report},
 };
 
-/// What a shell can tell (waitpid(2)): eight bits.
+/// The range of exit codes (waitpid(2)): eight bits.
 const EXIT_CODES: std::ops::RangeInclusive<i32> = 0..=255;
 
 /// The answer to a report.
 #[derive(Debug)]
 pub enum ReportReply {
-    /// The job as it is now.
+    /// The job after the report.
     Job(Box<Job>),
-    /// What its claim brought.
+    /// The jobs that the report's claim got.
     Next(Vec<Claimed>),
 }
 
 impl Service {
-    /// Started, ended, or handed back. The same report again gets the same answer.
+    /// Handles a report: started, ended, or handed back. A repeated report gets the same answer.
     pub async fn update(&self, update: JobUpdate) -> Result<ReportReply, ServiceError> {
         let updated = self.carry_out(update).await;
         if let Err(ServiceError::Refused(Refusal::LeaseLost)) = updated {
@@ -75,7 +75,7 @@ impl Service {
         Ok(Report { job: update.id, event, rest })
     }
 
-    /// Only what is accepted brings something: what was handed out behind a report that is refused goes
+    /// Stores a report with a claim. If the report is refused, the jobs of the claim are given
     /// back.
     async fn report_and_claim(
         &self,
@@ -103,7 +103,7 @@ impl Service {
     }
 }
 
-/// What comes along comes along with an end.
+/// Checks that only the report of an end carries a log, a claim or results.
 fn check_company(update: &JobUpdate) -> Result<(), ServiceError> {
     let status = update.status;
     if status == JobStatus::Running && update.rest.is_some() {
@@ -121,7 +121,7 @@ fn proof_of(update: &JobUpdate) -> Proof {
     Proof { worker, token, attempt: update.attempt }
 }
 
-/// What the report says of the end; the exit code alone is enough, and so is the status.
+/// The outcome in the report, or one made from the exit code or the status alone.
 fn outcome_of(update: &JobUpdate) -> Result<Outcome, ServiceError> {
     let completed = update.status == JobStatus::Completed;
     if let Some(code) = update.exit_code.filter(|code| !EXIT_CODES.contains(code)) {

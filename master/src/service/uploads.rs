@@ -1,4 +1,4 @@
-//! Files that are brought before the jobs that have them.
+//! Uploads: files that arrive before the jobs that use them.
 
 use bytes::Bytes;
 use orchestra_contracts::{ContentHash, FieldError, JobSpec, Upload};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Service {
-    /// Stores a piece of a file, once, and answers how much of the file is stored now.
+    /// Stores a piece of an upload, once. Returns how much of it is stored now.
     pub async fn append_upload(
         &self,
         sha256: ContentHash,
@@ -26,27 +26,27 @@ impl Service {
         }
     }
 
-    /// How many bytes an upload has that is there whole.
+    /// The size of a complete upload, in bytes.
     pub async fn upload(&self, sha256: &ContentHash) -> Result<u64, ServiceError> {
         let found = self.store.upload(sha256).await?;
         found.ok_or_else(|| ServiceError::NoSuchUpload(sha256.clone()))
     }
 
-    /// Reads an upload.
+    /// Returns a reader of an upload.
     ///
     /// # Errors
-    /// [`ServiceError::Crowded`] when as many read as may.
+    /// [`ServiceError::Crowded`] when the limit on readers is reached.
     pub fn upload_reader(&self, sha256: ContentHash) -> Result<Reader, ServiceError> {
         Ok(self.files()?.of(Content::Upload(sha256)))
     }
 
-    /// Drops uploads that no job has any more, or had; answers how many there were.
+    /// Drops uploads that no job uses any more. Returns how many.
     pub async fn forget_uploads(&self) -> Result<usize, ServiceError> {
         Ok(self.store.forget_uploads(self.clock.now()).await?)
     }
 }
 
-/// Where jobs are to have uploads that are not there.
+/// Errors for uploads that jobs name and that do not exist.
 pub(super) fn missing(specs: &[JobSpec], missing: &[ContentHash]) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (place, spec) in specs.iter().enumerate() {

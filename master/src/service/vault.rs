@@ -1,11 +1,11 @@
-//! Secrets between submit and claim: sealed in the spec that is stored, shown to nobody.
+//! Secrets between submit and claim: sealed in the stored spec, shown to nobody.
 //!
 //! ```text
 //! submit: seal -> store -> claim: open, for the worker that got the lease
 //!                    \----> every other answer: hide
 //! ```
-//! A sealed value is bound to its name and to all that runs with it. Whoever can write to the
-//! database, and no more, can neither read it nor give it to another command.
+//! A sealed value is bound to its name and to everything that runs with it. Write access to the
+//! database alone is not enough to read it or to pass it to another command.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use chacha20poly1305::{
@@ -19,24 +19,25 @@ use sha2::{Digest, Sha256};
 
 use crate::store::Fingerprint;
 
-/// The way of sealing that the text was made with.
+/// The format of the sealed text.
 const PREFIX: &str = "sealed:1:";
-/// `XChaCha20`'s; long enough to be drawn at random, however many are drawn with one key.
+/// The length of `XChaCha20`'s nonce: long enough to be random, however many are drawn with one
+/// key.
 const NONCE: usize = 24;
 
-/// Seals and opens with the key of this master.
+/// Seals and opens secrets with this master's key.
 pub struct Vault {
     cipher: XChaCha20Poly1305,
-    /// Makes fingerprints: of a short secret, a hash without a key would tell it.
+    /// The key of fingerprints: a hash without a key would reveal a short secret.
     mac: Hmac<Sha256>,
 }
 
-/// A value was sealed with another key, or what it was sealed for has changed.
+/// A value was sealed with another key, or the spec around it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CannotOpen;
 
 impl CannotOpen {
-    /// For the job's outcome.
+    /// The reason in the job's outcome.
     pub(super) const REASON: &str = "its secrets cannot be opened: this master's secret key is \
         another than the one they were sealed with, or the job was changed in the database; \
         submit it again";
@@ -52,14 +53,14 @@ impl Vault {
         Self { cipher: XChaCha20Poly1305::new(key.into()), mac }
     }
 
-    /// Of specs as they were submitted, values of secrets included.
+    /// The fingerprint of the submitted specs, values of secrets included.
     pub(super) fn fingerprint<T: Serialize>(&self, specs: &T) -> Fingerprint {
         let mut mac = self.mac.clone();
         mac.update(&serde_json::to_vec(specs).expect("a spec is made of texts and numbers"));
         Fingerprint(mac.finalize().into_bytes().into())
     }
 
-    /// Before a spec is stored.
+    /// Seals the secrets of a spec, before it is stored.
     pub(super) fn seal(&self, spec: &mut JobSpec) {
         let bound = bound_to(spec);
         for (name, secret) in &mut spec.secrets {
@@ -68,13 +69,13 @@ impl Vault {
         }
     }
 
-    /// For what is no job's. The purpose is bound to it, and is no name of a job's secret: it has
-    /// a blank in it.
+    /// Seals a secret that is not a job's, for one purpose. The purpose has a blank in it, so that
+    /// it is no name of a job's secret.
     pub(super) fn seal_text(&self, purpose: &str, secret: &Secret) -> String {
         self.sealed(secret, purpose.as_bytes())
     }
 
-    /// `None` where it was sealed with another key or for another purpose.
+    /// Opens such a secret. `None` if it was sealed with another key or for another purpose.
     pub(super) fn open_text(&self, purpose: &str, sealed: &str) -> Option<Secret> {
         self.opened(sealed, purpose.as_bytes())
     }
@@ -88,7 +89,7 @@ impl Vault {
         format!("{PREFIX}{}", STANDARD_NO_PAD.encode(sealed))
     }
 
-    /// Before a job is handed out, which ends when it cannot be done.
+    /// Opens the secrets of a spec, before the job is handed out.
     pub(super) fn open(&self, spec: &mut JobSpec) -> Result<(), CannotOpen> {
         let bound = bound_to(spec);
         for (name, secret) in &mut spec.secrets {
@@ -106,7 +107,7 @@ impl Vault {
     }
 }
 
-/// Before a spec is shown.
+/// Hides the secrets of a spec, before it is shown.
 pub(super) fn hide(spec: &mut JobSpec) {
     spec.secrets.values_mut().for_each(|secret| *secret = Secret::hidden());
 }
@@ -115,7 +116,8 @@ fn nonce(sealed: &[u8]) -> Option<XNonce> {
     sealed.first_chunk::<NONCE>().map(|nonce| XNonce::from(*nonce))
 }
 
-/// What decides where the values go: the command and all that could turn it into another.
+/// The part of the spec that decides where the values go: the command, and everything that could
+/// turn it into another.
 fn bound_to(spec: &JobSpec) -> [u8; 32] {
     let network = match spec.network {
         Network::None => "none",

@@ -1,12 +1,12 @@
-//! A job as people read it: the one place where the machine's words become the API's.
+//! The API's view of a job: the one place where the domain's types become the API's.
 
 use orchestra_contracts as contracts;
 
 use super::{newest_attempt, vault};
 use crate::domain::{Finish, Job, JobState, Stop, Tail};
 
-/// The job with what is kept in its row. The output of an attempt that still
-/// runs is not in there; `Service::show` adds it.
+/// The job as its row has it. The output of a running attempt is not in the row; `Service::show`
+/// adds it.
 pub fn job(job: &Job) -> contracts::Job {
     let lease = job.lease();
     let finish = job.finish();
@@ -48,7 +48,7 @@ pub fn job(job: &Job) -> contracts::Job {
     shown
 }
 
-/// Whether the output is not in the job's row and has to be looked up.
+/// Whether the output is not in the job's row and has to be read from the log.
 pub(super) fn needs_tail(job: &Job) -> bool {
     let kept = job.finish().is_some_and(|finish| finish.tail.is_some());
     job.attempts > 0 && !kept && job.log.offset > 0

@@ -1,4 +1,4 @@
-//! Webhooks are registered, listed and removed, and what was sent to them is looked up.
+//! Registers, lists and removes webhooks, and lists their deliveries.
 
 use orchestra_contracts::{
     Delivery, DeliveryId, FieldError, NewWebhook, RegisteredWebhook, Secret, Webhook, WebhookId,
@@ -12,14 +12,13 @@ use crate::{
     store::{DeliveryRecord, WebhookGrant, WebhookRecord},
 };
 
-/// Each may have some requests under way at the same time, which take a descriptor each.
+/// The most webhooks: each may have several requests in flight, which take a descriptor each.
 const MAX_WEBHOOKS: usize = 64;
-/// So much of its log is shown.
+/// How many deliveries of a webhook are shown.
 const SHOWN: u32 = 200;
 
 impl Service {
-    /// Has ends of jobs be told to an address. The answer is the only place where the secret
-    /// stands that the messages are signed with.
+    /// Registers a webhook. The answer is the only place where the signing secret appears.
     pub async fn add_webhook(&self, wanted: NewWebhook) -> Result<RegisteredWebhook, ServiceError> {
         let (key, errors) = self.check_webhook(&wanted);
         let Some(key) = key.filter(|_| errors.is_empty()) else {
@@ -38,7 +37,7 @@ impl Service {
         Ok(RegisteredWebhook { secret, webhook: shown(record) })
     }
 
-    /// All of them, oldest first.
+    /// All webhooks, oldest first.
     pub async fn webhooks(&self) -> Result<Vec<Webhook>, ServiceError> {
         Ok(self.store.webhooks().await?.into_iter().map(shown).collect())
     }
@@ -48,7 +47,7 @@ impl Service {
         all.into_iter().find(|webhook| webhook.id == id).ok_or(ServiceError::NoSuchWebhook(id))
     }
 
-    /// Nothing more is told there, and its log is gone. A message that is under way may arrive.
+    /// Removes a webhook with its deliveries. A delivery in flight may still arrive.
     pub async fn remove_webhook(&self, id: WebhookId) -> Result<(), ServiceError> {
         if !self.store.remove_webhook(id).await? {
             return Err(ServiceError::NoSuchWebhook(id));
@@ -57,7 +56,7 @@ impl Service {
         Ok(())
     }
 
-    /// What was sent to it and is to be sent, newest first, as far as the log goes.
+    /// The deliveries of a webhook, sent and pending, newest first, as far as they are kept.
     pub async fn deliveries(&self, id: WebhookId) -> Result<Vec<Delivery>, ServiceError> {
         let log = self.store.deliveries(id, SHOWN).await?;
         if log.is_empty() {
@@ -66,7 +65,7 @@ impl Service {
         Ok(log.into_iter().map(delivery).collect())
     }
 
-    /// Sends a message again, whatever became of it, with all its tries before it.
+    /// Sends a delivery again, whatever became of it, with a full number of tries.
     pub async fn redeliver(
         &self,
         webhook: WebhookId,
@@ -77,7 +76,7 @@ impl Service {
         record.map(delivery).ok_or(ServiceError::NoSuchDelivery(webhook, id))
     }
 
-    /// Everything that is wrong with it, and its key where that is right.
+    /// Everything that is wrong with a new webhook, or its signing key.
     fn check_webhook(&self, wanted: &NewWebhook) -> (Option<SigningKey>, Vec<FieldError>) {
         let refusal =
             |pointer: &str, detail: String| FieldError { pointer: pointer.to_owned(), detail };
@@ -102,20 +101,21 @@ impl Service {
 }
 
 impl Vault {
-    /// The key that messages to this address are signed with.
+    /// The signing key of a stored webhook.
     pub(super) fn signing_key(&self, url: &str, sealed: &str) -> Option<SigningKey> {
         let secret: Secret = self.open_text(&purpose(url), sealed)?;
         SigningKey::read(&secret).ok()
     }
 }
 
-/// What a secret is sealed for: whoever can write to the database, and no more, cannot have
-/// messages that are signed with it sent elsewhere.
+/// The purpose for which the secret is sealed. It contains the URL: write access to the database
+/// alone is not enough to redirect messages that are signed with it.
 fn purpose(url: &str) -> String {
     format!("webhook {url}")
 }
 
-/// The same for each try; also when a database was restored and its numbers are given again.
+/// The id of a delivery, the same for each try; unique even if a database was restored and its
+/// numbers are used again.
 pub(super) fn message_id(record: &DeliveryRecord) -> String {
     format!("msg_{}_{}", record.id, record.created_at.as_millisecond())
 }

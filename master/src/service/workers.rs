@@ -1,4 +1,4 @@
-//! Workers say who they are and that they are alive.
+//! Registers workers and handles their heartbeats.
 
 use std::{
     collections::HashMap,
@@ -14,16 +14,16 @@ use orchestra_contracts::{
 use super::{MAX_WAIT, Service, ServiceError, signed};
 use crate::store::{JobFilter, WorkerRecord};
 
-/// A worker sends so many heartbeats in the time of one lease, so that two may be lost.
+/// The number of heartbeats in the time of one lease: two may be lost.
 const HEARTBEATS: u32 = 4;
-/// So long a worker waits at least that comes from another master's orders.
+/// The shortest wait of a worker that comes with another master's count of orders.
 const OF_ANOTHER: Duration = Duration::from_secs(1);
 /// More than any worker has slots.
 const MAX_LEASES: u32 = 4096;
 const MAX_SLOTS: u32 = 4096;
-/// For each text of a registration.
+/// The limit on each text of a registration, in bytes.
 const MAX_TEXT: usize = 256;
-/// Kinds of calls of an engine, and bytes of the words for one.
+/// The limits on kinds of engine calls, and on the length of their names.
 const MAX_CALLS: usize = 64;
 const MAX_CALL: usize = 64;
 const MAX_CHECKS: usize = 32;
@@ -53,7 +53,7 @@ impl LastHeartbeats {
     }
 }
 
-/// No more than a worker of ours says: a lease is not refused for the sake of what stands beside it.
+/// Bounds the statistics to what our worker sends. A heartbeat is not refused because of them.
 fn bound(stats: &mut Stats) {
     stats.engine.retain(|call, _| call.len() <= MAX_CALL);
     while stats.engine.len() > MAX_CALLS {
@@ -73,7 +73,7 @@ fn shorten(text: &mut String) {
 }
 
 impl Service {
-    /// Welcomes a worker. One that was started again is told what it held.
+    /// Registers a worker. After a restart it is told which jobs it holds.
     pub async fn register(
         &self,
         worker: WorkerName,
@@ -104,7 +104,7 @@ impl Service {
         Ok(jobs.iter().filter_map(|job| self.claimed(job)).collect())
     }
 
-    /// Renews a worker's leases; the answer brings what it has to know.
+    /// Renews a worker's leases. The reply has the leases that are lost and the jobs to stop.
     pub async fn heartbeat(
         &self,
         worker: WorkerName,
@@ -134,8 +134,8 @@ impl Service {
         })
     }
 
-    /// How often the worker was to be told something: when that is no longer what
-    /// it knows, or when the wait is over.
+    /// Waits for orders: returns the count of orders when it differs from `known`, or when the wait
+    /// is over.
     pub async fn orders(&self, worker: &WorkerName, known: Option<u64>, wait: Span) -> u64 {
         let of_another = known.filter(|known| self.order_signals.is_of_another(worker, *known));
         if of_another.is_some() {
@@ -157,7 +157,7 @@ impl Service {
         self.order_signals.count(worker)
     }
 
-    /// Every worker that ever registered; those heard of within a lease are online.
+    /// Every worker that ever registered. Those seen within one lease are online.
     pub async fn workers(&self) -> Result<Vec<Worker>, ServiceError> {
         let online_since = self.clock.now() - signed(self.settings.lease);
         let show = |record: WorkerRecord| {

@@ -28,7 +28,7 @@ const MAX_SUBMISSIONS: usize = 64;
 
 pub(super) type Answer = Result<Handout, StoreError>;
 
-/// What became of a report; `None` where there is no such job.
+/// The result of a report; `None` if there is no such job.
 pub(in crate::service) type Reported = Result<Option<Applied>, StoreError>;
 
 /// The sending end of the inbox.
@@ -38,7 +38,7 @@ pub(in crate::service) struct DispatcherHandle {
     submissions: mpsc::Sender<PendingSubmission>,
     reports: mpsc::Sender<PendingReport>,
     look: Arc<Notify>,
-    /// How many claims waited when the dispatcher looked last.
+    /// How many claims waited after the dispatcher's last pass.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Inbox {
 pub(super) struct PendingClaim {
     pub(super) spec: Arc<ClaimSpec>,
     pub(super) until: Instant,
-    /// When the store last looked whether it had answered the same request before.
+    /// When the store last looked for an earlier answer to the same request.
     pub(super) looked_back: Option<Instant>,
     pub(super) answer: oneshot::Sender<Answer>,
 }
@@ -74,7 +74,7 @@ pub(super) struct PendingSubmission {
 pub(super) struct PendingReport {
     pub(super) report: Report,
     pub(super) answer: oneshot::Sender<Reported>,
-    /// Does not wait.
+    /// The report's claim, which does not wait.
     pub(super) claim: PendingClaim,
 }
 
@@ -99,7 +99,8 @@ impl DispatcherHandle {
         self.look.notify_one();
     }
 
-    /// Stores jobs and lets workers know of them. Where claims wait, one transaction does both.
+    /// Stores jobs and wakes the dispatcher. Where claims wait, one transaction stores the jobs and
+    /// hands them out.
     pub(in crate::service) async fn submit(
         &self,
         store: &dyn Store,
@@ -121,9 +122,9 @@ impl DispatcherHandle {
         Ok(submitted)
     }
 
-    /// Stores a report and, behind it and behind all claims that wait already, answers its worker's
-    /// claim. What that got goes back where the handout is not accepted. Without a dispatcher it
-    /// gets nothing.
+    /// Stores a report and answers the claim that comes with it, after all claims that wait
+    /// already. Jobs of a handout that is not accepted are given back. Without a dispatcher the
+    /// claim gets no jobs.
     pub(in crate::service) async fn report(
         &self,
         store: &dyn Store,
@@ -142,8 +143,8 @@ impl DispatcherHandle {
         (reported.unwrap_or_else(|_| Err(closing())), found.unwrap_or_else(|_| Err(closing())))
     }
 
-    /// Waits until there are jobs for the claim or the time is over. Without a
-    /// dispatcher, which is so during shutdown, there are none.
+    /// Waits until there are jobs for the claim, or the time is over. Without a dispatcher, as
+    /// during shutdown, returns none.
     pub(in crate::service) async fn claim(
         &self,
         spec: ClaimSpec,
@@ -162,7 +163,7 @@ impl DispatcherHandle {
     }
 }
 
-/// Nothing of it was stored: the dispatcher has ended before it looked at it.
+/// The error when the dispatcher has ended before it took the call. Nothing was stored.
 fn closing() -> StoreError {
     StoreError::Unavailable {
         reason: "nobody takes it in any more".to_owned(),

@@ -1,10 +1,10 @@
-//! The dispatcher: holds the claims of all waiting workers in order of arrival
-//! and asks the store once for all of them, whenever something became claimable. What is
-//! submitted while claims wait it stores itself, so that the same transaction hands it out, and so it does
-//! with reports that claim: their claims go behind those that wait already.
+//! The dispatcher. It holds the claims of all waiting workers in order of arrival, and asks the
+//! store for all of them at once whenever a job became claimable. While claims wait, it also stores
+//! new submissions, so that the same transaction hands them out, and reports that claim, whose
+//! claims go behind the waiting ones.
 //!
-//! A lease that cannot be delivered, because its claimer has gone, is handed
-//! back at once: see [`Handout`]. On its way the job's secrets are opened.
+//! A lease that cannot be delivered, because its claimer has gone, is given back at once: see
+//! [`Handout`]. The dispatcher opens the secrets of the jobs that it hands out.
 
 mod inbox;
 
@@ -29,20 +29,20 @@ use crate::{
     store::{BatchReply, BatchRequest, Claim, StoreError},
 };
 
-/// Retries become claimable by the clock alone, and a wake-up may be lost.
+/// The poll interval: retries become claimable by the clock, and a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
-/// So many reports go into one transaction: each may bring a piece of a log.
+/// The most reports in one transaction: each may carry a piece of a log.
 const REPORTS: usize = 256;
 
-/// What the dispatcher works on.
+/// The dispatcher's state.
 #[derive(Debug)]
 pub struct ClaimQueue {
     inbox: Inbox,
     undelivered: Undelivered,
 }
 
-/// Jobs on their way to a claimer. Dropped unaccepted, wherever that happens,
-/// they go back to the dispatcher, which gives their leases back.
+/// Jobs on their way to a claimer. Dropped unaccepted, wherever that happens, they return to the
+/// dispatcher, which gives their leases back.
 #[derive(Debug)]
 pub(super) struct Handout {
     jobs: Vec<Job>,
@@ -50,7 +50,7 @@ pub(super) struct Handout {
     look: Arc<Notify>,
 }
 
-/// Holds at most as many as there are unanswered claims.
+/// Holds at most as many jobs as there are unanswered claims.
 type Undelivered = Arc<Mutex<Vec<Job>>>;
 
 pub(super) fn open() -> (DispatcherHandle, ClaimQueue) {
@@ -59,7 +59,7 @@ pub(super) fn open() -> (DispatcherHandle, ClaimQueue) {
 }
 
 impl Handout {
-    /// The caller answers its client with these, without waiting for anything in between.
+    /// Accepts the jobs. The caller must send them to its client without waiting in between.
     pub(super) fn accept(mut self) -> Vec<Job> {
         mem::take(&mut self.jobs)
     }
@@ -75,8 +75,8 @@ impl Drop for Handout {
 }
 
 impl PendingClaim {
-    /// An answer that was lost is looked for when its claim comes again, and from time to time in
-    /// case another master gave it.
+    /// Whether to look for a lost answer: when the claim arrives, and from time to time, in case
+    /// another master answered it.
     fn looks_back(&mut self, now: Instant) -> bool {
         let is_due = self.looked_back.is_none_or(|before| now - before >= POLL);
         if is_due {
@@ -122,7 +122,8 @@ pub async fn run(service: Arc<Service>, mut queue: ClaimQueue) {
     give_back(&service, &queue.undelivered).await;
 }
 
-/// One claim in the store for all who wait, behind what was handed in; answers those who still do.
+/// Sends one batch to the store: submissions, reports, then all waiting claims. Answers the
+/// callers; returns the claims that still wait.
 async fn answer(
     service: &Service,
     queue: &ClaimQueue,
@@ -177,8 +178,8 @@ async fn answer(
     still_waiting
 }
 
-/// Has the store do it: for each of those who wait by what its worker offers now, since while it
-/// waited that and what others offer may have changed.
+/// Sends the batch to the store. Each claim is matched by the workers' current offers, which may
+/// have changed while it waited.
 async fn ask(
     service: &Service,
     batch: BatchRequest,
@@ -211,7 +212,7 @@ async fn ask(
     BatchReply { submitted, reported, claimed }
 }
 
-/// Opens the jobs' secrets. A job of which that is not possible has ended: no worker can help.
+/// Opens the jobs' secrets. A job whose secrets cannot be opened ends: no worker could run it.
 async fn unlocked(service: &Service, jobs: Vec<Job>) -> Vec<Job> {
     let mut opened = Vec::with_capacity(jobs.len());
     for mut job in jobs {
@@ -239,7 +240,7 @@ fn refuse_all(waiting: VecDeque<PendingClaim>, error: &StoreError) {
     }
 }
 
-/// What is not given back now, because the database is away, runs out by itself.
+/// Gives undelivered leases back. Where the database is down, they expire by themselves.
 async fn give_back(service: &Service, undelivered: &Undelivered) {
     let jobs = mem::take(&mut *lock(undelivered));
     for job in jobs {
@@ -249,7 +250,7 @@ async fn give_back(service: &Service, undelivered: &Undelivered) {
     }
 }
 
-/// Ends an attempt that nobody begins.
+/// Ends an attempt that no worker begins.
 async fn end(service: &Service, job: &Job, outcome: Outcome) -> bool {
     let Some((id, proof)) = proof_of(job) else { return false };
     let event = JobEvent::Ended {
