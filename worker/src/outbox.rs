@@ -1,11 +1,10 @@
-//! An attempt's log on its way to the master: in order, every byte exactly once.
+//! Uploads an attempt's log to the master: in order, every byte exactly once.
 //!
-//! [`Outbox::push`] takes frames and waits while a megabyte of them is not yet
-//! stored; that is how a slow master slows down the command. [`Upload::run`]
-//! sends the first frame at once and then whatever has gathered while the last
-//! request was under way. What it has not begun to send when the outbox is dropped, and is
-//! little, it leaves for the report of the end ([`Closed::rest`]). It never gives up on a master
-//! that does not answer: that is for the lease to decide.
+//! [`Outbox::push`] takes frames, and waits while a megabyte of them is not stored yet: so a slow
+//! master slows the command down. [`Upload::run`] sends the first frame at once, and then whatever
+//! has gathered during the last request. If the frames that are left when the outbox is dropped are
+//! small enough, they go into the report of the end ([`Closed::rest`]). The upload never gives up
+//! on a master that does not answer: the lease decides that.
 
 use std::{mem, sync::Arc};
 
@@ -20,15 +19,15 @@ use tokio::sync::{Semaphore, mpsc, mpsc::error::TryRecvError};
 
 use crate::master::{Link, Master, is_lease_lost};
 
-/// Encoded bytes that wait to be stored. Enough for several requests, little
-/// enough that a hundred attempts fit into memory.
+/// The most encoded bytes that wait to be stored. Enough for several requests, and little enough
+/// that a hundred attempts fit into memory.
 const MAX_WAITING: usize = 1 << 20;
-/// Small frames cost more memory than their bytes, so their number is bounded, too.
+/// The most frames that wait: small frames cost more memory than their bytes.
 const MAX_FRAMES: usize = 4096;
-/// One request carries at most so many bytes.
+/// The most bytes in one request.
 const MAX_BATCH: usize = 256 << 10;
 
-/// Why the rest of a log was not stored.
+/// Why a log could not be stored to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
     #[error("the lease is lost")]
@@ -39,14 +38,14 @@ pub(crate) enum UploadError {
     Misplaced { sent: u64, stored: u64 },
 }
 
-/// Takes the frames of one attempt. Drop it when there are no more.
+/// The sending end: takes the frames of one attempt. Drop it at the end of the log.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     frames: mpsc::Sender<Frame>,
     room: Arc<Semaphore>,
 }
 
-/// Brings them to the master.
+/// The uploading end: sends the frames to the master.
 pub(crate) struct Upload {
     master: Arc<dyn Master>,
     link: Arc<Link>,
@@ -54,12 +53,12 @@ pub(crate) struct Upload {
     lease: LeaseRef,
     frames: mpsc::Receiver<Frame>,
     room: Arc<Semaphore>,
-    /// So many encoded bytes are stored.
+    /// How many encoded bytes are stored.
     offset: u64,
     crc32: crc32fast::Hasher,
 }
 
-/// A log that has ended. All of it is stored, but for its rest.
+/// A log that has ended. All of it is stored, except its rest.
 pub(crate) struct Closed {
     pub(crate) end: LogEnd,
     /// The last frames, at most [`MAX_REST`] bytes of them.
@@ -67,14 +66,14 @@ pub(crate) struct Closed {
     upload: Upload,
 }
 
-/// Frames that are sent together.
+/// Frames of one request.
 struct Batch {
     frames: Bytes,
-    /// There will be no more.
+    /// These are the last frames.
     is_last: bool,
 }
 
-/// The two ends of one attempt's log, of which so much is stored already.
+/// Opens the two ends of an attempt's log, of which `stored` is stored already.
 pub(crate) fn open(
     master: Arc<dyn Master>,
     link: Arc<Link>,
@@ -92,8 +91,8 @@ pub(crate) fn open(
 }
 
 impl Outbox {
-    /// Waits until there is room. Once the upload has failed, frames go nowhere:
-    /// its error says what becomes of the attempt.
+    /// Adds a frame; waits until there is space. After a failure of the upload frames are
+    /// discarded: its error decides what becomes of the attempt.
     pub(crate) async fn push(&self, frame: Frame) {
         let Ok(room) = self.room.acquire_many(frame.encoded_len() as u32).await else { return };
         room.forget();
@@ -101,14 +100,14 @@ impl Outbox {
         let _ = self.frames.send(frame).await;
     }
 
-    /// Returns when the upload has failed.
+    /// Waits until the upload has failed.
     pub(crate) async fn closed(&self) {
         self.frames.closed().await;
     }
 }
 
 impl Upload {
-    /// Returns when the outbox is dropped and all of it is stored, but for the rest.
+    /// Uploads until the outbox is dropped and everything except the rest is stored.
     pub(crate) async fn run(mut self) -> Result<Closed, UploadError> {
         let mut rest = Bytes::new();
         while let Some(Batch { frames, is_last }) = self.next_batch().await {
@@ -125,7 +124,8 @@ impl Upload {
         Ok(Closed { end, rest, upload: self })
     }
 
-    /// At least one frame, and all that have gathered, up to a request's worth.
+    /// Waits for at least one frame; returns all frames that have gathered, up to the size of a
+    /// request.
     async fn next_batch(&mut self) -> Option<Batch> {
         let (mut batch, mut is_last) = (BytesMut::new(), false);
         let mut next = Some(self.frames.recv().await?);
@@ -146,7 +146,7 @@ impl Upload {
         Some(Batch { frames: batch.freeze(), is_last })
     }
 
-    /// Sends until all of it is stored, from wherever the master says its log ends.
+    /// Sends frames until all are stored, from wherever the master says that its log ends.
     async fn store(&mut self, mut rest: Bytes) -> Result<(), UploadError> {
         let mut backoff = Backoff::default();
         while !rest.is_empty() {
@@ -165,7 +165,7 @@ impl Upload {
         Ok(())
     }
 
-    /// One request. `None`: no usable answer, it may be stored or not.
+    /// Sends one request. `None` if there is no usable answer: the frames may be stored or not.
     async fn append(&self, frames: &Bytes) -> Result<Option<u64>, UploadError> {
         let sent =
             self.master.append_log(&self.worker, &self.lease, self.offset, frames.clone()).await;
@@ -186,7 +186,7 @@ impl Upload {
 }
 
 impl Closed {
-    /// Sends the rest by itself, where the master did not take it along.
+    /// Uploads the rest, if the master did not accept it in the report.
     pub(crate) async fn store_rest(&mut self) -> Result<(), UploadError> {
         let rest = mem::take(&mut self.rest);
         self.upload.store(rest).await
@@ -194,7 +194,7 @@ impl Closed {
 }
 
 impl Drop for Upload {
-    /// Whoever waits for room would wait for ever.
+    /// Closes the semaphore: a caller of `push` would wait for ever.
     fn drop(&mut self) {
         self.room.close();
     }

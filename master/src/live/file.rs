@@ -1,5 +1,5 @@
-//! Stored files, piece by piece: one that an attempt left or that is uploaded for jobs, or all
-//! of an attempt as a tar archive. However large they are, there is one piece in memory.
+//! Reads stored files piece by piece: one artifact or upload, or all artifacts of an attempt as a
+//! tar archive. However large they are, one piece is in memory.
 
 use std::{io, mem, ops::Range, sync::Arc};
 
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Store, StoreError};
 
-/// What an archive is made of; also its unit.
+/// The size of a tar block, in bytes.
 const BLOCK: usize = 512;
 
-/// Why a file ends before its end.
+/// Why a response is cut off before the end of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CutOff {
     #[error("the master is shutting down")]
@@ -28,19 +28,19 @@ pub enum CutOff {
     Store(#[from] StoreError),
 }
 
-/// Which file.
+/// The file to read.
 #[derive(Clone, Debug)]
 pub enum Content {
     Artifact(JobId, AttemptNo, String),
     Upload(ContentHash),
 }
 
-/// Somebody who reads stored files.
+/// Access to stored files, with a permit to read.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shutdown: CancellationToken,
-    /// Its place among those who read.
+    /// The permit, held while files are read.
     pub(crate) _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -58,7 +58,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// These bytes of it.
+    /// Streams the bytes in `range`.
     pub fn bytes(
         self,
         range: Range<u64>,
@@ -101,12 +101,12 @@ pub struct ArtifactReader {
 }
 
 impl ArtifactReader {
-    /// One of them.
+    /// A reader of one artifact.
     pub fn file(self, path: String) -> Reader {
         self.files.of(Content::Artifact(self.job, self.attempt, path))
     }
 
-    /// All of these files, each with this time.
+    /// Streams these artifacts as a tar archive, each with this modification time.
     pub fn archive(
         self,
         files: Vec<Artifact>,
@@ -124,7 +124,7 @@ impl ArtifactReader {
     }
 }
 
-/// What stands before a file's content. A long path takes more than one block.
+/// The tar header of a file. A long path takes more than one block.
 fn head(file: &Artifact, time: Timestamp) -> io::Result<Bytes> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);

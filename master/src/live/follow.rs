@@ -1,5 +1,5 @@
-//! A job's log as a stream of events: what is stored, then what comes, through
-//! all attempts, until the job has ended and everything was read.
+//! Follows a job's log as a stream of events: what is stored, then what comes, through all
+//! attempts, until the job has ended and everything was read.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
@@ -21,9 +21,9 @@ use crate::{
     store::{LogChunk, Order, Store, StoreError},
 };
 
-/// A wake-up may be lost; nobody sleeps for longer than this without a look.
+/// The poll interval, because a wake-up may be lost.
 const POLL: Duration = Duration::from_secs(1);
-/// One look takes chunks from so many bytes of the log, and so one chunk more at most.
+/// One read takes the chunks of so many bytes of the log, and one chunk more at most.
 const PAGE_BYTES: u64 = 1 << 20;
 const PAGE_CHUNKS: u32 = 256;
 
@@ -34,19 +34,19 @@ pub enum FollowEvent {
         frame: Frame,
         after: Cursor,
     },
-    /// The status has changed, or this is the first look at it.
+    /// The job's status: the first one, and each change.
     State {
         job: Box<Job>,
         after: Cursor,
     },
-    /// The job (or the one attempt that was asked for) has ended, and all of it was read.
+    /// The job, or the requested attempt, has ended, and all of it was read.
     End {
         job: Box<Job>,
         after: Cursor,
     },
 }
 
-/// Why a stream ended early. A job that is deleted ends it without an error.
+/// Why a stream ended early. A deleted job ends it without an error.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     #[error("the database cannot be used: {0}")]
@@ -55,7 +55,7 @@ pub enum FollowError {
     ShuttingDown,
 }
 
-/// Reads a job's log.
+/// A reader of a job's log.
 #[derive(Debug)]
 pub struct Follow {
     store: Arc<dyn Store>,
@@ -66,18 +66,18 @@ pub struct Follow {
     cursor: Cursor,
     skip: usize,
     ready: VecDeque<FollowEvent>,
-    /// Attempts and state that were announced last.
+    /// The number of attempts and the state that were announced last.
     announced: Option<(u32, mem::Discriminant<JobState>)>,
     over: bool,
-    /// It has read everything, and what comes is little.
+    /// The follower has caught up, so that its reads are small.
     caught_up: bool,
     place: Option<OwnedSemaphorePermit>,
 }
 
 enum Step {
-    /// Look again at once.
+    /// There may be more: read again at once.
     Go,
-    /// Everything that there is was read.
+    /// Everything was read; wait for a change.
     Wait,
     Over,
 }
@@ -111,14 +111,14 @@ impl Follow {
         }
     }
 
-    /// Keeps this place among the readers for as long as it reads.
+    /// Holds this permit to read until the end of the stream.
     #[must_use]
     pub fn holding(mut self, place: OwnedSemaphorePermit) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// The events, one after another; nothing follows an error.
+    /// The events in order; nothing follows an error.
     pub fn events(self) -> impl Stream<Item = Result<FollowEvent, FollowError>> + Send + 'static {
         stream::unfold(self, |mut follow| async {
             let event = follow.next().await.transpose()?;
@@ -140,7 +140,7 @@ impl Follow {
             }
             // In this order nothing that happens in between is missed.
             self.watch.seen();
-            match self.snapshot().await? {
+            match self.advance().await? {
                 Step::Go => {}
                 Step::Wait if !self.reading.follow => self.over = true,
                 // What the look has found is told before anything is waited for.
@@ -160,9 +160,8 @@ impl Follow {
         }
     }
 
-    /// First the job, then its log: what ended before the look at the job is
-    /// all there when the log is read.
-    async fn snapshot(&mut self) -> Result<Step, StoreError> {
+    /// Reads first the job, then its log: the log of an attempt that had ended by then is complete.
+    async fn advance(&mut self) -> Result<Step, StoreError> {
         let snapshot = self.watch.job(&*self.store).await?;
         let Some(job) = snapshot.job.clone() else { return Ok(Step::Over) };
         if self.cursor.attempt == 0 && job.attempts > 0 {
@@ -193,7 +192,7 @@ impl Follow {
         Ok(Step::Wait)
     }
 
-    /// Takes in the next page of the log; false when there is none.
+    /// Reads the next page of the log; false if there is none.
     async fn read(&mut self, snapshot: &JobSnapshot) -> Result<bool, StoreError> {
         let Cursor { attempt, offset } = self.cursor;
         if attempt == 0 {
@@ -222,8 +221,8 @@ impl Follow {
         Ok(found)
     }
 
-    /// A cursor that somebody made up may point into a frame: then the whole
-    /// frame is sent, since twice is better than never.
+    /// A made-up cursor may point into a frame: then the whole frame is sent, since twice is better
+    /// than never.
     fn take(&mut self, attempt: AttemptNo, chunk: LogChunk) {
         let mut end = chunk.offset;
         // Only whole, known frames are ever stored.
@@ -255,7 +254,7 @@ impl Follow {
     }
 }
 
-/// The frame without its first bytes; `None` when nothing is left of it.
+/// The frame without its first bytes; `None` if none are left.
 fn skip_bytes(frame: Frame, skip: usize) -> Option<Frame> {
     match frame.body {
         Body::Bytes(source, bytes) if skip > 0 => (skip < bytes.len())

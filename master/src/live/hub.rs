@@ -23,7 +23,7 @@ struct Entry {
     watchers: usize,
 }
 
-/// The right to be woken for one job, until it is dropped.
+/// A subscription to the changes of one job, until it is dropped.
 pub struct Watch {
     hub: Hub,
     id: JobId,
@@ -33,21 +33,21 @@ pub struct Watch {
 }
 
 impl Hub {
-    /// The job, or its log, has changed and that is stored.
+    /// Wakes the watchers of a job: the job or its log has changed, and the change is stored.
     pub fn wake(&self, id: JobId) {
         if let Some(entry) = self.entries().get(&id) {
             entry.changes.send_modify(|version| *version += 1);
         }
     }
 
-    /// Any job may have changed.
+    /// Wakes all watchers: any job may have changed.
     pub fn wake_all(&self) {
         for entry in self.entries().values() {
             entry.changes.send_modify(|version| *version += 1);
         }
     }
 
-    /// Registers; look at the job only after that, and nothing is missed.
+    /// Subscribes to a job. Read the job only after that, and no change is missed.
     pub fn watch(&self, id: JobId) -> Watch {
         let mut entries = self.entries();
         let entry = entries.entry(id).or_insert_with(|| Entry {
@@ -87,7 +87,7 @@ impl Watch {
         &self.reads
     }
 
-    /// Returns at once when something has happened since [`Watch::seen`].
+    /// Waits for a change since [`Watch::seen`]; returns at once if there was one.
     pub async fn changed(&mut self) {
         // The sender lives as long as its watchers are counted.
         let _ = self.changes.changed().await;

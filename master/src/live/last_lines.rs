@@ -1,4 +1,4 @@
-//! Where the last lines of a log begin, found by reading it backwards.
+//! Finds where the last lines of a log begin, by reading it backwards.
 
 use std::{mem, ops::RangeInclusive};
 
@@ -16,8 +16,8 @@ const PAGE: u32 = 8;
 /// Offsets are BIGINT columns.
 const OPEN_END: u64 = i64::MAX as u64;
 
-/// The beginning of the last `lines` lines that these streams show, over all
-/// these attempts; the very beginning when there are no more.
+/// The position of the last `lines` lines that these streams show, over all these attempts; the
+/// very beginning if there are fewer.
 pub async fn last_lines(
     store: &dyn Store,
     id: JobId,
@@ -46,16 +46,16 @@ pub async fn last_lines(
     Ok(Start { cursor: Cursor::start_of(first), skip: 0 })
 }
 
-/// Counts lines from the last one on.
+/// Counts lines backwards from the end.
 struct Count {
     streams: Streams,
     left: u64,
-    /// No byte was seen yet: a line feed here ends the last line and begins none.
+    /// No byte was seen yet: a line feed here ends the last line and does not begin one.
     at_end: bool,
 }
 
 impl Count {
-    /// Offset of the frame, and bytes to skip in it, where the first wanted line begins.
+    /// The offset of the frame in which the first line begins, and the bytes to skip in it.
     fn chunk(&mut self, chunk: LogChunk) -> Option<(u64, usize)> {
         let mut end = chunk.offset + chunk.frames.len() as u64;
         let frames: Vec<Frame> = Frames::new(chunk.frames).map_while(Result::ok).collect();
@@ -84,7 +84,7 @@ impl Count {
         None
     }
 
-    /// A gap is shown as a line of its own, so another begins after it.
+    /// Counts a gap, which is shown as a line of its own, so another begins after it.
     fn gap(&mut self, begin: u64, end: u64) -> Option<u64> {
         if !mem::replace(&mut self.at_end, true) && self.is_first_wanted() {
             return Some(end);

@@ -1,10 +1,9 @@
-//! The log while it grows. A reader takes stored chunks after its cursor and
-//! waits only when there are none, so a slow one costs no memory, and what it
-//! sees is stored already.
+//! Readers of logs while they grow. A reader takes stored chunks after its cursor and waits only
+//! when there are none, so a slow reader costs no memory, and what it sees is stored already.
 //!
-//! Files are read here as well, in pieces: what an attempt left, and what jobs are to have.
+//! Files are read here as well, in pieces: artifacts and uploads.
 //!
-//! The hub carries no data: it says "look again", nothing else.
+//! The hub carries no data: it only says "look again".
 
 mod file;
 mod follow;

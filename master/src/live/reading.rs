@@ -1,4 +1,4 @@
-//! Which part of a log somebody wants to read.
+//! The part of a log that a client wants to read.
 
 use orchestra_contracts::{
     AttemptNo,
@@ -6,14 +6,14 @@ use orchestra_contracts::{
     frame::{Body, Stream},
 };
 
-/// Which part of a log to read.
+/// The part of a log to read.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     pub start: Start,
     pub streams: Streams,
     /// Only this attempt.
     pub attempt: Option<AttemptNo>,
-    /// Wait for what comes. Otherwise it ends where the log ends now.
+    /// Whether to wait for more. Otherwise the stream ends where the log ends now.
     pub follow: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct Reading {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     pub cursor: Cursor,
-    /// So many bytes of the frame at the cursor are not wanted.
+    /// How many bytes of the frame at the cursor to skip.
     pub skip: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct Streams {
 
 impl Streams {
     pub const ALL: Self = Self { stdout: true, stderr: true, system: true };
-    /// What the command wrote.
+    /// The output of the command.
     pub const OUTPUT: Self = Self { stdout: true, stderr: true, system: false };
 
     pub(super) fn wants(self, body: &Body) -> bool {

@@ -12,8 +12,8 @@ use crate::{
 
 /// A read is shared for this long at most, even if the job has not changed since.
 const FRESH: Duration = Duration::from_millis(500);
-/// Pages with more bytes are not kept: only those who have read everything
-/// before share one, and what is new is little.
+/// The largest shared page, in bytes. Only followers that have caught up share a page, and what is
+/// new to them is small.
 const SMALL: usize = 64 << 10;
 
 /// The latest reads of one job and its log.
@@ -67,8 +67,8 @@ impl SharedReads {
         Ok(snapshot)
     }
 
-    /// What there is of a log from `offset` on, read after `look`: what had
-    /// ended by then is all there.
+    /// The chunks of a log from `offset` on, read after `snapshot`: an attempt that had ended by
+    /// then is complete.
     pub(super) async fn page(
         &self,
         store: &dyn Store,
@@ -94,7 +94,7 @@ impl SharedReads {
     }
 }
 
-/// Whether a page is worth keeping for others.
+/// Whether a page is small enough to share.
 pub(super) fn is_small(chunks: &[LogChunk]) -> bool {
     chunks.iter().map(|chunk| chunk.frames.len()).sum::<usize>() <= SMALL
 }

@@ -1,5 +1,5 @@
-//! A log as server-sent events. The id of each is the position after it, so
-//! `Last-Event-ID` goes on exactly there.
+//! A log as server-sent events. The id of each event is the position after it, so `Last-Event-ID`
+//! resumes exactly there.
 
 use std::time::Duration;
 
@@ -19,23 +19,23 @@ use orchestra_contracts::{
 use super::{Follow, FollowError, FollowEvent};
 use crate::domain;
 
-/// Proxies close what is silent for 30 to 60 seconds.
+/// The keep-alive interval: proxies close connections that are silent for 30 to 60 seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Tells proxies (nginx at least) to pass on every byte as it comes.
+/// Tells proxies (nginx at least) not to buffer.
 pub const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 pub const NO_STORE: (HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
-/// The answer that stays open. `show` tells how a job is written.
+/// The open response. `show` renders a job.
 pub fn response(follow: Follow, show: fn(&domain::Job) -> Job) -> Response {
     let events = follow.events().filter_map(move |event| future::ready(written(event, show)));
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     ([UNBUFFERED, NO_STORE], sse).into_response()
 }
 
-/// An early end has no `end` event; that is how a client knows to come back.
+/// An early end has no `end` event, by which a client knows to reconnect.
 fn written(
     event: Result<FollowEvent, FollowError>,
     show: fn(&domain::Job) -> Job,

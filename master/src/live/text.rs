@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use orchestra_contracts::frame::{Body, Frame};
 
-/// Renders frame after frame.
+/// Renders frames as text.
 #[derive(Clone, Debug)]
 pub struct Text {
     timestamps: bool,
@@ -13,8 +13,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// With `timestamps`, each line begins with the time at which its first
-    /// bytes were read, as RFC 3339 in UTC.
+    /// With `timestamps`, each line begins with the time at which its first bytes were read, in RFC
+    /// 3339 and UTC.
     pub fn new(timestamps: bool) -> Self {
         Self { timestamps, at_line_start: true }
     }
@@ -59,7 +59,7 @@ impl Text {
     }
 }
 
-/// A worker's clock can say anything; what is no time is shown as the last one.
+/// A worker's clock can have any value; one that is no valid time is shown as the last one.
 fn timestamp(micros: u64) -> Timestamp {
     let micros = i64::try_from(micros).ok();
     micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).unwrap_or(Timestamp::MAX)

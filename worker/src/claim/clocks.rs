@@ -1,4 +1,4 @@
-//! Whether this machine's clock shows what the master's does, for those who look at the worker.
+//! Compares this machine's clock with the master's, for the worker's checks.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -8,13 +8,13 @@ use tokio::time::sleep;
 use super::Worker;
 use crate::{clock, doctor::clock_check};
 
-/// Between two looks: a clock goes wrong slowly, or when somebody sets it.
+/// The interval: a clock goes wrong slowly, or when somebody sets it.
 const EVERY: Duration = Duration::from_mins(10);
-/// After one without an answer.
+/// The interval after a comparison without an answer.
 const AGAIN: Duration = Duration::from_secs(30);
 
 impl Worker {
-    /// Looks at intervals until it is dropped.
+    /// Compares at intervals until it is dropped.
     pub(super) async fn compare_clocks(&self) {
         loop {
             let asked = clock::now();
@@ -34,7 +34,7 @@ impl Worker {
         }
     }
 
-    /// What the executor tells, and what was found last of the clock.
+    /// The statistics of the executor, and the last check of the clock.
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.executor.stats();
         stats.checks.extend(self.clock().clone());

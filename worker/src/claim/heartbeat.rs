@@ -1,6 +1,6 @@
-//! One call that renews all leases of the worker and brings back which of them
-//! are lost and which jobs are to be cancelled. It goes out at every quarter of a
-//! lease; a long poll beside it says when it should go out at once.
+//! Heartbeats: one call that renews all leases of the worker and returns which are lost and which
+//! jobs are to be cancelled. It is sent every quarter of a lease; a long poll beside it says when
+//! to send it at once.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use tokio::{
 
 use super::{LONGEST_WAIT, Worker};
 
-/// How soon a heartbeat that failed is repeated, at first.
+/// The first pause before a failed heartbeat is repeated.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Leases must not end while a long pause goes by after a short outage.
+/// The backoff after an outage. Its pauses are short enough that no lease expires during one.
 fn after_outage(every: Duration) -> Backoff {
     Backoff::new(every.min(AGAIN), every / 4)
 }
 
 impl Worker {
-    /// Goes on until it is dropped.
+    /// Sends heartbeats until it is dropped.
     pub(super) async fn heartbeats(&self) {
         let orders = Notify::new();
         let beats = self.beat_often(&orders);
@@ -60,8 +60,8 @@ impl Worker {
         }
     }
 
-    /// A count that has changed says that there are orders, or that the master
-    /// is another process. Which orders, the next heartbeat tells.
+    /// Waits for a changed count of orders: there are new orders, or the master is another process.
+    /// The next heartbeat brings the orders.
     async fn listen(&self, orders: &Notify) {
         let every = *self.pace.borrow();
         let mut backoff = Backoff::new(every.min(AGAIN), every);

@@ -1,10 +1,10 @@
-//! A worker's life: it registers, takes back what an earlier process of its name
-//! was at, claims jobs for its free slots, spawns a run
-//! for each, which goes on with what the report of an end brings, renews all leases with one heartbeat, and at shutdown finishes or
-//! hands back what it holds. It knows no Docker.
+//! The main loop of a worker. It registers, takes back the attempts of an earlier process of its
+//! name, claims jobs for its free slots, spawns a run for each, which continues with the job that
+//! its report of an end brings, renews all leases with one heartbeat, and at shutdown finishes its
+//! jobs or hands them back. It knows no Docker.
 //!
-//! Leases are counted from before the request that renewed them was sent, and an
-//! eighth of each is kept back for killing: see [`deadline`].
+//! A lease is counted from before the request that renewed it was sent, and an eighth of it is kept
+//! back for killing: see [`deadline`].
 
 mod clocks;
 mod heartbeat;
@@ -41,20 +41,20 @@ use crate::{
     run::{self, NextJobs},
 };
 
-/// A claim waits at most so long for a job; a quiet connection is not trusted for longer.
+/// The longest wait of a claim; a quiet connection is not trusted for longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// After the grace time, so long to kill containers and give their jobs back.
+/// After the grace time, the time to kill containers and hand their jobs back.
 const RELEASE: Duration = Duration::from_secs(10);
-/// A claim that is asked once more, so that no job is left behind in a lost answer, may take so long.
+/// The time for a last claim, which prevents that a job is left behind in a lost answer.
 const ONCE_MORE: Duration = Duration::from_secs(1);
 
-/// What a worker says of itself, and how it ends.
+/// The settings of a worker.
 #[derive(Clone, Debug)]
 pub struct Terms {
     pub name: WorkerName,
-    /// Without the offer, which is the executor's to make.
+    /// Without the offer, which the executor makes.
     pub registration: Registration,
-    /// At shutdown, so long may jobs go on before they are handed back.
+    /// At shutdown, how long jobs may go on before they are handed back.
     pub grace: Duration,
 }
 
@@ -67,12 +67,12 @@ pub struct Worker {
     leases: Arc<Leases>,
     slots: Arc<Semaphore>,
     refill: Arc<SlotRefill>,
-    /// Between two heartbeats, and for a claim to wait at most: a quarter of what the master
-    /// called a lease last. One that comes back with other settings says another.
+    /// The interval of heartbeats, and the longest wait of a claim: a quarter of the lease that the
+    /// master has named. It changes with the master's settings.
     pace: watch::Sender<Duration>,
     /// The offer that the master knows.
     told: Mutex<Option<Offer>>,
-    /// What was found of this machine's clock.
+    /// The last check of this machine's clock.
     clock: Mutex<Option<Check>>,
 }
 
@@ -82,13 +82,13 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// When an attempt has to be gone whose lease was asked for at `sent`.
+/// The deadline by which an attempt has to be gone whose lease was requested at `sent`.
 fn deadline(sent: Instant, lease: Duration) -> Instant {
     sent + lease - lease / 8
 }
 
 impl Worker {
-    /// A worker of the master that this client speaks to.
+    /// A worker of the master behind this client.
     pub fn of(master: Client, executor: Arc<dyn Executor>, terms: Terms) -> Self {
         Self::new(Arc::new(master), executor, terms)
     }
@@ -136,7 +136,7 @@ impl Worker {
         self.drain(runs, hard).await;
     }
 
-    /// Waits until the engine is well and a slot is free; takes all that are.
+    /// Waits until the engine works and a slot is free; takes all free slots.
     async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
         let acquire = || self.slots.clone().acquire_owned();
         self.refill.open(true);
@@ -161,9 +161,9 @@ impl Worker {
         }
     }
 
-    /// Asks with one request id until there is an answer. When the worker is to
-    /// stop, or could start nothing any more, it asks once more without waiting, so
-    /// that no job is left behind in an answer that nobody read.
+    /// Claims with one request id until there is an answer. When the worker is to stop, or cannot
+    /// start jobs any more, it claims once more without waiting, so that no job is left behind in
+    /// an unread answer.
     async fn claim(&self, terms: &ClaimTerms, soft: &CancellationToken) -> (Instant, Vec<Claimed>) {
         let mut backoff = Backoff::default();
         let asking = async {
@@ -195,7 +195,7 @@ impl Worker {
         (sent, answer.ok().and_then(Result::ok).unwrap_or_default())
     }
 
-    /// Returns when no attempt could be started any more.
+    /// Waits until no attempt can be started any more.
     async fn unwell(&self) {
         if self.executor.health().wait_for(Option::is_some).await.is_err() {
             // It is an executor that always can.
@@ -219,7 +219,7 @@ impl Worker {
         }
     }
 
-    /// Runs what an end brought for its slot, and what comes of that.
+    /// Runs the next job of a slot, and the jobs that follow it.
     async fn go_on(&self, mut next: NextJobs) {
         while let Some((sent, Claimed { job, lease })) = self.next(next).await {
             let control = Control::new(deadline(sent, lease.ttl.0));
@@ -230,8 +230,7 @@ impl Worker {
         }
     }
 
-    /// The one job that was asked for, and when. A claim of which nobody knows whether it was answered is
-    /// asked once more.
+    /// The next job, and when it was claimed. A claim whose answer is unknown is repeated once.
     async fn next(&self, jobs: NextJobs) -> Option<(Instant, Claimed)> {
         let (sent, jobs) = match jobs {
             NextJobs::None => return None,
@@ -262,7 +261,7 @@ impl Worker {
         (attempt, guard)
     }
 
-    /// Lets runs end within the grace time, then has what is left handed back.
+    /// Lets runs end within the grace time, then hands the rest back.
     async fn drain(&self, mut runs: JoinSet<()>, hard: &CancellationToken) {
         if !self.leases.is_empty() {
             tracing::info!("waiting up to {:?} for running jobs", self.terms.grace);

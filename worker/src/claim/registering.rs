@@ -1,5 +1,4 @@
-//! What the master is told of this worker: when it starts, when the master asks for it, and
-//! when what jobs may have here is no longer what the master knows.
+//! Registers this worker: at its start, when the master asks for it, and when its offer changes.
 
 use std::sync::PoisonError;
 
@@ -10,7 +9,7 @@ use tokio::time::sleep;
 use super::Worker;
 
 impl Worker {
-    /// Asks until the master has answered.
+    /// Registers; repeats until the master answers.
     pub(super) async fn register(&self) -> Welcome {
         let mut backoff = Backoff::default();
         loop {
@@ -23,7 +22,7 @@ impl Worker {
         }
     }
 
-    /// Registers with what is so now.
+    /// Registers once, with the current offer.
     pub(super) async fn tell(&self) -> Result<Welcome, ClientError> {
         let offer = self.executor.offer().borrow().clone();
         let registration = Registration { offer, ..self.terms.registration.clone() };
@@ -35,8 +34,8 @@ impl Worker {
         answer
     }
 
-    /// Registers again whenever the offer is another than the master knows; goes on until it
-    /// is dropped.
+    /// Registers again whenever the offer differs from the one that the master knows, until it is
+    /// dropped.
     pub(super) async fn keep_told(&self) {
         let mut offers = self.executor.offer();
         loop {

@@ -1,8 +1,8 @@
-//! After a restart: the attempts that the master still believes this worker to
-//! hold, and whose containers an earlier process left, are carried on.
+//! Takes attempts back after a restart: those that the master believes this worker to hold, and
+//! whose containers an earlier process left.
 //!
-//! Only what was found is renewed. An attempt of which nothing is left, or which
-//! another process of this name has, is left to its lease.
+//! Only the leases of those are renewed. An attempt of which nothing is left, or which another
+//! process of this name runs, is left to its lease.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     executor::{Left, Remains},
 };
 
-/// An attempt, and what was found of it.
+/// An attempt, and what is left of it.
 struct Found {
     claimed: Claimed,
     remains: Box<dyn Remains>,
@@ -33,7 +33,8 @@ impl Found {
 }
 
 impl Worker {
-    /// Carries on what can be; the rest of what earlier processes left is removed.
+    /// Resumes the attempts that can go on, and removes everything else that earlier processes
+    /// left.
     pub(super) async fn take_back(self: &Arc<Self>, held: Vec<Claimed>, runs: &mut JoinSet<()>) {
         let found = self.find(held).await;
         if !found.is_empty() {
@@ -62,7 +63,7 @@ impl Worker {
         found
     }
 
-    /// The leases first: only what is still ours may go on.
+    /// Renews the leases first: only attempts that are still ours may go on.
     async fn carry_on(self: &Arc<Self>, found: Vec<Found>, runs: &mut JoinSet<()>) {
         let leases: Vec<_> = found.iter().map(Found::lease).collect();
         let (sent, reply) = self.renew(leases.clone()).await;
@@ -83,7 +84,8 @@ impl Worker {
         }
     }
 
-    /// Asks until the master has answered; when it was asked, and the answer.
+    /// Sends a heartbeat, repeated until the master answers. Returns when it was sent, and the
+    /// answer.
     async fn renew(&self, leases: Vec<LeaseRef>) -> (Instant, HeartbeatReply) {
         let heartbeat = Heartbeat { leases, unwell: None, stats: None };
         let mut backoff = Backoff::default();

@@ -1,10 +1,10 @@
-//! One attempt: preparing, starting, running, draining, reporting; or, when an
-//! earlier process of this worker began it, from wherever it stands on.
+//! Runs one attempt: prepare, start, run, drain, report; or resumes one that an earlier process of
+//! this worker began.
 //!
-//! The four things that happen at once (the executor works, its events go to
-//! the outbox, the log is uploaded, the start is announced) are one task, so
-//! that nothing of an attempt outlives it. The files that it leaves follow when
-//! the executor is done, and before the log is closed: it says which are left out.
+//! Four things happen at the same time: the executor works, its events go to the outbox, the log is
+//! uploaded, and the start is reported. They are one task, so that nothing of an attempt outlives
+//! it. The artifacts are uploaded when the executor is done and before the log is closed, because
+//! the log says which are left out.
 
 mod report;
 
@@ -36,20 +36,20 @@ use crate::{
     uploads::MasterUploads,
 };
 
-/// Events between executor and outbox. Few: the outbox is where they gather.
+/// The capacity for events between executor and outbox: small, because the outbox is the buffer.
 const EVENTS: usize = 16;
 
-/// What came of an attempt.
+/// The end of an attempt, before it is reported.
 struct Ended {
     end: End,
-    /// What is stored of the files that it left.
+    /// The artifacts that are stored.
     artifacts: Vec<Artifact>,
-    /// What it ran in, where its start was not told.
+    /// What it ran in, if its start was not reported.
     unsaid: Option<Box<Ran>>,
     log: Result<Closed, UploadError>,
 }
 
-/// The right to one attempt, and what is needed to make use of it.
+/// One attempt, the right to run it, and everything that it needs.
 pub(crate) struct Attempt {
     pub(crate) master: Arc<dyn Master>,
     pub(crate) executor: Arc<dyn Executor>,
@@ -61,7 +61,8 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// From the claim to the accepted report, or to the loss of the lease; and what that brought.
+    /// Runs the attempt from the claim to the accepted report, or to the loss of the lease. Returns
+    /// the jobs that the report claimed.
     pub(crate) async fn run(&self, job: Job) -> NextJobs {
         let of_log = Trace::of_log(&job);
         self.begin(job).instrument(of_log).await
@@ -76,7 +77,7 @@ impl Attempt {
         self.conclude(ended, trace).await
     }
 
-    /// The same for an attempt that is under way.
+    /// Resumes an attempt that an earlier process began.
     pub(crate) async fn resume(&self, job: Job, remains: Box<dyn Remains>) -> NextJobs {
         let of_log = Trace::of_log(&job);
         self.go_on(job, remains).instrument(of_log).await
@@ -104,8 +105,8 @@ impl Attempt {
         RunSpec { job: job.id, attempt: self.lease.attempt, element, spec: job.spec, uploads }
     }
 
-    /// How much of the log the master has: an upload of nothing is answered with
-    /// that. `None` when the attempt is not ours any more, or not for long.
+    /// How much of the log the master has, which it answers to an empty upload. `None` if the lease
+    /// is lost or about to be.
     async fn stored(&self) -> Option<LogHead> {
         let mut backoff = Backoff::default();
         let asking = async {
@@ -178,7 +179,7 @@ impl Attempt {
         Ended { end, artifacts, unsaid, log }
     }
 
-    /// Brings the files that it left to the master, for as long as the lease holds.
+    /// Uploads the artifacts, as long as the lease holds.
     async fn keep(&self, end: &mut End, outbox: &Outbox) -> Vec<Artifact> {
         let Some(artifacts) = end.artifacts.take() else { return Vec::new() };
         let uploader = artifacts::ArtifactUploader {
@@ -200,7 +201,7 @@ impl Attempt {
         }
     }
 
-    /// The executor's part, ended when the lease runs out under it.
+    /// The executor's part, stopped when the lease expires.
     async fn work(&self, working: impl Future<Output = End>) -> End {
         let mut working = pin!(AssertUnwindSafe(working).catch_unwind());
         let end = tokio::select! {
@@ -234,7 +235,7 @@ impl Attempt {
     }
 }
 
-/// Hands frames on until the executor has no more, and gives the outbox back.
+/// Forwards frames until the executor has no more; returns the outbox.
 async fn forward(
     mut events: mpsc::Receiver<RunEvent>,
     started: oneshot::Sender<Option<Box<Ran>>>,

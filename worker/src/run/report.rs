@@ -1,4 +1,5 @@
-//! What an attempt says to the master: that it runs, how it ended, and the jobs that the answer brings.
+//! The reports of an attempt to the master: its start, its end, and the jobs that the answer
+//! brings.
 
 use std::time::Duration;
 
@@ -20,9 +21,8 @@ use crate::{
     trace::Trace,
 };
 
-/// An attempt that is over so soon after its start, all that it leaves included, is told to the
-/// master in one report: that is half of the requests and commits, and its end does not wait for
-/// the answer to its start.
+/// An attempt that is over this soon after its start, its artifacts included, is reported once.
+/// That halves requests and commits, and its end does not wait for the answer to its start.
 const SHORT: Duration = Duration::from_millis(10);
 
 /// The master's answer to a report.
@@ -45,7 +45,8 @@ pub(crate) enum NextJobs {
 }
 
 impl Attempt {
-    /// Says that it runs, unless it is `over` first: then what it ran in is for the last report.
+    /// Reports the start, unless the attempt is `over` first: then returns what it ran in, for the
+    /// report of the end.
     pub(super) async fn announce(&self, ran: Option<Box<Ran>>, over: &Notify) -> Option<Box<Ran>> {
         if ran.is_some() && timeout(SHORT, over.notified()).await.is_ok() {
             return ran;
@@ -84,7 +85,8 @@ impl Attempt {
         }
     }
 
-    /// With the rest of the log; to a master that does not take it along, behind that.
+    /// Reports the end with the rest of the log. If the master does not accept the rest in a
+    /// report, uploads it and reports again.
     async fn send_end(&self, update: &mut JobUpdate, log: Option<Closed>) -> ReportResult {
         let result = self.send(update).await;
         let is_short = |error: &ClientError| error.kind() == Some(ProblemKind::LogIncomplete);
@@ -108,7 +110,7 @@ impl Attempt {
         }
     }
 
-    /// What to say of the end; `None` when the attempt is not ours any more.
+    /// The report of the end, and the closed log; `None` if the lease is lost.
     fn report(
         &self,
         Ended { end, artifacts, unsaid, log }: Ended,
