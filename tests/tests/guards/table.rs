@@ -114,9 +114,9 @@ pub(crate) const GUARDS: &[Guard] = &[
     Guard {
         name: "warm-image",
         sentence: "no job gets a sandbox of the image that its own was before an edit",
-        file: "worker/src/executor/docker/pool/shelves.rs",
-        with: "shelf.kind == *kind && shelf.image == image && shelf.ready.len() < shelf.target",
-        without: "shelf.kind == *kind && shelf.ready.len() < shelf.target",
+        file: "worker/src/executor/docker/pool/buckets.rs",
+        with: "bucket.kind == *kind && bucket.image == image && bucket.ready.len() < bucket.target",
+        without: "bucket.kind == *kind && bucket.ready.len() < bucket.target",
         target: WORKER,
         test: "what_is_of_another_image_is_never_handed_out",
     },

@@ -2,7 +2,7 @@
 //! milliseconds; when it has ended its container goes, as every other one does. So there is
 //! nothing to clean, and no job can leave anything to the next.
 //!
-//! * `shelves` counts how many are to wait, of which kind;
+//! * `buckets` decides how many of which kind wait;
 //! * `warm` is one of them, until it is handed over;
 //! * `tend` makes them, looks after them, and lets them go;
 //! * `memory` tells when the machine needs what they take.
@@ -12,8 +12,8 @@
 //! at a time, when no job waits for a sandbox of its own, and none are made while the engine is
 //! unwell, or memory or disk is low.
 
+mod buckets;
 mod memory;
-mod shelves;
 mod tend;
 mod warm;
 
@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use self::{
-    shelves::Shelves,
+    buckets::Buckets,
     warm::{Folder, Unfit, Warm, folder_at},
 };
 use super::{
@@ -102,7 +102,7 @@ pub(super) struct Pool {
     limits: Limits,
     /// A machine that has no memory for one more job has none for those that wait.
     spare_memory: Size,
-    shelves: Mutex<Shelves<Kind, Warm>>,
+    buckets: Mutex<Buckets<Kind, Warm>>,
     /// Something was taken, or is to be looked at.
     wake: Notify,
     /// Sandboxes that are made for jobs that wait for them.
@@ -133,7 +133,7 @@ impl Pool {
             limits: template.settings.usual_limits(),
             spare_memory: template.settings.memory,
             template,
-            shelves: Mutex::new(Shelves::new(config.warm.bounds(config.slots))),
+            buckets: Mutex::new(Buckets::new(config.warm.bounds(config.slots))),
             wake: Notify::new(),
             cold: watch::Sender::new(0),
             running: watch::Sender::new(0),
@@ -142,8 +142,8 @@ impl Pool {
         }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves<Kind, Warm>> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn buckets(&self) -> MutexGuard<'_, Buckets<Kind, Warm>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One for this plan, by the name and the id of its image; `None` where it has to be made.
@@ -159,12 +159,12 @@ impl Pool {
         loop {
             let warm = {
                 let mut gone = Vec::new();
-                let mut shelves = self.shelves();
-                if shelves.is_off() {
+                let mut buckets = self.buckets();
+                if buckets.is_off() {
                     return None;
                 }
-                let taken = shelves.take(&kind, image, Instant::now(), &mut gone);
-                drop(shelves);
+                let taken = buckets.take(&kind, image, Instant::now(), &mut gone);
+                drop(buckets);
                 self.wake.notify_one();
                 taken?
             };
@@ -209,13 +209,13 @@ impl Pool {
 
     /// All that wait go, and none are made any more.
     pub(super) fn close(&self) {
-        drop(self.shelves().close());
+        drop(self.buckets().close());
     }
 
     /// How many wait of each image, by its name.
     pub(super) fn ready(&self) -> Vec<(String, u64)> {
         let mut images = BTreeMap::<String, u64>::new();
-        for (kind, _, ready) in self.shelves().kinds() {
+        for (kind, _, ready) in self.buckets().kinds() {
             *images.entry(kind.image).or_default() += ready as u64;
         }
         images.into_iter().collect()
@@ -232,7 +232,7 @@ impl Pool {
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.shelves().kinds().into_iter().map(|(_, _, ready)| ready).sum()
+        self.buckets().kinds().into_iter().map(|(_, _, ready)| ready).sum()
     }
 
     #[cfg(test)]

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 impl Pool {
     /// Keeps as many as there are to be, until `end`.
     pub(in super::super) async fn tend(&self, end: &CancellationToken) {
-        if self.shelves().is_off() {
+        if self.buckets().is_off() {
             return;
         }
         tokio::join!(self.refill(end), end.run_until_cancelled(self.look_often()));
@@ -33,7 +33,7 @@ impl Pool {
             while let Some(Some((kind, image))) = end.run_until_cancelled(self.due()).await {
                 match self.make(&kind, &image).await {
                     // What is not wanted any more is dropped, and with it removed.
-                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
+                    Ok(warm) => drop(self.buckets().put(&kind, &image, warm)),
                     Err(error) => {
                         tracing::debug!("no warm sandbox of {}: {error}", kind.image);
                         end.run_until_cancelled(sleep(PAUSE)).await;
@@ -52,7 +52,7 @@ impl Pool {
         sleep(REPORT).await;
         // Whoever waits for one of its own goes first.
         let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
-        if self.is_held_off() { None } else { self.shelves().lacking() }
+        if self.is_held_off() { None } else { self.buckets().lacking() }
     }
 
     async fn make(&self, kind: &Kind, image: &str) -> Result<Warm, StartError> {
@@ -89,7 +89,7 @@ impl Pool {
     /// built, the first of them builds it.
     pub(in super::super) async fn stock(&self) {
         if let Ok(Some(image)) = self.built(&self.default_image).await {
-            self.shelves().stock(&Kind::usual(&self.default_image), &image, Instant::now());
+            self.buckets().stock(&Kind::usual(&self.default_image), &image, Instant::now());
         }
     }
 
@@ -100,14 +100,14 @@ impl Pool {
 
     pub(in super::super) async fn look(&self) {
         if self.is_low() {
-            let gone = self.shelves().clear();
+            let gone = self.buckets().clear();
             if !gone.is_empty() {
                 tracing::info!("memory or disk is low: {} warm sandboxes go", gone.len());
             }
             return;
         }
-        drop(self.shelves().shrink(Instant::now(), self.times.idle));
-        let kinds = self.shelves().kinds();
+        drop(self.buckets().shrink(Instant::now(), self.times.idle));
+        let kinds = self.buckets().kinds();
         let mut outside = None;
         if kinds.iter().any(|(kind, ..)| kind.network != Network::None) {
             outside = self.template.wall.glance(&self.template.keeper).await;
@@ -115,11 +115,11 @@ impl Pool {
         for (kind, image, ready) in kinds {
             self.follow(&kind, &image).await;
             for _ in 0..ready {
-                let lifted = self.shelves().lift(&kind);
+                let lifted = self.buckets().lift(&kind);
                 let Some(warm) = lifted else { break };
                 let until = Instant::now() + self.times.fence;
                 match warm.renew(until, outside.as_ref()).await {
-                    Ok(warm) => drop(self.shelves().put(&kind, &image, warm)),
+                    Ok(warm) => drop(self.buckets().put(&kind, &image, warm)),
                     Err(unfit) => tracing::debug!("a warm sandbox is thrown away: {unfit}"),
                 }
             }
@@ -137,6 +137,6 @@ impl Pool {
             Err(ImageError::Unavailable { .. }) => return,
             Err(_) => None,
         };
-        drop(self.shelves().replace(kind, now.as_deref()));
+        drop(self.buckets().replace(kind, now.as_deref()));
     }
 }
