@@ -1,4 +1,4 @@
-//! What happens to every request, whatever its address.
+//! The layer around all routes: what happens to every request, whatever its address.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
@@ -43,9 +43,9 @@ const FOR_BROWSERS: [(HeaderName, HeaderValue); 4] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
 
-/// What stands around all routes.
+/// The state of the layer around all routes.
 #[derive(Clone)]
-struct Around {
+struct RequestLayer {
     access: Access,
     metrics: Arc<Metrics>,
 }
@@ -57,7 +57,7 @@ pub(super) fn around<S: Clone + Send + Sync + 'static>(
     access: Access,
     metrics: Arc<Metrics>,
 ) -> Router<S> {
-    let around = Around { access, metrics };
+    let around = RequestLayer { access, metrics };
     routes
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
@@ -66,7 +66,11 @@ pub(super) fn around<S: Clone + Send + Sync + 'static>(
 
 /// A request gets its id, then the span that carries the id to every line logged; its answer is
 /// counted, and says its id.
-async fn surround(State(around): State<Around>, mut request: Request, next: Next) -> Response {
+async fn surround(
+    State(around): State<RequestLayer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = metrics::known(request.method());
     let id = match request.headers().get(ID) {
@@ -156,26 +160,27 @@ fn check_head(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What a handler may leave of a body.
-struct Rest {
+/// The part of a request's body that the handler has not read.
+struct UnreadBody {
     body: Draining,
     slot: Option<RequestSlot>,
 }
 
 /// Lets a client that is still sending finish before it gets its answer, for
 /// instance a 404 for ten megabytes: otherwise it would see a reset connection.
-fn kept_whole(request: Request) -> (Request, Option<Rest>) {
+fn kept_whole(request: Request) -> (Request, Option<UnreadBody>) {
     // Whoever waits for "100 Continue" has sent nothing yet.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return (request, None);
     }
     let (parts, body) = request.into_parts();
     let body = Draining::new(body);
-    let rest = Rest { body: body.clone(), slot: parts.extensions.get::<RequestSlot>().cloned() };
+    let rest =
+        UnreadBody { body: body.clone(), slot: parts.extensions.get::<RequestSlot>().cloned() };
     (Request::from_parts(parts, Body::new(body)), Some(rest))
 }
 
-impl Rest {
+impl UnreadBody {
     async fn read_behind(self, answered: StatusCode) {
         // There is time for that only where nobody else waits for the room.
         let is_crowded = self.slot.is_some_and(|slot| slot.is_crowded());

@@ -30,15 +30,15 @@ pub(super) fn until_its_end(span: Span, response: Response) -> Response {
     if span.is_disabled() || response.body().size_hint().exact().is_some() {
         return response;
     }
-    response.map(|inner| Body::new(Within { inner, span }))
+    response.map(|inner| Body::new(SpannedBody { inner, span }))
 }
 
-struct Within {
+struct SpannedBody {
     inner: Body,
     span: Span,
 }
 
-impl HttpBody for Within {
+impl HttpBody for SpannedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use orchestra_contracts::{ProblemKind, Token};
 
-use super::{Rule, browser, cookie, cut};
+use super::{Rule, browser, cookie, revocation};
 use crate::{
     http::{
         error::{ApiError, busy, internal},
@@ -56,7 +56,7 @@ pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: 
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(Entry { open: gate.open });
     tokio::select! {
-        response = next.run(request) => cut::at(revoked.clone(), response),
+        response = next.run(request) => revocation::cut_off_at(revoked.clone(), response),
         () = revoked.cancelled() => unauthenticated("the token was revoked").into_response(),
     }
 }

@@ -5,13 +5,13 @@
 //! * `routes` is the only way to add a route, and wants its [`Rule`].
 //! * `admit` decides: this rule, this token, yes or no.
 //! * `cookie` is how a browser shows its token.
-//! * `cut` ends what is still being answered when a token is revoked.
+//! * `revocation` ends what is still being answered when a token is revoked.
 
 mod admit;
 mod browser;
 mod cookie;
-mod cut;
 mod hosts;
+mod revocation;
 mod routes;
 mod rule;
 

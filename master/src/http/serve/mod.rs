@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use super::{error::no_connection_left, refusals};
 
-mod held;
+mod active;
 mod limit;
 mod tls;
 
@@ -168,5 +168,5 @@ async fn answer(
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(active.slot());
     let response = router.oneshot(request).await?;
-    Ok(held::until_its_end(active, response))
+    Ok(active::until_its_end(active, response))
 }

@@ -1,4 +1,4 @@
-//! Ends an answer that is still under way when its token is revoked.
+//! Cuts off a response in progress when its token is revoked.
 
 use std::{
     io,
@@ -13,21 +13,23 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// The response as it is, or, where its length is not known, with a body that
-/// breaks off then: a proper end would say that there is no more.
-pub(super) fn at(revoked: CancellationToken, response: Response) -> Response {
+/// Returns the response; if its length is not known, its body breaks off with an error at the
+/// revocation: a proper end would say that there is no more.
+pub(super) fn cut_off_at(revoked: CancellationToken, response: Response) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    response.map(|inner| Body::new(Cut { inner, revoked: Box::pin(revoked.cancelled_owned()) }))
+    response.map(|inner| {
+        Body::new(RevocableBody { inner, revoked: Box::pin(revoked.cancelled_owned()) })
+    })
 }
 
-struct Cut {
+struct RevocableBody {
     inner: Body,
     revoked: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl HttpBody for Cut {
+impl HttpBody for RevocableBody {
     type Data = Bytes;
     type Error = axum::Error;
 

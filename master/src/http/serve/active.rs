@@ -1,4 +1,4 @@
-//! A request is under way until its answer's last byte was handed over.
+//! Keeps a request active until the last byte of its response was handed over.
 
 use std::{
     pin::Pin,
@@ -14,15 +14,15 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::limit::ActiveRequest;
 
 pub(super) fn until_its_end(active: ActiveRequest, response: Response) -> Response {
-    response.map(|inner| Body::new(Held { inner, _busy: active }))
+    response.map(|inner| Body::new(ActiveBody { inner, _busy: active }))
 }
 
-struct Held {
+struct ActiveBody {
     inner: Body,
     _busy: ActiveRequest,
 }
 
-impl HttpBody for Held {
+impl HttpBody for ActiveBody {
     type Data = Bytes;
     type Error = axum::Error;
 
