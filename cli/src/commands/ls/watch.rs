@@ -35,7 +35,7 @@ pub(super) async fn watch(
     let is_drawn = format == Format::Table && stdout().is_terminal();
     let mut looks = interval(pause.max(SHORTEST));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut height, mut is_lost) = (Told::default(), None, false);
+    let (mut printed, mut height, mut is_lost) = (Printed::default(), None, false);
     loop {
         looks.tick().await;
         let jobs = match page(client, &mut query.clone(), wanted).await {
@@ -60,7 +60,7 @@ pub(super) async fn watch(
             height = Some(lines.len());
             continue;
         }
-        let changed = told.changed(&jobs);
+        let changed = printed.changed(&jobs);
         if !changed.is_empty() || height.is_none() {
             if format == Format::Table && height.is_some() {
                 print_line("")?;
@@ -93,15 +93,15 @@ fn picture(lines: &[String], over: usize) -> String {
 
 /// What was said of each job.
 #[derive(Default)]
-struct Told(HashMap<JobId, Job>);
+struct Printed(HashMap<JobId, Job>);
 
-impl Told {
+impl Printed {
     /// The jobs that are new or other than they were, the latest last. Those that are not in the
     /// list any more are forgotten.
     fn changed(&mut self, jobs: &[Job]) -> Vec<Job> {
         let changed: Vec<Job> = jobs
             .iter()
-            .filter(|job| self.0.get(&job.id).is_none_or(|told| !is_alike(told, job)))
+            .filter(|job| self.0.get(&job.id).is_none_or(|printed| !is_alike(printed, job)))
             .cloned()
             .collect();
         self.0 = jobs.iter().map(|job| (job.id, job.clone())).collect();
@@ -137,15 +137,15 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_told_again() {
-        let mut told = Told::default();
+        let mut printed = Printed::default();
         let ids = |jobs: Vec<Job>| jobs.iter().map(|job| job.id.0).collect::<Vec<_>>();
         let [waits, runs] = [JobStatus::Pending, JobStatus::Running];
-        assert_eq!(ids(told.changed(&[job(2, waits), job(1, waits)])), [2, 1]);
-        assert!(told.changed(&[job(2, waits), job(1, waits)]).is_empty());
-        assert_eq!(ids(told.changed(&[job(3, waits), job(2, waits), job(1, runs)])), [3, 1]);
+        assert_eq!(ids(printed.changed(&[job(2, waits), job(1, waits)])), [2, 1]);
+        assert!(printed.changed(&[job(2, waits), job(1, waits)]).is_empty());
+        assert_eq!(ids(printed.changed(&[job(3, waits), job(2, waits), job(1, runs)])), [3, 1]);
         // It was pushed out of the list, and is there again.
-        assert_eq!(ids(told.changed(&[job(3, waits)])), [0; 0]);
-        assert_eq!(ids(told.changed(&[job(3, waits), job(2, waits)])), [2]);
+        assert_eq!(ids(printed.changed(&[job(3, waits)])), [0; 0]);
+        assert_eq!(ids(printed.changed(&[job(3, waits), job(2, waits)])), [2]);
     }
 
     #[test]

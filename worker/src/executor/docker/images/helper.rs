@@ -19,14 +19,14 @@ const TOKEN: &str = "<token>";
 
 /// What a helper says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Words {
+pub(super) enum RegistryCredentials {
     Login { name: String, password: String },
     Token(String),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Said {
+struct HelperOutput {
     username: String,
     secret: String,
 }
@@ -38,7 +38,10 @@ pub(super) fn program(name: &str) -> Option<String> {
 }
 
 /// What the helper keeps for `server`.
-pub(super) async fn ask(program: &OsStr, server: &str) -> Result<Option<Words>, String> {
+pub(super) async fn ask(
+    program: &OsStr,
+    server: &str,
+) -> Result<Option<RegistryCredentials>, String> {
     let shown = program.to_string_lossy();
     let said = timeout(LIMIT, run(program, server)).await;
     let said = said.map_err(|_| format!("{shown} has not answered within {LIMIT:?}"))?;
@@ -50,12 +53,12 @@ pub(super) async fn ask(program: &OsStr, server: &str) -> Result<Option<Words>, 
         return Err(format!("{shown} does not give the login of {server}"));
     }
     // The error's own words could repeat the secret.
-    let said: Said =
+    let said: HelperOutput =
         serde_json::from_str(&text).map_err(|_| format!("{shown} answers what cannot be read"))?;
     Ok(match (said.username, said.secret) {
         (name, _) if name.is_empty() => None,
-        (name, token) if name == TOKEN => Some(Words::Token(token)),
-        (name, password) => Some(Words::Login { name, password }),
+        (name, token) if name == TOKEN => Some(RegistryCredentials::Token(token)),
+        (name, password) => Some(RegistryCredentials::Login { name, password }),
     })
 }
 
@@ -81,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    async fn says(script: &str) -> Result<Option<Words>, String> {
+    async fn says(script: &str) -> Result<Option<RegistryCredentials>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker-credential-test");
         fs::write(&path, format!("#!/bin/sh\nread -r server\n{script}\n")).unwrap();
@@ -101,12 +104,15 @@ mod tests {
     #[tokio::test]
     async fn a_helper_is_asked_for_the_server_and_answers_in_json() {
         let login = |name: &str, password: &str| {
-            Ok(Some(Words::Login { name: name.to_owned(), password: password.to_owned() }))
+            Ok(Some(RegistryCredentials::Login {
+                name: name.to_owned(),
+                password: password.to_owned(),
+            }))
         };
         let script = r#"[ "$1" = get ] && echo "{\"ServerURL\": \"$server\", \"Username\": \"me\", \"Secret\": \"for $server\"}""#;
         assert_eq!(says(script).await, login("me", "for ghcr.io"));
         let token = r#"echo '{"Username": "<token>", "Secret": "t"}'"#;
-        assert_eq!(says(token).await, Ok(Some(Words::Token("t".to_owned()))));
+        assert_eq!(says(token).await, Ok(Some(RegistryCredentials::Token("t".to_owned()))));
         let none = "echo 'credentials not found in native keychain'; exit 1";
         assert_eq!(says(none).await, Ok(None));
     }

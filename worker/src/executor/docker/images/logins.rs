@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 
-use super::helper::{self, Words};
+use super::helper::{self, RegistryCredentials};
 
 /// Under which Docker's own registry stands in the file.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -56,8 +56,8 @@ pub(super) async fn of(
     };
     let Some(words) = words else { return Ok(None) };
     let (username, password, identitytoken) = match words {
-        Words::Login { name, password } => (name, password, None),
-        Words::Token(token) => (String::new(), String::new(), Some(token)),
+        RegistryCredentials::Login { name, password } => (name, password, None),
+        RegistryCredentials::Token(token) => (String::new(), String::new(), Some(token)),
     };
     let login = DockerCredentials {
         username: Some(username),
@@ -76,20 +76,20 @@ pub(super) async fn of(
 
 impl Login {
     /// What stands in the file.
-    fn words(self) -> Result<Option<Words>, ()> {
+    fn words(self) -> Result<Option<RegistryCredentials>, ()> {
         let decoded = STANDARD.decode(self.auth.trim()).map_err(drop)?;
         let decoded = String::from_utf8(decoded).map_err(drop)?;
         let (name, password) = decoded.trim_end_matches('\0').split_once(':').unwrap_or_default();
         if let Some(token) = self.identitytoken.filter(|token| !token.is_empty()) {
-            return Ok(Some(Words::Token(token)));
+            return Ok(Some(RegistryCredentials::Token(token)));
         }
         let (name, password) = (name.to_owned(), password.to_owned());
-        Ok((!name.is_empty()).then_some(Words::Login { name, password }))
+        Ok((!name.is_empty()).then_some(RegistryCredentials::Login { name, password }))
     }
 }
 
 /// What the registry's own helper keeps, or that of all others.
-async fn of_helper(logins: &File, registry: &str) -> Result<Option<Words>, String> {
+async fn of_helper(logins: &File, registry: &str) -> Result<Option<RegistryCredentials>, String> {
     let own = keys(registry).find_map(|key| logins.helpers.get(&key));
     let Some(name) = own.or(logins.store.as_ref()) else { return Ok(None) };
     let program = helper::program(name)

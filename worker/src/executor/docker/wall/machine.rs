@@ -30,11 +30,11 @@ pub(super) struct Machine(Mutex<Option<Known>>);
 
 struct Known {
     when: Instant,
-    told: Told,
+    answer: HelperAnswer,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum HelperAnswer {
     /// This process is there, too.
     Here,
     Addresses(BTreeSet<Ipv4Net>),
@@ -43,10 +43,12 @@ enum Told {
 impl Known {
     /// What is right at this moment.
     fn addresses(&self) -> Option<BTreeSet<Ipv4Net>> {
-        match &self.told {
-            Told::Here if self.when.elapsed() < PLACE => read().ok(),
-            Told::Addresses(addresses) if self.when.elapsed() < FRESH => Some(addresses.clone()),
-            Told::Here | Told::Addresses(_) => None,
+        match &self.answer {
+            HelperAnswer::Here if self.when.elapsed() < PLACE => read().ok(),
+            HelperAnswer::Addresses(addresses) if self.when.elapsed() < FRESH => {
+                Some(addresses.clone())
+            }
+            HelperAnswer::Here | HelperAnswer::Addresses(_) => None,
         }
     }
 }
@@ -68,23 +70,24 @@ impl Machine {
         }
         let when = Instant::now();
         let said = run(keeper, name::of_helper(), Helper::Addresses.body(tools)).await?;
-        let (told, addresses) =
+        let (answer, addresses) =
             understand(&said, machine::namespace().ok()).ok_or_else(|| no_wall(said.trim_end()))?;
-        *known = Some(Known { when, told });
+        *known = Some(Known { when, answer });
         Ok(addresses)
     }
 }
 
 /// What a helper has said to a process that is `here`.
-fn understand(said: &str, here: Option<String>) -> Option<(Told, BTreeSet<Ipv4Net>)> {
+fn understand(said: &str, here: Option<String>) -> Option<(HelperAnswer, BTreeSet<Ipv4Net>)> {
     let (place, addresses) = said.split_once('\n')?;
     let addresses: Result<Vec<IpAddr>, _> = addresses.lines().map(str::parse).collect();
     // Every machine has its loopback.
     let addresses = addresses.ok().filter(|all| !all.is_empty())?;
     let addresses: BTreeSet<_> = hosts(addresses.into_iter()).collect();
     let is_here = here.is_some_and(|here| here == place);
-    let told = if is_here { Told::Here } else { Told::Addresses(addresses.clone()) };
-    Some((told, addresses))
+    let answer =
+        if is_here { HelperAnswer::Here } else { HelperAnswer::Addresses(addresses.clone()) };
+    Some((answer, addresses))
 }
 
 fn read() -> std::io::Result<BTreeSet<Ipv4Net>> {
@@ -105,10 +108,10 @@ mod tests {
     #[test]
     fn only_who_is_in_the_same_namespace_sees_the_same_addresses() {
         let here = |place: &str| Some(place.to_owned());
-        assert_eq!(understand(SAID, here("boot net:[7]")), Some((Told::Here, only())));
+        assert_eq!(understand(SAID, here("boot net:[7]")), Some((HelperAnswer::Here, only())));
         for elsewhere in [here("boot net:[8]"), here("other net:[7]"), None] {
-            let told = Told::Addresses(only());
-            assert_eq!(understand(SAID, elsewhere), Some((told, only())));
+            let answer = HelperAnswer::Addresses(only());
+            assert_eq!(understand(SAID, elsewhere), Some((answer, only())));
         }
     }
 
@@ -122,8 +125,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_helper_has_told_is_right_for_a_minute_and_what_is_seen_here_for_longer() {
         let when = Instant::now();
-        let far = Known { when, told: Told::Addresses(only()) };
-        let here = Known { when, told: Told::Here };
+        let far = Known { when, answer: HelperAnswer::Addresses(only()) };
+        let here = Known { when, answer: HelperAnswer::Here };
         assert_eq!(far.addresses(), Some(only()));
         tokio::time::advance(FRESH).await;
         assert_eq!(far.addresses(), None);
