@@ -1,14 +1,16 @@
 //! Runs statements on either database. The wording of a statement is in the statement; this module
 //! binds the values and reads the rows.
 
+mod reads;
+
 use orchestra_contracts::JobId;
 use sqlx::{
-    Arguments as _, AssertSqlSafe, FromRow, PgConnection, PgPool, SqlitePool,
+    Arguments as _, AssertSqlSafe, FromRow, PgConnection,
     postgres::{PgArguments, PgRow},
     query_as_with, query_with,
-    sqlite::{SqliteArguments, SqliteRow},
 };
 
+pub(super) use self::reads::Reads;
 use super::{
     StoreError,
     counts::Tally,
@@ -23,17 +25,6 @@ use super::{
 pub(super) trait Row: FromSqlite + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
 impl<R> Row for R where R: FromSqlite + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-
-/// A row that the reading connections can read.
-pub(super) trait ReadRow:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
-
-impl<R> ReadRow for R where
-    R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
 
 /// The values of `$1` and the following parameters.
 #[derive(Debug)]
@@ -256,105 +247,6 @@ impl Connection {
         let last: Option<i64> = self.scalar(NEXT_IDS, values![count as i64]).await?;
         Ok(last.unwrap_or_default() - count as i64 + 1)
     }
-}
-
-/// The reading connections.
-#[derive(Clone, Debug)]
-pub(super) enum Reads {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
-}
-
-impl Reads {
-    /// All rows that the statement answers.
-    pub(super) async fn all<R: ReadRow>(
-        &self,
-        statement: Statement,
-        values: Vec<Value>,
-    ) -> Result<Vec<R>, StoreError> {
-        Ok(match self {
-            Self::Sqlite(pool) => {
-                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_all(pool).await?
-            }
-            Self::Postgres(pool) => {
-                let query = query_as_with(statement.postgres, for_postgres(values)?);
-                query.fetch_all(pool).await.map_err(about)?
-            }
-        })
-    }
-
-    /// The same of a statement that was made of pieces.
-    pub(super) async fn all_of<R: ReadRow>(
-        &self,
-        text: String,
-        values: Vec<Value>,
-    ) -> Result<Vec<R>, StoreError> {
-        let text = AssertSqlSafe(text);
-        Ok(match self {
-            Self::Sqlite(pool) => query_as_with(text, for_sqlite(values)?).fetch_all(pool).await?,
-            Self::Postgres(pool) => {
-                let query = query_as_with(text, for_postgres(values)?);
-                query.fetch_all(pool).await.map_err(about)?
-            }
-        })
-    }
-
-    /// Its one row, if there is any.
-    pub(super) async fn one<R: ReadRow>(
-        &self,
-        statement: Statement,
-        values: Vec<Value>,
-    ) -> Result<Option<R>, StoreError> {
-        Ok(match self {
-            Self::Sqlite(pool) => {
-                query_as_with(statement.sqlite, for_sqlite(values)?).fetch_optional(pool).await?
-            }
-            Self::Postgres(pool) => {
-                query_as_with(statement.postgres, for_postgres(values)?)
-                    .fetch_optional(pool)
-                    .await?
-            }
-        })
-    }
-
-    /// The one column of its one row, if there is any.
-    pub(super) async fn scalar<T>(
-        &self,
-        statement: Statement,
-        values: Vec<Value>,
-    ) -> Result<Option<T>, StoreError>
-    where
-        (T,): ReadRow,
-    {
-        Ok(self.one::<(T,)>(statement, values).await?.map(|(value,)| value))
-    }
-
-    /// Whether this is SQLite, which has another syntax for lists.
-    pub(super) fn is_sqlite(&self) -> bool {
-        matches!(self, Self::Sqlite(_))
-    }
-
-    /// Closes the connections; returns when the reads have ended.
-    pub(super) async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
-
-fn for_sqlite(values: Vec<Value>) -> Result<SqliteArguments, sqlx::Error> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        let added = match value {
-            Value::Int(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-            Value::Bool(value) => arguments.add(value),
-        };
-        added.map_err(sqlx::Error::Encode)?;
-    }
-    Ok(arguments)
 }
 
 fn for_postgres(values: Vec<Value>) -> Result<PgArguments, sqlx::Error> {
