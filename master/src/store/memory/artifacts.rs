@@ -1,4 +1,4 @@
-//! Files that attempts leave.
+//! Artifacts.
 
 use std::collections::BTreeMap;
 

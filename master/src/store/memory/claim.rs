@@ -1,4 +1,4 @@
-//! Handing out jobs to one claim after the other.
+//! Hands out jobs to one claim after the other.
 
 use std::cmp::Reverse;
 

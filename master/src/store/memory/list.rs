@@ -1,4 +1,4 @@
-//! Lists of jobs: whatever filter, one page.
+//! Lists jobs: any filter, one page at a time.
 
 use std::cmp::Reverse;
 

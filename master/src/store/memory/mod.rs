@@ -1,6 +1,6 @@
-//! Jobs in memory: the same promises as the databases', except that they end with
-//! the process. For the simulation, where virtual time stands still while a real
-//! database would work. Nothing here waits.
+//! The store in memory: the same guarantees as the databases', except that its content ends with
+//! the process. It is for the simulation, where virtual time stands still while a real database
+//! would work. Nothing here waits.
 //!
 //! `tables` holds what is kept and changes jobs, through the machine alone;
 //! `submit` adds them, `release` lets those go on that waited for others, `claim` hands them out,

@@ -1,4 +1,4 @@
-//! What operators decided of queues and workers.
+//! The rules of queues, and drained workers.
 
 use std::{
     cmp::Reverse,

@@ -1,4 +1,5 @@
-//! Jobs that wait for others: what an end, or a submission, sets free or makes impossible.
+//! Dependencies and arrays: releases the jobs that an end or a submission sets free, and ends those
+//! that it makes impossible.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What is not kept any more.
+//! Prunes what jobs that have ended leave.
 
 use bytes::BytesMut;
 use jiff::Timestamp;

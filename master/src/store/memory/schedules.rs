@@ -1,4 +1,4 @@
-//! Schedules, and their way from one time to the next.
+//! Schedules and their steps.
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, ScheduleChange, ScheduleName};

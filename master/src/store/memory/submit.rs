@@ -1,4 +1,4 @@
-//! Adding jobs, once for each key.
+//! Adds jobs, once for each key.
 
 use std::collections::{BTreeSet, HashMap};
 

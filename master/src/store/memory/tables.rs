@@ -1,4 +1,4 @@
-//! What is kept, and the one place that changes it.
+//! The tables, and the one place that changes them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,8 +74,8 @@ impl Tables {
         ids
     }
 
-    /// Lets the machine move one job, and those that wait for its end along with it; `None`
-    /// when there is no such job.
+    /// Applies an event to a job, and to those that wait for its end; `None` if there is no such
+    /// job.
     pub(super) fn apply(&mut self, id: JobId, event: JobEvent, rules: &Rules) -> Option<Applied> {
         let before = self.job(id)?.clone();
         let mut applied = self.move_one(id, event, rules)?;

@@ -1,4 +1,4 @@
-//! Files that jobs are to have.
+//! Uploads.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Whom ends are told, and what became of telling them.
+//! Webhooks and their deliveries.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How PostgreSQL writes a batch: at the level READ COMMITTED, with locks.
+//! Writes a batch to PostgreSQL: at the level READ COMMITTED, with locks.
 //!
 //! What a transaction takes, in this order, so that two wait for each other in one order only:
 //! 1. [`ORDER`], shared; alone where it changes rules of queues, schedules or webhooks, which others
@@ -29,16 +29,16 @@ use crate::store::{
     writer::{Batch, Engine},
 };
 
-/// So long callers wait for a server that is being restarted.
+/// How long callers wait for a server that restarts.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries to reach it, at first and at most.
+/// The pause between two tries to connect, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// A batch that others stand in the way of is tried so often.
+/// How often a batch is tried that conflicts with other transactions.
 const TRIES: u32 = 5;
 /// A transaction that takes longer has lost its server. No lock is waited for as long.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The one session that writes.
+/// The writing session.
 pub(super) struct PgEngine {
     options: PgConnectOptions,
     connection: Option<Connection>,

@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean to those who run it.
+//! What PostgreSQL's errors mean to operators.
 
 use crate::store::{StoreError, error::DEFECT};
 
@@ -10,7 +10,7 @@ pub(in crate::store) const AWAY: &str = "see that the database server runs and c
 const ACCESS: &str = "check user, password and database in ORCHESTRA_DATABASE_URL";
 const PRIVILEGE: &str = "the user must own its tables, or be allowed to write them";
 
-/// In the words of this room.
+/// Converts an error of PostgreSQL.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(in crate::store) fn about(error: sqlx::Error) -> StoreError {
     let unavailable = |hint| StoreError::Unavailable { reason: reason(&error), hint };

@@ -1,9 +1,11 @@
-//! How many jobs of each queue wait and how many are held, kept in the table `job_count` by all masters together.
+//! The numbers of pending and held jobs of each queue, in the table `job_count`, which all masters
+//! maintain together.
 //!
-//! Each adds to rows of its own, in the transaction that moves the jobs: the sums are right in every
-//! snapshot, and no two masters wait for each other. Who does not count, a program from before the table or a person
-//! with psql, is counted by triggers, which leave a row for each job that moves. Those rows, and those of masters that
-//! are gone, are added up now and then by whoever does upkeep.
+//! Each master updates rows of its own, in the transaction that moves the jobs. So the sums are
+//! right in every snapshot, and no two masters wait for each other. Jobs that are moved by others
+//! (a program from before the table, or a person with psql) are counted by triggers, which add a
+//! row for each. Those rows, and those of masters that are gone, are merged from time to time by
+//! the leader.
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -15,7 +17,7 @@ use crate::store::{
     rows::to_json,
 };
 
-/// The setting by which a session says that it counts, so that triggers leave its jobs to it.
+/// The setting of a session that counts by itself, so that triggers skip its jobs.
 pub(super) const COUNTS: (&str, &str) = ("orchestra.counts", "on");
 
 /// Adds to the rows of master `$1`.
@@ -76,7 +78,7 @@ fn changes(tally: Tally) -> Option<String> {
     (!changes.is_empty()).then(|| to_json(&changes))
 }
 
-/// What a transaction of this master adds to the numbers, and tells the others at its commit.
+/// Writes the changes of a transaction to the numbers, and its notification.
 pub(super) async fn tell(
     link: &mut PgConnection,
     master: &str,
@@ -96,7 +98,7 @@ pub(super) async fn tell(
     told.execute(link).await.map(drop)
 }
 
-/// What a transaction without a master adds, of which nobody is told.
+/// Writes the changes of a transaction without a master, and notifies nobody.
 pub(in crate::store) async fn add(
     link: &mut PgConnection,
     tally: Tally,
@@ -104,7 +106,7 @@ pub(in crate::store) async fn add(
     tell(link, "", tally, Notification::default()).await
 }
 
-/// Counts all jobs, in a transaction in which nobody else changes any.
+/// Counts all jobs anew, in a transaction in which nobody else changes any.
 pub(in crate::store) async fn count_afresh(link: &mut PgConnection) -> Result<(), sqlx::Error> {
     for statement in [FORGET, COUNT] {
         sqlx::query(statement).execute(&mut *link).await?;
@@ -112,7 +114,8 @@ pub(in crate::store) async fn count_afresh(link: &mut PgConnection) -> Result<()
     Ok(())
 }
 
-/// Adds up what does not change any more, so that there are no more rows than masters and queues.
+/// Merges the rows that do not change any more, so that there are no more rows than masters and
+/// queues.
 pub(super) async fn merge(link: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(MERGE).execute(link).await.map(drop)
 }

@@ -23,13 +23,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, Deserialize)]
 struct Message<'a> {
-    /// The master that says it, which needs not hear it.
+    /// The sender, which ignores its own notifications.
     from: &'a str,
     #[serde(flatten)]
     notification: Notification,
 }
 
-/// What is said of one commit.
+/// The message about one commit.
 pub(super) fn message(from: &str, notification: Notification) -> String {
     let text = |notification| {
         let message = Message { from, notification };
@@ -39,7 +39,7 @@ pub(super) fn message(from: &str, notification: Notification) -> String {
     if said.len() <= MOST { said } else { text(Notification::everything()) }
 }
 
-/// What was heard and not yet fetched.
+/// Notifications that were received and not yet fetched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inbox(Arc<Shared>);
 
@@ -50,7 +50,7 @@ struct Shared {
 }
 
 impl Inbox {
-    /// Waits for some.
+    /// Waits for a notification.
     pub(super) async fn next(&self) -> Notification {
         loop {
             let heard = self.lock().take();
@@ -75,7 +75,7 @@ impl Inbox {
     }
 }
 
-/// Listens until it is told to close.
+/// Listens until `closing` is cancelled.
 pub(super) async fn listen(
     options: PgConnectOptions,
     name: String,
@@ -98,7 +98,7 @@ pub(super) async fn listen(
     }
 }
 
-/// Of one session, until it breaks.
+/// Listens with one session, until it breaks.
 async fn hear(options: &PgConnectOptions, name: &str, inbox: &Inbox) -> Result<(), sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await?;

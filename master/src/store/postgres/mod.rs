@@ -1,4 +1,4 @@
-//! Jobs in PostgreSQL, which several masters share.
+//! The store in PostgreSQL, which several masters share.
 //!
 //! ```text
 //! each master:  Writer --one session--> transactions        pool of sessions that only read
@@ -28,7 +28,7 @@ use super::{
 /// A database that several masters may share.
 pub type PostgresStore = SqlStore<Postgres>;
 
-/// What a master has of it beside those who read and write.
+/// What a master holds of it besides the connections.
 #[derive(Debug)]
 pub struct Postgres {
     inbox: Inbox,

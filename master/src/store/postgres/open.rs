@@ -1,4 +1,4 @@
-//! From a URL to an open, checked and migrated database.
+//! Opens a PostgreSQL database: connects, checks and migrates.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -117,7 +117,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError>
     Err(unusable(error))
 }
 
-/// An error of opening: nothing can go on.
+/// An error that keeps the database from being opened.
 fn unusable(error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable { reason, hint } | StoreError::Unusable { reason, hint } => {

@@ -1,4 +1,4 @@
-//! What is read of files that attempts left.
+//! Rows of artifacts and their pieces.
 
 use bytes::Bytes;
 use orchestra_contracts::{
@@ -34,7 +34,7 @@ pub(in crate::store) struct PieceRow {
 }
 
 impl PieceRow {
-    /// From this byte of the file on; `None` where the piece ends before it.
+    /// The piece from this byte of the file on; `None` if it ends before.
     pub(in crate::store) fn from(self, offset: u64) -> Option<Bytes> {
         let within = usize::try_from(offset.checked_sub(self.place as u64)?).ok()?;
         let content = Bytes::from(self.content);

@@ -1,4 +1,4 @@
-//! The job table's rows, and what guards a write to one.
+//! Rows of the job table, and the guard of writes to them.
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobStatus, LeaseToken, Span, WorkerName};
@@ -129,7 +129,7 @@ impl JobRow {
     }
 }
 
-/// What a job's row must still say when it is written: nobody else moved it.
+/// The guard of a write: the row must still have this content.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::store) struct JobGuard {
     pub(in crate::store) id: JobId,
@@ -148,7 +148,7 @@ impl JobGuard {
     }
 }
 
-/// What a pending job waits for. Claims look at those alone that wait for a worker.
+/// What a pending job waits for. Claims read only jobs that wait for a worker.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum WaitsFor {
@@ -171,7 +171,7 @@ impl WaitsFor {
     }
 }
 
-/// A row that is added.
+/// A new row of `job`.
 #[derive(Debug, Serialize)]
 pub(in crate::store) struct JobInsert<'a> {
     id: JobId,
@@ -207,7 +207,7 @@ impl<'a> JobInsert<'a> {
     }
 }
 
-/// What the machine changes in a row of `job`.
+/// The columns of `job` that the state machine changes.
 #[derive(Debug, Serialize)]
 pub(in crate::store) struct JobWrite<'a> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! What is read of a log: its head and its chunks.
+//! Rows of logs: heads and chunks.
 
 use orchestra_contracts::{JobId, worker::LogHead};
 use serde::Deserialize;

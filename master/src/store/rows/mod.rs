@@ -1,8 +1,8 @@
-//! The rows of the tables, alike for every adapter, and their way into the
-//! types of the domain and back.
+//! The rows of the tables, the same for every adapter, and their conversion into the types of the
+//! domain and back.
 //!
-//! What is read becomes a [`StoreError::Corrupt`] where it is not what the code
-//! writes. What is written travels as JSON, many rows in one parameter.
+//! A row that the code cannot have written becomes a [`StoreError::Corrupt`]. Rows are written as
+//! JSON, many in one parameter.
 
 mod artifact;
 mod attempt;
@@ -33,7 +33,7 @@ pub(super) use webhook::JobAtEnd;
 pub(super) use webhook::{DeliveryRow, DeliveryWrite, DueRow, WebhookRow};
 pub(super) use worker::WorkerRow;
 
-/// Where a value was read, for the sentence that says that it cannot be.
+/// The table and row of a value, for the error that it cannot be read.
 #[derive(Clone, Copy)]
 struct Place {
     table: &'static str,

@@ -1,4 +1,4 @@
-//! The queue table's rows, with what is counted beside them.
+//! Rows of the queue table, with the numbers of jobs.
 
 use serde::Deserialize;
 use sqlx_macros::FromRow;

@@ -1,4 +1,4 @@
-//! The rows of webhooks and of the messages to them.
+//! Rows of webhooks and deliveries.
 
 use jiff::Timestamp;
 use orchestra_contracts::{
@@ -80,7 +80,7 @@ impl TryFrom<DeliveryRow> for DeliveryRecord {
     }
 }
 
-/// A row of `delivery` with all that it takes to send it.
+/// A row of `delivery` with everything that is needed to send it.
 #[derive(Debug, FromRow)]
 pub(in crate::store) struct DueRow {
     #[sqlx(flatten)]
@@ -101,7 +101,7 @@ impl TryFrom<DueRow> for DueDelivery {
     }
 }
 
-/// A row of `delivery` that is to be written.
+/// A new row of `delivery`.
 #[derive(Debug, Serialize)]
 pub(in crate::store) struct DeliveryWrite {
     webhook: WebhookId,
@@ -124,8 +124,8 @@ impl DeliveryWrite {
     }
 }
 
-/// What is kept of an ended job to tell of it. Its input may be a megabyte, of which nobody has
-/// to be told, and its secrets are nobody's business.
+/// The part of an ended job that is stored for its delivery: without its input, which may be a
+/// megabyte, and without its secrets.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::store) struct JobAtEnd {
     spec: JobSpec,

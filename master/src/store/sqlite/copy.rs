@@ -1,4 +1,4 @@
-//! A copy of a database in use, and the way back from one.
+//! Backup and restoration of a SQLite file.
 
 mod before;
 mod files;
@@ -100,7 +100,7 @@ pub(in crate::store) async fn restore(
     Ok(Restored { kept, jobs, last, revoked, settled })
 }
 
-/// Makes of a copy what a master may go on with.
+/// Prepares a restored copy for its master.
 async fn prepare(
     copy: &Path,
     before: Option<&Before>,
@@ -127,7 +127,7 @@ async fn prepare(
     Ok((settled, last, revoked))
 }
 
-/// Whether a file is a whole database of ours; says what is in it.
+/// Checks that a file is a complete database of ours; returns what is in it.
 async fn check(file: &Path) -> Result<Backup, StoreError> {
     let size = fs::metadata(file).map_err(|error| cannot_read(file, &error))?.len();
     if size == 0 {

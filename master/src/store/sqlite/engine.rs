@@ -1,4 +1,4 @@
-//! How SQLite writes a batch.
+//! Writes a batch to SQLite.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,10 +19,10 @@ use crate::store::{
 const USUAL: &str = "PRAGMA wal_autocheckpoint = 1000";
 const ONE_COMMIT: &str = "PRAGMA wal_autocheckpoint = 1";
 
-/// The one connection that writes.
+/// The writing connection.
 pub(super) struct SqliteEngine {
     connection: Connection,
-    /// Released when all is written.
+    /// The lock on the file, released when everything is written.
     lock: LockFile,
     file: DatabaseFile,
     disk_space: Arc<DiskSpace>,

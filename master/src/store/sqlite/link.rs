@@ -1,7 +1,7 @@
-//! The connection that writes, asked where it is: no other thread has a part in a statement.
+//! The writing connection, called directly on the writer's thread.
 //!
-//! sqlx gives a connection a thread and takes every statement there and back. Woken twice for each
-//! of a dozen statements, both threads did little else. What is called here blocks, so the writer
+//! sqlx gives each connection a thread, and every statement passes to it and back. Woken twice for
+//! each of a dozen statements, both threads did little else. The calls here block, so the writer
 //! has a thread of its own.
 
 use std::{path::Path, time::Duration};
@@ -66,7 +66,7 @@ pub(in crate::store) fn one<R: FromSqlite>(
     Ok(all(link, statement, values)?.into_iter().next())
 }
 
-/// How many rows it has changed.
+/// The number of changed rows.
 pub(in crate::store) fn change(
     link: &Connection,
     statement: &str,

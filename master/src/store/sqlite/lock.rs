@@ -1,4 +1,4 @@
-//! One master for one file, and one file for one master.
+//! Locks a database file: one master for one file, and one file for one master.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -9,8 +9,8 @@ use std::{
 
 use crate::store::StoreError;
 
-/// Kept while the database is open. A file of its own, because the locks on the
-/// database itself are SQLite's.
+/// The lock, held while the database is open. It is on a file of its own, because the locks on the
+/// database file are SQLite's.
 #[derive(Debug)]
 pub(super) struct LockFile {
     held: File,
@@ -84,8 +84,8 @@ fn held(database: &Path, file: &mut File) -> StoreError {
     }
 }
 
-/// The file as it was when it was opened. A file that is deleted or replaced
-/// under SQLite goes on taking writes, and loses them.
+/// The database file as it was when it was opened. SQLite goes on writing to a file that was
+/// deleted or replaced, and loses those writes.
 #[derive(Clone, Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,

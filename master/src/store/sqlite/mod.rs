@@ -1,4 +1,4 @@
-//! Jobs in one SQLite file, embedded in the master.
+//! The store in one SQLite file, embedded in the master.
 //!
 //! One connection writes; those of the pool only read (WAL: readers and the writer never wait for
 //! each other).

@@ -1,4 +1,4 @@
-//! A database that no master has, held so that none takes it meanwhile.
+//! A database without a master, locked so that none opens it.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! From a path to an open, checked and migrated database.
+//! Opens a SQLite file: creates, checks and migrates it.
 
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 

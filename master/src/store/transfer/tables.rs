@@ -1,4 +1,4 @@
-//! What is moved: each table, in an order in which no row names one that is still to come.
+//! The tables to transfer, ordered so that no row refers to one that is still to come.
 
 use sqlx::PgConnection;
 

@@ -83,7 +83,7 @@ struct TargetRow {
     head: HeadRow,
 }
 
-/// The newest attempt of a job, and what this batch adds to its log.
+/// The newest attempt of a job, and what this batch appends to its log.
 struct Target {
     row: TargetRow,
     head: LogHead,
@@ -124,7 +124,7 @@ impl Target {
         self.chunks.iter().map(move |chunk| ChunkWrite { job, attempt, chunk })
     }
 
-    /// Whether the append is to the newest attempt and its proof is of the lease on it.
+    /// Whether the append is for the newest attempt and its proof fits the lease.
     fn is_held(&self, append: &LogAppend) -> bool {
         let proof = &append.proof;
         self.row.token.as_deref() == Some(proof.token.as_str())
@@ -162,14 +162,14 @@ impl<'a> From<&'a Target> for HeadWrite<'a> {
     }
 }
 
-/// One row of `log_chunk` that is to be.
+/// A new row of `log_chunk`.
 pub(in crate::store) struct ChunkWrite<'a> {
     pub(in crate::store) job: i64,
     pub(in crate::store) attempt: i64,
     pub(in crate::store) chunk: &'a LogChunk,
 }
 
-/// Bytes do not fit into JSON, so this one statement has a place for each value.
+/// JSON cannot hold bytes, so this one statement has a parameter for each value.
 pub(in crate::store) async fn insert_chunks(
     connection: &mut Connection,
     chunks: &[ChunkWrite<'_>],

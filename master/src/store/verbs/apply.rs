@@ -1,4 +1,4 @@
-//! Events for jobs by name, and for those whose lease ran out.
+//! Applies events to jobs by id, and expires leases.
 
 use orchestra_contracts::JobId;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Those that somebody else is changing are looked at the next time.
+/// Jobs that another transaction is changing are skipped until the next pass.
 pub(in crate::store) const EXPIRED: Statement = statement!(()
     "SELECT id FROM job WHERE " ["" | "token IS NOT NULL AND "] "expires_at <= $1 ORDER BY expires_at LIMIT $2"
     ["" | " FOR UPDATE SKIP LOCKED"]);
@@ -63,7 +63,7 @@ impl Verb for Apply {
     }
 }
 
-/// Takes jobs back from workers that stopped answering.
+/// Expires the leases of workers that stopped answering.
 pub(in crate::store) struct Expire {
     pub(in crate::store) rules: Rules,
     pub(in crate::store) limit: u32,
@@ -72,7 +72,7 @@ pub(in crate::store) struct Expire {
 impl Verb for Expire {
     type Answer = Vec<Applied>;
 
-    /// One after the other: upkeep asks for it alone, and rarely.
+    /// Calls run one after the other: only upkeep makes them, and rarely.
     async fn run(
         connection: &mut Connection,
         calls: &[Self],

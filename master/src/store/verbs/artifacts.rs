@@ -1,5 +1,5 @@
-//! Files that attempts leave: their pieces, fenced by the lease and idempotent by offset, and
-//! what becomes of them with the attempt's end.
+//! Artifacts: their pieces, fenced by the lease and idempotent by offset, and what becomes of them
+//! at the attempt's end.
 
 use std::collections::HashMap;
 
@@ -79,7 +79,7 @@ impl Verb for ArtifactPiece {
         needs.jobs.insert(self.job);
     }
 
-    /// One after the other: what costs time is the content.
+    /// Calls run one after the other: the content costs the time.
     async fn run(
         connection: &mut Connection,
         calls: &[Self],
@@ -110,7 +110,7 @@ struct TargetRow {
 }
 
 impl TargetRow {
-    /// Whether the piece is of the newest attempt and its proof is of the lease on it.
+    /// Whether the piece is for the newest attempt and its proof fits the lease.
     fn is_held(&self, piece: &ArtifactPiece) -> bool {
         let proof = &piece.proof;
         self.token.as_deref() == Some(proof.token.as_str())
@@ -184,7 +184,7 @@ async fn give_up(
     Ok(PieceStored::OverLimit(exceeded))
 }
 
-/// What is stored of the files that some attempts are about to end with.
+/// What is stored of the artifacts of attempts that are about to end.
 #[derive(Default)]
 pub(in crate::store) struct Stored(HashMap<JobId, HashMap<String, (u64, String)>>);
 
@@ -216,7 +216,7 @@ impl Stored {
         Ok(stored)
     }
 
-    /// An event that knows of them.
+    /// The event, with its artifacts compared with the stored ones.
     pub(in crate::store) fn tell(&self, id: JobId, event: JobEvent) -> JobEvent {
         let JobEvent::Ended { proof, outcome, usage, log, tail, results } = event else {
             return event;
@@ -226,7 +226,7 @@ impl Stored {
     }
 }
 
-/// Attempts that have ended, and the files that they ended with.
+/// Attempts that have ended, and their artifacts.
 #[derive(Default)]
 pub(in crate::store) struct Ends {
     attempts: Vec<End>,

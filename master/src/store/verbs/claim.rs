@@ -1,4 +1,4 @@
-//! Handing out jobs: one look at the queues for all who want some.
+//! Hands out jobs: one read of the queues for all claims.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The live leases that earlier answers to the same requests gave.
+/// The live leases that earlier answers to the same requests granted.
 pub(in crate::store) const REPEATED: Statement = statement!(
     (request text, worker text, now bigint)
     "SELECT " columns " FROM " rows "
@@ -35,7 +35,7 @@ pub(in crate::store) const REPEATED: Statement = statement!(
 pub(in crate::store) struct ClaimBatch {
     pub(in crate::store) claims: Vec<Claim>,
     pub(in crate::store) rules: Rules,
-    /// Nothing new is handed out: the disk has no room for what would follow.
+    /// No new jobs are handed out, because the disk lacks space for their output.
     pub(in crate::store) closed: bool,
 }
 
@@ -70,7 +70,7 @@ impl Verb for ClaimBatch {
     }
 }
 
-/// Which jobs each claim gets, in the order of the claims, and a ledger with all of these.
+/// The jobs of each claim, in the order of the claims, and a ledger with all of them.
 async fn share_out(
     connection: &mut Connection,
     calls: &[ClaimBatch],
@@ -121,7 +121,7 @@ fn now_of(calls: &[ClaimBatch]) -> Timestamp {
     calls.iter().map(|call| call.rules.now).min().unwrap_or_default()
 }
 
-/// Every claim in order; `None` for those that get nothing new.
+/// Every claim in order; `None` for claims that get no new jobs.
 fn open_claims<'a>(calls: &'a [ClaimBatch], answered: &Answered) -> Vec<Option<&'a Claim>> {
     let open = |call: &'a ClaimBatch| {
         let is_open = |claim: &&Claim| !call.closed && answered.to(claim).is_none();
@@ -130,7 +130,7 @@ fn open_claims<'a>(calls: &'a [ClaimBatch], answered: &Answered) -> Vec<Option<&
     calls.iter().flat_map(open).collect()
 }
 
-/// What each of them gets, in their order.
+/// The jobs of each claim, in their order.
 fn shares(open: &[Option<&Claim>], lines: &mut Lines, now: Timestamp) -> VecDeque<Vec<JobId>> {
     let mut shares: VecDeque<_> = open.iter().map(|_| Vec::new()).collect();
     // The same claim may wait twice in one batch.
@@ -173,8 +173,8 @@ fn hand_out(claim: &Claim, share: Vec<JobId>, rules: &Rules, ledger: &mut Ledger
     jobs
 }
 
-/// Which requests were answered already, and how: a worker asks again when the
-/// answer was lost on its way.
+/// Requests that were answered before, and their answers: a worker repeats a claim when its answer
+/// was lost.
 #[derive(Default)]
 struct Answered(HashMap<WorkerName, HashMap<String, Vec<Job>>>);
 
@@ -186,7 +186,7 @@ struct Question<'a> {
 }
 
 impl Answered {
-    /// Asks the database for these; answers whether one of them was.
+    /// Loads the answers of these requests; returns whether there was any.
     async fn look<'a>(
         &mut self,
         connection: &mut Connection,

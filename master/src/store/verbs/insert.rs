@@ -89,21 +89,21 @@ impl Verb for Insert {
 }
 
 impl Insert {
-    /// About how many bytes a spec has.
+    /// The approximate size of a spec, in bytes.
     pub(in crate::store) fn text(spec: &JobSpec) -> usize {
         let env = spec.env.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         let secrets = spec.secrets.values().map(|value| value.expose().len()).sum::<usize>();
         spec.command.len() + env + secrets + spec.stdin.as_ref().map_or(0, String::len)
     }
 
-    /// The jobs as they are when nothing that they wait for has ended.
+    /// The jobs with their ids, as if nothing that they wait for had ended.
     fn with_ids(&self, first: i64) -> Vec<Job> {
         let ids: Vec<JobId> = (first..).take(self.jobs.len()).map(JobId).collect();
         let jobs = ids.iter().zip(&self.jobs);
         jobs.map(|(id, new)| Job::submitted(*id, new, &ids, self.now)).collect()
     }
 
-    /// The ids of jobs that must be there.
+    /// The ids of jobs that have to exist.
     fn known(&self) -> impl Iterator<Item = JobId> {
         self.jobs.iter().flat_map(|job| &job.after).filter_map(|(_, upstream)| match upstream {
             Upstream::Known(id) => Some(*id),
@@ -112,7 +112,7 @@ impl Insert {
     }
 }
 
-/// Refuses the new calls whose jobs wait for some that are not there.
+/// Refuses new calls whose jobs wait for jobs that do not exist.
 async fn refuse_unknown(
     connection: &mut Connection,
     calls: &[Insert],
@@ -135,7 +135,8 @@ async fn refuse_unknown(
     Ok(())
 }
 
-/// Writes the jobs and what they wait for; answers those that are not as they were written.
+/// Writes the jobs and their dependencies. Returns the jobs that moved at once, because what they
+/// wait for has ended.
 async fn add(
     connection: &mut Connection,
     jobs: &[Job],

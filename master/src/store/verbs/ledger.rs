@@ -1,5 +1,4 @@
-//! The jobs that one batch changes: read once, moved in memory by the machine,
-//! written once.
+//! The jobs that one batch changes: read once, moved in memory by the state machine, written once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +25,7 @@ use crate::{
 pub(in crate::store) const LOAD: Statement = statement!(()
     "SELECT " columns " FROM " {ids "$1"} " JOIN job AS j ON j.id = r.id" newest);
 
-/// Repeats status and token of the row as it was read.
+/// Guarded by the status and token of the row as it was read.
 pub(in crate::store) const UPDATE_JOBS: Statement = statement!(
     (id bigint, was text, was_token text, status text, not_before bigint, waits_for text,
      attempts bigint, retries bigint, infra_retries bigint, lost bigint, worker text, token text,
@@ -96,7 +95,7 @@ enum Fate {
 }
 
 impl Ledger {
-    /// Reads the jobs with these ids, where they exist.
+    /// Reads the jobs with these ids, if they exist.
     pub(in crate::store) async fn load(
         connection: &mut Connection,
         ids: impl Iterator<Item = JobId>,
@@ -106,7 +105,7 @@ impl Ledger {
         Ok(Self::of(jobs?))
     }
 
-    /// The same, without those whose rows cannot be read: they have failed now.
+    /// The same, without jobs whose rows cannot be read: those fail.
     pub(in crate::store) async fn load_readable(
         connection: &mut Connection,
         ids: impl Iterator<Item = JobId>,
@@ -127,12 +126,13 @@ impl Ledger {
         }
     }
 
-    /// A job as it stands, where it was read and not deleted.
+    /// A job in its current state, if it was read and not deleted.
     pub(in crate::store) fn job(&self, id: JobId) -> Option<&Job> {
         self.entries.get(&id).filter(|entry| entry.fate != Fate::Deleted).map(|entry| &entry.job)
     }
 
-    /// Lets the machine move one job; `None` when there is no such job (any more).
+    /// Applies an event to a job through the state machine; `None` if there is no such job (any
+    /// more).
     pub(in crate::store) fn apply(
         &mut self,
         id: JobId,
@@ -180,14 +180,14 @@ impl Ledger {
         Some(Applied::new(next, Ok(effects)))
     }
 
-    /// Notes with which request the job was claimed, to know it when it comes again.
+    /// Records the request that claimed the job, to recognise its repetition.
     pub(in crate::store) fn note_request(&mut self, job: &Job, request: &str) {
         if let Some(attempt) = self.attempts.get_mut(&(job.id, job.attempts)) {
             attempt.claim_request = Some(request.to_owned());
         }
     }
 
-    /// Lets the machine move one job; answers it where it did.
+    /// Applies an event to a job; returns the job if it moved.
     pub(in crate::store) fn moved(
         &mut self,
         id: JobId,
@@ -199,8 +199,7 @@ impl Ledger {
         (applied.result.is_ok() && applied.job.state != before).then_some(applied.job)
     }
 
-    /// Writes what has changed, and what follows from it for those who wait for jobs that have
-    /// ended; answers which these are.
+    /// Writes the changes, and what follows for jobs that wait for ended ones; returns the latter.
     pub(in crate::store) async fn save(
         self,
         connection: &mut Connection,
@@ -228,7 +227,7 @@ impl Ledger {
         self.entries.values().filter_map(ended).collect()
     }
 
-    /// Writes what has changed, with one statement a table.
+    /// Writes the changes, one statement a table.
     pub(in crate::store) async fn write(
         mut self,
         connection: &mut Connection,
@@ -284,8 +283,8 @@ pub(in crate::store) async fn write_all<T: Serialize>(
     expect_rows(changed, rows.len())
 }
 
-/// Whether a write found all rows as they were read. It always does, unless
-/// another program writes into the database.
+/// Checks that a write found all rows as they were read. It always does, unless another program
+/// writes into the database.
 pub(in crate::store) fn expect_rows(changed: u64, expected: usize) -> Result<(), StoreError> {
     if changed == expected as u64 {
         return Ok(());

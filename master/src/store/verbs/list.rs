@@ -1,4 +1,4 @@
-//! Lists of jobs: whatever filter, one statement, one page.
+//! Lists jobs: any filter in one statement, one page at a time.
 
 use orchestra_contracts::{JobId, JobStatus, limits};
 
@@ -11,13 +11,13 @@ use crate::store::{
 /// The caller adds conditions, order and limit.
 const JOBS: Statement = statement!(() "SELECT " columns " FROM job AS j" newest "WHERE true");
 
-/// SQLite's planner would take the index by status, and sort all that wait for each page.
+/// SQLite's planner would use the index by status, and sort all pending jobs for each page.
 const WAITING: Statement = statement!(()
     "SELECT " columns " FROM job AS j" [" INDEXED BY job_pending" | ""] newest "WHERE true");
 
 const SPEC: Statement = statement!(() spec);
 
-/// The statement for one page, and what stands in its places.
+/// The statement for one page, and its values.
 pub(in crate::store) struct Query {
     pub(in crate::store) text: String,
     pub(in crate::store) values: Vec<Value>,
@@ -25,7 +25,7 @@ pub(in crate::store) struct Query {
 }
 
 impl Query {
-    /// Of the list that this filter asks for.
+    /// The query for this filter.
     pub(in crate::store) fn of(filter: &JobFilter, is_sqlite: bool) -> Self {
         let waiting =
             filter.order == ListOrder::Claiming && filter.statuses == [JobStatus::Pending];
@@ -65,15 +65,15 @@ impl Query {
         self
     }
 
-    /// A place, and what stands in it.
+    /// A parameter, and its value.
     fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.values.push(value.into());
         let place = format!("${}", self.values.len());
         self.add(&place)
     }
 
-    /// Their words stand in the text, not in parameters: only so can the planner
-    /// see that an index of pending jobs will do.
+    /// Statuses are literals, not parameters: only then can the planner use an index of pending
+    /// jobs.
     fn add_statuses(&mut self, filter: &JobFilter) {
         let words: Vec<String> = filter.statuses.iter().map(|word| format!("'{word}'")).collect();
         match words.as_slice() {
@@ -108,7 +108,7 @@ impl Query {
         self.add(" AND j.array_id = ").bind(array.0);
     }
 
-    /// ASCII letters in any case.
+    /// Ignores the case of ASCII letters.
     fn add_text(&mut self, text: &str) {
         let mut pattern = String::from("%");
         for c in text.chars() {
@@ -132,8 +132,8 @@ impl Query {
         self.add(" OR (").add(spec).add("->>'name')").add(like).bind(&pattern).add(r" ESCAPE '\')");
     }
 
-    /// A page goes on behind the last job of the page before, so what happens
-    /// between them neither repeats nor skips a job.
+    /// A page continues after the last job of the previous one, so changes between them neither
+    /// repeat nor skip a job.
     fn add_after(&mut self, order: ListOrder, after: JobId) {
         match order {
             ListOrder::Oldest => self.add(" AND j.id > ").bind(after.0),

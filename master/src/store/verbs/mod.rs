@@ -1,7 +1,7 @@
 //! The writes, one kind a file, and the reads that belong to them; the same for every database.
 //!
-//! Everything that changes a job goes through [`Ledger`](ledger::Ledger) and so
-//! through the machine of the domain.
+//! Everything that changes a job goes through [`Ledger`](ledger::Ledger), and so through the state
+//! machine of the domain.
 
 pub(super) mod append;
 pub(super) mod apply;
@@ -50,32 +50,32 @@ use super::{StoreError, connection::Connection};
 pub(super) trait Verb: Sized + Send + Sync + 'static {
     type Answer: Send;
 
-    /// Does all `calls` within the transaction that is open, and answers in their order.
+    /// Carries out all `calls` within the open transaction; returns their results in order.
     fn run(
         connection: &mut Connection,
         calls: &[Self],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 
-    /// About how many bytes it brings along.
+    /// The approximate size of the call, in bytes.
     fn weight(&self) -> usize {
         0
     }
 
-    /// Says what must be locked before the first statement of a transaction with it, where other
-    /// masters write as well.
+    /// Declares what to lock before the first statement of a transaction with this call, where
+    /// other masters write as well.
     fn needs(&self, _: &mut Needs) {}
 }
 
-/// What a transaction locks at its beginning, so that two of them wait for each other in one order.
+/// The locks that a transaction takes at its beginning, always in the same order.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
-    /// Jobs that are changed, or waited for.
+    /// Jobs that are changed or waited for.
     pub(super) jobs: BTreeSet<JobId>,
-    /// Jobs are added: ids are given in the order of commits, so that who reads on behind the last
-    /// id that was seen misses none, and one of two with the same key is first.
+    /// Jobs are added. Ids are given in the order of commits, so that a reader that continues after
+    /// the last seen id misses none, and of two submissions with the same key one is first.
     pub(super) ids: bool,
-    /// Uploads are brought, forgotten, or had by new jobs.
+    /// Uploads are added, dropped, or used by new jobs.
     pub(super) uploads: bool,
-    /// It changes what all others go by, so it is done while no other transaction is open.
+    /// Rules that all other transactions rely on are changed, so no other transaction may be open.
     pub(super) alone: bool,
 }

@@ -1,4 +1,4 @@
-//! Submissions that have a key: what they come to when they arrive again.
+//! Idempotency keys: recognises repeated submissions.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -28,11 +28,11 @@ const REMEMBER: Statement = statement!(
            r.created_at
     FROM " rows "");
 
-/// What a call is, among those of one transaction and those before.
+/// A call, compared with earlier ones and those of the same transaction.
 pub(in crate::store) enum Fate {
     New,
     Known(Submitted),
-    /// It comes to what the call at this place does.
+    /// A repetition of the call at this position.
     AsCall(usize),
 }
 
@@ -58,7 +58,7 @@ struct NewKey<'a> {
     created_at: i64,
 }
 
-/// What each of `calls` is. Keys that are older than [`KEYS_KEPT`] go.
+/// Classifies the calls. Drops keys that are older than [`KEYS_KEPT`].
 pub(in crate::store) async fn fates(
     connection: &mut Connection,
     calls: &[Insert],
@@ -97,7 +97,7 @@ pub(in crate::store) async fn fates(
     Ok(fates)
 }
 
-/// What was submitted with their keys before, by the place of the call.
+/// The earlier submissions with the same keys, by the position of the call.
 async fn known(
     connection: &mut Connection,
     calls: &[Insert],
@@ -128,7 +128,7 @@ fn corrupt(error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt { table: "submission", id: 0, reason: error.to_string() }
 }
 
-/// Keeps the keys of what is new.
+/// Stores the keys of new submissions.
 pub(in crate::store) async fn remember(
     connection: &mut Connection,
     calls: &[Insert],
@@ -154,7 +154,7 @@ pub(in crate::store) async fn remember(
     Ok(())
 }
 
-/// Those without a token share one room; token numbers begin with 1.
+/// Callers without a token share one owner number; token ids begin with 1.
 fn key(once: &Once) -> Key<'_> {
     Key { token: once.token.map_or(0, |token| token.0), key: once.key.as_str() }
 }

@@ -1,5 +1,5 @@
-//! The messages to webhooks: written in the transaction in which a job ends, so that no end is
-//! told that did not happen, and none that happened is forgotten.
+//! The outbox of webhooks. Deliveries are written in the transaction in which a job ends, so that
+//! exactly the ends that happened are delivered.
 
 use std::collections::BTreeSet;
 
@@ -78,11 +78,11 @@ const AGAIN: Statement = Statement::plain(
               due_at",
 );
 
-/// Notes the ends among these jobs for those who want to be told. Where there are no webhooks,
-/// that is one look at an empty table for all of them.
+/// Adds deliveries for the ends among these jobs. Without webhooks that costs one read of an empty
+/// table for all jobs.
 ///
-/// A job that ended and was deleted or begun again in one transaction did not end for anybody
-/// who could have looked, and is not told.
+/// A job that ended and was deleted or retried in the same transaction has no visible end, and adds
+/// no delivery.
 pub(in crate::store) async fn note_ends(
     connection: &mut Connection,
     jobs: impl Iterator<Item = &Job>,
@@ -124,7 +124,7 @@ pub(in crate::store) async fn log(
     rows.into_iter().map(DeliveryRecord::try_from).collect()
 }
 
-/// Notes what became of a try, and drops what the log has no room for.
+/// Stores the result of a try, and prunes the log of deliveries.
 impl Verb for Tried {
     type Answer = ();
 
@@ -154,7 +154,7 @@ impl Verb for Tried {
     }
 }
 
-/// Has a delivery be tried again, as if it were new; answers it, where there is one.
+/// Makes a delivery due again; returns it if it exists.
 pub(in crate::store) struct Redeliver {
     pub(in crate::store) webhook: WebhookId,
     pub(in crate::store) delivery: DeliveryId,
@@ -164,7 +164,7 @@ pub(in crate::store) struct Redeliver {
 impl Verb for Redeliver {
     type Answer = Option<DeliveryRecord>;
 
-    /// One after the other: people ask for it.
+    /// Calls run one after the other: they are rare.
     async fn run(
         connection: &mut Connection,
         calls: &[Self],

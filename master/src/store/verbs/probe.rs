@@ -1,4 +1,4 @@
-//! Writes, and changes nothing: whether that is possible can be told only so.
+//! Probes whether the database can be written to: writes without changing anything.
 
 use super::Verb;
 use crate::store::{

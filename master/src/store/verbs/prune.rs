@@ -1,5 +1,5 @@
-//! What is not kept any more of jobs that have ended. It is looked for on the connections that read, and what was
-//! found is looked at again where it is dropped: jobs may be run again in between.
+//! Prunes what jobs that have ended leave. Candidates are found on the reading connections and
+//! checked again when they are pruned: a job may have been retried meanwhile.
 
 use bytes::BytesMut;
 use jiff::Timestamp;
@@ -136,7 +136,7 @@ const SHORTEN: Statement = statement!(
     "UPDATE attempt SET log_offset = r.length, log_output = 0, log_gap = r.bytes, log_crc32 = 0
      FROM " rows " WHERE attempt.job_id = r.job_id AND attempt.number = r.number");
 
-/// Drops a part of jobs that have ended; answers of how many.
+/// Prunes a part of jobs that have ended; returns of how many.
 pub(in crate::store) struct Prune {
     pub(in crate::store) part: Part,
     pub(in crate::store) jobs: Vec<JobId>,
@@ -164,7 +164,7 @@ impl Verb for Prune {
     }
 }
 
-/// An attempt whose log goes, and the gap that takes its place.
+/// An attempt whose log is pruned, and the gap that replaces it.
 #[derive(Serialize)]
 struct Gap {
     job_id: i64,

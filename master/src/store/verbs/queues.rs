@@ -1,4 +1,4 @@
-//! What operators decided of queues and workers, and what it means for the claims of a round.
+//! The rules of queues, drained workers, and what both mean for a batch of claims.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -90,9 +90,9 @@ const DRAINED: Statement =
 /// More than these are many.
 const FEW: usize = 32;
 
-/// What a round of claims may hand out.
+/// The jobs that a batch of claims may get.
 pub(in crate::store) struct Gates {
-    /// Of the queues that have a bound.
+    /// How many more jobs each bounded queue may hand out.
     room: HashMap<String, usize>,
     drained: HashSet<String>,
 }
@@ -137,7 +137,7 @@ impl Gates {
         Ok(gates)
     }
 
-    /// Whether the claim's worker may be handed anything.
+    /// Whether the claim's worker may get jobs.
     pub(in crate::store) fn admits(&self, claim: &Claim) -> bool {
         !self.drained.contains(claim.worker.as_str())
     }
@@ -146,7 +146,7 @@ impl Gates {
         self.room.get(queue) != Some(&0)
     }
 
-    /// Takes the room for one more of the queue's jobs; answers whether there was any.
+    /// Takes one of the queue's free places; returns whether there was any.
     pub(in crate::store) fn enter(&mut self, queue: &str) -> bool {
         match self.room.get_mut(queue) {
             None => true,
@@ -200,7 +200,7 @@ impl Verb for ChangeQueue {
     }
 }
 
-/// Has a worker be handed nothing new, or lifts that.
+/// Starts or stops draining a worker.
 pub(in crate::store) struct Drain {
     pub(in crate::store) worker: WorkerName,
     pub(in crate::store) draining: bool,

@@ -1,5 +1,5 @@
-//! Jobs that wait for others: what an end, or a submission, sets free or makes impossible, in
-//! the same transaction.
+//! Dependencies and arrays: releases the jobs that an end or a submission sets free, and ends those
+//! that it makes impossible, in the same transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Who waits for these.
+/// The jobs that wait for these.
 pub(in crate::store) const WAITERS: Statement = statement!(()
     "SELECT d.job_id, d.upstream, d.condition, CAST(NULL AS TEXT) AS status
     FROM " {ids "$1"} " JOIN dependency AS d ON d.upstream = r.id");
@@ -40,7 +40,7 @@ const MET: Statement = statement!(
     "DELETE FROM dependency WHERE (job_id, upstream) IN (
         SELECT r.job_id, r.upstream FROM " rows ")");
 
-/// Those that wait for nobody any more.
+/// Jobs that wait for no other job any more.
 const FREE: Statement = statement!(()
     "SELECT r.id FROM " {ids "$1"} "
     WHERE NOT EXISTS (SELECT 1 FROM dependency AS d WHERE d.job_id = r.id)");
@@ -84,7 +84,7 @@ pub(in crate::store) struct Ended {
     pub(in crate::store) array: Option<JobId>,
 }
 
-/// What is needed of a spec here.
+/// The fields of the spec that matter here.
 #[derive(Deserialize)]
 struct InArray {
     array: Array,
@@ -98,7 +98,7 @@ struct Waiter {
     status: Option<String>,
 }
 
-/// Writes down what new jobs wait for.
+/// Stores the dependencies of new jobs.
 pub(in crate::store) async fn add(
     connection: &mut Connection,
     all: &[NewDependency],
@@ -109,7 +109,7 @@ pub(in crate::store) async fn add(
     Ok(())
 }
 
-/// What follows from ends; answers the jobs that moved, as they are now.
+/// Releases what waited for these ends; returns the jobs that moved, in their new state.
 pub(in crate::store) async fn after_ends(
     connection: &mut Connection,
     ended: Vec<Ended>,
@@ -122,7 +122,7 @@ pub(in crate::store) async fn after_ends(
     Ok(releases.moved)
 }
 
-/// The same for jobs that are new; of these some may be free at once, others impossible.
+/// The same for new jobs: some may be free at once, others impossible.
 pub(in crate::store) async fn after_inserts(
     connection: &mut Connection,
     new: &[Job],

@@ -1,4 +1,4 @@
-//! Heartbeats: all leases of all workers that wait, with one statement.
+//! Heartbeats: renews all leases of all waiting calls with one statement.
 
 use std::collections::{HashMap, HashSet};
 
@@ -70,9 +70,9 @@ type Held = HashMap<(i64, i64, String, String), Renewed>;
 
 #[derive(Clone, Copy)]
 struct Renewed {
-    /// Whether somebody wants the attempt ended.
+    /// Whether the attempt is to stop.
     stop: bool,
-    /// What the job asked for.
+    /// The lease that the job asks for.
     lease: Option<Span>,
 }
 

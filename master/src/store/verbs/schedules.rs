@@ -1,4 +1,4 @@
-//! Schedules: made, paused and removed by people, and taken from one time to the next.
+//! Schedules: adds, pauses, removes and steps them.
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, ScheduleChange, ScheduleName};
@@ -43,7 +43,7 @@ const ADD: Statement = Statement::plain(
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING",
 );
 
-/// Whoever is paused already keeps the time.
+/// A schedule that is paused already keeps its time.
 const PAUSE: Statement = Statement::plain(
     "
     UPDATE schedule SET paused_at = CASE WHEN $2 THEN coalesce(paused_at, $3) END
@@ -160,7 +160,7 @@ impl Verb for ChangeSchedule {
     }
 }
 
-/// Removes a schedule; its jobs stay. Answers whether there was one.
+/// Removes a schedule; its jobs stay. Returns whether there was one.
 pub(in crate::store) struct RemoveSchedule(pub(in crate::store) ScheduleName);
 
 impl Verb for RemoveSchedule {
@@ -200,7 +200,7 @@ impl Verb for Step {
     }
 }
 
-/// The job and the time that is waited for next are written together, or not at all.
+/// Writes the job and the next time together, or neither.
 async fn take(connection: &mut Connection, step: &Step) -> Result<Stepped, StoreError> {
     let due: Option<i64> = connection
         .scalar(
@@ -270,7 +270,7 @@ pub(in crate::store) async fn one(
     row.map(ScheduleRecord::try_from).transpose()
 }
 
-/// One that cannot be read holds up no other.
+/// A schedule that cannot be read delays no other.
 pub(in crate::store) async fn due(
     reads: &Reads,
     now: Timestamp,

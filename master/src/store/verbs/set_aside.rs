@@ -1,5 +1,5 @@
-//! Rows of jobs that cannot be read. One of them at the head of a queue must not
-//! stop all claims: its job has failed, with a reason that people can read.
+//! Sets rows of jobs aside that cannot be read, so that one at the head of a queue does not block
+//! all claims: the job fails, with a reason that people can read.
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobId, JobSpec, JobStatus, Outcome};

@@ -17,7 +17,7 @@ const ADD: Statement = Statement::plain(
     RETURNING id, role, name, worker, hash, created_at, revoked_at",
 );
 
-/// Whoever was revoked before keeps that time.
+/// A token that is revoked already keeps its time.
 const REVOKE: Statement = Statement::plain(
     "
     UPDATE token SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1
@@ -59,7 +59,7 @@ impl Verb for AddToken {
     }
 }
 
-/// Takes a token back, for good.
+/// Revokes a token, for good.
 pub(in crate::store) struct RevokeToken {
     pub(in crate::store) id: TokenId,
     pub(in crate::store) now: Timestamp,

@@ -1,4 +1,4 @@
-//! Files that are brought before the jobs that have them.
+//! Uploads: files that arrive before the jobs that use them.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// So many go in one transaction.
+/// The most uploads that one transaction drops.
 const FORGOTTEN: i64 = 20;
 
 const TARGET: Statement = Statement::plain("SELECT id, bytes, hash FROM upload WHERE sha256 = $1");
@@ -151,7 +151,7 @@ async fn store(
     Ok(piece.stored(end as u64, complete))
 }
 
-/// Drops uploads that no job has and that nobody has brought for long.
+/// Drops uploads that no job uses and that were not touched for long.
 pub(in crate::store) struct ForgetUploads {
     pub(in crate::store) now: Timestamp,
 }
@@ -174,7 +174,7 @@ impl Verb for ForgetUploads {
     }
 }
 
-/// Refuses the new calls whose jobs are to have uploads that are not there.
+/// Refuses new calls whose jobs use uploads that do not exist.
 pub(in crate::store) async fn refuse_missing(
     connection: &mut Connection,
     calls: &[Insert],
@@ -205,7 +205,7 @@ struct Kept<'a> {
     sha256: &'a ContentHash,
 }
 
-/// From now on the jobs' uploads stay as long as they do.
+/// Keeps the jobs' uploads as long as the jobs.
 pub(in crate::store) async fn keep(
     connection: &mut Connection,
     jobs: &[Job],
@@ -223,7 +223,7 @@ pub(in crate::store) async fn keep(
     Ok(())
 }
 
-/// How long one is that is there whole.
+/// The size of a complete upload, in bytes.
 pub(in crate::store) async fn bytes(
     reads: &Reads,
     sha256: &ContentHash,

@@ -64,7 +64,7 @@ impl Verb for AddWebhook {
     }
 }
 
-/// Removes a webhook with its log; answers whether there was one.
+/// Removes a webhook with its deliveries; returns whether there was one.
 pub(in crate::store) struct RemoveWebhook {
     pub(in crate::store) id: WebhookId,
 }
@@ -92,7 +92,7 @@ pub(in crate::store) async fn all(reads: &Reads) -> Result<Vec<WebhookRecord>, S
     rows.into_iter().map(WebhookRecord::try_from).collect()
 }
 
-/// Those that can be read: a damaged one must not keep jobs from ending.
+/// The readable webhooks: a damaged row must not keep jobs from ending.
 pub(in crate::store) async fn readable(
     connection: &mut Connection,
 ) -> Result<Vec<WebhookRecord>, StoreError> {

@@ -1,4 +1,4 @@
-//! What workers say of themselves.
+//! Registrations of workers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,7 +23,7 @@ const REGISTER: Statement = statement!(
     ON CONFLICT (name) DO UPDATE SET registration = excluded.registration,
         registered_at = excluded.registered_at, seen_at = excluded.seen_at");
 
-/// Adds a worker, or replaces what it said before.
+/// Adds a worker, or replaces its registration.
 pub(in crate::store) struct Register {
     pub(in crate::store) worker: WorkerName,
     pub(in crate::store) registration: Registration,

@@ -1,5 +1,5 @@
-//! What waits for one transaction, sorted by kind, so that each kind takes as
-//! few statements as one call would.
+//! The calls of one transaction, sorted by kind, so that each kind takes as few statements as one
+//! call would.
 
 use std::mem;
 
@@ -17,7 +17,7 @@ use crate::store::{
 
 type Reply<V> = oneshot::Sender<Result<<V as Verb>::Answer, StoreError>>;
 
-/// A write and who waits for it.
+/// A write, and its caller.
 pub(in crate::store) struct Call<V: Verb> {
     pub(in crate::store) verb: V,
     pub(in crate::store) reply: Reply<V>,
@@ -79,9 +79,9 @@ impl<V: Verb> Group<V> {
     }
 }
 
-/// Names the kinds, in the order in which a transaction does them: what was
-/// asked for first must not be overtaken by what usually follows it. A log is
-/// stored before its attempt ends, a job inserted before somebody claims it.
+/// The kinds, in the order in which a transaction carries them out: an earlier call must not be
+/// overtaken by one that usually follows it. A log is stored before its attempt ends, a job
+/// inserted before it is claimed.
 macro_rules! kinds {
     ($($group:ident: $verb:ident),+ $(,)?) => {
         /// One call of any kind.
@@ -100,7 +100,7 @@ macro_rules! kinds {
                 match self { $(Self::$verb(call) => call.verb.weight(),)+ }
             }
 
-            /// Whether nobody waits for it any more.
+            /// Whether the caller is gone.
             pub(in crate::store) fn is_abandoned(&self) -> bool {
                 match self { $(Self::$verb(call) => call.reply.is_closed(),)+ }
             }
@@ -121,7 +121,7 @@ macro_rules! kinds {
                 0 $(+ self.$group.verbs.len())+
             }
 
-            /// What is to be locked for it, as far as that is known before.
+            /// The locks that the batch needs, as far as they are known before.
             pub(in crate::store) fn needs(&self) -> Needs {
                 let mut needs = Needs::default();
                 $(self.$group.verbs.iter().for_each(|verb| verb.needs(&mut needs));)+
@@ -136,7 +136,7 @@ macro_rules! kinds {
                 Ok(())
             }
 
-            /// Gives every caller its answer; only after the commit.
+            /// Answers every caller; only after the commit.
             pub(in crate::store) fn answer(self) {
                 $(self.$group.answer();)+
             }
@@ -180,8 +180,8 @@ kinds! {
 }
 
 impl Batch {
-    /// Holds back what adds to a disk that has no room for it. What has begun
-    /// goes on: reports, renewals, and of the output what `fits`. Files wait.
+    /// Fails the calls that add data to a disk without space. Running attempts go on: reports,
+    /// renewals, and output that `fits`. Files wait.
     pub(in crate::store) fn hold_back(
         &mut self,
         error: &StoreError,

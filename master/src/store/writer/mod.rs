@@ -1,5 +1,5 @@
-//! The one task, or thread, of a master that writes. It takes all calls that wait into one transaction
-//! and answers them after its commit.
+//! The writer: the one task or thread of a master that writes. It takes all waiting calls into one
+//! transaction, and answers them after its commit.
 
 mod batch;
 
@@ -18,37 +18,37 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) use self::batch::{Batch, Call, Request};
 use super::{StoreError, verbs::Verb};
 
-/// As many calls may wait; further callers wait for a place.
+/// The capacity of the queue of calls. When it is full, callers wait.
 const QUEUE: usize = 1024;
-/// Calls in one transaction: enough that the disk is no longer what limits.
+/// The most calls in one transaction: enough that the disk is no longer the limit.
 const BATCH_CALLS: usize = 512;
-/// Bytes after which a transaction takes no more calls: the memory that a batch
-/// needs, and the time that readers' snapshots fall behind, stay small.
+/// The size from which a transaction takes no more calls, in bytes. It bounds the memory of a
+/// batch, and how far readers' snapshots fall behind.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// One database, as the writer needs it.
 pub(super) trait Engine: Send + 'static {
-    /// Fails the calls for which there is no room now.
+    /// Fails the calls for which the disk lacks space.
     fn prepare(&mut self, batch: &mut Batch) -> impl Future<Output = ()> + Send;
 
-    /// Does the batch, all of it or nothing. `Ok` only when the commit is durable.
+    /// Carries out the batch: all or nothing. `Ok` only when the commit is durable.
     fn transact(
         &mut self,
         batch: &mut Batch,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether it has made room, so that the batch that failed so can be tried once more.
+    /// Whether it has freed space, so that the failed batch can be tried once more.
     fn makes_room(&mut self, error: &StoreError) -> bool;
 
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// Calls that the writer gets together, so that one transaction does them all.
+/// Calls that the writer gets together, so that one transaction carries out all of them.
 #[derive(Default)]
 pub(super) struct Parcel(Vec<Request>);
 
 impl Parcel {
-    /// The call's answer, which comes when the parcel was sent and its commit is durable.
+    /// Adds a call. Its result comes when the parcel was sent and the commit is durable.
     pub(super) fn add<V: Verb>(
         &mut self,
         verb: V,
@@ -62,7 +62,7 @@ impl Parcel {
     }
 }
 
-/// What the callers hold of the writer.
+/// The callers' handle to the writer.
 #[derive(Debug)]
 pub(super) struct WriterHandle {
     requests: mpsc::Sender<Parcel>,
@@ -105,7 +105,7 @@ fn prepare<E: Engine>(engine: E) -> (WriterHandle, Writer<E>) {
 }
 
 impl WriterHandle {
-    /// Has one write done; answers when it is durable.
+    /// Carries out one write; returns when it is durable.
     pub(super) async fn ask<V: Verb>(&self, verb: V) -> Result<V::Answer, StoreError>
     where
         Call<V>: Into<Request>,
@@ -116,7 +116,7 @@ impl WriterHandle {
         answer.await
     }
 
-    /// Has some writes done together. Those of a writer that is closed are answered so.
+    /// Carries out writes together. If the writer is closed, each gets that error.
     pub(super) async fn send(&self, parcel: Parcel) {
         drop(self.requests.send(parcel).await);
     }
@@ -125,12 +125,12 @@ impl WriterHandle {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Whether the newest write was not possible.
+    /// Whether the latest write failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Does what is queued, then closes the connection.
+    /// Carries out the queued calls, then closes the connection.
     pub(super) async fn close(&self) {
         self.closing.cancel();
         self.task.wait().await;
@@ -169,7 +169,7 @@ impl<E: Engine> Writer<E> {
         self.engine.close().await;
     }
 
-    /// Takes what waits behind `first` along, up to the bounds.
+    /// Takes the calls that wait behind `first` into the batch, up to the limits.
     fn gather(&mut self, first: Parcel) -> Batch {
         let mut batch = Batch::default();
         let mut weight = 0;

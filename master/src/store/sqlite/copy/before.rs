@@ -1,4 +1,4 @@
-//! What the database that a backup replaces knows, and the backup cannot.
+//! What the replaced database knows and the backup does not: the ids and revocations since then.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ impl Before {
         counted.map_or(0, |(_, last)| *last)
     }
 
-    /// Takes back again what was taken back after the backup.
+    /// Revokes again the tokens that were revoked after the backup.
     pub(super) async fn revoke(&self, link: &mut SqliteConnection) -> Result<u64, StoreError> {
         let mut revoked = 0;
         for (hash, at) in &self.revoked {

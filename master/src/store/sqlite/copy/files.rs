@@ -1,4 +1,4 @@
-//! The files of copies: who may read them, whose they are, and that none is left half made.
+//! The files of backups: their permissions and owner, and that none is left incomplete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::store::sqlite::lock::beside;
 
-/// A file that is removed unless it got another name.
+/// A temporary file, removed unless it was renamed.
 pub(super) struct Leftover(pub(super) PathBuf);
 
 impl Leftover {
