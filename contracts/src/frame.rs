@@ -1,7 +1,7 @@
-//! The log as it travels and as it is stored.
+//! The log format, on the wire and in the store.
 //!
-//! An attempt's log is one sequence of frames; offsets count the bytes of the
-//! encoded sequence, so they always fall on a frame's edge.
+//! An attempt's log is one sequence of frames. Offsets count the bytes of the encoded sequence, so
+//! they always fall on a frame boundary.
 //!
 //! ```text
 //! kind u8 | time u64 le, microseconds since 1970 | length u32 le | payload
@@ -15,14 +15,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub enum Stream {
     Stdout,
     Stderr,
-    /// What Orchestra itself has to say of the attempt, a line a frame.
+    /// Orchestra's own messages about the attempt, one line per frame.
     System,
 }
 
 /// One piece of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// When it was read from the command, by the worker's clock, in microseconds since 1970.
+    /// When the worker read it from the command, by the worker's clock, in microseconds since 1970.
     pub time: u64,
     pub body: Body,
 }
@@ -30,11 +30,11 @@ pub struct Frame {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     Bytes(Stream, Bytes),
-    /// So many bytes of output were left out here, because the log was over its limit.
+    /// The number of output bytes that were dropped here because the log exceeded its limit.
     Gap(u64),
 }
 
-/// Bytes before the payload.
+/// Length of a frame's header, in bytes.
 pub const HEADER: usize = 13;
 /// The longest payload a frame may have.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
@@ -43,11 +43,11 @@ const GAP: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
-    /// The bytes end within a frame.
+    /// The bytes end in the middle of a frame.
     Cut,
     UnknownKind(u8),
     TooLong(u32),
-    /// A gap's payload is not a number.
+    /// The payload of a gap frame is not a number.
     BadGap,
 }
 
@@ -101,7 +101,7 @@ impl Frame {
     /// Appends the frame to `buffer`.
     ///
     /// # Panics
-    /// When the payload is longer than [`MAX_PAYLOAD`]: splitting is the caller's part.
+    /// When the payload is longer than [`MAX_PAYLOAD`]. The caller has to split it.
     pub fn encode(&self, buffer: &mut BytesMut) {
         match &self.body {
             Body::Bytes(stream, bytes) => {
@@ -123,7 +123,7 @@ fn put_header(buffer: &mut BytesMut, kind: u8, time: u64, length: usize) {
     buffer.put_u32_le(length as u32);
 }
 
-/// Reads frame after frame; ends after the first error.
+/// Decodes one frame after another; stops after the first error.
 #[derive(Clone, Debug)]
 pub struct Frames(Bytes);
 
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Offsets count encoded bytes: what is read must be written in as many.
+    /// Offsets count encoded bytes, so decoding and encoding again must give the same length.
     #[test]
     fn a_gap_holds_a_number_and_nothing_more() {
         for (payload, is_gap) in [(&[0; 7][..], false), (&[0; 8], true), (&[0; 9], false)] {

@@ -1,4 +1,4 @@
-//! Identifiers as newtypes, so that inside the programs an invalid one cannot exist.
+//! Identifiers as newtypes, so that an invalid one cannot exist inside the programs.
 
 use std::{fmt, str::FromStr};
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::check::is_label_word;
 
-/// A job's number, given in order of arrival, starting at 1.
+/// A job's id. Ids are assigned in order of arrival, starting at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub i64);
 
-/// The number of one try of a job, starting at 1.
+/// The number of an attempt within its job, starting at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AttemptNo(pub u32);
@@ -41,7 +41,7 @@ impl fmt::Display for AttemptNo {
 
 /// The secret that proves that a worker still holds one attempt of one job.
 ///
-/// Every write that follows a claim carries it. It does not print.
+/// Every write that follows a claim carries it. `Debug` does not show its value.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseToken(String);
@@ -51,9 +51,9 @@ impl LeaseToken {
         Self(token.into())
     }
 
-    /// The token of a lease that was claimed with nothing but a name: a worker
-    /// made of curl sends no token, so its name stands in for one. The prefix
-    /// keeps a name from ever equalling a random token.
+    /// The token of a lease that was claimed with a bare name. A worker written with curl sends no
+    /// token, so its name stands in for one. The prefix keeps a name from ever equalling a random
+    /// token.
     pub fn of_name(worker: &WorkerName) -> Self {
         Self(format!("name:{worker}"))
     }
@@ -69,8 +69,8 @@ impl fmt::Debug for LeaseToken {
     }
 }
 
-/// A worker's name: 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a
-/// letter or digit, so that it fits a URL, a label and a container name as it is.
+/// A worker's name: 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, so
+/// that it can be used unchanged in a URL, a label and a container name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WorkerName(String);
@@ -140,7 +140,8 @@ impl fmt::Display for QueueName {
     }
 }
 
-/// A schedule's name, of the same characters as a [`QueueName`]; it is the value of a label.
+/// A schedule's name, with the same characters as a [`QueueName`]. It is also used as a label
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ScheduleName(String);

@@ -1,4 +1,4 @@
-//! What people read back.
+//! Jobs and attempts as the API returns them.
 
 use std::{fmt, str::FromStr};
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{AttemptNo, JobId, JobSpec, Outcome, Ran, Usage, WorkerName, explain::Warning};
 
-/// Where a job stands.
+/// The state of a job.
 ///
-/// The first five are numbered 0 to 4 and read by number too; names are read in
-/// any case. `Cancelled` came later and has no number.
+/// The first five are numbered 0 to 4 and can also be read by number. Names are case-insensitive.
+/// `Cancelled` was added later and has no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobStatus {
-    /// Waits for a worker, or for its next try.
+    /// Waits for a worker, or for its next attempt.
     Pending,
     /// A worker holds it and prepares its container.
     Assigned,
     Running,
-    /// Its command exited with 0.
+    /// Its command exited with code 0.
     Completed,
-    /// It ended in any other way and no try is left.
+    /// It ended in any other way and has no attempts left.
     Failed,
     Cancelled,
 }
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for JobStatus {
     }
 }
 
-/// A job as it is read: the spec's fields, then what has become of it.
+/// A job as the API returns it: the fields of the spec, followed by its current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
@@ -111,54 +111,54 @@ pub struct Job {
     #[serde(flatten)]
     pub spec: JobSpec,
     pub status: JobStatus,
-    /// The worker that holds it, or that held it last.
+    /// The worker that holds the job, or held it last.
     pub assigned_worker: Option<WorkerName>,
-    /// How many of `maxRetries` are used.
+    /// How many of `maxRetries` have been used.
     pub retry_count: u32,
-    /// The first job of its array, where it is of one, and its own index in there.
+    /// For a job of an array: the id of the array's first job, and this job's own index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_id: Option<JobId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_index: Option<u32>,
     /// The newest attempt; `null` until the first claim.
     pub attempt: Option<AttemptNo>,
-    /// Somebody asked to cancel it and its worker has not reported the end yet.
+    /// A cancellation was requested and the worker has not reported the end yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancelling: bool,
-    /// The tail of the newest attempt's standard output, at most 64 KiB; bytes
-    /// that are not UTF-8 are replaced. The log resource has every byte.
+    /// The tail of the newest attempt's standard output, at most 64 KiB. Bytes that are not UTF-8
+    /// are replaced. The log resource has every byte.
     pub output: String,
-    /// The same of its standard error.
+    /// The same for standard error.
     pub error: String,
     /// Whether `output` or `error` is only a tail.
     pub output_truncated: bool,
     pub exit_code: Option<i32>,
     pub outcome: Option<Outcome>,
-    /// The outcome in a line for people.
+    /// The outcome as one line for people.
     pub reason: Option<String>,
     pub usage: Option<Usage>,
     pub created_at: Timestamp,
-    /// When the newest attempt's command began to run.
+    /// When the newest attempt's command started.
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
-    /// It is not claimed before then: until when a retry waits, else what was submitted. (The
-    /// spec's own field stays empty here.)
+    /// The job is not claimed before this time: the end of the retry backoff, or else the time
+    /// given at submission. (The field of the same name in the spec stays empty here.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// What may surprise whoever submitted it: told in the answer to the submit, of jobs that ask for
-    /// the same once.
+    /// Possible surprises for the submitter, returned in the response to the submission. Jobs that
+    /// ask for the same thing get each warning once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
 
 impl Job {
-    /// The id of its array and its index in there, where it is of one.
+    /// For a job of an array: the array's id and the job's own index.
     pub fn element(&self) -> Option<(JobId, u32)> {
         self.array_id.zip(self.array_index)
     }
 }
 
-/// One try of a job.
+/// One attempt at a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
@@ -173,10 +173,10 @@ pub struct Attempt {
     pub usage: Option<Usage>,
     /// Bytes of standard output and standard error stored so far.
     pub log_bytes: u64,
-    /// From the submission, or the end of the attempt before, to the claim, in milliseconds.
+    /// Milliseconds from the submission, or from the end of the previous attempt, to the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_ms: Option<u64>,
-    /// What its container was made of, once there was one.
+    /// What its container was made from, once there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran: Option<Ran>,
 }

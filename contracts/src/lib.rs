@@ -1,15 +1,13 @@
-//! The words that master, worker and command line say to each other.
+//! The wire types that the master, the workers and the command line share.
 //!
-//! Serde types only: no async, no IO, no clock. What stands here is the wire
-//! format, so a change here is a change of the protocol; `tests/wire.rs` keeps
-//! frozen examples of it.
+//! This crate holds serde types only: no async, no IO, no clock. These types are the wire format,
+//! so a change here changes the protocol. `tests/wire.rs` keeps frozen examples of it.
 //!
-//! * [`JobSpec`] is what people submit, [`Job`] is what they read back.
-//! * [`worker`] holds the calls that only workers make: register, claim,
-//!   heartbeat, update.
-//! * [`files`] is what a job did to files, and what is kept of them.
-//! * [`frame`] is the log as it travels and as it is stored.
-//! * [`Problem`] is every refusal; [`paths`] is every address.
+//! * [`JobSpec`] is what people submit; [`Job`] is what they read back.
+//! * [`worker`] holds the calls that only workers make: register, claim, heartbeat, update.
+//! * [`files`] describes how a job changed its files, and which files are kept.
+//! * [`frame`] is the log format, on the wire and in the store.
+//! * [`Problem`] is the body of every error; [`paths`] lists every route.
 
 pub mod event;
 pub mod explain;
@@ -63,8 +61,8 @@ pub use webhook::{
     every_end,
 };
 
-/// The port that everything speaks on unless told otherwise.
+/// The default port of the master.
 pub const DEFAULT_PORT: u16 = 5216;
 
-/// The description of the REST API for programs (`OpenAPI` 3.1), as the master serves it.
+/// The `OpenAPI` 3.1 description of the REST API, as the master serves it.
 pub const OPENAPI: &str = include_str!("../openapi.json");

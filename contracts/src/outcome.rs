@@ -6,33 +6,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Condition, JobId, JobStatus};
 
-/// Why an attempt ended. Its [`Display`](fmt::Display) is the one line that
-/// people read.
+/// Why an attempt ended. Its [`Display`](fmt::Display) is the one line that people read.
 ///
-/// Three groups matter for retries, see [`Outcome::blame`].
+/// For retries, outcomes fall into three groups; see [`Outcome::blame`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Outcome {
-    /// The command ended by itself. Only code 0 is success.
+    /// The command exited by itself. Only code 0 is a success.
     Exited { code: i32 },
-    /// The shell was ended by a signal that nobody here sent.
+    /// A signal that Orchestra did not send ended the shell.
     Signalled { signal: i32 },
-    /// It ran longer than its timeout and was ended.
+    /// It exceeded its timeout and was killed.
     TimedOut,
-    /// The kernel ended it, or a child of it, for going over its memory limit.
+    /// The kernel killed it, or one of its children, for exceeding the memory limit.
     OutOfMemory,
-    /// Somebody asked for it.
+    /// Somebody cancelled it.
     Cancelled,
-    /// It was to begin after a job that ended otherwise than it must have. Only the master says it.
+    /// It depended on a job that did not end as required. Only the master sets this.
     Skipped { job: JobId, ended: JobStatus, needs: Condition },
     /// Its image could not be built or found.
     ImageUnavailable { reason: String },
-    /// Its worker stopped answering before it reported an end.
+    /// Its worker stopped responding before it reported an end.
     Lost,
-    /// Its worker gave it back unfinished, for example when shutting down.
+    /// Its worker handed it back unfinished, for example at shutdown.
     HandedBack,
-    /// So many attempts were lost that the job itself is suspected: it is not given to a
-    /// further worker. Only the master says it, of a job; each of the attempts is `Lost`.
+    /// So many attempts were lost that the job itself is the likely cause, so it is not given to
+    /// another worker. Only the master sets this, and only on the job; each of its attempts is
+    /// `Lost`.
     Poison { lost: u32 },
     /// The engine could not create, start or keep the container.
     CouldNotStart { reason: String },
@@ -40,19 +40,19 @@ pub enum Outcome {
     Refused { reason: String },
 }
 
-/// Who pays for a retry after an [`Outcome`].
+/// Which budget pays for a retry after an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// It succeeded, or no retry could help.
+    /// The attempt succeeded, or no retry could help.
     Nobody,
     /// The command failed: `maxRetries` pays.
     Command,
-    /// We failed: a bounded budget of ours pays, never the user's.
+    /// Orchestra failed: a separate, bounded budget pays, never the user's.
     Infrastructure,
 }
 
 impl Outcome {
-    /// What [`Outcome::kind`] can say.
+    /// All values that [`Outcome::kind`] returns.
     pub const KINDS: [&str; 12] = [
         "exited",
         "signalled",
@@ -68,7 +68,7 @@ impl Outcome {
         "refused",
     ];
 
-    /// Its kind in the word of the wire.
+    /// The name of the kind on the wire.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Exited { .. } => "exited",
@@ -107,7 +107,7 @@ impl Outcome {
         }
     }
 
-    /// The exit code a shell would show: the command's own, or 128 + the signal.
+    /// The exit code that a shell would show: the command's own, or 128 + the signal.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Exited { code } => Some(*code),
@@ -161,30 +161,30 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What an attempt used.
+/// The resources and time that an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// User plus system time of the whole process tree, in milliseconds.
     pub cpu_ms: u64,
-    /// The most memory the container held at once, in bytes; 0 where the kernel does not tell.
+    /// Peak memory of the container in bytes; 0 if the kernel does not report it.
     pub peak_memory: u64,
-    /// From the start of the shell to its end, in milliseconds: the time of the run.
+    /// Run time in milliseconds, from the start of the shell to its end.
     pub wall_ms: u64,
-    /// How often it was held back because it had used up its share of the processor, and for
-    /// how long in all; absent where the kernel does not tell.
+    /// How often the container was throttled because it had used up its CPU quota, and for how long
+    /// in total. Absent if the kernel does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttles: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_ms: Option<u64>,
-    /// From the claim to the image, builds and pulls included; like the next two, absent where
-    /// the worker that began it was not the one that ended it.
+    /// From the claim until the image is available, including builds and pulls. This field and the
+    /// next two are absent if the worker that finished the attempt did not start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_ms: Option<u64>,
-    /// From the image to a container that is ready.
+    /// From the available image to a ready container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,
-    /// From the end of the command to a log that is stored.
+    /// From the end of the command until the log is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_ms: Option<u64>,
 }

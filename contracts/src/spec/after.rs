@@ -1,4 +1,4 @@
-//! Which other jobs a job waits for.
+//! Dependencies: which other jobs a job waits for.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{JobId, JobStatus};
 
-/// Another job: its id, or the name of one that is submitted in the same call. (Of a name that
-/// stands for an array, all its jobs are meant.)
+/// A reference to another job: its id, or the name of a job in the same submission. The name of an
+/// array refers to all of its jobs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum JobRef {
@@ -63,22 +63,22 @@ impl<'de> Deserialize<'de> for JobRef {
     }
 }
 
-/// What must have become of another job before one that waits for it begins.
+/// How another job must have ended before its dependent may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {
     /// It has completed.
     AfterOk,
-    /// It has ended, however.
+    /// It has ended in any way.
     AfterAny,
-    /// It has failed. One that was cancelled has not.
+    /// It has failed. A cancelled job has not failed.
     AfterFailed,
 }
 
 impl Condition {
     pub const ALL: [Self; 3] = [Self::AfterOk, Self::AfterAny, Self::AfterFailed];
 
-    /// The spec's field, as it is shown; `afterOk` is another name of `after`.
+    /// The spec's field, as it is written; `afterOk` is an alias of `after`.
     pub fn field(self) -> &'static str {
         match self {
             Self::AfterOk => "after",
@@ -94,7 +94,8 @@ impl Condition {
         }
     }
 
-    /// Whether a job that ended so lets those begin that wait for it; else they never can.
+    /// Whether a job that ended like this satisfies the condition. If not, its dependents can never
+    /// start.
     pub fn is_met_by(self, ended: JobStatus) -> bool {
         match self {
             Self::AfterOk => ended == JobStatus::Completed,

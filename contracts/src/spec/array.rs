@@ -1,4 +1,4 @@
-//! One spec for many jobs, each with an index of its own.
+//! Arrays: one spec that stands for many jobs, each with its own index.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::limits;
 
-/// The indexes of an array's jobs, and how many of these may be under way at once.
+/// The indexes of an array's jobs, and how many of the jobs may be active at once.
 ///
 /// As text: `1-100`, `0-90:10` (every tenth), `1,4,7-9`, `1-100%5` (five at once).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Array {
-    /// Ascending, without a common index.
+    /// Ascending and disjoint.
     ranges: Vec<Range>,
     pub at_once: Option<NonZeroU32>,
 }
@@ -23,7 +23,7 @@ struct Range {
     step: NonZeroU32,
 }
 
-/// What is wrong with the text of an array.
+/// Why a text is not an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAnArray(String);
 
@@ -45,7 +45,7 @@ impl Array {
             .flat_map(|range| (range.first..=range.last).step_by(range.step.get() as usize))
     }
 
-    /// How many jobs it stands for; never 0.
+    /// The number of jobs in the array; never 0.
     pub fn count(&self) -> u64 {
         self.ranges.iter().map(|range| range.count()).sum()
     }

@@ -1,16 +1,16 @@
-//! What a spec must keep to, and the words in which it is refused.
+//! Validation of a spec, and the error messages for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Condition, JobSpec, files};
 use crate::{FieldError, ImageReference, Size, Span};
 
-/// The bounds of a spec. Each is checked by [`JobSpec::validate`].
+/// The limits of a spec, checked by [`JobSpec::validate`].
 pub mod limits {
     use crate::Span;
 
-    /// One argument of `execve` holds 131,071 bytes (`MAX_ARG_STRLEN`, execve(2));
-    /// half of it leaves room and is a long script already.
+    /// One argument of `execve` holds 131,071 bytes (`MAX_ARG_STRLEN`, execve(2)). Half of that
+    /// leaves headroom and is still a long script.
     pub const COMMAND_BYTES: usize = 64 * 1024;
     pub const MAX_RETRIES: u32 = 100;
     pub const STDIN_BYTES: usize = 1024 * 1024;
@@ -18,47 +18,48 @@ pub mod limits {
     pub const ENV_VALUE_BYTES: usize = 32 * 1024;
     pub const ENV_BYTES: usize = 128 * 1024;
     pub const SECRETS: usize = 64;
-    /// Less cannot be told from ordinary words of a log. Blanks around a value do not count.
+    /// Shorter values cannot be told apart from ordinary words in a log. Surrounding whitespace
+    /// does not count.
     pub const SECRET_BYTES_MIN: usize = 8;
     pub const SECRET_BYTES: usize = 32 * 1024;
-    /// Every value is looked for in the output in some twenty forms.
+    /// The output is searched for some twenty forms of every value.
     pub const SECRETS_BYTES: usize = 64 * 1024;
-    /// So many jobs a job may wait for, those of arrays counted singly.
+    /// The most jobs that one job may wait for; each job of an array counts.
     pub const AFTER: usize = 1024;
-    /// An array stands for so many jobs, and a call submits so many in all.
+    /// The most jobs in an array, and in one submission in total.
     pub const JOBS: usize = 10_000;
     pub const ARRAY_INDEX: u32 = 1_000_000;
-    /// The jobs of one call wait for so many in all.
+    /// The most dependencies of all jobs in one submission together.
     pub const AFTER_TOGETHER: usize = 100_000;
     pub const FILES: usize = 100;
     pub const FILES_BYTES: usize = 1024 * 1024;
     pub const ARTIFACT_PATTERNS: usize = 32;
-    /// So many files are kept of an attempt.
+    /// The most files that are kept of an attempt.
     pub const ARTIFACTS: usize = 1000;
-    /// So many changed files are listed.
+    /// The most changed files that are listed.
     pub const CHANGES: usize = 1000;
     pub const LABELS: usize = 32;
     pub const NAME_CHARS: usize = 128;
-    /// So far ahead a job may be put off: a year, of 365.25 days.
+    /// The longest delay of a job: a year of 365.25 days.
     pub const DELAY: Span = Span::from_secs(31_557_600);
     pub const PRIORITY: std::ops::RangeInclusive<i32> = -1000..=1000;
     pub const PIDS: std::ops::RangeInclusive<u32> = 4..=65_536;
-    /// The engine refuses less than 6 MiB; a shell that compiles wants more.
+    /// The engine refuses less than 6 MiB, and a shell that runs a compiler needs more.
     pub const MEMORY_MIN: u64 = 16 << 20;
     pub const TMP_MIN: u64 = 1 << 20;
-    /// Less shows neither how something began nor how it ended.
+    /// Less would show neither the beginning nor the end of a run.
     pub const MAX_LOG_MIN: u64 = 4 << 10;
     pub const CPUS_MIN: f64 = 0.01;
     pub const CPUS_MAX: f64 = 1024.0;
-    /// A worker may name so many images; those beyond it are as if it had none of them.
+    /// The most images that a worker may list. Images beyond that count as absent.
     pub const OFFER_IMAGES: usize = 1024;
-    /// For each text of an offer.
+    /// The length limit of each text in an offer.
     pub const OFFER_TEXT_BYTES: usize = 256;
 }
 
 impl JobSpec {
-    /// Everything that is wrong with it, each with the JSON pointer (RFC 6901)
-    /// of the field; empty when it can be accepted.
+    /// Returns every error in the spec, each with the JSON pointer (RFC 6901) of its field. The
+    /// list is empty if the spec is valid.
     pub fn validate(&self) -> Vec<FieldError> {
         let mut checks = Checks::default();
         self.check_command(&mut checks);
@@ -131,7 +132,7 @@ impl JobSpec {
         checks.labels(&self.requires, "/requires");
     }
 
-    /// Whether `notBefore` is too far away only the master's clock can tell.
+    /// Only the master, which has the clock, can tell whether `notBefore` is too far ahead.
     fn check_start(&self, checks: &mut Checks) {
         checks.refuse_if(
             self.delay.is_some() && self.not_before.is_some(),
@@ -145,7 +146,7 @@ impl JobSpec {
         );
     }
 
-    /// Whether the jobs that it waits for exist only the master can tell.
+    /// Only the master can tell whether the jobs that this one waits for exist.
     fn check_others(&self, checks: &mut Checks) {
         let mut seen = BTreeSet::new();
         for condition in Condition::ALL {
@@ -245,7 +246,7 @@ impl Checks {
     }
 }
 
-/// What is wrong with labels that stand at `pointer`, whoever has them.
+/// Validates labels of any owner; error pointers start with `pointer`.
 pub fn check_labels(labels: &BTreeMap<String, String>, pointer: &str) -> Vec<FieldError> {
     let mut checks = Checks::default();
     checks.labels(labels, pointer);

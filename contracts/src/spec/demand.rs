@@ -1,14 +1,14 @@
-//! What of a spec there are workers that cannot take it.
+//! The part of a spec that not every worker can satisfy.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::{JobSpec, Network, Resources};
 
-/// The part of a spec that keeps workers from it, by their
-/// [`Offer`](crate::worker::Offer) or by their labels.
+/// The part of a spec that can rule out a worker, by its [`Offer`](crate::worker::Offer) or its
+/// labels.
 ///
-/// As text it is a line of words like `image=gcc memory=8g`, always the same for the same
-/// demand, and empty for a job that asks for nothing in particular.
+/// Its text form is a line of words like `image=gcc memory=8g`. The same demand always gives the
+/// same text, and a job without special demands gives an empty one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Demand {
     pub image: Option<String>,
@@ -25,7 +25,7 @@ impl JobSpec {
     }
 }
 
-/// Before the key of a label; no other word has it.
+/// Prefix of a label's key; no other word has it.
 const LABEL: &str = "label:";
 
 impl fmt::Display for Demand {

@@ -1,4 +1,4 @@
-//! Files that come with a job, and the patterns of those that it leaves.
+//! Input files of a job, and the patterns of its artifacts.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::{
     files::{is_path, is_pattern},
 };
 
-/// A file that stands in the working folder before the command begins, in place of what stood
-/// there. It has its content as `text`, as `base64` (RFC 4648, section 4), or as the name of an
+/// A file that is written to the working folder before the command starts; it replaces an existing
+/// one. Its content is given as `text`, as `base64` (RFC 4648, section 4), or as the name of an
 /// `upload`, which is its SHA-256.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobFile {
-    /// Below the working folder, like `data/input.csv`; folders are made as needed.
+    /// Relative to the working folder, like `data/input.csv`. Missing folders are created.
     pub path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -40,7 +40,7 @@ impl JobFile {
         Self { path: path.into(), upload: Some(upload), ..Self::default() }
     }
 
-    /// Its bytes, where the spec has them; `None` also where it is not base64.
+    /// The content, if it is in the spec. `None` also if it is not valid base64.
     pub fn content(&self) -> Option<Vec<u8>> {
         match (&self.text, &self.base64) {
             (Some(text), None) => Some(text.clone().into_bytes()),
@@ -49,7 +49,7 @@ impl JobFile {
         }
     }
 
-    /// Whether it has its content in one way, and readable.
+    /// Whether the content is given in exactly one way, and can be decoded.
     fn has_content(&self) -> bool {
         match self.upload {
             Some(_) => self.text.is_none() && self.base64.is_none(),
@@ -58,7 +58,7 @@ impl JobFile {
     }
 }
 
-/// What is wrong with the files of a spec.
+/// Validates the files of a spec.
 pub(super) fn check_files(files: &[JobFile], checks: &mut Checks) {
     checks.refuse_if(
         files.len() > limits::FILES,
@@ -96,7 +96,7 @@ pub(super) fn check_files(files: &[JobFile], checks: &mut Checks) {
     );
 }
 
-/// Whether one of them is the other, or would have to be a folder for it.
+/// Whether the paths are equal, or one of them would have to be a folder of the other.
 fn overlap(one: &str, other: &str) -> bool {
     let within = |inner: &str, outer: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,4 +1,4 @@
-//! What people submit.
+//! The job specification that people submit.
 
 mod after;
 mod array;
@@ -26,58 +26,59 @@ pub use files::JobFile;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobSpec {
-    /// A script for bash (sh where the image has no bash).
+    /// A script for bash, or for sh if the image has no bash.
     pub command: String,
-    /// How many times a failed command is tried again.
+    /// How many times a failed command is retried.
     #[serde(default)]
     pub max_retries: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The name of a folder under `images/`; the worker's default when absent.
+    /// The name of a folder under `images/`; the worker's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Variables whose values reach the command and are shown nowhere else: in answers `***`
-    /// stands for them, and in logs for them and their common encodings.
+    /// Environment variables whose values only the command sees. Responses show `***` in their
+    /// place, and logs mask the values and their common encodings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "secret::all")]
     pub secrets: BTreeMap<String, Secret>,
     /// How long one attempt may run. The master fills in its default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
-    /// How long the job stays with a worker that is not heard of, where the master's own lease
-    /// is too short for it. A longer one survives longer outages, and finds a dead worker later.
+    /// How long the job stays with a worker that has gone silent, if the master's default lease is
+    /// too short for this job. A longer lease survives longer outages, but a dead worker is noticed
+    /// later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Span>,
     #[serde(default, deserialize_with = "object::only", skip_serializing_if = "is_default")]
     pub retry: Retry,
-    /// Higher goes first; equal ones in order of arrival.
+    /// Higher values go first; equal ones in order of arrival.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
     #[serde(default = "default_queue")]
     pub queue: String,
-    /// The first attempt is not claimed before then.
+    /// The first attempt is not claimed before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// The same, counted from the submission. The master makes a `notBefore` of it.
+    /// The same as a duration from the submission. The master turns it into `notBefore`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
-    /// Jobs that must have completed before this one begins. When one of them ends otherwise,
-    /// this one is cancelled.
+    /// Jobs that must have completed before this one starts. If one of them ends otherwise, this
+    /// job is cancelled.
     #[serde(default, alias = "afterOk", skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobRef>,
-    /// Jobs that must have ended, however.
+    /// Jobs that must have ended, in any way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after_any: Vec<JobRef>,
     /// Jobs that must have failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after_failed: Vec<JobRef>,
-    /// It stands for so many jobs, which differ in their index alone.
+    /// Makes this spec stand for many jobs, which differ only in their index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array: Option<Array>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Labels that its worker must have, each with this value.
+    /// Labels that the worker must have, each with this value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub requires: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "object::only", skip_serializing_if = "is_default")]
@@ -86,34 +87,35 @@ pub struct JobSpec {
     pub network: Network,
     #[serde(default, skip_serializing_if = "is_default")]
     pub workspace: Workspace,
-    /// Of its log, so much is kept of one attempt: the head and the tail. Never more than what the
-    /// worker keeps.
+    /// How much of an attempt's log is kept, as a head and a tail. It cannot exceed the worker's
+    /// own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_log: Option<Size>,
-    /// Text for the command's standard input; without it, standard input is empty.
+    /// Text for the command's standard input, which is empty without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// They stand in its working folder before the command begins.
+    /// Files that are written to the working folder before the command starts.
     #[serde(default, deserialize_with = "object::each", skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<JobFile>,
-    /// Patterns of paths below its working folder: the files that are kept when it has ended,
-    /// however. `*` and `?` stand for characters of a name, `**` for any folders.
+    /// Patterns of paths relative to the working folder. Matching files are kept when the job has
+    /// ended, in any way. `*` and `?` match characters of one name, `**` matches any folders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
 }
 
-/// How an attempt that failed is followed by the next.
+/// How and when a failed attempt is retried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retry {
-    /// The longest wait before the first retry; it doubles with each. The master's when absent.
+    /// The longest wait before the first retry; it doubles with each. The master's default if
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Span>,
-    /// Whether the job is run again after an attempt that may have begun and that we broke:
-    /// its worker was lost, or shut down. `false` for a command that must not run twice.
+    /// Whether the job is retried after an attempt that may have started and that Orchestra broke:
+    /// its worker was lost, or shut down. `false` is for a command that must not run twice.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub on_lost: bool,
-    /// After which failures of the command `maxRetries` pays for another try; all when absent.
+    /// Which failures of the command `maxRetries` pays for; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Vec<RetryOn>>,
 }
@@ -125,7 +127,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Whether the command is tried again after this, if it failed so.
+    /// Whether the policy allows a retry after this outcome.
     pub fn covers(&self, outcome: &Outcome) -> bool {
         let kind = match outcome {
             Outcome::Exited { .. } => RetryOn::Exited,
@@ -138,7 +140,7 @@ impl Retry {
     }
 }
 
-/// A way in which a command fails, by the name of its [`Outcome`].
+/// A way in which a command fails, named like its [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RetryOn {
@@ -183,7 +185,7 @@ fn is_yes(value: &bool) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// Processor cores; fractions allowed.
+    /// Processor cores; fractions are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,14 +198,14 @@ pub struct Resources {
     pub tmp: Option<Size>,
 }
 
-/// What a container may reach.
+/// What a container may reach over the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// Nothing but its own loopback.
+    /// Only its own loopback.
     #[default]
     None,
-    /// The engine's bridge, where the worker's operator allows it.
+    /// The engine's bridge, if the worker's operator allows it.
     Bridge,
 }
 
@@ -211,11 +213,11 @@ pub enum Network {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Workspace {
-    /// worker-files, which all jobs of a worker share.
+    /// The folder `worker-files`, which all jobs of a worker share.
     #[default]
     Shared,
-    /// An empty folder that nobody else sees; every attempt gets a new one, and it goes with
-    /// its container.
+    /// An empty folder of its own. Every attempt gets a new one, which is deleted with its
+    /// container.
     Private,
 }
 
@@ -228,7 +230,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl JobSpec {
-    /// A spec with nothing but a command.
+    /// A spec with only a command.
     pub fn new(command: impl Into<String>) -> Self {
         Self {
             command: command.into(),
@@ -260,7 +262,7 @@ impl JobSpec {
         }
     }
 
-    /// All that it waits for, each with what must have become of it.
+    /// All jobs that this one waits for, each with its condition.
     pub fn waits_for(&self) -> impl Iterator<Item = (Condition, &JobRef)> {
         Condition::ALL.into_iter().flat_map(move |condition| {
             self.after_with(condition).iter().map(move |job| (condition, job))

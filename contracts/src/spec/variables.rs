@@ -1,4 +1,4 @@
-//! What the variables of a spec must keep to, its secrets among them. No refusal names a value.
+//! Validation of environment variables and secrets. Error messages never contain a value.
 
 use super::{
     JobSpec,
@@ -7,8 +7,8 @@ use super::{
 use crate::JobId;
 
 impl JobSpec {
-    /// What its command finds of ours in its environment, besides `ORCHESTRA_ATTEMPT`. `element`
-    /// is the array's id and its own index, where it is of an array.
+    /// The variables that Orchestra sets for the command, besides `ORCHESTRA_ATTEMPT`. For a job of
+    /// an array, `element` is the array's id and the job's own index.
     pub fn own_variables(
         &self,
         job: JobId,
@@ -73,7 +73,7 @@ impl JobSpec {
 }
 
 impl Checks {
-    /// One variable of the command.
+    /// Validates one variable.
     fn variable(&mut self, pointer: &str, name: &str, value: &str, most: usize) {
         self.refuse_if(
             !is_env_name(name),
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(secrets(&many), ["/secrets"]);
     }
 
-    /// What is read back holds stars, and must not be run with them.
+    /// A spec that was read back holds asterisks in place of secrets, and must not run with them.
     #[test]
     fn a_hidden_secret_is_no_secret() {
         assert_eq!(secrets(&[("A", Secret::MASK)]), ["/secrets/A"]);
