@@ -1,8 +1,8 @@
 //! What the event streams carry (`text/event-stream`, WHATWG HTML section 9.2).
 //!
-//! `GET /api/job/{id}/log` sends three kinds of event: `log` ([`LogEvent`]),
-//! `state` ([`Job`](crate::Job), whenever its status changes) and a last `end`
-//! ([`Job`](crate::Job), final). The id of each is a [`Cursor`].
+//! `GET /api/job/{id}/log` sends three kinds of event: `log` ([`LogEvent`]), `state`
+//! ([`Job`](crate::Job), whenever its status changes) and a final `end` ([`Job`](crate::Job) in its
+//! final state). The id of each is a [`Cursor`].
 
 use std::{fmt, str::FromStr};
 
@@ -18,11 +18,11 @@ pub const LOG: &str = "log";
 pub const STATE: &str = "state";
 pub const END: &str = "end";
 
-/// A place in a job's log: everything of the attempt before `offset` was seen.
-/// Written `2-4096`; it is what `Last-Event-ID` brings back.
+/// A position in a job's log: everything of the attempt before `offset` has been read. Written
+/// `2-4096`, it is the value of `Last-Event-ID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
-    /// 0 stands for "before the first attempt".
+    /// 0 means before the first attempt.
     pub attempt: u32,
     pub offset: u64,
 }
@@ -51,9 +51,8 @@ impl FromStr for Cursor {
     }
 }
 
-/// One frame of the log. Bytes travel as text where they are UTF-8 and as
-/// base64 where they are not, because an event stream cannot carry a carriage
-/// return unchanged.
+/// One frame of the log. An event stream cannot carry a carriage return unchanged, so the bytes
+/// travel in JSON: as text if they are UTF-8, as base64 otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEvent {
@@ -66,7 +65,7 @@ pub struct LogEvent {
     pub text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
-    /// So many bytes were left out here.
+    /// The number of bytes that were dropped here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<u64>,
 }
@@ -88,7 +87,7 @@ impl LogEvent {
         event
     }
 
-    /// The frame again; `None` when the event is not one that [`LogEvent::new`] makes.
+    /// Converts back to a frame; `None` if the event is not one that [`LogEvent::new`] makes.
     pub fn frame(&self) -> Option<Frame> {
         let body = match (self.stream, &self.text, &self.base64, self.gap) {
             (Some(stream), Some(text), None, None) => {

@@ -1,4 +1,4 @@
-//! Why a job is where it is, for people and for programs.
+//! Why a job is in its current state, for people and for programs.
 
 use std::fmt;
 
@@ -7,44 +7,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AttemptNo, Condition, JobId, JobStatus, Outcome, QueueName, WorkerName};
 
-/// What `GET /api/job/{id}/explain` answers.
+/// The answer to `GET /api/job/{id}/explain`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     pub job: JobId,
     pub status: JobStatus,
-    /// Everything that holds it up, what comes first in time or weight first; never empty.
+    /// Everything that delays the job, ordered by time or weight; never empty.
     pub reasons: Vec<Reason>,
-    /// What does not hold it up and may surprise whoever submitted it.
+    /// Things that do not delay the job but may surprise its submitter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
 
-/// Something that may surprise whoever submitted a job, in words and as data.
+/// Something that may surprise the submitter of a job, as text and as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Warning {
     pub code: WarningOf,
     /// A sentence without its full stop.
     pub text: String,
-    /// What somebody can do about it.
+    /// What to do about it.
     pub hint: String,
 }
 
-/// What is warned of. The words stay.
+/// The kinds of warning. The names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WarningOf {
-    /// It runs in a shared folder, and may do so in more than one of those.
+    /// The job runs in a shared folder, and its queue's workers have more than one of those.
     SharedFolder,
 }
 
 impl Warning {
-    /// So many are told by name.
+    /// The most places that the text names.
     const NAMED: usize = 5;
 
-    /// A job of this queue finds another shared folder with each of these: a host, or the label
-    /// [`FILES_LABEL`] of workers that share one.
+    /// Warns that a job of this queue finds a different shared folder in each of these places. A
+    /// place is a host, or the value of the label [`FILES_LABEL`] of workers that share a folder.
     pub fn shared_folder(queue: &str, places: &[&str]) -> Self {
         let named = places.iter().take(Self::NAMED).copied().collect::<Vec<_>>().join(", ");
         let more = match places.len().saturating_sub(Self::NAMED) {
@@ -66,16 +66,16 @@ impl Warning {
     }
 }
 
-/// The label by which workers say that they have the same shared folder: its value names it.
+/// The label of workers that share one folder; its value names the folder.
 pub const FILES_LABEL: &str = "files";
 
-/// One reason, in words and as data.
+/// One reason, as text and as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
     /// A sentence without its full stop.
     pub text: String,
-    /// What somebody can do about it.
+    /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     #[serde(flatten)]
@@ -88,26 +88,26 @@ impl From<Cause> for Reason {
     }
 }
 
-/// Why a job waits, is held, or has ended. The words of `code` stay.
+/// Why a job waits, is held, or has ended. The values of `code` are stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Cause {
-    /// It was put off.
+    /// Its start was delayed by the submission.
     NotBefore {
         at: Timestamp,
     },
-    /// An attempt failed, and the next one waits.
+    /// An attempt failed, and the next one waits for its backoff.
     Retry {
         at: Timestamp,
         after: AttemptNo,
         reason: String,
     },
-    /// Others that it begins after have not ended: so many, the first of them by name.
+    /// Jobs that it depends on have not ended: their number, and the first of them.
     After {
         jobs: Vec<Awaited>,
         count: u64,
     },
-    /// As many jobs of its array as may be at once are under way.
+    /// The array already has as many active jobs as its limit allows.
     Turn {
         array: JobId,
         at_once: u32,
@@ -116,33 +116,33 @@ pub enum Cause {
         queue: QueueName,
         since: Timestamp,
     },
-    /// As many jobs of its queue are held as may be at once.
+    /// The queue already has as many held jobs as its limit allows.
     QueueFull {
         queue: QueueName,
         concurrency: u32,
         running: u64,
     },
-    /// Nobody who serves its queue is there; so many did before.
+    /// No worker that serves its queue is online. `away` counts those that served it before.
     NoWorker {
         queue: QueueName,
         away: u64,
     },
-    /// Workers are there, and none of them can take it.
+    /// Workers are online, but none of them can take it.
     NoMatch {
         queue: QueueName,
         workers: Vec<Mismatch>,
     },
-    /// All who can take it have as many jobs as they may.
+    /// All workers that can take it have no free slot.
     Busy {
         workers: u64,
         slots: u64,
     },
-    /// So many of its queue go first.
+    /// The number of jobs in its queue that go first.
     Ahead {
         queue: QueueName,
         jobs: u64,
     },
-    /// Nothing holds it up.
+    /// Nothing delays it.
     Next,
     Held {
         worker: WorkerName,
@@ -165,7 +165,7 @@ pub struct Awaited {
     pub needs: Condition,
 }
 
-/// A worker, and what keeps it from a job.
+/// A worker, and why it cannot take a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mismatch {
@@ -187,13 +187,13 @@ pub struct Lack {
 pub enum LackOf {
     /// A label that the job requires.
     Label,
-    /// More than its operator allows.
+    /// The job asks for more than the worker's operator allows.
     Limit,
-    /// Another worker has the job's image already.
+    /// Another worker already has the job's image.
     Image,
-    /// An operator drains it.
+    /// An operator is draining it.
     Draining,
-    /// It starts nothing at the moment: its disk is full, or its engine away.
+    /// It starts no jobs at the moment: its disk is full, or its engine is unavailable.
     Unwell,
 }
 

@@ -1,57 +1,57 @@
-//! What a job did to the files in its working folder, and which of them are kept.
+//! How a job changed the files in its working folder, and which of them are kept.
 
 use serde::{Deserialize, Serialize};
 
 use crate::AttemptNo;
 
-/// No path is longer. Linux allows 4096 (`PATH_MAX`), the working folder included.
+/// The longest path. Linux allows 4096 (`PATH_MAX`), including the working folder.
 const PATH_BYTES: usize = 1024;
-/// Of one file's or folder's name (`NAME_MAX`).
+/// The longest name of one file or folder (`NAME_MAX`).
 const NAME_BYTES: usize = 255;
 
-/// A file that an attempt left, as it is kept and can be fetched.
+/// A file that an attempt produced and that is kept for download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifact {
-    /// Below the working folder.
+    /// Relative to the working folder.
     pub path: String,
     pub bytes: u64,
-    /// In lower-case hexadecimal digits, of the whole content.
+    /// The SHA-256 of the whole content, in lower-case hexadecimal digits.
     pub sha256: String,
     pub executable: bool,
 }
 
-/// The answer of `GET /api/job/{id}/artifacts`.
+/// The answer to `GET /api/job/{id}/artifacts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Artifacts {
-    /// Which attempt left them.
+    /// The attempt that produced them.
     pub attempt: AttemptNo,
-    /// By path.
+    /// Ordered by path.
     pub artifacts: Vec<Artifact>,
 }
 
-/// What became of the files in the working folder from the start of the command to its end. In a
-/// shared folder it may be another job that did it.
+/// How the files in the working folder changed between the start of the command and its end. In a
+/// shared folder, another job may have made some of the changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Changes {
-    /// Paths, in order; bytes that are not UTF-8 are replaced.
+    /// Ordered paths; bytes that are not UTF-8 are replaced.
     #[serde(default)]
     pub created: Vec<String>,
     #[serde(default)]
     pub modified: Vec<String>,
     #[serde(default)]
     pub deleted: Vec<String>,
-    /// So many more are not listed.
+    /// The number of further changes that are not listed.
     #[serde(default)]
     pub more: u64,
-    /// There were too many files to look at all of them, so nothing is said of the rest.
+    /// There were too many files to check all of them; changes to the rest are unknown.
     #[serde(default)]
     pub incomplete: bool,
 }
 
-/// The answer of `GET /api/job/{id}/changes`.
+/// The answer to `GET /api/job/{id}/changes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptChanges {
@@ -60,8 +60,8 @@ pub struct AttemptChanges {
     pub changes: Changes,
 }
 
-/// Whether it leads to a place below the folder that it is taken in, whatever links there
-/// are not: names with single slashes between them, none of them `.` or `..`.
+/// Whether the path stays below the folder that it is relative to, apart from symbolic links: names
+/// separated by single slashes, none of them `.` or `..`.
 pub fn is_path(path: &str) -> bool {
     path.len() <= PATH_BYTES
         && !path.chars().any(char::is_control)
@@ -70,8 +70,8 @@ pub fn is_path(path: &str) -> bool {
             .all(|name| !name.is_empty() && name.len() <= NAME_BYTES && name != "." && name != "..")
 }
 
-/// Whether it is a path in which `*` and `?` stand for any characters of one name, and `**`
-/// as a name for any folders.
+/// Whether this is a path in which `*` and `?` match characters of one name, and the name `**`
+/// matches any folders.
 pub fn is_pattern(pattern: &str) -> bool {
     is_path(pattern)
         && !pattern.ends_with("**")

@@ -1,16 +1,16 @@
-//! How a job can be submitted again after an answer that was lost, and still be one job
-//! (draft-ietf-httpapi-idempotency-key-header).
+//! Idempotency keys: a job can be submitted again after a lost answer and is still created only
+//! once (draft-ietf-httpapi-idempotency-key-header).
 
 use std::{fmt, str::FromStr};
 
-/// The client's name for one wish, sent as the header `idempotency-key`. A master keeps it
-/// for a day: the same key with the same body is the same job.
+/// The client's name for one request, sent in the header `idempotency-key`. A master remembers it
+/// for a day: the same key with the same body means the same job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
     pub const HEADER: &str = "idempotency-key";
-    /// On an answer that tells of what an earlier request did.
+    /// Response header that marks the result of an earlier request.
     pub const REPLAYED: &str = "idempotent-replayed";
     pub const MAX_BYTES: usize = 255;
 
@@ -25,8 +25,8 @@ impl fmt::Display for IdempotencyKey {
     }
 }
 
-/// Visible ASCII without quotation marks and backslashes. The quotation marks that the draft
-/// puts around it are no part of it.
+/// Visible ASCII without quotation marks and backslashes. The surrounding quotation marks that the
+/// draft requires are not part of the key.
 impl FromStr for IdempotencyKey {
     type Err = &'static str;
 

@@ -1,20 +1,20 @@
-//! What a job may say for its image: the name of a folder under `images/`, or the
-//! reference of an image in a registry, which only an operator's patterns let in.
+//! What a job may name as its image: a folder under `images/`, or a reference to an image in a
+//! registry. An operator's patterns decide which references are allowed.
 //!
-//! A word alone is a folder, always. A reference has a `/`, a `:` or a `@`; what it leaves
-//! out is filled in as engines do (`python:3.12` is `docker.io/library/python:3.12`), so
-//! that a pattern says one thing and not another.
+//! A single word is always a folder. A reference has a `/`, a `:` or a `@`. Omitted parts are
+//! filled in as engines do it (`python:3.12` is `docker.io/library/python:3.12`), so every pattern
+//! is unambiguous.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Of a whole reference; a repository's name alone may have 255.
+/// The longest reference; the name of a repository alone may have 255 bytes.
 const REFERENCE_BYTES: usize = 400;
 const PATTERN_BYTES: usize = 256;
 const TAG_BYTES: usize = 128;
 
-/// An image of a registry, with its registry and with a tag or a digest.
+/// A registry image: a registry, a name, and a tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageReference {
     registry: String,
@@ -24,17 +24,17 @@ pub struct ImageReference {
 }
 
 impl ImageReference {
-    /// Whether this is meant as a reference, right or wrong, and not as a folder.
+    /// Whether the text is meant as a reference, valid or not, rather than as a folder.
     pub fn is_meant(image: &str) -> bool {
         image.contains(['/', ':', '@'])
     }
 
-    /// Like `ghcr.io`, or `127.0.0.1:5000`.
+    /// The registry, like `ghcr.io` or `127.0.0.1:5000`.
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// Without tag and digest.
+    /// The name without tag and digest.
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.path)
     }
@@ -43,7 +43,7 @@ impl ImageReference {
         self.tag.as_deref()
     }
 
-    /// Like `sha256:...`, where it is pinned.
+    /// The digest, like `sha256:...`, if the image is pinned.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
@@ -116,7 +116,8 @@ fn is_registry(text: &str) -> bool {
         && host.chars().all(word)
 }
 
-/// Of a path: lower-case words, joined by `.`, `_`, `__` or any number of `-`.
+/// Whether the text is a path component: lower-case words, joined by `.`, `_`, `__` or any number
+/// of `-`.
 fn is_component(text: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(word)
@@ -126,32 +127,33 @@ fn is_component(text: &str) -> bool {
         && !text.contains("___")
 }
 
-/// Which references an operator lets in: `*` is any part of one component, `**` any number
-/// of components. Without a tag it is for all tags.
+/// The references that an operator allows: `*` matches any part of one component, `**` any number
+/// of components. A pattern without a tag matches all tags.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImagePattern(String);
 
 impl ImagePattern {
     pub fn allows(&self, reference: &ImageReference) -> bool {
         let name = reference.name();
-        // A colon after the last slash is a tag's.
+        // A colon after the last slash belongs to a tag.
         let wants_tag = self.0.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         if !wants_tag {
             return matches(self.0.as_bytes(), name.as_bytes());
         }
         let tagged = reference.tag().map(|tag| format!("{name}:{tag}"));
         let pinned = reference.digest().map(|digest| format!("{name}@{digest}"));
-        // What is pinned is what is pulled, whatever its tag says beside it.
+        // The engine pulls by digest, so a tag next to a digest does not count.
         let text = pinned.or(tagged).unwrap_or(name);
         matches(self.0.as_bytes(), text.as_bytes())
     }
 }
 
-/// A star that was met: what stands after it, and the place in the text that it reaches to.
+/// A star that was reached: the place behind it in the pattern, and how much of the text it has
+/// matched.
 type Star = Option<(usize, usize)>;
 
-/// Takes time in proportion to the product of both lengths at most, for what is matched is a
-/// stranger's: each star forgets the one before.
+/// Takes at most time in proportion to the product of both lengths, because the text is untrusted:
+/// each star forgets the one before.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     // The last `**` and the last `*`.
@@ -294,7 +296,7 @@ mod tests {
             ("**/a*b*c", "ghcr.io/x/a1b2b3c:1", true),
             ("**/a*b*c", "ghcr.io/x/a1c2c:1", false),
             ("ghcr.io/me/a", &pinned, true),
-            // The digest decides what is pulled, so the tag beside it lets nothing in.
+            // The digest decides what is pulled, so the tag beside it allows nothing.
             ("ghcr.io/me/a:good", &retagged, false),
             ("ghcr.io/me/a@sha256:0a*", &retagged, true),
         ] {

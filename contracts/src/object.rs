@@ -1,5 +1,5 @@
-//! Objects, and nothing that could pass for one: serde takes the fields of a struct
-//! from a list as well, by position, and what stands at which place is no promise.
+//! Deserializers that accept only objects. Serde also reads the fields of a struct from a list, by
+//! position, and the order of fields is not part of the API.
 
 use std::{fmt, marker::PhantomData};
 

@@ -1,4 +1,4 @@
-//! Bodies in which an object may stand, or a list of such objects.
+//! Bodies that hold an object or a list of such objects.
 
 use std::{fmt, marker::PhantomData};
 
@@ -12,7 +12,7 @@ use serde::{
 
 use crate::object;
 
-/// One, or a list of them, which may be empty.
+/// One value, or a list of them, which may be empty.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum OneOrMany<T> {

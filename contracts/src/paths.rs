@@ -1,5 +1,5 @@
-//! Every address, once. The constants are axum's route patterns; the functions
-//! fill them in.
+//! Every route, defined once. The constants are axum route patterns; the functions fill in their
+//! parameters.
 
 use crate::{
     AttemptNo, ContentHash, DeliveryId, JobId, QueueName, ScheduleName, TokenId, WebhookId,
@@ -17,14 +17,14 @@ pub const EXPLAIN: &str = "/api/job/{id}/explain";
 pub const LOG: &str = "/api/job/{id}/log";
 pub const REPRO: &str = "/api/job/{id}/repro";
 pub const ATTEMPTS: &str = "/api/job/{id}/attempts";
-/// GET answers the `LogHead`, POST appends frames.
+/// GET returns the `LogHead`, POST appends frames.
 pub const ATTEMPT_LOG: &str = "/api/job/{id}/attempts/{attempt}/log";
 /// POST appends a piece of a file.
 pub const ATTEMPT_ARTIFACTS: &str = "/api/job/{id}/attempts/{attempt}/artifacts";
 pub const ARTIFACTS: &str = "/api/job/{id}/artifacts";
 pub const ARTIFACT: &str = "/api/job/{id}/artifacts/{*path}";
 pub const CHANGES: &str = "/api/job/{id}/changes";
-/// PUT brings a file that a job is to have, or a piece of it.
+/// PUT uploads a file for a job, or a piece of it.
 pub const UPLOAD: &str = "/api/upload/{sha256}";
 pub const WORKERS: &str = "/api/worker";
 pub const WORKER: &str = "/api/worker/{name}";
@@ -42,13 +42,13 @@ pub const WEBHOOK: &str = "/api/webhook/{id}";
 pub const DELIVERIES: &str = "/api/webhook/{id}/deliveries";
 pub const REDELIVER: &str = "/api/webhook/{id}/deliveries/{delivery}/retry";
 
-/// The description of all these for programs.
+/// The API description for programs.
 pub const DESCRIPTION: &str = "/openapi.json";
 
-/// For Prometheus.
+/// Metrics for Prometheus.
 pub const METRICS: &str = "/metrics";
 
-/// The pages for people, and what belongs to them; no program calls them.
+/// The web pages for people and their assets; no program calls them.
 pub const HOME: &str = "/";
 pub const JOBS_PAGE: &str = "/jobs";
 pub const JOB_PAGE: &str = "/jobs/{id}";
@@ -59,7 +59,7 @@ pub const SCHEDULES_PAGE: &str = "/schedules";
 pub const IMAGES_PAGE: &str = "/images";
 pub const WEBHOOKS_PAGE: &str = "/webhooks";
 pub const WEBHOOK_PAGE: &str = "/webhooks/{id}";
-/// The description of the API for people.
+/// The API documentation for people.
 pub const API_PAGE: &str = "/docs";
 pub const SIGN_IN: &str = "/signin";
 pub const SIGN_OUT: &str = "/signout";
@@ -120,7 +120,7 @@ pub fn artifacts(id: JobId) -> String {
     format!("/api/job/{id}/artifacts")
 }
 
-/// `path` with its slashes, percent-encoded.
+/// Percent-encodes `path`, but keeps its slashes.
 pub fn artifact(id: JobId, path: &str) -> String {
     format!("/api/job/{id}/artifacts/{path}")
 }

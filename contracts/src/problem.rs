@@ -1,4 +1,4 @@
-//! Every refusal, as `application/problem+json` (RFC 9457).
+//! Every error response, as `application/problem+json` (RFC 9457).
 
 use std::fmt;
 
@@ -8,26 +8,26 @@ use crate::worker::{ArtifactHead, LogHead};
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// The closed list of refusals. Their names are part of the API: programs match
-/// on `type`, people read `detail` and `hint`.
+/// The closed list of errors. Their names are part of the API: programs match on `type`, people
+/// read `detail` and `hint`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ProblemKind {
-    /// The body is not JSON, or not what it says it is.
+    /// The body is not JSON, or does not match its declared type.
     #[serde(rename = "urn:orchestra:problem:unreadable")]
     Unreadable,
-    /// A part of the address or a header does not parse.
+    /// A part of the path, the query or a header cannot be parsed.
     #[serde(rename = "urn:orchestra:problem:bad-parameter")]
     BadParameter,
-    /// No token, or none that is valid.
+    /// The token is missing or invalid.
     #[serde(rename = "urn:orchestra:problem:unauthenticated")]
     Unauthenticated,
-    /// The token is valid, and not for this.
+    /// The token is valid, but does not allow this.
     #[serde(rename = "urn:orchestra:problem:forbidden")]
     Forbidden,
-    /// A page of another site asks through somebody's browser.
+    /// A page of another site sent this request through somebody's browser.
     #[serde(rename = "urn:orchestra:problem:cross-site")]
     CrossSite,
-    /// The header `host` is no name of this master.
+    /// The `host` header does not name this master.
     #[serde(rename = "urn:orchestra:problem:wrong-host")]
     WrongHost,
     #[serde(rename = "urn:orchestra:problem:not-found")]
@@ -36,25 +36,26 @@ pub enum ProblemKind {
     MethodNotAllowed,
     #[serde(rename = "urn:orchestra:problem:request-timeout")]
     RequestTimeout,
-    /// The job is not in a state in which this can be done.
+    /// The job's state does not allow this.
     #[serde(rename = "urn:orchestra:problem:illegal-step")]
     IllegalStep,
-    /// Another attempt, or nobody, holds the job now.
+    /// Another attempt, or none, holds the job now.
     #[serde(rename = "urn:orchestra:problem:lease-lost")]
     LeaseLost,
-    /// An upload does not begin where the stored log ends; `log` says where that is.
+    /// An upload does not start where the stored log ends; `log` gives that position.
     #[serde(rename = "urn:orchestra:problem:log-offset")]
     LogOffset,
-    /// The attempt cannot end yet: the stored log is not all of it; `log` says how far it is.
+    /// The attempt cannot end yet because the stored log is incomplete; `log` gives its position.
     #[serde(rename = "urn:orchestra:problem:log-incomplete")]
     LogIncomplete,
-    /// A piece does not begin where what is stored of its file ends; `artifact` says where that is.
+    /// A piece does not start where the stored part of its file ends; `artifact` gives that
+    /// position.
     #[serde(rename = "urn:orchestra:problem:artifact-offset")]
     ArtifactOffset,
-    /// The attempt cannot end yet: a file that it names is not stored as it says.
+    /// The attempt cannot end yet: a file that it lists is not stored as described.
     #[serde(rename = "urn:orchestra:problem:artifact-incomplete")]
     ArtifactIncomplete,
-    /// The body, or what the body would be added to.
+    /// The body is too large, or would make the data that it is added to too large.
     #[serde(rename = "urn:orchestra:problem:too-large")]
     TooLarge,
     #[serde(rename = "urn:orchestra:problem:uri-too-long")]
@@ -63,27 +64,27 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     #[serde(rename = "urn:orchestra:problem:range-not-satisfiable")]
     RangeNotSatisfiable,
-    /// Readable, but refused; `errors` says which fields and why.
+    /// The body can be read, but is refused; `errors` lists the fields and the reasons.
     #[serde(rename = "urn:orchestra:problem:invalid")]
     Invalid,
-    /// There is one of this name.
+    /// The name is already in use.
     #[serde(rename = "urn:orchestra:problem:exists")]
     Exists,
-    /// The idempotency key was used for something else.
+    /// The idempotency key was already used for a different request.
     #[serde(rename = "urn:orchestra:problem:idempotency-mismatch")]
     IdempotencyMismatch,
-    /// The database cannot be used right now; try again.
+    /// The database is unavailable at the moment; try again.
     #[serde(rename = "urn:orchestra:problem:unavailable")]
     Unavailable,
-    /// A defect of ours. The log of the master has the details under the request id.
+    /// A defect in Orchestra. The master's log has the details under the request id.
     #[serde(rename = "urn:orchestra:problem:internal")]
     Internal,
 }
 
-/// One wrong field.
+/// One invalid field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
-    /// JSON pointer (RFC 6901) into the body; empty for the whole of it.
+    /// JSON pointer (RFC 6901) into the body; empty for the whole body.
     pub pointer: String,
     pub detail: String,
 }
@@ -100,10 +101,10 @@ pub struct Problem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// For the two problems about a log.
+    /// Set by the two problems about a log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogHead>,
-    /// For the two problems about an artifact.
+    /// Set by the two problems about an artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactHead>,
 }

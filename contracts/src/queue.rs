@@ -1,4 +1,4 @@
-//! Queues, as operators see them and change them.
+//! Queues, as operators see and change them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -10,32 +10,32 @@ use crate::QueueName;
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
     pub name: QueueName,
-    /// Nothing is handed out of it; what runs goes on.
+    /// No jobs are handed out from it; running jobs continue.
     pub paused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<Timestamp>,
-    /// At most so many of its jobs are held by workers at once; no bound when `null`.
+    /// The most jobs of this queue that workers may hold at once; `null` means no limit.
     pub concurrency: Option<u32>,
     /// Jobs that are Pending.
     pub pending: u64,
-    /// Jobs that workers hold, Assigned or Running.
+    /// Jobs that workers hold: Assigned or Running.
     pub running: u64,
-    /// Workers that serve it and were heard of within the last lease.
+    /// Workers that serve it and were seen within the last lease.
     pub workers: u64,
 }
 
-/// The body of `PATCH /api/queue/{name}`: what is absent stays as it is.
+/// The body of `PATCH /api/queue/{name}`. Absent fields stay unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QueueChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// `null` takes the bound away.
+    /// `null` removes the limit.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "said")]
     pub concurrency: Option<Option<u32>>,
 }
 
-/// So that `null` is told from what is absent.
+/// Distinguishes `null` from an absent field.
 fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }

@@ -1,4 +1,4 @@
-//! Schedules: jobs that begin at times of a calendar.
+//! Schedules: jobs that start at calendar times.
 //!
 //! ```text
 //! POST   /api/schedule         NewSchedule    -> Schedule
@@ -15,22 +15,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobId, JobSpec, ScheduleName, Span, object};
 
-/// Asks for a schedule.
+/// Creates a schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewSchedule {
     pub name: ScheduleName,
     /// Five fields, minute to day of the week, or a word like `@daily`.
     pub cron: String,
-    /// Whose clock it goes by, as the IANA names it.
+    /// The IANA name of the time zone that the expression is in.
     #[serde(default = "utc")]
     pub time_zone: String,
     #[serde(default)]
     pub overlap: Overlap,
-    /// A time that was missed by no more than this is made up for, the newest one only.
+    /// If start times were missed, the newest one is made up for, unless it is older than this.
     #[serde(default = "catch_up")]
     pub catch_up: Span,
-    /// What each of its jobs is. They carry the label `schedule` with its name.
+    /// The spec of each of its jobs. They carry the label `schedule` with the schedule's name.
     #[serde(deserialize_with = "object::only")]
     pub spec: JobSpec,
 }
@@ -44,30 +44,30 @@ fn catch_up() -> Span {
 }
 
 impl NewSchedule {
-    /// The label of its jobs.
+    /// The label on its jobs.
     pub const LABEL: &str = "schedule";
-    /// Unless it says something else.
+    /// The default of `catch_up`.
     pub const CATCH_UP: Span = Span::from_secs(3600);
-    /// No cron expression needs more.
+    /// The longest cron expression; none needs more.
     pub const CRON_BYTES: usize = 256;
 
-    /// A schedule with nothing said but what has to be.
+    /// A schedule with only the required fields set.
     pub fn new(name: ScheduleName, cron: impl Into<String>, spec: JobSpec) -> Self {
         let (cron, time_zone) = (cron.into(), utc());
         Self { name, cron, time_zone, overlap: Overlap::default(), catch_up: catch_up(), spec }
     }
 }
 
-/// What happens when its time comes and a job that it began has not ended.
+/// What happens at a start time while the schedule's previous job has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Overlap {
-    /// Another one begins beside it.
+    /// The new job starts beside it.
     Allow,
-    /// None begins; the time is skipped.
+    /// No job starts; the time is skipped.
     #[default]
     Skip,
-    /// It is cancelled, and the next one begins when it has ended.
+    /// The previous job is cancelled, and the new one starts when it has ended.
     Replace,
 }
 
@@ -98,24 +98,24 @@ impl FromStr for Overlap {
     }
 }
 
-/// A schedule as it is read: what was asked for, then what has become of it.
+/// A schedule as the API returns it: the fields of the request, followed by its current state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
     #[serde(flatten)]
     pub what: NewSchedule,
-    /// Nothing begins; jobs that it began go on.
+    /// No jobs start; those already started continue.
     pub paused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<Timestamp>,
-    /// The next three from now on, whether it is paused or not.
+    /// The next three start times from now, whether it is paused or not.
     pub next_times: Vec<Timestamp>,
-    /// The newest time for which a job was begun, and the job, which may be deleted by now.
+    /// The newest time at which a job was started, and the job, which may have been deleted since.
     pub last_time: Option<Timestamp>,
     pub last_job: Option<JobId>,
-    /// How many of its times came and went without a job.
+    /// How many start times passed without a job.
     pub skipped: u64,
-    /// The newest of them, and why.
+    /// The newest skipped time, and the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_time: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,7 +123,7 @@ pub struct Schedule {
     pub created_at: Timestamp,
 }
 
-/// The body of `PATCH /api/schedule/{name}`: what is absent stays as it is.
+/// The body of `PATCH /api/schedule/{name}`. Absent fields stay unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScheduleChange {

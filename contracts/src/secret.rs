@@ -1,4 +1,4 @@
-//! Values that nobody but the job may see.
+//! Values that only the job may see.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,23 +7,23 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 
-/// The value of a secret: in clear from whoever submits to the master and from the master to
-/// the worker that holds the lease, sealed in the database, [`Secret::hidden`] in every other
-/// place. It does not print, and no error names it.
+/// The value of a secret. It is in plain text on the way from the submitter to the master and from
+/// the master to the worker that holds the lease, sealed in the database, and [`Secret::hidden`]
+/// everywhere else. `Debug` and error messages never show it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// What stands for a value where it is not shown, in answers and in logs.
+    /// The mask that replaces a value in responses and logs.
     pub const MASK: &str = "***";
 
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// A secret of which no more is told than that there is one. It is too short to be
-    /// submitted, so a spec that was read back is not run with stars for values.
+    /// A placeholder that reveals only that there is a secret. It is too short to be submitted, so
+    /// a spec that was read back cannot run with asterisks for values.
     pub fn hidden() -> Self {
         Self::new(Self::MASK)
     }
@@ -46,7 +46,8 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// The `secrets` of a spec. Serde's own errors would quote what was sent instead of an object.
+/// Reads the `secrets` of a spec. Serde's own errors would quote what was sent in place of an
+/// object.
 pub(crate) fn all<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, Secret>, D::Error> {
@@ -56,7 +57,7 @@ pub(crate) fn all<'de, D: Deserializer<'de>>(
 struct Value;
 struct Object;
 
-/// Refuses every other type without a word of what was sent.
+/// Refuses every other type without quoting the input.
 macro_rules! refuse {
     ($($method:ident: $type:ty),+) => {
         $(fn $method<E: de::Error>(self, _: $type) -> Result<Self::Value, E> {

@@ -1,4 +1,4 @@
-//! Sizes as Docker users write them: `"512m"`, `"1g"`, `"64MiB"`.
+//! Sizes in the notation of Docker: `"512m"`, `"1g"`, `"64MiB"`.
 
 use std::{fmt, str::FromStr};
 

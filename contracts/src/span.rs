@@ -1,4 +1,4 @@
-//! Durations as people write them: `"10m"`, `"1h 30m"`, `"500ms"`.
+//! Durations in human notation: `"10m"`, `"1h 30m"`, `"500ms"`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -18,7 +18,7 @@ impl Span {
         Self(Duration::from_millis(millis))
     }
 
-    /// Whole milliseconds, saturating at what a BIGINT column holds.
+    /// Whole milliseconds, saturating at the maximum of a BIGINT column.
     pub fn as_millis(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
     }

@@ -1,12 +1,12 @@
-//! What `POST /api/job` takes: one job, or many in a list.
+//! The body of `POST /api/job`: one job, or a list of jobs.
 
 use crate::{JobSpec, OneOrMany};
 
-/// One spec, or a list of them, which are all accepted or none.
+/// One spec, or a list of specs, of which all are accepted or none.
 pub type Specs = OneOrMany<JobSpec>;
 
 impl Specs {
-    /// Whether the answer is a job, not a list: one spec was sent, and it is no array.
+    /// Whether the answer is a single job and not a list: one spec was sent, and it is no array.
     pub fn is_single(&self) -> bool {
         matches!(self, Self::One(spec) if spec.array.is_none())
     }

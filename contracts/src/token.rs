@@ -1,4 +1,4 @@
-//! Tokens: what lets a program in, and the calls that manage them.
+//! Access tokens, and the calls that manage them.
 //!
 //! ```text
 //! POST   /api/token        NewToken  -> IssuedToken, the only answer that shows a token
@@ -13,19 +13,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::WorkerName;
 
-/// The secret that lets a program in, sent as `Authorization: Bearer <token>`.
-/// It does not print, and is not compared: whoever has to do that hashes it.
+/// The secret that authenticates a program, sent as `Authorization: Bearer <token>`. `Debug` does
+/// not show it. It has no equality: code that compares tokens has to compare hashes.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(String);
 
 impl Token {
-    /// Every token begins with it, so that people and scanners know one when they see it.
+    /// The prefix of every token, by which people and secret scanners recognize one.
     pub const PREFIX: &str = "orchestra_";
-    /// Hexadecimal digits behind the prefix: 256 random bits.
+    /// Hexadecimal digits after the prefix: 256 random bits.
     pub const DIGITS: usize = 64;
 
-    /// Any text; blanks around it, such as a file's last line feed, are no part of it.
+    /// Accepts any text. Surrounding whitespace, such as the final line feed of a file, is not part
+    /// of the token.
     pub fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
@@ -34,8 +35,8 @@ impl Token {
         &self.0
     }
 
-    /// Whether it looks like one that a master made. A weak one must not be taken
-    /// for a token, since what is stored is a fast hash of it.
+    /// Whether it looks like a token made by a master. A weak secret must not be accepted as a
+    /// token, because only a fast hash of it is stored.
     pub fn is_well_formed(&self) -> bool {
         let digits = self.0.strip_prefix(Self::PREFIX).unwrap_or_default();
         digits.len() == Self::DIGITS
@@ -49,15 +50,15 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a token is for.
+/// What a token permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything that people do with jobs.
     Client,
-    /// Registers, claims, and reports on its own attempts. It reads no other job.
+    /// Registering, claiming, and reporting on its own attempts. It cannot read other jobs.
     Worker,
-    /// Everything, tokens included.
+    /// Everything, including the management of tokens.
     Admin,
 }
 
@@ -88,7 +89,7 @@ impl FromStr for Role {
     }
 }
 
-/// A token's number, by which it is revoked.
+/// A token's id, by which it is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TokenId(pub i64);
@@ -110,21 +111,21 @@ impl FromStr for TokenId {
     }
 }
 
-/// Asks for a token.
+/// Creates a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewToken {
     pub role: Role,
-    /// Whose it is, for people who read the list: 1 to 64 letters, digits, `.`, `_` or `-`.
+    /// The owner, for people who read the list: 1 to 64 letters, digits, `.`, `_` or `-`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The only worker that this token may speak for, which then no other token
-    /// may speak for. For the role `worker` alone.
+    /// The only worker that this token may act for; no other token may then act for that worker.
+    /// Only for the role `worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerName>,
 }
 
-/// What is known of a token; never the token itself.
+/// Facts about a token; never the token itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenInfo {
@@ -136,7 +137,7 @@ pub struct TokenInfo {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// A token that was just made. Nobody will see it again.
+/// A newly created token. It is not shown again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuedToken {

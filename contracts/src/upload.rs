@@ -1,11 +1,11 @@
-//! Files that are brought to the master before the jobs that they come with.
+//! Files that are uploaded to the master before the jobs that need them.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The SHA-256 of a file's content, in 64 lower-case hexadecimal digits. It is the upload's name:
-/// the same content is stored once, and whoever has it knows when it has arrived whole.
+/// The SHA-256 of a file's content, in 64 lower-case hexadecimal digits. It is the upload's name,
+/// so the same content is stored once, and a complete transfer can be verified.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentHash(String);
@@ -51,14 +51,15 @@ impl From<ContentHash> for String {
     }
 }
 
-/// The answer of `PUT /api/upload/{sha256}`.
+/// The answer to `PUT /api/upload/{sha256}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Upload {
     pub sha256: ContentHash,
-    /// So many bytes are stored.
+    /// The number of bytes stored.
     pub bytes: u64,
-    /// Whether that is all: they have this SHA-256. Else more is to follow, from there on.
+    /// Whether the stored bytes have this SHA-256. If not, the rest is expected, starting at
+    /// `bytes`.
     pub complete: bool,
 }
 

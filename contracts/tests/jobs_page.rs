@@ -1,4 +1,4 @@
-//! docs/jobs.md says what the code does: every field, its default, its bounds.
+//! docs/jobs.md matches the code: every field, its default, its limits.
 
 #![expect(clippy::unwrap_used, reason = "this is a test; the lint knows only its test functions")]
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const PAGE: &str = include_str!("../../docs/jobs.md");
 
-/// Default and bounds of each field, as they stand in the table.
+/// Default and limits of each field, as they are in the table.
 fn table() -> BTreeMap<String, (String, String)> {
     let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
     let row = |line: &str| {
@@ -23,7 +23,7 @@ fn table() -> BTreeMap<String, (String, String)> {
     rows.map(row).collect()
 }
 
-/// Nothing in it is what it is by default; a new field does not compile until it is here.
+/// A spec in which no field has its default. A new field does not compile until it is added here.
 fn everything() -> JobSpec {
     let text = || [("a".to_owned(), "b".to_owned())].into();
     JobSpec {
@@ -65,7 +65,7 @@ fn everything() -> JobSpec {
     }
 }
 
-/// The names of its fields; those of `resources` and `retry` with a dot.
+/// The names of the spec's fields; those of `resources` and `retry` with a dot.
 fn names(spec: &JobSpec) -> BTreeMap<String, Value> {
     let Value::Object(fields) = serde_json::to_value(spec).unwrap() else { panic!("an object") };
     let mut names = BTreeMap::new();
@@ -165,7 +165,7 @@ fn the_bounds_are_those_of_the_code() {
     }
 }
 
-/// What editors are given is what the API describes.
+/// The schema for editors is the schema of the API.
 #[test]
 fn the_schema_is_that_of_the_api() {
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
@@ -182,7 +182,7 @@ fn the_schema_is_that_of_the_api() {
         .into_keys()
         .map(|name| name.split('.').next().unwrap().to_owned())
         .collect();
-    // The other name of `after`.
+    // The alias of `after`.
     fields.insert("afterOk".to_owned());
     assert_eq!(described, fields);
 }

@@ -1,5 +1,5 @@
-//! Frozen examples of what goes over the wire. A change that turns one of these
-//! red breaks programs that people have written; add a new example instead.
+//! Frozen examples of the wire format. A change that breaks one of these breaks programs that
+//! people have written; add a new example instead.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! A worker's wish for jobs, and the leases that come of it.
+//! Claims, and the leases that they return.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{AttemptNo, Job, JobId, LeaseToken, Span, WorkerName};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ClaimRequest {
-    /// `"worker-name"`: one job at once or nothing. The answer is the [`Job`] itself.
+    /// `"worker-name"`: at most one job, without waiting. The answer is the [`Job`] itself.
     Name(WorkerName),
     /// The answer is a list of [`Claimed`].
     Full(ClaimTerms),
@@ -21,17 +21,17 @@ pub enum ClaimRequest {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimTerms {
     pub worker: WorkerName,
-    /// At most so many jobs.
+    /// The most jobs to return.
     #[serde(default = "one")]
     pub slots: u32,
-    /// How long to wait when there is none; nothing means not at all.
+    /// How long to wait if there are no jobs; zero means not at all.
     #[serde(default)]
     pub wait: Span,
     /// The queues to take from.
     #[serde(default = "default_queues")]
     pub queues: Vec<String>,
-    /// Chosen by the worker. A repeated claim with the same id gets the same
-    /// leases again, so an answer that was lost on the way costs nothing.
+    /// Chosen by the worker. A repeated claim with the same id gets the same leases again, so a
+    /// lost answer costs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -75,7 +75,7 @@ pub struct Claimed {
     pub lease: Lease,
 }
 
-/// The right to run one attempt, for a while.
+/// The right to run one attempt for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
@@ -84,7 +84,7 @@ pub struct Lease {
     pub ttl: Span,
 }
 
-/// Names one attempt and proves the right to it.
+/// Identifies one attempt and proves the right to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaseRef {

@@ -10,8 +10,8 @@
 //! POST /api/job/update               JobUpdate        -> Job | Updated
 //! POST /api/job/update               [JobUpdate]      -> [Updated]
 //! ```
-//! A lease is a duration, never an instant: no clock is compared with another
-//! machine's. A worker counts it from before it sent the request that renewed it.
+//! A lease is a duration, never an instant, so no clock is compared with the clock of another
+//! machine. A worker counts it from before it sent the request that renewed it.
 
 mod claim;
 mod offer;
@@ -30,7 +30,7 @@ pub use offer::{LimitExceeded, Offer};
 pub use report::{JobUpdate, LogRest, MAX_REST, MAX_UPDATES, NextClaim, Updated};
 pub use stats::{Calls, Check, ImageStats, PoolStats, Stats};
 
-/// What a worker says of itself when it starts, and again when something of it has changed.
+/// What a worker reports about itself when it starts, and again whenever any of it changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Registration {
@@ -41,13 +41,14 @@ pub struct Registration {
     pub version: String,
     #[serde(default)]
     pub host: String,
-    /// The container engine and its version, in words.
+    /// The container engine and its version, as text.
     #[serde(default)]
     pub engine: String,
-    /// What jobs may require of it.
+    /// Labels that jobs may require.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// What its operator lets jobs have. One that does not say is asked to take any job.
+    /// The limits that the worker's operator sets for jobs. A worker without an offer is assumed to
+    /// take any job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
 }
@@ -58,11 +59,10 @@ pub struct Registration {
 pub struct Welcome {
     /// How long a lease lasts after a heartbeat.
     pub lease: Span,
-    /// How often to send one.
+    /// How often to send a heartbeat.
     pub heartbeat: Span,
-    /// The attempts that the master believes this worker to hold, with what is
-    /// left of their leases: a worker that was started again takes back those
-    /// whose containers it finds. Nothing is renewed by it.
+    /// The attempts that the master believes this worker to hold, with the time left on their
+    /// leases. A restarted worker takes back those whose containers it finds. This renews no lease.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<Claimed>,
 }
@@ -72,19 +72,19 @@ pub struct Welcome {
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
     pub name: WorkerName,
-    /// Whether it was heard of within the last lease.
+    /// Whether it was seen within the last lease.
     pub online: bool,
     #[serde(flatten)]
     pub registration: Registration,
     /// The jobs it holds now.
     pub running: Vec<JobId>,
-    /// Why it starts no jobs at the moment, by its last heartbeat.
+    /// Why it starts no jobs at the moment, as of its last heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell: Option<String>,
-    /// What it has counted, by its last heartbeat.
+    /// Its counters, as of its last heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<Box<Stats>>,
-    /// Since when it is handed nothing new, because an operator wants it so.
+    /// Since when an operator has been draining it: it is handed no new jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining_since: Option<Timestamp>,
     pub registered_at: Timestamp,
@@ -96,8 +96,8 @@ pub struct Worker {
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
     pub leases: Vec<LeaseRef>,
-    /// Why this worker starts no jobs at the moment, in a sentence; it renews what
-    /// it holds all the same.
+    /// Why this worker starts no jobs at the moment, as a sentence. It still renews the leases it
+    /// holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,16 +107,16 @@ pub struct Heartbeat {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeartbeatReply {
-    /// Counted by the worker from before it sent the heartbeat.
+    /// The worker counts it from before it sent the heartbeat.
     pub lease: Span,
-    /// Leases that last longer, because their jobs ask for it.
+    /// Leases that last longer because their jobs ask for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub longer: BTreeMap<JobId, Span>,
-    /// Attempts that are no longer this worker's: end them and say nothing more of them.
+    /// Attempts that no longer belong to this worker: end them and report nothing more about them.
     pub lost: Vec<JobId>,
-    /// Attempts that somebody wants ended: end them and report.
+    /// Attempts that somebody cancelled: end them and report.
     pub cancel: Vec<JobId>,
-    /// The master has forgotten this worker: register again.
+    /// The master does not know this worker any more: register again.
     pub register: bool,
 }
 
@@ -127,35 +127,35 @@ impl HeartbeatReply {
     }
 }
 
-/// How often a worker was to be told something, from an arbitrary beginning. What
-/// it is, the answer to the next heartbeat says; nothing is missed by it when a
-/// count that is another than the one known is followed by a heartbeat.
+/// A counter, from an arbitrary start, that grows whenever the master has something to tell a
+/// worker. The news itself is in the reply to the next heartbeat. A worker that sends a heartbeat
+/// whenever the counter differs from the last known value misses nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Orders {
     pub count: u64,
 }
 
-/// How much of a file is stored: where its next piece begins.
+/// How much of a file is stored; its next piece starts there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactHead {
     pub offset: u64,
 }
 
-/// A file is uploaded in pieces of at most so many bytes.
+/// The longest piece of a file in one upload, in bytes.
 pub const ARTIFACT_PIECE: usize = 1 << 20;
 
 /// How much of an attempt's log is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogHead {
-    /// Length of the encoded frames: the offset at which the next upload begins.
+    /// Length of the encoded frames: the offset at which the next upload starts.
     pub offset: u64,
     /// Bytes of standard output and standard error in them.
     pub output: u64,
-    /// Bytes that gap frames stand for. `output + gap` is the position in what
-    /// the command wrote, from which a restarted worker goes on.
+    /// Bytes that gap frames stand for. `output + gap` is the position in the command's output from
+    /// which a restarted worker continues.
     pub gap: u64,
     /// CRC-32 (IEEE) of the standard output and standard error bytes in order.
     pub crc32: u32,

@@ -1,5 +1,5 @@
-//! What a worker's operator lets jobs have: a ceiling, which both sides hold a job to with
-//! the same code, the master before it hands the job out, the worker before it runs it.
+//! The limits that a worker's operator sets for jobs. Both sides enforce them with the same code:
+//! the master before it hands out a job, the worker before it runs it.
 
 use std::{
     cmp::Ordering,
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The most that a job may ask a worker for, and the images that it has.
+/// The most that a job may ask of a worker, and the images that the worker has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Offer {
@@ -28,36 +28,36 @@ pub struct Offer {
     pub pids: u32,
     /// Size of `/tmp`.
     pub tmp: Size,
-    /// The widest network.
+    /// The widest network that a job may have.
     #[serde(default)]
     pub network: Network,
-    /// The names of its image folders at this moment; one may be added at any time.
+    /// The names of its image folders at this moment; more may be added at any time.
     #[serde(default)]
     pub images: BTreeSet<String>,
-    /// Which images of registries it pulls; none unless its operator says so.
+    /// The registry images that it may pull; none unless its operator allows them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub references: BTreeSet<ImagePattern>,
-    /// The engine's runtime, where it is not the engine's default; for people.
+    /// The engine's runtime, if it is not the engine's default; informational.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
-    /// Whom jobs run as, like `1000:1000`; for people.
+    /// The user that jobs run as, like `1000:1000`; informational.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
 
-/// A limit of an offer that a job's demand exceeds.
+/// One demand of a job that an offer does not cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitExceeded {
-    /// Where it stands in the spec, as a JSON pointer.
+    /// The field of the spec, as a JSON pointer.
     pub pointer: &'static str,
     asked: String,
-    /// `None` where the offer has none at all.
+    /// `None` if the offer has none at all.
     most: Option<String>,
 }
 
 impl Offer {
-    /// Everything in which the demand goes beyond it. Folders of images are no part of that: one
-    /// can be added at any time. Images of registries are.
+    /// Every way in which the demand exceeds the offer. Registry images count; image folders do
+    /// not, because one can be added at any time.
     pub fn excesses(&self, demand: &Demand) -> Vec<LimitExceeded> {
         let wanted = &demand.resources;
         let mut all = Vec::new();
@@ -76,18 +76,19 @@ impl Offer {
         all
     }
 
-    /// Whether it is a folder's name, which is nobody's to allow, or a reference that is let in.
+    /// Whether the image is the name of a folder, which needs no permission, or a reference that
+    /// the offer allows.
     fn may_have(&self, image: &str) -> bool {
         !ImageReference::is_meant(image)
             || image.parse().is_ok_and(|it| self.references.iter().any(|rule| rule.allows(&it)))
     }
 
-    /// Whether nothing of the demand goes beyond it.
+    /// Whether the demand stays within the offer.
     pub fn allows(&self, demand: &Demand) -> bool {
         self.excesses(demand).is_empty()
     }
 
-    /// The most of each that either has.
+    /// The larger of both offers, field by field.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         Self {
@@ -103,7 +104,7 @@ impl Offer {
         }
     }
 
-    /// Everything that is wrong with it, with pointers into the offer.
+    /// Returns every error in the offer, with pointers into the offer.
     pub fn validate(&self) -> Vec<FieldError> {
         let mut checks = Checks::default();
         checks.refuse_if(
@@ -142,13 +143,14 @@ fn beyond<T: PartialOrd + Display + Copy>(
     wanted: Option<T>,
     most: T,
 ) -> Option<LimitExceeded> {
-    // What cannot be compared is beyond everything.
+    // A value that cannot be compared counts as too large.
     let asked = wanted.filter(|wanted| wanted.partial_cmp(&most).is_none_or(Ordering::is_gt))?;
     Some(LimitExceeded { pointer, asked: asked.to_string(), most: Some(most.to_string()) })
 }
 
 impl LimitExceeded {
-    /// For whoever submits the job, where `nobody` allows it: "no worker".
+    /// The error for the submitter, where `nobody` names the group that does not allow it, like "no
+    /// worker".
     pub fn refused_by(&self, nobody: &str) -> FieldError {
         let Self { pointer, asked, most } = self;
         let detail = match most {
@@ -158,7 +160,8 @@ impl LimitExceeded {
         FieldError { pointer: (*pointer).to_owned(), detail }
     }
 
-    /// The same where it would be allowed, were it not for the rest of the job.
+    /// The same for a demand that would be allowed by itself, but not together with the rest of the
+    /// job.
     pub fn refused_with_the_rest(&self, nobody: &str) -> FieldError {
         let Self { pointer, asked, .. } = self;
         let detail = format!("asks for {asked}, and {nobody} allows that together with the rest");
@@ -175,7 +178,7 @@ impl Display for Offer {
 }
 
 impl LimitExceeded {
-    /// As others say it of a worker: it ...
+    /// The excess as a predicate for a worker in the third person.
     pub fn of_a_worker(&self) -> String {
         let field = self.pointer.trim_start_matches('/').replace('/', ".");
         let Self { asked, most, .. } = self;
@@ -186,7 +189,7 @@ impl LimitExceeded {
     }
 }
 
-/// As a worker says it of itself.
+/// The excess in the worker's own words.
 impl Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = self.pointer.trim_start_matches('/').replace('/', ".");
@@ -286,7 +289,7 @@ mod tests {
         let open = Offer { references: ["docker.io/library/*".parse().unwrap()].into(), ..offer() };
         assert!(open.allows(&asks("python:3.12")) && open.allows(&asks("any-folder")));
         assert!(!open.allows(&asks("ghcr.io/library/python:3.12")));
-        // What is no reference at all is nothing that a pattern could let in.
+        // A malformed reference is never allowed by a pattern.
         assert!(!open.allows(&asks("docker.io/library/../x")));
         let excesses = offer().excesses(&asks("python:3.12"));
         assert_eq!(

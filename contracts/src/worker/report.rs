@@ -1,4 +1,4 @@
-//! What a worker says of an attempt, and what it may send and ask for along with its end.
+//! What a worker reports about an attempt, and what it may send and claim along with the end.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ use crate::{
 
 /// The body of `POST /api/job/update`.
 ///
-/// A worker may send back the whole job that it claimed with a few fields
-/// changed, so fields that are not named here are ignored, not refused.
+/// A worker may send back the whole job that it claimed with a few fields changed, so unknown
+/// fields are ignored, not refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobUpdate {
@@ -25,8 +25,8 @@ pub struct JobUpdate {
     pub assigned_worker: WorkerName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptNo>,
-    /// Without it the worker's name stands in, which fits only a lease that was
-    /// claimed with a bare name.
+    /// If absent, the worker's name stands in, which matches only a lease that was claimed with a
+    /// bare name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,67 +41,71 @@ pub struct JobUpdate {
     pub outcome: Option<Outcome>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// What the container is made of; with `Running`, or with the end of an attempt of which
-    /// nobody said that it runs.
+    /// What the container is made from. Sent with `Running`, or with the end of an attempt that was
+    /// never reported as running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran: Option<Box<Ran>>,
-    /// What the worker uploaded, `rest` included; it must agree with what is stored before the
+    /// What the worker uploaded, including `rest`. It must agree with the stored log before the
     /// attempt may end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogEnd>,
-    /// The last frames of the log, which were not uploaded before: they end where `log` says.
+    /// The last frames of the log, sent here instead of in an upload. They end at the offset in
+    /// `log`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<LogRest>,
-    /// The files that the worker uploaded; each must be stored whole before the attempt may end.
+    /// The files that the worker uploaded. Each must be completely stored before the attempt may
+    /// end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
-    /// What the command did to the files in its working folder.
+    /// How the command changed the files in its working folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Box<Changes>>,
-    /// With an end: what its worker would take in its place. The answer then has no job, and
-    /// brings what there is in `next`.
+    /// With an end: the worker's claim for its freed slots. The answer then has no job, and returns
+    /// the claimed jobs in `next`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<NextClaim>,
 }
 
-/// So many reports may stand in one list: as many as a claim may bring jobs.
+/// The most reports in one list: as many as one claim may return jobs.
 pub const MAX_UPDATES: usize = 256;
 
-/// What became of one report of a list, or of one that claims. None has to do with another: each
-/// is taken or refused as if it had come alone.
+/// The result of one report in a list, or of one that carries a claim. Reports are independent:
+/// each is accepted or refused as if it had come alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Updated {
     pub id: JobId,
-    /// The job as it is now; absent where the report was refused, and where it claims.
+    /// The job as it is now; absent if the report was refused, or carried a claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Box<Job>>,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// The jobs that its claim brought. A master that knows of no claims in reports says none.
+    /// The jobs that the claim returned. A master that does not support claims in reports returns
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<Claimed>,
 }
 
-/// A claim that does not wait, by the worker that reports.
+/// A claim by the reporting worker. It does not wait for jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NextClaim {
-    /// At most so many jobs.
+    /// The most jobs to return.
     #[serde(default = "claim::one")]
     pub slots: u32,
     /// The queues to take from.
     #[serde(default = "claim::default_queues")]
     pub queues: Vec<String>,
-    /// As a claim's own: the same report again gets the same leases again, and so does a claim
-    /// with this id.
+    /// As in [`ClaimTerms::request_id`](super::ClaimTerms::request_id): the same report sent again
+    /// gets the same leases, and so does a claim with this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
-/// A rest has at most so many bytes. A list of as many reports as may be, each with such a rest,
-/// is half of what the master reads as one body; and to send more apart costs little beside its bytes.
+/// The longest rest, in bytes. A full list of reports, each with such a rest, takes half of the
+/// master's limit for a body. Longer rests gain little: the cost of a separate upload is small
+/// beside its bytes.
 pub const MAX_REST: usize = 16 << 10;
 
 /// Whole encoded frames ([`crate::frame`]), at most [`MAX_REST`] bytes; base64 in JSON.
@@ -125,7 +129,7 @@ impl<'de> Deserialize<'de> for LogRest {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<LogRest, E> {
-                // Nothing of it is said again: it may be what a job said.
+                // The error does not quote the text, which may be output of a job.
                 let unlike = || E::custom(format!("is not base64 of at most {MAX_REST} bytes"));
                 let bytes = STANDARD.decode(text).map_err(|_| unlike())?;
                 if bytes.len() > MAX_REST { Err(unlike()) } else { Ok(LogRest(bytes.into())) }

@@ -1,5 +1,5 @@
-//! What a worker has counted and found since it started. It rides along with heartbeats, for a
-//! worker listens on no port: whoever looks after many asks one master.
+//! What a worker has counted and found since it started. It is sent with heartbeats, because
+//! workers listen on no port: monitoring asks one master instead of every worker.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Size;
 
-/// What a worker tells of itself with a heartbeat. No decision depends on it.
+/// A worker's report about itself in a heartbeat. No decision depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
-    /// The calls of its engine, by what they were to do, like `create a container`.
+    /// Calls to its engine by purpose, like `create a container`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub engine: BTreeMap<String, Calls>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolStats>,
-    /// The folders of job images that it has, and images of registries that it keeps sandboxes of.
+    /// Its image folders, and the registry images that it keeps sandboxes of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageStats>,
-    /// What `orchestra doctor` says there.
+    /// The results of `orchestra doctor` on the worker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
 }
@@ -30,10 +30,10 @@ pub struct Stats {
 #[serde(rename_all = "camelCase")]
 pub struct Calls {
     pub count: u64,
-    /// Those that it refused or failed at, or did not answer in time. That something is not there,
-    /// or is there already, is no failure.
+    /// Calls that the engine refused, failed at or did not answer in time. Answers that something
+    /// does not exist, or already exists, are no failures.
     pub failed: u64,
-    /// How long they took together, in milliseconds.
+    /// Their total duration, in milliseconds.
     pub total_ms: u64,
 }
 
@@ -41,11 +41,11 @@ pub struct Calls {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolStats {
-    /// So many wait now.
+    /// Sandboxes that wait for jobs now.
     pub ready: u64,
-    /// Jobs that got one.
+    /// Jobs that got a waiting sandbox.
     pub hits: u64,
-    /// Jobs that had one made for them.
+    /// Jobs whose sandbox had to be made for them.
     pub misses: u64,
 }
 
@@ -53,21 +53,21 @@ pub struct PoolStats {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageStats {
-    /// As jobs name it.
+    /// The name that jobs use.
     pub name: String,
-    /// Whether the engine has it as its folder is now.
+    /// Whether the engine has the image in the folder's current version.
     pub built: bool,
-    /// With all layers.
+    /// Including all layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Timestamp>,
-    /// Sandboxes of it that wait for jobs now.
+    /// Sandboxes of this image that wait for jobs now.
     #[serde(default)]
     pub ready: u64,
 }
 
-/// One thing that a worker needs, and whether it is there.
+/// One thing that a worker needs, and whether it is available.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
@@ -75,7 +75,7 @@ pub struct Check {
     pub ok: bool,
     /// What was found.
     pub detail: String,
-    /// What mends it, a command where one does.
+    /// How to fix it, as a command if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
