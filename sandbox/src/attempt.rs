@@ -1,9 +1,9 @@
-//! `orchestra-sandbox --attempt`: tries what a job must not be able to do, as a job, and
-//! says for each whether it was refused. It is in every job container whatever the image,
-//! so a sandbox can be looked at from within without any tool of the image's.
+//! `orchestra-sandbox --attempt`: as a job, tries everything that a job must not be able to do, and
+//! prints for each attempt whether it was refused. The program is in every job container, so a
+//! sandbox can be inspected from within without any tool of the image.
 //!
-//! Each call is such that it harms nobody but this container where it is let through. An error of the
-//! arguments (`EFAULT`, `EINVAL`) means that the kernel would have done it for others.
+//! If a call is let through, it harms nothing outside this container. An argument error (`EFAULT`,
+//! `EINVAL`) means that the kernel allowed the call itself.
 
 use std::{
     fs, io,
@@ -14,16 +14,16 @@ use std::{
 
 use libc::{c_int, c_long, c_ulong};
 
-/// What PID 1 of the container is called from within.
+/// The pid of PID 1 as seen from within the container.
 const INIT: c_long = 1;
 
-/// Of all priorities: nobody may go back up to a better one.
+/// The lowest priority. A process without privileges cannot raise it again.
 const LOWEST: c_long = 19;
 
-/// Of a connection that somebody lets run into nothing.
+/// The timeout for connections whose packets are dropped silently.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Says what came of every attempt, and that this was all.
+/// Prints the result of every attempt, and a last line that marks the end.
 pub(crate) fn all() {
     for (name, done) in calls() {
         let refused = match done {
@@ -38,8 +38,8 @@ pub(crate) fn all() {
     println!("that is all");
 }
 
-/// Whether anybody answers at these addresses, or refuses to: both mean that there is a
-/// way, but on the loopback, which is the container's own and refuses in the name of nobody.
+/// Prints for each address whether it can be reached. A refused connection also proves that there
+/// is a route, except on the loopback interface, which is the container's own.
 pub(crate) fn connect(addresses: impl Iterator<Item = String>) {
     for address in addresses {
         let Ok(to) = address.parse::<SocketAddr>() else {
@@ -135,8 +135,8 @@ fn open_for_writing(path: &str) -> io::Result<()> {
 }
 
 fn try_to(call: c_long, [one, two, three, four, five]: [c_long; 5]) -> io::Result<()> {
-    // SAFETY: every pointer among the arguments is null, or points to what `calls` keeps
-    // until the last of them; the kernel checks all others and writes to none.
+    // SAFETY: every pointer among the arguments is null, or points to data that `calls` keeps until
+    // its last call; the kernel checks all others and writes to none.
     let done = unsafe { libc::syscall(call, one, two, three, four, five, 0 as c_ulong) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

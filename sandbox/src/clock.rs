@@ -1,8 +1,8 @@
-//! The one clock. Every time in this program is a [`Duration`] since its start,
-//! every deadline too; [`Duration::MAX`] is never.
+//! The only clock. Every time and every deadline in this program is a [`Duration`] since its start;
+//! [`Duration::MAX`] means never.
 //!
-//! It goes on while the machine is suspended, as the master's does: a job whose
-//! lease ran out in the meantime ends when the machine wakes up.
+//! It also counts the time in which the machine is suspended, as the master's does. A job whose
+//! lease expired in the meantime ends when the machine wakes up.
 
 use std::{io, time::Duration};
 
@@ -10,8 +10,8 @@ use orchestra_sandbox::protocol::Lease;
 
 use crate::sys;
 
-/// No wait is longer: `poll` counts its timeout by a clock that stands still
-/// while the machine is suspended.
+/// The longest wait. `poll` measures its timeout on a clock that stands still while the machine is
+/// suspended.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -26,11 +26,11 @@ impl Clock {
 
     /// Since the start of this program.
     pub(crate) fn now(&self) -> Duration {
-        // It was read once before; the kernel does not take it away.
+        // It could be read at the start, so it can be read now.
         sys::time_since_boot().unwrap_or(Duration::MAX).saturating_sub(self.start)
     }
 
-    /// When a lease ends that was read just now.
+    /// The end of a lease that was just received.
     pub(crate) fn end_of(&self, lease: Lease) -> Duration {
         let end = self.now().saturating_add(lease.ttl);
         lease.until.map_or(end, |until| end.min(until.saturating_sub(self.start)))

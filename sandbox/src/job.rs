@@ -1,4 +1,4 @@
-//! The job while it runs: its processes, its output, its deadlines.
+//! A running job: its processes, its output, its deadlines.
 
 use std::{fs::File, io, iter, mem, os::fd::AsFd, time::Duration};
 
@@ -21,13 +21,14 @@ use crate::{
     work::Work,
 };
 
-/// After SIGKILL a process is gone within milliseconds, unless it hangs in the kernel.
+/// How long to wait after SIGKILL. A process is gone within milliseconds, unless it hangs in the
+/// kernel.
 const REAPING: Duration = Duration::from_secs(2);
 
-/// What the dead leave in a pipe, at most (`/proc/sys/fs/pipe-max-size`).
+/// The most that dead processes can leave in a pipe (`/proc/sys/fs/pipe-max-size`).
 const LEFT_BEHIND: usize = 1 << 20;
 
-/// What becomes of a shell that SIGTERM surprises.
+/// The status of a shell that died of SIGTERM.
 const TERMINATED: Status = Status::Signal(Signal::Terminate as u8);
 
 pub(crate) struct Job<'a> {
@@ -38,23 +39,23 @@ pub(crate) struct Job<'a> {
     tree: Tree,
     pipes: [Pipe; 2],
     chunk: Vec<u8>,
-    /// One a stream, where the job has secrets.
+    /// One per stream, if the job has secrets.
     masks: Option<[Mask; 2]>,
     limiter: Limiter,
     ladder: Ladder,
     started: Duration,
-    /// What was used before: by no job.
+    /// Resource usage and CPU time from before the job, which do not count.
     before: (Usage, Duration),
     /// When the shell ended.
     ended: Option<Duration>,
-    /// What has not ended by then hangs in the kernel, and is not waited for.
+    /// A process that has not ended by then hangs in the kernel and is no longer waited for.
     patience: Duration,
-    /// What the worker sent and should not have.
+    /// An invalid message from the worker.
     fault: Option<String>,
 }
 
 impl<'a> Job<'a> {
-    /// `before` was used by others. The error is a sentence for the user.
+    /// `before` is the usage that does not count. The error is a sentence for the user.
     pub(crate) fn start(
         mut run: Box<Run>,
         before: Usage,
@@ -80,7 +81,7 @@ impl<'a> Job<'a> {
         let limiter = Limiter::new(run.log_head, run.log_tail);
         let patterns = Patterns::of(mem::take(&mut run.masks));
         let masks = patterns.map(|patterns| [(); 2].map(|()| Mask::new(patterns.clone())));
-        // It may hold megabytes and secrets, and is of no use any more.
+        // It may hold megabytes and secrets, and is no longer needed.
         drop(run);
         Ok(Self {
             line,
@@ -101,7 +102,7 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Stays with the job until its end and gives back the exit code of this program.
+    /// Attends to the job until its end; returns the exit code of this program.
     pub(crate) fn attend(mut self) -> io::Result<u8> {
         let attended = self.watch();
         if attended.is_err() {
@@ -112,7 +113,7 @@ impl<'a> Job<'a> {
         self.unmask();
         let (code, last) = self.last_frame();
         self.line.flush()?;
-        // What hangs in the kernel may hang in that folder.
+        // A process that hangs in the kernel may hang on that folder.
         let looks = self.tree.is_gone()
             && matches!(&last, Event::Exited(exit) if exit.killed != Some(Killed::LeaseExpired));
         let found = looks.then(|| self.work.conclude(self.clock)).into_iter().flatten();
@@ -121,7 +122,7 @@ impl<'a> Job<'a> {
         Ok(code)
     }
 
-    /// Until all processes have ended.
+    /// Runs until all processes have ended.
     fn watch(&mut self) -> io::Result<()> {
         self.line.flush()?;
         while !self.tree.is_gone() && self.clock.now() < self.patience {
@@ -157,8 +158,8 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// When the shell has ended, everything ends. One that died of SIGTERM did not
-    /// wait for its children: what they were given to clean up is still theirs.
+    /// The end of the shell ends the whole job. A shell that died of SIGTERM did not wait for its
+    /// children, so they keep the grace time to clean up.
     fn end_with_the_shell(&mut self) {
         let Some(status) = self.tree.status() else { return };
         let may_clean_up = self.ladder.in_grace() && status == TERMINATED;
@@ -207,7 +208,7 @@ impl<'a> Job<'a> {
             None => return,
             Some(Step::Terminate(text)) => {
                 self.tree.signal(Signal::Terminate);
-                // A stopped process would not notice.
+                // A stopped process would not receive the signal.
                 self.tree.signal(Signal::Continue);
                 text
             }
@@ -220,7 +221,7 @@ impl<'a> Job<'a> {
         self.end_with_the_shell();
     }
 
-    /// Passes on one chunk of a pipe; gives back how much that was.
+    /// Forwards one chunk of a pipe; returns its length.
     fn pump(&mut self, index: usize) -> io::Result<usize> {
         let count = self.pipes[index].read(&mut self.chunk)?;
         let bytes = &self.chunk[..count];
@@ -236,14 +237,14 @@ impl<'a> Job<'a> {
         Ok(count)
     }
 
-    /// Masked, and so of any length.
+    /// Forwards masked output, which can have any length.
     fn pass(&mut self, index: usize, shown: &[u8]) {
         for piece in shown.chunks(MAX_OUTPUT) {
             pass(self.line, &mut self.limiter, self.pipes[index].stream(), self.clock, piece);
         }
     }
 
-    /// What was held because it could have been the beginning of a secret.
+    /// Forwards what was held back because it could have been the start of a secret.
     fn unmask(&mut self) {
         for index in 0..self.pipes.len() {
             if let Some(masks) = &mut self.masks {
@@ -253,8 +254,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Takes what is left in the pipes, though the worker may not have room for it:
-    /// nobody writes any more, so there is no more than a pipe holds.
+    /// Reads what is left in the pipes, even if the worker has no room for it. Nobody writes any
+    /// more, so it is at most what the pipes hold.
     fn sweep(&mut self) -> io::Result<()> {
         for index in 0..self.pipes.len() {
             let mut swept = 0;
@@ -272,7 +273,8 @@ impl<'a> Job<'a> {
         if let Some(fault) = self.fault.take() {
             return (OWN_FAILURE, Event::Failed(fault));
         }
-        // It is set when the watch ends: the shell is one of those that are gone, or had ended.
+        // It is set when the watch ends: the shell is among the processes that are gone, or ended
+        // before.
         let status = self.tree.status().unwrap_or(Status::Signal(0));
         let code = match status {
             Status::Code(code) => code,
@@ -288,7 +290,7 @@ impl<'a> Job<'a> {
             wall: self.ended.unwrap_or(self.started).saturating_sub(self.started),
             peak_memory: usage.peak_memory,
             throttled: usage.throttled,
-            // The line knows.
+            // [`Line::send`] fills this in.
             said: 0,
         };
         (code, Event::Exited(exit))

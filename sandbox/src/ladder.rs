@@ -1,4 +1,4 @@
-//! When and why a job is made to end. Pure: times come in, steps go out.
+//! When and why a job is made to end. Pure: times go in, steps come out.
 //!
 //! ```text
 //!          timeout, Terminate             grace is over, Kill
@@ -6,7 +6,7 @@
 //!   |                              |                                ^
 //!   +------- Kill, lease is over --+--------------------------------+
 //! ```
-//! The first reason is the one that counts; later ones only hurry things up.
+//! The first reason counts; later ones only speed things up.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ pub(crate) struct Ladder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rung {
     Free,
-    /// SIGTERM was sent, SIGKILL follows then.
+    /// SIGTERM was sent; SIGKILL follows at this time.
     Asked {
         kill: Duration,
     },
     Killed,
 }
 
-/// What is to be done now, with a line about it for the job's log.
+/// What to do now, with a line for the job's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Terminate(String),
@@ -40,7 +40,8 @@ pub(crate) enum Step {
 }
 
 impl Ladder {
-    /// The job's lease ends at `lease`, its timeout counts from the start of the shell.
+    /// `lease` is the end of the job's lease; the timeout counts from `started`, the start of the
+    /// shell.
     pub(crate) fn new(run: &Run, lease: Duration, started: Duration) -> Self {
         Self {
             rung: Rung::Free,
@@ -52,8 +53,9 @@ impl Ladder {
         }
     }
 
-    /// The lease ends then. `bound`: so its worker said, not how long it goes on from now, and
-    /// what was overtaken on its way shortens nothing.
+    /// Sets the end of the lease. `bound` means that the worker gave the end itself and not only a
+    /// duration from now; then a renewal that arrives late and out of order does not shorten the
+    /// lease.
     pub(crate) fn renew(&mut self, end: Duration, bound: bool) {
         self.lease = if bound { self.lease.max(end) } else { end };
     }
@@ -67,12 +69,12 @@ impl Ladder {
         self.reason
     }
 
-    /// The processes were asked to end and still have time for it.
+    /// Whether the processes were asked to end and their grace time is not over.
     pub(crate) fn in_grace(&self) -> bool {
         matches!(self.rung, Rung::Asked { .. })
     }
 
-    /// When [`Ladder::due`] will have something to do, unless something else happens before.
+    /// When [`Ladder::due`] next has something to do, unless something else happens before.
     pub(crate) fn next(&self) -> Duration {
         match self.rung {
             Rung::Free => self.lease.min(self.ends),
@@ -81,7 +83,7 @@ impl Ladder {
         }
     }
 
-    /// What the time calls for.
+    /// The step that is due at this time, if any.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Step> {
         if now < self.next() {
             return None;
@@ -104,7 +106,8 @@ impl Ladder {
         self.fall(Killed::Asked, "asked to end at once")
     }
 
-    /// For a worker that cannot be understood: no reason of the job's.
+    /// For a worker that sends invalid messages. This sets no reason, because the job is not at
+    /// fault.
     pub(crate) fn give_up(&mut self, why: &str) -> Option<Step> {
         let reason = self.reason;
         let step = self.fall(Killed::Asked, why);
@@ -112,7 +115,7 @@ impl Ladder {
         step
     }
 
-    /// The shell has ended: nothing that comes now can be why.
+    /// The shell has ended: nothing that follows can be the reason.
     pub(crate) fn close(&mut self) {
         self.rung = Rung::Killed;
     }
@@ -153,7 +156,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Starts at 10 s: times out at 20 s with a grace of 5 s, and its lease is over at 40 s.
+    /// Starts at 10 s, times out at 20 s with a grace of 5 s, and its lease ends at 40 s.
     fn ladder() -> Ladder {
         let run = Run {
             attempt: Attempt { job: 1, number: 1 },
@@ -206,7 +209,7 @@ mod tests {
         ladder.renew(14 * SECOND, false);
         assert_eq!(ladder.next(), 14 * SECOND);
         ladder.renew(15 * SECOND, true);
-        // One that was overtaken.
+        // This renewal arrives out of order.
         ladder.renew(13 * SECOND, true);
         assert_eq!(ladder.due(14 * SECOND), None);
         let step = ladder.due(15 * SECOND);

@@ -1,7 +1,7 @@
-//! The line to the worker: commands in, frames out. Neither direction ever
-//! blocks: frames that the worker does not take yet wait here, and whoever
-//! makes them asks [`Line::has_room`] first. So a worker that stands still
-//! slows the job down, and cannot hold up the end of its lease.
+//! The connection to the worker: commands in, frames out. Neither direction ever blocks. Frames
+//! that the worker does not take yet are buffered here, and their producers check
+//! [`Line::has_room`] first. So a stalled worker slows the job down, but cannot delay the end of
+//! its lease.
 
 use std::{
     fs::File,
@@ -17,15 +17,16 @@ use crate::{
     sys::{self, Watched},
 };
 
-/// Several of the pipe's fillings (64 KiB): one `write` takes what it can get.
+/// Several times what the pipe holds (64 KiB), so that one `write` can fill it.
 const ROOM: usize = 256 << 10;
 
-/// Commands are short, but for the first.
+/// Commands are short, except for the first.
 const CHUNK: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Line {
-    /// `None` after its end: the worker may live, but this line brings nothing more.
+    /// `None` after the end of the input. The worker may still be alive, but sends nothing more
+    /// here.
     input: Option<File>,
     decoder: Decoder,
     output: File,
@@ -35,7 +36,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Over standard input and output, which from then on are nobody else's.
+    /// Uses standard input and output, which must not be used by anything else from then on.
     pub(crate) fn open() -> io::Result<Self> {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -44,7 +45,7 @@ impl Line {
         Ok(Self { input: Some(input), decoder, output, pending, said: 0 })
     }
 
-    /// The next command that has arrived; the error is a sentence, and the last word.
+    /// The next command that has arrived. The error is a sentence; no commands follow it.
     pub(crate) fn command(&mut self) -> Result<Option<Command>, String> {
         self.decoder.next().map_err(|malformed| {
             self.input = None;
@@ -53,12 +54,12 @@ impl Line {
         })
     }
 
-    /// No command can come any more.
+    /// No more commands can arrive.
     pub(crate) fn is_closed(&self) -> bool {
         self.input.is_none()
     }
 
-    /// It is told here how much was said before.
+    /// Fills in the event's `said`, the length of all frames before it.
     pub(crate) fn send(&mut self, event: &Event) {
         let said = self.said;
         self.append(|pending| match event {
@@ -104,12 +105,12 @@ impl Line {
         Ok(())
     }
 
-    /// Waits until the worker says or takes something, and no longer than `until`.
+    /// Waits until the worker sends or takes something, but no longer than `until`.
     pub(crate) fn talk(&mut self, clock: &Clock, until: Duration) -> io::Result<()> {
         self.talk_and_watch(clock, until, [None; 3]).map(|_| ())
     }
 
-    /// [`Line::talk`] that also ends when one of `others` can be read, and says which can.
+    /// Like [`Line::talk`], but also ends when one of `others` is readable; returns which ones are.
     pub(crate) fn talk_and_watch(
         &mut self,
         clock: &Clock,

@@ -1,22 +1,22 @@
-//! The machine in whose network namespace a program runs: which namespace that is, and its
-//! addresses. The sandbox's program says both to a worker that is elsewhere; one that runs in
-//! the same namespace sees them itself.
+//! The network namespace in which a program runs, and the addresses of its machine. The sandbox
+//! program reports both to a worker in another namespace; a worker in the same namespace looks them
+//! up itself.
 
 use std::{fs, io, net::Ipv4Addr};
 
-/// No two network namespaces that exist at one time have this in common.
+/// Identifies a network namespace: no two that exist at the same time share this value.
 pub fn namespace() -> io::Result<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let namespace = fs::read_link("/proc/self/ns/net")?;
     Ok(format!("{} {}", boot.trim(), namespace.display()))
 }
 
-/// Those that belong to the machine itself, its loopback's among them; some come twice.
+/// The addresses of the machine itself, including its loopback; some occur twice.
 pub fn addresses() -> io::Result<Vec<Ipv4Addr>> {
     Ok(local(&fs::read_to_string("/proc/net/fib_trie")?).collect())
 }
 
-/// An address stands above what the kernel makes of it, `|-- 10.0.0.7` and `/32 host LOCAL`.
+/// In this file an address is followed by its type, as in `|-- 10.0.0.7` and `/32 host LOCAL`.
 fn local(trie: &str) -> impl Iterator<Item = Ipv4Addr> {
     let pairs = trie.lines().zip(trie.lines().skip(1));
     pairs

@@ -1,5 +1,5 @@
-//! PID 1 of every job container: waits for a job, runs it, passes its output
-//! on, ends it in time, and takes every other process of the container along.
+//! PID 1 of every job container. It waits for a job, runs it, forwards its output, enforces its
+//! deadlines, and ends every other process of the container.
 //!
 //! ```text
 //! waiting --Run, File*--> attending --the shell has ended, and all others--> farewell --> exit
@@ -7,11 +7,11 @@
 //!    |                      +-+ output, commands, deadlines                   |
 //!    +-- idle for too long: exit 0              could not start, bad frames --+
 //! ```
-//! One thread, one `poll` at a time, nothing that can block for long: whatever
-//! the worker, the engine or the job do, the lease's end is noticed.
+//! There is one thread and one `poll` at a time, and no call blocks for long. Whatever the worker,
+//! the engine or the job does, the end of the lease is noticed.
 //!
-//! It must never install a signal handler. The kernel drops signals for a PID 1
-//! that has none, so the job cannot stop or kill it, though both have one uid.
+//! This program must never install a signal handler. The kernel drops signals for a PID 1 without
+//! handlers, so the job cannot stop or kill it, although both have the same uid.
 
 mod artifacts;
 #[expect(unsafe_code, reason = "what must be refused is asked of the kernel itself")]
@@ -44,18 +44,18 @@ use orchestra_sandbox::protocol::{self, Command, Event, Ready, Run};
 
 use crate::{clock::Clock, job::Job, line::Line};
 
-/// A sandbox that was made ahead of time and never gets a job ends by itself.
+/// How long a sandbox that was made ahead of time waits for a job before it exits.
 const IDLE: Duration = Duration::from_mins(2);
-/// How long it waits instead, in milliseconds. Not an argument: those can be read by the job, and
-/// none should see whether its sandbox was made for it or ahead of time.
+/// Overrides [`IDLE`], in milliseconds. It is no argument, because the job can read those, and must
+/// not see whether its sandbox was made for it or ahead of time.
 const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
-/// Set where it was made ahead of its job; as above.
+/// Set if the sandbox was made ahead of its job. A variable for the same reason.
 const AHEAD_VARIABLE: &str = "ORCHESTRA_AHEAD";
 
-/// A reader that is there takes the last frames in no time; one that is not gets no more than this.
+/// How long to wait for the last frames to be read. A reader that is present takes them at once.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The exit code of this program's own failures, as everywhere in Orchestra.
+/// The exit code for failures of this program itself, as everywhere in Orchestra.
 const OWN_FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
@@ -91,7 +91,7 @@ fn usage(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// One job at most; gives back the exit code of this program.
+/// Serves at most one job; returns the exit code of this program.
 fn serve(idle: Duration) -> io::Result<u8> {
     let clock = Clock::start()?;
     let mut line = Line::open()?;
@@ -108,7 +108,7 @@ fn serve(idle: Duration) -> io::Result<u8> {
         Idle::Over => return Ok(0),
         Idle::Fault(reason) => return fail(&mut line, &clock, reason),
     };
-    // Whoever looks for this job later has to find it here, whatever comes of it.
+    // A worker that looks for this job later must find it here, whatever happens next.
     line.send(&Event::Taken(run.attempt));
     line.flush()?;
     match Job::start(run, before, &mut line, &clock) {
@@ -117,7 +117,7 @@ fn serve(idle: Duration) -> io::Result<u8> {
     }
 }
 
-/// How waiting for a job ended.
+/// How the wait for a job ended.
 enum Idle {
     Job(Box<Run>),
     /// No job will come.
@@ -142,13 +142,13 @@ fn wait_for_job(line: &mut Line, clock: &Clock, idle: Duration) -> io::Result<Id
     }
 }
 
-/// There is no job (any more) to speak of: says why, and that is the end.
+/// Reports that there is no job, or no longer one, and why; then this program ends.
 fn fail(line: &mut Line, clock: &Clock, reason: String) -> io::Result<u8> {
     farewell(line, clock, [Event::Failed(reason)], Duration::ZERO)?;
     Ok(OWN_FAILURE)
 }
 
-/// Sends the last frames, as long as the lease lasts and not much longer.
+/// Sends the last frames, until the lease ends or shortly after.
 fn farewell(
     line: &mut Line,
     clock: &Clock,
@@ -168,7 +168,7 @@ fn farewell(
             return Ok(());
         }
         line.talk(clock, until)?;
-        // Nothing else can be asked of a job that is over, and a fault changes nothing.
+        // A finished job accepts no other command, and a malformed one changes nothing.
         while let Ok(Some(command)) = line.command() {
             if let Command::Renew(lease) = command {
                 until = clock.end_of(lease);

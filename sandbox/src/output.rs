@@ -1,17 +1,17 @@
-//! Cuts a job's output at its limit: the head goes through as it comes, of the
-//! rest the tail is kept in a ring, and what lies between is counted. Pure.
+//! Limits a job's output. The head passes through as it comes; the tail of the rest is kept in a
+//! ring, and the bytes in between are counted. Pure.
 //!
-//! Head, gap and tail together are every byte that the job wrote.
+//! Head, gap and tail together account for every byte that the job wrote.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
 use orchestra_sandbox::protocol::{Event, MAX_OUTPUT, Stream};
 
-/// Neighbours of one stream become one piece when no more time lies between them.
+/// Adjacent writes to one stream are merged if no more time lies between them.
 const SAME_TIME: Duration = Duration::from_millis(100);
 
-/// So many pieces at most, or one byte written to each stream in turn would
-/// take thirty times its size. The oldest go first, into the gap.
+/// The most pieces in the ring. Without this limit, single bytes written to both streams in turn
+/// would take thirty times their size. The oldest pieces are dropped first and count as gap.
 const MAX_PIECES: usize = 32 << 10;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Limiter {
         }
     }
 
-    /// Gives back what goes through at once and keeps the rest. At most [`MAX_OUTPUT`] bytes.
+    /// Returns what passes through at once and keeps the rest. Takes at most [`MAX_OUTPUT`] bytes.
     pub(crate) fn pass<'a>(&mut self, stream: Stream, at: Duration, bytes: &'a [u8]) -> &'a [u8] {
         let left = usize::try_from(self.head_left).unwrap_or(usize::MAX);
         let (through, rest) = bytes.split_at(left.min(bytes.len()));
@@ -56,7 +56,7 @@ impl Limiter {
         through
     }
 
-    /// What was left out, if anything was, and what was kept.
+    /// Returns the gap, if anything was dropped, and the tail.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = Event> + use<> {
         let gap = Event::Gap { at: self.dropped_at, bytes: self.dropped };
         let mut tail = mem::take(&mut self.tail);
@@ -67,7 +67,7 @@ impl Limiter {
     }
 
     fn keep(&mut self, stream: Stream, at: Duration, bytes: &[u8]) {
-        // Room is made before it is needed, so that the ring never grows over its limit.
+        // Make room first, so that the ring never exceeds its limit.
         let (early, bytes) = bytes.split_at(bytes.len().saturating_sub(self.tail_limit));
         self.forget((self.tail.len() + bytes.len()).saturating_sub(self.tail_limit));
         if !early.is_empty() {
@@ -93,7 +93,7 @@ impl Limiter {
         }
     }
 
-    /// Drops so many of the oldest bytes that were kept.
+    /// Drops this many of the oldest bytes in the tail.
     fn forget(&mut self, count: usize) {
         self.tail.drain(..count);
         self.dropped += count as u64;

@@ -1,4 +1,4 @@
-//! The near end of one of the job's output pipes.
+//! The read end of one of the job's output pipes.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(crate) struct Pipe {
     stream: Stream,
-    /// `None` when nobody can write to it any more.
+    /// `None` once nobody can write to it any more.
     file: Option<File>,
 }
 
@@ -32,7 +32,7 @@ impl Pipe {
         self.file.as_ref().map(AsFd::as_fd)
     }
 
-    /// Gives back how much there was: 0 when there is nothing, for now or for good.
+    /// Returns how many bytes were read: 0 if there are none, for now or for good.
     pub(crate) fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
         let Some(file) = &mut self.file else { return Ok(0) };
         match file.read(chunk) {

@@ -1,5 +1,4 @@
-//! Before the shell starts: the files that follow the job on the line, for as long as its
-//! lease goes on.
+//! Receives the job's files before the shell starts, as long as its lease lasts.
 
 use std::time::Duration;
 
@@ -7,8 +6,8 @@ use orchestra_sandbox::protocol::{Command, Run};
 
 use crate::{clock::Clock, files::Incoming, folder::Folder, line::Line};
 
-/// Stays until all files are in their places; gives back the end of the lease as it was told
-/// last. The error is a sentence for the user.
+/// Returns when all files are in place, with the current end of the lease. The error is a sentence
+/// for the user.
 pub(crate) fn files(
     root: &Folder,
     run: &Run,

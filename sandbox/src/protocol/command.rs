@@ -1,4 +1,4 @@
-//! What a worker says to a sandbox.
+//! Messages from a worker to a sandbox.
 
 use std::{fmt, time::Duration};
 
@@ -7,62 +7,63 @@ use super::{
     payload::{Input, frame, millis, put_bytes, put_list, put_u64},
 };
 
-/// What a worker says.
+/// A message from a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// The job. Sent once.
     Run(Box<Run>),
-    /// Belongs into the working folder of the job that was sent. Its shell starts when all
-    /// [`Run::files`] are there.
+    /// A file for the working folder of the job. The shell starts when all [`Run::files`] have
+    /// arrived.
     File(File),
-    /// The lease goes on.
+    /// Renews the lease.
     Renew(Lease),
-    /// SIGTERM to the job, and SIGKILL when the grace time has passed.
+    /// Sends SIGTERM to the job, and SIGKILL after the grace time.
     Terminate {
         grace: Duration,
     },
     Kill,
 }
 
-/// For how long a sandbox may go on without another word.
+/// How long a sandbox may continue without a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// From the moment at which the sandbox reads it.
+    /// Counted from the moment at which the sandbox reads the message.
     pub ttl: Duration,
-    /// And no longer than until then, by the clock that counts from the machine's boot:
-    /// what was held up on its way lengthens nothing. Only for a sandbox of the worker's own
-    /// machine, see [`Ready`](super::Ready).
+    /// An upper bound for the end, on the clock that counts from the machine's boot, so that a
+    /// delayed message does not extend the lease. Only for a sandbox on the worker's own machine;
+    /// see [`Ready`](super::Ready).
     pub until: Option<Duration>,
 }
 
 impl Lease {
-    /// Counted by the sandbox alone.
+    /// A lease that only the sandbox's own clock bounds.
     pub const fn of(ttl: Duration) -> Self {
         Self { ttl, until: None }
     }
 }
 
-/// Whose a job is. The sandbox only says it again, see [`Event::Taken`](super::Event::Taken).
+/// The attempt that a job belongs to. The sandbox only repeats it; see
+/// [`Event::Taken`](super::Event::Taken).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub job: i64,
     pub number: u32,
 }
 
-/// A file that stands in the working folder when the command begins, or a piece of one: the
-/// pieces of a file follow each other, and each says the same of it.
+/// A file that is in the working folder when the command starts, or a piece of one. The pieces of a
+/// file are sent one after the other, each with the same metadata.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
-    /// Below the working folder.
+    /// Relative to the working folder.
     pub path: Vec<u8>,
     pub executable: bool,
-    /// Whether another piece of it follows.
+    /// Whether another piece of this file follows.
     pub more: bool,
     pub bytes: Vec<u8>,
 }
 
 impl fmt::Debug for File {
-    /// Without its content: it may hold secrets.
+    /// Omits the content, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "File({}, {} bytes)", self.path.escape_ascii(), self.bytes.len())
     }
@@ -73,38 +74,41 @@ impl fmt::Debug for File {
 pub struct Run {
     pub attempt: Attempt,
     pub script: Vec<u8>,
-    /// The whole environment of the job, nothing is added to it.
+    /// The complete environment of the job; nothing is added to it.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     pub workdir: Vec<u8>,
     pub stdin: Vec<u8>,
     pub timeout: Duration,
-    /// Between SIGTERM and SIGKILL when the timeout has passed.
+    /// The time between SIGTERM and SIGKILL when the timeout has passed.
     pub grace: Duration,
-    /// Without a [`Command::Renew`] in time the job is killed.
+    /// The job is killed when this ends without a [`Command::Renew`].
     pub lease: Lease,
-    /// So many bytes of output are passed on as they come.
+    /// The number of output bytes that are forwarded as they come.
     pub log_head: u64,
-    /// Of what is more, so many of the last bytes are passed on at the end, after a [`Event::Gap`].
+    /// The number of last bytes after the head that are forwarded at the end, after an
+    /// [`Event::Gap`].
     pub log_tail: u64,
     pub umask: u32,
-    /// So many files follow.
+    /// The number of files that follow.
     pub files: u64,
-    /// What no output may show: the job's secrets and their encodings, of eight bytes at least.
+    /// Byte strings that no output may show: the job's secrets and their encodings, each of at
+    /// least eight bytes.
     pub masks: Vec<Vec<u8>>,
-    /// So many changed files are told of, see [`Event::Changes`]; with 0 nobody looks for them.
+    /// The most changed files to report, see [`Event::Changes`]; with 0, changes are not looked
+    /// for.
     ///
     /// [`Event::Changes`]: super::Event::Changes
     pub change_limit: u64,
-    /// So many files are told of, see [`Event::Artifacts`].
+    /// The most artifacts to report, see [`Event::Artifacts`].
     ///
     /// [`Event::Artifacts`]: super::Event::Artifacts
     pub artifact_limit: u64,
-    /// Patterns of the files that are wanted at the end; with none nobody looks for them.
+    /// Patterns of the files to report at the end; if empty, none are looked for.
     pub artifacts: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Run {
-    /// Without script, environment and input: they may hold secrets.
+    /// Omits script, environment and input, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
             .field("timeout", &self.timeout)
@@ -113,7 +117,7 @@ impl fmt::Debug for Run {
     }
 }
 
-/// Stands for a lease without [`Lease::until`].
+/// Encodes a lease without [`Lease::until`].
 const UNBOUND: u64 = u64::MAX;
 
 fn put_lease(out: &mut Vec<u8>, lease: Lease) {

@@ -1,22 +1,22 @@
-//! From bytes as they arrive to whole messages.
+//! Assembles messages from bytes as they arrive.
 
 use std::{fmt, io};
 
 use super::{MAX_PAYLOAD, payload::HEADER};
 
-/// A message that fits a frame: [`Command`] or [`Event`].
+/// The content of a frame: [`Command`](super::Command) or [`Event`](super::Event).
 pub trait Message: Sized {
     /// Appends the whole frame to `buffer`.
     fn encode(&self, buffer: &mut Vec<u8>);
-    /// Reads the payload of a frame of this kind.
+    /// Decodes the payload of a frame of this kind.
     fn decode(kind: u8, payload: &[u8]) -> Result<Self, Malformed>;
 }
 
-/// Gathers bytes as they arrive and gives back whole messages.
+/// Collects bytes as they arrive and returns complete messages.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// Where the first byte that was not yet given back stands.
+    /// Position of the first byte that has not been returned yet.
     start: usize,
     given: u64,
 }
@@ -30,12 +30,12 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Length of all frames that were given back.
+    /// Total length of all frames that were returned.
     pub fn given(&self) -> u64 {
         self.given
     }
 
-    /// The next whole message; `None` until more bytes arrive.
+    /// The next complete message; `None` until more bytes arrive.
     #[expect(clippy::should_implement_trait, reason = "the caller says which message it expects")]
     pub fn next<M: Message>(&mut self) -> Result<Option<M>, Malformed> {
         let bytes = &self.buffer[self.start..];
@@ -60,13 +60,13 @@ impl Decoder {
     }
 }
 
-/// Why bytes are not a frame. The stream cannot be read on after it.
+/// Why bytes are not a frame. The rest of the stream cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     UnknownKind(u8),
     TooLong(u32),
     NoLineFeed,
-    /// The payload is shorter or longer than its kind says, or not of its form.
+    /// The payload has the wrong length or form for its kind.
     BadPayload(u8),
 }
 

@@ -1,4 +1,4 @@
-//! What a sandbox says to its worker.
+//! Messages from a sandbox to its worker.
 
 use std::time::Duration;
 
@@ -8,77 +8,81 @@ use super::{
     payload::{Input, frame, micros, put_bytes, put_list, put_u64},
 };
 
-/// What a sandbox says.
+/// A message from a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It can take a job.
+    /// The sandbox can take a job.
     Ready(Ready),
-    /// It has this job, of which nothing runs yet. Said before anything of it does: where a
-    /// container was made ahead of its job, the engine's log says by this whose it has become.
+    /// The sandbox has accepted this attempt. It is sent before any process of the job starts. For
+    /// a container that was made ahead of its job, this entry in the engine's log tells to which
+    /// attempt it belongs.
     Taken(Attempt),
-    /// The shell runs.
+    /// The shell has started.
     Started,
     Output {
         stream: Stream,
         at: Duration,
-        /// Length of all frames before this one: who has heard less has missed something.
+        /// Total length of all frames before this one. A reader that has received less has missed
+        /// something.
         said: u64,
         bytes: Vec<u8>,
     },
-    /// So many bytes of output are left out here.
+    /// The number of output bytes that were dropped here.
     Gap { at: Duration, bytes: u64 },
     /// A line for the job's log, for example "timed out after 10s: sent SIGTERM".
     Note { at: Duration, text: String },
-    /// What the job did to its working folder; before [`Event::Exited`].
+    /// How the job changed its working folder; sent before [`Event::Exited`].
     Changes(Changes),
-    /// The wanted files that are there at the end; before [`Event::Exited`].
+    /// The artifacts that exist at the end; sent before [`Event::Exited`].
     Artifacts(Artifacts),
-    /// The last frame: the shell has ended, and every process with it.
+    /// The last frame: the shell and every other process have ended.
     Exited(Exit),
-    /// The last frame: the shell could not be started, or what the worker sent was
-    /// no command. The latter ends a job that runs, so this can come in place of
-    /// [`Event::Exited`].
+    /// The last frame: the shell could not be started, or the worker sent an invalid command. The
+    /// latter ends a running job, so this can come in place of [`Event::Exited`].
     Failed(String),
 }
 
-/// The first word. By `boot` and `since_boot` a worker can tell whether both count time from
-/// the boot of one machine; only then a [`Lease`](super::Lease) can have an end that both know.
+/// The first message. From `boot` and `since_boot` a worker can tell whether both sides count time
+/// from the boot of the same machine. Only then can a [`Lease`](super::Lease) have an end that both
+/// know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     pub version: u32,
-    /// `/proc/sys/kernel/random/boot_id`; empty where it cannot be read.
+    /// `/proc/sys/kernel/random/boot_id`; empty if it cannot be read.
     pub boot: String,
-    /// `CLOCK_BOOTTIME` when this was said. A time namespace shifts it.
+    /// `CLOCK_BOOTTIME` at the time of the message. A time namespace shifts it.
     pub since_boot: Duration,
 }
 
-/// `at` in an [`Event`] is counted from the moment at which the sandbox started (monotonic).
+/// The output stream of a job.
+///
+/// `at` in an [`Event`] counts from the start of the sandbox, on a monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
     Stderr,
 }
 
-/// Paths below the working folder, in order. Whatever bytes a name has, it is told as it is.
+/// Sorted paths relative to the working folder, with names as raw bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub created: Vec<Vec<u8>>,
     pub modified: Vec<Vec<u8>>,
     pub deleted: Vec<Vec<u8>>,
-    /// So many more are not told of.
+    /// The number of further changes that are not reported.
     pub more: u64,
-    /// Not everything was looked at: there is too much of it, or it cannot be read.
+    /// Not everything was checked, because there is too much or it cannot be read.
     pub incomplete: bool,
 }
 
-/// Files that fit the patterns, and that the job's user can read.
+/// Files that match the patterns and that the job's user can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Artifacts {
-    /// By path.
+    /// Sorted by path.
     pub files: Vec<Artifact>,
-    /// So many more are not told of.
+    /// The number of further files that are not reported.
     pub more: u64,
-    /// So many would fit, and cannot be read.
+    /// The number of files that match but cannot be read.
     pub unread: u64,
     /// As in [`Changes`].
     pub incomplete: bool,
@@ -87,30 +91,30 @@ pub struct Artifacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     pub path: Vec<u8>,
-    /// How long it was.
+    /// The length when it was found, in bytes.
     pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
     pub status: Status,
-    /// Set when it was this program that ended the job.
+    /// Set if this program ended the job.
     pub killed: Option<Killed>,
-    /// Processes that the kernel killed for want of memory, by the container's
-    /// cgroup; `None` where it does not tell.
+    /// The number of processes that the kernel's OOM killer killed, from the container's cgroup;
+    /// `None` if the kernel does not report it.
     pub oom_kills: Option<u32>,
     pub cpu: Duration,
     /// From [`Event::Started`] to the end of the shell.
     pub wall: Duration,
-    /// In bytes, by the container's cgroup; 0 where it does not tell.
+    /// Peak memory in bytes, from the container's cgroup; 0 if the kernel does not report it.
     pub peak_memory: u64,
-    /// By the container's cgroup; `None` where it does not tell.
+    /// From the container's cgroup; `None` if the kernel does not report it.
     pub throttled: Option<Throttled>,
     /// As in [`Event::Output`].
     pub said: u64,
 }
 
-/// How the job was held back when it had used up its share of the processor.
+/// How often and how long the job was throttled after it had used up its CPU quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttled {
     pub times: u64,
@@ -146,14 +150,15 @@ const CHANGES: u8 = 25;
 const ARTIFACTS: u8 = 26;
 const TAKEN: u8 = 27;
 
-/// Stands for a number that is not known.
+/// Encodes an unknown number.
 const UNTOLD: u64 = u64::MAX;
 
 impl Message for Event {
     fn encode(&self, buffer: &mut Vec<u8>) {
         match self {
             Self::Ready(Ready { version, boot, since_boot }) => frame(buffer, READY, |out| {
-                // First for ever: who does not know the rest can still tell why.
+                // The version always comes first: a reader that knows nothing else can still
+                // explain the mismatch.
                 put_u64(out, u64::from(*version));
                 put_u64(out, micros(*since_boot));
                 out.extend_from_slice(boot.as_bytes());
@@ -285,7 +290,7 @@ impl Message for Event {
     }
 }
 
-/// [`Event::Output`] without a copy of the bytes: the path that all output takes.
+/// Encodes [`Event::Output`] without copying the bytes. All output takes this path.
 pub fn encode_output(buffer: &mut Vec<u8>, stream: Stream, at: Duration, said: u64, bytes: &[u8]) {
     let kind = if stream == Stream::Stdout { STDOUT } else { STDERR };
     frame(buffer, kind, |out| {

@@ -1,5 +1,5 @@
-//! The framed protocol between a worker and PID 1 of its job containers, spoken
-//! over the container's attached standard input and output.
+//! The framed protocol between a worker and PID 1 of its job containers, over the container's
+//! attached standard input and output.
 //!
 //! ```text
 //! worker -> sandbox   Run, File*, Renew, Terminate, Kill
@@ -8,11 +8,10 @@
 //!
 //! frame: kind u8 | length u32 le | payload | '\n'
 //! ```
-//! The line feed at the end is there for the engine's log drivers: they hold
-//! back what follows the last line feed, and a worker that takes a container
-//! back reads its frames from that log.
+//! The line feed at the end is for the engine's log drivers: they hold back everything after the
+//! last line feed, and a worker that takes a container back reads its frames from that log.
 //!
-//! Numbers are little-endian; durations travel as whole milliseconds.
+//! Numbers are little-endian; durations are whole milliseconds.
 
 mod command;
 mod decoder;
@@ -28,15 +27,15 @@ pub use event::{
     encode_output,
 };
 
-/// Both sides must agree on it; a sandbox says it in [`Event::Ready`].
+/// The protocol version, on which both sides must agree. A sandbox reports it in [`Event::Ready`].
 pub const VERSION: u32 = 8;
 
-/// No frame's payload is longer. The longest is a [`Run`] with its script,
+/// The longest payload of a frame, in bytes. The longest frame is a [`Run`] with its script,
 /// environment and standard input.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
-/// Longer paths are neither told of nor wanted.
+/// The longest path, in bytes. Longer ones are neither reported nor accepted.
 pub const MAX_PATH: usize = 1024;
 
-/// Output is cut into pieces of at most this many bytes.
+/// The longest piece of output in one frame, in bytes.
 pub const MAX_OUTPUT: usize = 64 << 10;

@@ -1,10 +1,10 @@
-//! The bytes of a frame: what stands around a payload, and the parts of one.
+//! The encoding of frames and of the fields in their payloads.
 
 use std::time::Duration;
 
 use super::Malformed;
 
-/// Kind and length stand before the payload.
+/// Length of kind and length, which come before the payload.
 pub(super) const HEADER: usize = 5;
 
 pub(super) fn frame(buffer: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
@@ -25,7 +25,7 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// How many there are, and each.
+/// The number of items, then each item.
 pub(super) fn put_list(out: &mut Vec<u8>, list: &[Vec<u8>]) {
     put_u64(out, list.len() as u64);
     for bytes in list {
@@ -70,7 +70,7 @@ impl<'a> Input<'a> {
         (0..self.u64()?).map(|_| self.bytes()).collect()
     }
 
-    /// One byte, which has one of two values.
+    /// One byte, 0 or 1.
     pub(super) fn flag(&mut self) -> Result<bool, Malformed> {
         match self.array()? {
             [0] => Ok(false),

@@ -1,4 +1,4 @@
-//! What is encoded is decoded, cut anywhere; what is not a frame is refused.
+//! Round trips, however the bytes are cut; and invalid frames are refused.
 
 use std::{fmt, time::Duration};
 
@@ -154,7 +154,7 @@ fn encoded<M: Message>(messages: &[M]) -> Vec<u8> {
     buffer
 }
 
-/// Everything that a decoder gives back for these pieces, up to the first error.
+/// Every message that a decoder returns for these pieces, up to the first error.
 fn decoded<M: Message>(pieces: &[&[u8]]) -> Result<Vec<M>, Malformed> {
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();
@@ -196,7 +196,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_refused_or_mean_something(bytes in vec(any::<u8>(), 0..200)) {
-        // What can be read says the same when it is written again.
+        // Whatever can be decoded means the same after it is encoded again.
         if let Ok(commands) = decoded::<Command>(&[&bytes]) {
             let again = encoded(&commands);
             prop_assert_eq!(&bytes[..again.len()], &again[..]);
@@ -220,8 +220,8 @@ fn output_is_encoded_alike_with_and_without_an_event() {
     assert_eq!(direct, encoded(&[event]));
 }
 
-/// Workers and sandboxes of different builds meet: these bytes may not change
-/// without a new [`VERSION`].
+/// Workers and sandboxes of different builds meet, so these bytes must not change without a new
+/// [`VERSION`].
 #[test]
 fn the_bytes_of_frames_are_fixed() {
     let renew = encoded(&[Command::Renew(Lease::of(Duration::from_secs(1)))]);
