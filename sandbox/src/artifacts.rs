@@ -1,7 +1,8 @@
-//! Finds the files that fit a job's patterns when it has ended.
+//! Finds the files that match a job's patterns when it has ended.
 //!
-//! Only what the job's own user can read is found: the engine, which reads the files for the
-//! worker, may read more. Links are no files, and nothing else is opened than folders and files.
+//! It reports only files that the job's own user can read, because the engine, which reads the
+//! files for the worker, may be able to read more. Links do not count as files, and only folders
+//! and regular files are opened.
 
 use orchestra_sandbox::protocol::{Artifact, Artifacts, MAX_PATH};
 
@@ -10,14 +11,14 @@ use crate::{
     pattern::{Patterns, Place},
 };
 
-/// So many names that could fit are looked at.
+/// The most names to look at that could match.
 const LOOKS: usize = 200_000;
-/// Memory for folders that are still to be looked into.
+/// The memory limit for folders that are still to be searched, in bytes.
 const WAITING: usize = 2 << 20;
-/// Of all paths that are told.
+/// The limit for the total length of all reported paths, in bytes.
 const TOLD: usize = 512 << 10;
 
-/// Looks until it `is_over`, and not much longer.
+/// Searches until `is_over`, or shortly after.
 pub(crate) fn find(
     root: &Folder,
     patterns: &Patterns,
@@ -52,13 +53,13 @@ struct Search<'a, F> {
     root: &'a Folder,
     patterns: &'a Patterns,
     is_over: F,
-    /// The mount of the working folder.
+    /// The device of the working folder's mount.
     device: u64,
     looks: usize,
-    /// So many files, and so many bytes of their paths, may still be told.
+    /// How many more files, and bytes of their paths, may be reported.
     left: u64,
     text: usize,
-    /// Folders in which something could fit.
+    /// Folders in which something could match.
     waiting: Vec<(Vec<u8>, Place)>,
     room: usize,
     found: Artifacts,
@@ -84,7 +85,7 @@ impl<F: Fn() -> bool> Search<'_, F> {
         self.found.incomplete |= !listed.is_ok_and(|all| all);
     }
 
-    /// Whether to go on.
+    /// Returns whether to continue.
     fn look_at(&mut self, folder: &Folder, path: &[u8], place: &Place, name: &[u8]) -> bool {
         if self.looks == 0 || (self.is_over)() {
             self.found.incomplete = true;
@@ -135,7 +136,7 @@ impl<F: Fn() -> bool> Search<'_, F> {
     }
 }
 
-/// What it takes to remember a folder.
+/// The memory that remembering a folder takes.
 fn weight(path: &[u8], place: &Place) -> usize {
     size_of::<(Vec<u8>, Place)>() + path.len() + place.len() * size_of::<(usize, usize)>()
 }
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(found, Artifacts { incomplete: true, ..Artifacts::default() });
     }
 
-    /// What nothing could fit in may be as large as it likes.
+    /// A folder in which nothing can match may be as large as it likes.
     #[test]
     fn nobody_walks_where_nothing_can_fit() {
         let dir = tree(&["wanted/a", "large/a", "large/b/c"]);

@@ -1,8 +1,8 @@
-//! Puts the files that come with a job into its working folder, as the job's own user, piece
-//! by piece as they arrive.
+//! Writes the files that come with a job into its working folder, as the job's own user, piece by
+//! piece as they arrive.
 //!
-//! Other jobs may share the folder and may have put links anywhere, or do it now. No part of
-//! a path is followed through a link, and what stands in a file's place is replaced, not written to.
+//! Other jobs may share the folder and may have put links anywhere, or may do it at this moment. No
+//! part of a path is followed through a link, and an existing file is replaced, not written to.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use orchestra_sandbox::protocol::File;
 
 use crate::{folder::Folder, sys};
 
-/// But for the umask's.
+/// File modes, before the umask.
 const PLAIN: u32 = 0o644;
 const EXECUTABLE: u32 = 0o755;
 
@@ -21,7 +21,7 @@ const EXECUTABLE: u32 = 0o755;
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
     root: &'a Folder,
-    /// So many are not there yet.
+    /// The number of files that have not arrived yet.
     awaited: u64,
     open: Option<Open>,
 }
@@ -35,7 +35,7 @@ impl<'a> Incoming<'a> {
         self.awaited == 0
     }
 
-    /// Takes a file, or the next piece of it.
+    /// Takes a file, or its next piece.
     pub(crate) fn take(&mut self, piece: &File) -> Result<(), String> {
         let path = String::from_utf8_lossy(&piece.path);
         let failed = |why| format!("the file {path} cannot be put into the working folder: {why}");
@@ -55,8 +55,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// A file of which pieces are missing. It stands beside its place, so that nobody meets half of
-/// it there, and goes where the rest never comes.
+/// A file that is not complete yet. It has a temporary name in the same folder, so that nobody sees
+/// half of it under its own name, and is deleted if the rest never comes.
 #[derive(Debug)]
 struct Open {
     path: Vec<u8>,
@@ -97,7 +97,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.in_place {
-            // What cannot be removed is of no harm, and the first error tells more.
+            // A leftover file does no harm, and the first error is more useful.
             let _ = sys::remove_at(&self.folder, &self.beside);
         }
     }
@@ -107,10 +107,10 @@ fn name_of(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
-/// The folder that the file belongs into; those on the way are made where there are none.
+/// The folder that the file belongs in. Missing folders are created.
 fn folder_of(root: &Folder, path: &[u8]) -> Result<Folder, String> {
     let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    // The master has refused such a path already, and this is the place where it would lead out.
+    // The master has already refused such a path; this check is where it would escape the folder.
     if names.iter().any(|name| matches!(*name, b"" | b"." | b"..")) {
         return Err("it is no path below it".to_owned());
     }
@@ -130,7 +130,7 @@ fn folder_of(root: &Folder, path: &[u8]) -> Result<Folder, String> {
     Ok(folder)
 }
 
-/// The folder of this name, which is made where there is none.
+/// Opens the folder of this name, and creates it if it is missing.
 fn enter(folder: &Folder, name: &[u8]) -> io::Result<Folder> {
     match folder.passage(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(fs::read(dir.path().join("a/b/c")).unwrap(), all);
         let mode = |path| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o111;
         assert_eq!((mode("a/b/c"), mode("a/run") & 0o100), (0, 0o100));
-        // Nothing is left beside them.
+        // No temporary file is left.
         assert_eq!(fs::read_dir(dir.path().join("a")).unwrap().count(), 2);
     }
 

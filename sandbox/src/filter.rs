@@ -1,35 +1,35 @@
-//! Which system calls the job may not make, whatever the engine's own profile allows:
-//! engines differ, and none of theirs knows that PID 1 has the job's uid.
+//! The system calls that a job may not make, whatever the engine's own profile allows. Engines
+//! differ, and no engine's profile knows that PID 1 has the job's uid.
 //!
-//! * On PID 1 itself: the kernel lets one uid lower the priority and the limits of all its
-//!   processes, also of undumpable ones (`setpriority(2)`, `sched(7)`, `prlimit(2)`). A job
-//!   could starve its PID 1 until the lease's end is noticed late, or have the kernel kill it
-//!   (`RLIMIT_CPU`), which a lost machine could not be told from.
-//! * What jobs have no use for and kernels have had holes in: other ABIs, `io_uring`, BPF,
-//!   keyrings, user namespaces, mounts, sockets of odd families. `AF_VSOCK` is among those,
-//!   for it reaches the machine's hypervisor out of an empty network namespace.
+//! * Calls on PID 1 itself: the kernel lets a uid lower the priorities and limits of all its
+//!   processes, including undumpable ones (`setpriority(2)`, `sched(7)`, `prlimit(2)`). A job could
+//!   starve its PID 1 until the end of the lease is noticed late, or have the kernel kill it
+//!   (`RLIMIT_CPU`), which looks the same as a lost machine.
+//! * Calls that jobs have no use for and kernels have had vulnerabilities in: other ABIs,
+//!   `io_uring`, BPF, keyrings, user namespaces, mounts, unusual socket families. `AF_VSOCK` is
+//!   among those, because it reaches the machine's hypervisor from an empty network namespace.
 //!
-//! The program is a list of comparisons (`seccomp(2)`); the first that fits decides. The
-//! kernel remembers what is always allowed, so the others cost nothing.
+//! The program is a list of comparisons (`seccomp(2)`); the first match decides. The kernel caches
+//! which calls are always allowed, so those cost nothing.
 
 use libc::{c_long, sock_filter};
 
-/// What [`libc::seccomp_data`] holds where.
+/// Offsets in [`libc::seccomp_data`].
 const NUMBER: u32 = 0;
 const ABI: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// `AUDIT_ARCH_X86_64` and so on (`linux/audit.h`): the ABI that this program has.
+/// `AUDIT_ARCH_X86_64` and so on (`linux/audit.h`): the ABI of this program.
 #[cfg(target_arch = "x86_64")]
 const OWN_ABI: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const OWN_ABI: u32 = 0xc000_00b7;
 
-/// Numbers of the x32 ABI begin here; no other has any that high.
+/// Numbers of the x32 ABI start here; no other numbers are that high.
 const X32: u32 = 0x4000_0000;
 
-/// The kind of a namespace in the flags of `clone(2)`, apart from that of time, whose
-/// bit means another thing there.
+/// The namespace flags of `clone(2)`, without the one for time namespaces, whose bit means
+/// something else there.
 const NEW_NAMESPACE: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -40,7 +40,7 @@ const NEW_NAMESPACE: u32 = (libc::CLONE_NEWNS
 
 const IOPRIO_WHO_USER: u32 = 3;
 
-/// Refused with EPERM, whatever their arguments are.
+/// Refused with EPERM, whatever the arguments.
 const NEVER: &[c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -70,11 +70,11 @@ const NEVER: &[c_long] = &[
     libc::SYS_delete_module,
 ];
 
-/// The families of sockets that there are.
+/// The allowed socket families.
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
-/// For the processes of the job of this PID 1 (elsewhere: of the process `own`, which
-/// leads the process group `group`).
+/// The filter for a job's processes, which protects PID 1 (in tests: the process `own`, which leads
+/// the process group `group`).
 pub(crate) fn program(own: u32, group: u32) -> Vec<sock_filter> {
     let mut program = Program(Vec::new());
     program.load(ABI);
@@ -84,7 +84,8 @@ pub(crate) fn program(own: u32, group: u32) -> Vec<sock_filter> {
     for &call in NEVER {
         program.when(libc::BPF_JEQ, call as u32, libc::EPERM);
     }
-    // Its flags lie in memory, where they cannot be looked at. C libraries fall back to `clone`.
+    // The flags of `clone3` are in memory, where a filter cannot read them. C libraries fall back
+    // to `clone`.
     program.when(libc::BPF_JEQ, libc::SYS_clone3 as u32, libc::ENOSYS);
     program.call(libc::SYS_clone, &[(0, Test::AnyBit(NEW_NAMESPACE))]);
     let is_own = |argument| (argument, Test::Is(own));
@@ -107,7 +108,7 @@ pub(crate) fn program(own: u32, group: u32) -> Vec<sock_filter> {
     program.0
 }
 
-/// What an argument has to be for the call to be refused.
+/// The condition on an argument under which the call is refused.
 #[derive(Clone, Copy)]
 enum Test {
     Is(u32),
@@ -122,8 +123,8 @@ impl Program {
         self.0.push(sock_filter { code: code as u16, jt, jf, k });
     }
 
-    /// The word at this place of the call. The lower half of what is longer: all that
-    /// is compared are `int`s.
+    /// Loads the word at this offset. For longer values that is the lower half, which is enough:
+    /// all compared values are `int`s.
     fn load(&mut self, at: u32) {
         self.put(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, (0, 0));
     }
@@ -136,7 +137,7 @@ impl Program {
         self.give(libc::SECCOMP_RET_ERRNO | error as u32);
     }
 
-    /// Refuses when what was loaded compares so.
+    /// Refuses if the loaded word matches this comparison.
     fn when(&mut self, compares: u32, with: u32, error: i32) {
         self.put(libc::BPF_JMP | libc::BPF_K | compares, with, (0, 1));
         self.refuse(error);
@@ -147,8 +148,8 @@ impl Program {
         self.refuse(error);
     }
 
-    /// Refuses this call with EPERM when one of the tests is met. The number is loaded
-    /// before and after.
+    /// Refuses this call with EPERM if one of the tests matches. The call number is loaded before
+    /// and after.
     fn call(&mut self, number: c_long, tests: &[(u32, Test)]) {
         let mut body = Self(Vec::new());
         for &(argument, test) in tests {

@@ -1,6 +1,6 @@
-//! The working folder and those below it, for a program that shares them with jobs which may
-//! have put anything there: each step is one name in an open folder, and a link is no folder.
-//! What is open stays below the working folder, for nothing can be moved to another mount.
+//! Access to the working folder and the folders below it. Jobs share them and may have put anything
+//! there, so every step opens one name in an open folder and follows no links. An open folder stays
+//! below the working folder, because nothing can be moved to another mount.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,46 +11,46 @@ use std::{
 
 use crate::sys::{self, Seen};
 
-/// For the names of a folder, as they come from the kernel.
+/// The size of the buffer for directory entries from the kernel.
 const BUFFER: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Folder(File);
 
 impl Folder {
-    /// That of this process, and of its job.
+    /// The working folder of this process and of its job.
     pub(crate) fn working() -> io::Result<Self> {
         Self::open(Path::new("."))
     }
 
-    /// Of the rights to it, that of going through it is enough.
+    /// Opens a folder; search permission is enough.
     fn open(path: &Path) -> io::Result<Self> {
         let how = libc::O_PATH | libc::O_DIRECTORY;
         OpenOptions::new().read(true).custom_flags(how).open(path).map(Self)
     }
 
-    /// As [`Folder::working`], for tests.
+    /// Like [`Folder::working`], for tests.
     #[cfg(test)]
     pub(crate) fn at(path: &Path) -> Self {
         Self::open(path).unwrap()
     }
 
-    /// The one that is called so in this one, for looking into it.
+    /// Opens the folder of this name for listing.
     pub(crate) fn inner(&self, name: &[u8]) -> io::Result<Self> {
         sys::open_folder_at(&self.0, name, false).map(Self)
     }
 
-    /// The same one once more.
+    /// A second handle to the same folder.
     pub(crate) fn again(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
 
-    /// For going through it, which takes fewer rights.
+    /// Opens the folder of this name for passing through, which needs fewer permissions.
     pub(crate) fn passage(&self, name: &[u8]) -> io::Result<Self> {
         sys::open_folder_at(&self.0, name, true).map(Self)
     }
 
-    /// The one at this path, which may be empty; `through` as in [`Folder::passage`].
+    /// Opens the folder at this path, which may be empty; `through` as in [`Folder::passage`].
     pub(crate) fn below(&self, path: &[u8], through: bool) -> io::Result<Self> {
         let mut folder = self.passage(b".")?;
         let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
@@ -61,12 +61,12 @@ impl Folder {
         if path.is_empty() && !through { self.inner(b".") } else { Ok(folder) }
     }
 
-    /// What is called so in this one, and were it a link.
+    /// The metadata of this name; of the link itself if it is one.
     pub(crate) fn look(&self, name: &[u8]) -> io::Result<Seen> {
         sys::look_at(&self.0, name)
     }
 
-    /// All names in it, as long as `more` wants them; whether those were all.
+    /// Calls `more` with each name until it returns `false`; returns whether all names were seen.
     pub(crate) fn names(&self, mut more: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
         let mut buffer = vec![0; BUFFER];
         let mut wanted = true;
@@ -78,7 +78,7 @@ impl Folder {
         }
     }
 
-    /// Its length, if it is a file and this process may read it.
+    /// The length, if it is a regular file that this process may read.
     pub(crate) fn length_of_readable(&self, name: &[u8]) -> io::Result<u64> {
         let found = sys::open_file_at(&self.0, name)?.metadata()?;
         if found.is_file() { Ok(found.len()) } else { Err(io::ErrorKind::NotFound.into()) }
@@ -89,12 +89,12 @@ impl Folder {
     }
 }
 
-/// A path and a name in there.
+/// Joins a path and a name.
 pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
-/// What was there a moment ago, or was a folder, is not any more.
+/// Whether the error means that something is gone, or is no folder any more.
 pub(crate) fn has_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -1,37 +1,37 @@
-//! Takes secrets out of one stream of output, wherever the writes are cut. Pure.
+//! Masks secrets in one stream of output, however the writes are cut. Pure.
 //!
-//! Every byte of every occurrence of a pattern is left out, and the mark stands in its place;
-//! occurrences that overlap share one. What could be the beginning of one is held until the
-//! next byte or the end of the stream decides: that is less than the longest pattern, and in
-//! most output nothing. It is not let go after a while, or a slow writer would show a secret
-//! in pieces.
+//! Every byte of every occurrence of a pattern is dropped and replaced by the mark; overlapping
+//! occurrences share one mark. Bytes that could be the start of an occurrence are held back until
+//! the next byte or the end of the stream decides. That is less than the longest pattern, and in
+//! most output nothing. They are not released after a timeout, because a slow writer could then
+//! reveal a secret in pieces.
 
 use std::{collections::HashMap, rc::Rc};
 
-/// What stands in the place of a secret.
+/// Replaces a secret.
 const MARK: &[u8] = b"***";
 
-/// No pattern is shorter: it would be found in ordinary words.
+/// The shortest pattern; a shorter one would match ordinary words.
 const HEAD: usize = 8;
 
-/// What is looked for, found by its first bytes.
+/// The patterns to search for, indexed by their first bytes.
 #[derive(Debug)]
 pub(crate) struct Patterns {
     by_head: HashMap<[u8; HEAD], Vec<Vec<u8>>>,
-    /// Which first two bytes begin one: it keeps nearly every byte away from the map.
+    /// Which pairs of bytes start a pattern; this keeps nearly every byte away from the map.
     pairs: Vec<bool>,
 }
 
 enum Found {
     Nothing,
-    /// So many bytes from here on.
+    /// The length of the occurrence that starts here.
     Occurrence(usize),
-    /// The next bytes tell.
+    /// The next bytes decide.
     Undecided,
 }
 
 impl Patterns {
-    /// `None` when there is nothing to look for.
+    /// `None` if there is nothing to search for.
     pub(crate) fn of(patterns: Vec<Vec<u8>>) -> Option<Rc<Self>> {
         let mut all = Self { by_head: HashMap::new(), pairs: vec![false; 1 << 16] };
         for pattern in patterns {
@@ -43,7 +43,7 @@ impl Patterns {
         (!all.by_head.is_empty()).then(|| Rc::new(all))
     }
 
-    /// What begins at the first byte of `rest`; nothing follows it when it is the `last`.
+    /// What starts at the first byte of `rest`; `last` means that the stream ends after it.
     fn find(&self, rest: &[u8], last: bool) -> Found {
         let Some(head) = rest.first_chunk() else {
             let begins = |head: &[u8; HEAD]| head.starts_with(rest);
@@ -61,7 +61,8 @@ impl Patterns {
                 if !last {
                     return Found::Undecided;
                 }
-                // Cut off in the middle of it: what there is of it is hidden all the same.
+                // The stream ends in the middle of a pattern: the part that is there is masked,
+                // too.
                 longest = longest.max(rest.len());
             }
         }
@@ -73,13 +74,13 @@ fn pair([first, second, ..]: [u8; HEAD]) -> usize {
     usize::from(u16::from_le_bytes([first, second]))
 }
 
-/// One stream.
+/// The state of one stream.
 #[derive(Debug)]
 pub(crate) struct Mask {
     patterns: Rc<Patterns>,
-    /// What is not decided yet.
+    /// Bytes that are not decided yet.
     held: Vec<u8>,
-    /// So many of its first bytes belong to an occurrence that began before it.
+    /// How many of the first held bytes belong to an occurrence that started before them.
     covered: usize,
 }
 
@@ -88,13 +89,13 @@ impl Mask {
         Self { patterns, held: Vec::new(), covered: 0 }
     }
 
-    /// What can be shown after these bytes.
+    /// Returns what can be shown after these bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
         self.decide(false)
     }
 
-    /// What is left when the stream has ended.
+    /// Returns the rest when the stream has ended.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         self.decide(true)
     }
@@ -181,7 +182,7 @@ mod tests {
         assert!(Patterns::of(vec![b"1234567".to_vec()]).is_none());
     }
 
-    /// What is to be shown, from the definition and with the whole text at hand.
+    /// The expected output, computed from the definition on the whole text.
     fn expected(patterns: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
         let longest_at = |at: usize| {
             let rest = &text[at..];
@@ -207,7 +208,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of two letters, so that patterns, their beginnings and overlaps are everywhere.
+        /// Two letters, so that patterns, their prefixes and overlaps occur everywhere.
         #[test]
         fn any_cut_of_any_text_shows_the_same(
             patterns in prop::collection::vec("[ab]{8,14}", 1..4),

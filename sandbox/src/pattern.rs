@@ -1,18 +1,19 @@
-//! Which paths fit a pattern: `*` and `?` stand for any characters of one name, `**` for any
-//! folders. A path is looked at from its first name on, so that nobody walks where nothing can fit.
+//! Matches paths against patterns: `*` and `?` match characters of one name, `**` matches any
+//! folders. A path is matched name by name from its start, so that no folder is searched in which
+//! nothing can match.
 
-/// What is looked for, each pattern as its parts.
+/// The patterns, each split into its parts.
 #[derive(Debug)]
 pub(crate) struct Patterns(Vec<Vec<Part>>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// Any folders, none included.
+    /// Any number of folders, including none.
     Folders,
     Name(Vec<u8>),
 }
 
-/// How far a path has come in each pattern that it may still fit.
+/// How far a path has matched each pattern that it can still match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place(Vec<(usize, usize)>);
 
@@ -22,7 +23,7 @@ impl Patterns {
             b"**" => Part::Folders,
             name => Part::Name(name.to_vec()),
         };
-        // Names of the working folder's own, and of what is above it, are no names in it.
+        // `.`, `..` and empty names do not name anything in the working folder.
         let leads_out = |name: &[u8]| matches!(name, b"" | b"." | b"..");
         let parts = |pattern: &Vec<u8>| {
             let names = || pattern.split(|byte| *byte == b'/');
@@ -31,7 +32,7 @@ impl Patterns {
         Self(patterns.iter().map(parts).collect())
     }
 
-    /// That of the working folder.
+    /// The place of the working folder.
     pub(crate) fn start(&self) -> Place {
         let mut start = Place(Vec::new());
         for pattern in 0..self.0.len() {
@@ -40,8 +41,8 @@ impl Patterns {
         start
     }
 
-    /// Whether a file of this name fits at this place, and from where things in a folder of
-    /// this name go on.
+    /// Returns whether a file of this name matches at this place, and the place inside a folder of
+    /// this name.
     pub(crate) fn step(&self, place: &Place, name: &[u8]) -> (bool, Place) {
         let (mut fits, mut inside) = (false, Place(Vec::new()));
         for &(pattern, at) in &place.0 {
@@ -57,7 +58,7 @@ impl Patterns {
         (fits, inside)
     }
 
-    /// The only names that can fit here, where all of them are said.
+    /// The only names that can match here, if all of them are literal.
     pub(crate) fn names(&self, place: &Place) -> Option<Vec<&[u8]>> {
         let name = |&(pattern, at): &(usize, usize)| match &self.0[pattern][at] {
             Part::Name(name) if !name.iter().any(|byte| b"*?".contains(byte)) => Some(&name[..]),
@@ -69,7 +70,7 @@ impl Patterns {
         Some(names)
     }
 
-    /// `**` may stand for no folder at all, so what follows it begins here, too.
+    /// `**` may match no folder at all, so the part after it also starts here.
     fn arrive(&self, place: &mut Place, pattern: usize, at: usize) {
         for at in at..self.0[pattern].len() {
             if !place.0.contains(&(pattern, at)) {
@@ -83,7 +84,7 @@ impl Patterns {
 }
 
 impl Place {
-    /// Nothing below it can fit.
+    /// Whether nothing below this place can match.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -93,7 +94,7 @@ impl Place {
     }
 }
 
-/// Goes back to the last `*` only: what an earlier one could take, the last can take as well.
+/// Backtracks only to the last `*`: it can match whatever an earlier one could.
 fn name_fits(mut wanted: &[u8], mut name: &[u8]) -> bool {
     let mut star = None;
     loop {
@@ -124,7 +125,7 @@ fn name_fits(mut wanted: &[u8], mut name: &[u8]) -> bool {
     }
 }
 
-/// How many bytes the first character has; what is not UTF-8 is a character a byte.
+/// Length in bytes of the first character; each byte that is not UTF-8 counts as a character.
 fn character(text: &[u8]) -> usize {
     let length = match text.first() {
         Some(0xc2..=0xdf) => 2,
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Names and patterns that often meet: few letters.
+    /// Few letters, so that names and patterns often match.
     fn part() -> impl Strategy<Value = String> {
         let plain = |part: &String| !part.contains("**") && part != "." && part != "..";
         prop_oneof![
@@ -227,7 +228,7 @@ mod tests {
             mut parts in vec(part(), 1..5),
             path in vec("[ab.]{1,4}", 1..5),
         ) {
-            // A pattern does not end so: it would stand for folders and not for files.
+            // A pattern must not end in `**`, which would match folders and not files.
             if parts.last().is_some_and(|last| last == "**") {
                 parts.push("*".to_owned());
             }

@@ -1,12 +1,12 @@
-//! A sandbox that is made ahead of its job starts the image's shell once, before it says that it
-//! is ready, and lets it do nothing. So the shell, its libraries and its locale are at hand when
-//! the job comes: the file system of a container is new, and the first look at each file of it
-//! takes far longer than the second. One that is made for its job gains nothing by it; it uses
-//! up the number of a process instead, or `$$` would tell which it is.
+//! A sandbox that is made ahead of its job starts the image's shell once, with nothing to do,
+//! before it reports that it is ready. The file system of a new container is cold, and the first
+//! access to each file takes far longer than the second; so the shell, its libraries and its locale
+//! are cached when the job comes. A sandbox that is made for its job gains nothing from this. It
+//! uses up one process id instead, so that `$$` does not reveal the difference.
 //!
-//! It is shut in like a job, finds nothing of the image's environment but its language, stands
-//! in no folder of anybody's, and is gone before the wait begins. What it used is
-//! not the job's.
+//! The shell is confined like a job, gets only the language from the image's environment, enters no
+//! folder, and has ended before the wait for the job begins. Its resource usage does not count for
+//! the job.
 
 use std::{
     env,
@@ -17,16 +17,17 @@ use std::{
 
 use crate::{clock::Clock, shell::SHELLS, sys, usage::Usage};
 
-/// A shell on a slow disk. One that takes longer is of no use as it is, and nothing is lost.
+/// The time limit, for a shell on a slow disk. A slower one is no use, and stopping it loses
+/// nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between looks at it.
+/// The interval between checks of the shell.
 const LOOK: Duration = Duration::from_millis(1);
-/// What decides which files of its locale a shell reads.
+/// The variables that decide which locale files a shell reads.
 const LANGUAGE: [&str; 2] = ["LANG", "LC_ALL"];
-/// What jobs have where the image says nothing; the worker says the same.
+/// The language of jobs if the image sets none; the worker uses the same value.
 const USUAL_LANGUAGE: &str = "C.UTF-8";
 
-/// Gives back what was used of the container's allowance until then.
+/// Returns the resource usage of the container so far.
 pub(crate) fn prime(ahead: bool, clock: &Clock) -> Usage {
     let shell = if ahead { SHELLS.iter().find_map(|(path, name)| start(path, name)) } else { None };
     match shell {
@@ -49,7 +50,7 @@ fn start(path: &str, name: &str) -> Option<Child> {
     command.spawn().ok()
 }
 
-/// It is killed when it takes too long, and reaped in every case.
+/// Kills the shell if it takes too long, and reaps it in every case.
 fn wait_for(shell: &mut Child, clock: &Clock) {
     let until = clock.now().saturating_add(PATIENCE);
     while matches!(shell.try_wait(), Ok(None)) {
@@ -58,7 +59,7 @@ fn wait_for(shell: &mut Child, clock: &Clock) {
             let _ = shell.wait();
             return;
         }
-        // It only ends early, and then it is asked again.
+        // A failure only ends the wait early; the loop checks again.
         let _ = sys::poll([], LOOK);
     }
 }

@@ -1,4 +1,4 @@
-//! Starts the job's shell, and nothing else does.
+//! Starts the job's shell; no other module does.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +13,7 @@ use orchestra_sandbox::protocol::Run;
 
 use crate::sys;
 
-/// The first that is there runs the job.
+/// The first one that exists runs the job.
 pub(crate) const SHELLS: [(&str, &str); 4] =
     [("/bin/bash", "bash"), ("/usr/bin/bash", "bash"), ("/bin/sh", "sh"), ("/usr/bin/sh", "sh")];
 
@@ -27,8 +27,9 @@ pub(crate) fn enter(run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts the shell as leader of its own session, with piped output, and returns when it
-/// runs. It inherits what was entered. The error is a sentence for the user.
+/// Starts the shell as leader of its own session, with piped output, and returns once it runs. It
+/// inherits the working folder and the umask set by [`enter`]. The error is a sentence for the
+/// user.
 pub(crate) fn start(run: &Run) -> Result<Child, String> {
     for (path, name) in SHELLS {
         match command(path, name, run).and_then(|mut command| command.spawn()) {
@@ -63,13 +64,13 @@ fn command(path: &str, name: &str, run: &Run) -> io::Result<Command> {
     Ok(command)
 }
 
-/// When memory is short the kernel takes the shell and what it starts before this program,
-/// which then can still tell. (Best effort: a job may take that back for itself.)
+/// Makes the kernel's OOM killer choose the shell and its children before this program, which can
+/// then still report it. (Best effort: a job may undo this for itself.)
 fn come_first(shell: &Child) {
     let _ = fs::write(format!("/proc/{}/oom_score_adj", shell.id()), "1000");
 }
 
-/// A file in memory: it needs nobody who feeds it, as a pipe would.
+/// Uses a file in memory, because a pipe would need somebody to feed it.
 fn stdin(bytes: &[u8]) -> io::Result<Stdio> {
     if bytes.is_empty() {
         return Ok(Stdio::null());

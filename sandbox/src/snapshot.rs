@@ -1,8 +1,8 @@
-//! What stands in the working folder at one moment, to tell later what has become of it.
+//! The state of the working folder at one moment, to find out later what has changed.
 //!
-//! Bounded in entries, in memory and in time: a folder that was not read to its end is
-//! remembered as such, and nothing is said of what may be missing in it. No link is followed, no
-//! other mount entered, and nothing but folders is opened.
+//! It is bounded in entries, memory and time. A folder that was not read completely is marked as
+//! such, and nothing is reported about entries that may be missing from it. No link is followed, no
+//! other mount is entered, and nothing but folders is opened.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,18 +13,19 @@ use crate::{
     sys::Seen,
 };
 
-/// So many entries are looked at.
+/// The most entries to look at.
 const ENTRIES: usize = 10_000;
-/// Of all their paths.
+/// The limit for the total length of their paths, in bytes.
 const TEXT: usize = 1 << 20;
-/// Of all paths that are told.
+/// The limit for the total length of all reported paths, in bytes.
 const TOLD: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     /// The paths of all entries, one after the other.
     text: Vec<u8>,
-    /// By path, once it is complete. The working folder itself is the first, and its path is empty.
+    /// Sorted by path once it is complete. The working folder itself comes first, with an empty
+    /// path.
     entries: Vec<Entry>,
     incomplete: bool,
 }
@@ -34,14 +35,14 @@ struct Entry {
     at: u32,
     length: u32,
     folder: bool,
-    /// Of a folder: all that is in it stands here, too.
+    /// For a folder: all of its entries are in the snapshot.
     read: bool,
-    /// Changes with what is there.
+    /// A hash that differs when the entry has changed.
     stamp: u64,
 }
 
 impl Snapshot {
-    /// Looks until it `is_over`, and not much longer.
+    /// Scans until `is_over`, or shortly after.
     pub(crate) fn take(root: &Folder, is_over: impl Fn() -> bool) -> Self {
         let mut all = Self::default();
         let Ok(seen) = root.look(b".") else {
@@ -63,7 +64,7 @@ impl Snapshot {
         all
     }
 
-    /// Whether all of this folder was read.
+    /// Returns whether all of this folder was read.
     fn read(
         &mut self,
         root: &Folder,
@@ -77,7 +78,7 @@ impl Snapshot {
         let path = self.entries[index].path(&self.text).to_vec();
         let folder = match root.below(&path, false) {
             Ok(folder) => folder,
-            // Another job was quicker: nothing is in it.
+            // Another job has deleted it, so nothing is in it.
             Err(error) => return has_gone(&error),
         };
         let mut whole = true;
@@ -106,7 +107,7 @@ impl Snapshot {
         self.text.extend_from_slice(path);
         let mut stamp = DefaultHasher::new();
         if seen.is_folder() {
-            // What changes in it is told by itself.
+            // Changes inside a folder are reported by themselves.
             (seen.inode, seen.mode).hash(&mut stamp);
         } else {
             seen.hash(&mut stamp);
@@ -120,8 +121,8 @@ impl Snapshot {
         found.ok().map(|index| &self.entries[index])
     }
 
-    /// Whether it is known that this path, which does not stand here, was not there: the
-    /// next above it that does stand here was read, or was no folder.
+    /// Whether this path, which is not in the snapshot, is known to have been absent: its closest
+    /// ancestor in the snapshot was read, or was no folder.
     fn lacks(&self, mut path: &[u8]) -> bool {
         while !path.is_empty() {
             let slash = path.iter().rposition(|byte| *byte == b'/');
@@ -133,7 +134,7 @@ impl Snapshot {
         false
     }
 
-    /// What has become of it until `after`.
+    /// The changes from this snapshot to `after`.
     pub(crate) fn changes(&self, after: &Self, limit: usize) -> Changes {
         let incomplete = self.incomplete || after.incomplete;
         let mut changes = Changes { incomplete, ..Changes::default() };
@@ -145,7 +146,7 @@ impl Snapshot {
             let (list, path) = match paths {
                 (Some(was_path), Some(is_path)) if was_path == is_path => {
                     let same = old.next().map(|it| it.stamp) == new.next().map(|it| it.stamp);
-                    // The working folder itself is nobody's change.
+                    // The working folder itself is never reported.
                     if same || is_path.is_empty() {
                         continue;
                     }
@@ -182,7 +183,7 @@ impl Entry {
     }
 }
 
-/// Counts what is told and what is not.
+/// Counts what is reported and what is not.
 struct Told {
     left: usize,
     text: usize,
@@ -296,7 +297,7 @@ mod tests {
             fs::create_dir(dir.path().join(n.to_string())).unwrap();
             fs::write(dir.path().join(format!("{n}/file")), "").unwrap();
         }
-        // Wherever the time is over, in the one or the other.
+        // Wherever the time runs out, in either snapshot.
         for looks in 0..130 {
             let short = || {
                 let left = Cell::new(looks);

@@ -1,5 +1,5 @@
-//! The system calls that std does not offer. All the `unsafe` of this program,
-//! and no decision of it, is here.
+//! The system calls that std does not offer. Almost all `unsafe` code of this program is here, but
+//! none of its decisions.
 
 mod files;
 
@@ -26,13 +26,13 @@ pub(crate) use files::{
     random_number, remove_at, rename_at, write_new_at,
 };
 
-/// Signals have numbers up to here.
+/// The highest signal number.
 const LAST_SIGNAL: c_int = 64;
 
-/// Of the kernel's signal masks, in bytes.
+/// The length of the kernel's signal masks, in bytes.
 const MASK_SIZE: usize = LAST_SIGNAL as usize / 8;
 
-/// After standard input, output and error.
+/// The first descriptor after standard input, output and error.
 const FIRST_UNUSED: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,26 +42,26 @@ pub(crate) enum Signal {
     Continue = libc::SIGCONT as isize,
 }
 
-/// Out of the job's reach, deaf to signals, heir to its orphans, and with no
-/// descriptors but the first three.
+/// Makes this process inaccessible to the job, resets its signal handlers, makes it adopt orphans,
+/// and closes all descriptors but the first three.
 pub(crate) fn become_init() -> io::Result<()> {
     // SAFETY: both options take plain numbers.
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) })?;
-    // SAFETY: as above. Nothing new for a PID 1.
+    // SAFETY: as above. A PID 1 adopts orphans anyway.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })?;
-    // A runtime that leaks one would hand the job a way out (CVE-2024-21626). A kernel
-    // before 5.9 has no such call, and then it is the runtime's care alone.
+    // A runtime that leaks a descriptor would give the job a way out (CVE-2024-21626). Kernels
+    // before 5.9 lack this call; there, only the runtime can prevent it.
     // SAFETY: takes plain numbers; this program has opened nothing yet.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_UNUSED, u32::MAX, 0) };
-    // The start of every Rust program has set handlers for stack overflows.
+    // The Rust runtime has installed handlers for stack overflows.
     default_signals();
-    // SAFETY: to ignore a signal calls no code. A reader that has gone is an error of `write`.
+    // SAFETY: ignoring a signal runs no code. A missing reader is then an error of `write`.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     Ok(())
 }
 
-/// By the system call: the C library refuses to touch the signals of its own,
-/// which a job can inherit ignored like any other.
+/// Uses the system call itself: the C library refuses to touch its internal signals, which a job
+/// can inherit as ignored like any other.
 fn default_signals() {
     // The kernel's `struct sigaction`, which is shorter: no handler, no flags, no mask.
     let default = [0_u64; 8];
@@ -104,7 +104,7 @@ pub(crate) fn watch_children() -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// Makes [`watch_children`] wait for the next one.
+/// Resets [`watch_children`], so that it waits for the next child.
 pub(crate) fn acknowledge(mut children: &File) -> io::Result<()> {
     let mut signal = [0; size_of::<libc::signalfd_siginfo>()];
     match children.read(&mut signal) {
@@ -113,8 +113,9 @@ pub(crate) fn acknowledge(mut children: &File) -> io::Result<()> {
     }
 }
 
-/// The shell gets a session, default signals and an empty mask, nothing of this program's,
-/// and the [`filter`] that keeps it and all its children in.
+/// Makes the command start in its own session with default signals and an empty signal mask,
+/// without anything of this program's, and with the [`filter`] that confines it and all its
+/// children.
 pub(crate) fn start_shut_in(command: &mut Command) {
     // SAFETY: takes nothing and cannot fail.
     let group = unsafe { libc::getpgrp() };
@@ -131,13 +132,14 @@ pub(crate) fn start_shut_in(command: &mut Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
-/// From now on, and for all children: no privileges through set-uid programs, and no
+/// From now on, for this process and all its children: no privileges from set-uid programs, and no
 /// system calls that the filter refuses.
 fn shut_in(filter: &[libc::sock_filter]) -> io::Result<()> {
     // SAFETY: takes plain numbers.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // Without the flag older kernels slow the job down, for a guess that it is a browser's.
+    // Without this flag, older kernels slow the job down with mitigations against speculative
+    // execution that are meant for browsers.
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     // SAFETY: the kernel copies the program, which outlives the call, and does not write to it.
     let done = unsafe {
@@ -146,13 +148,13 @@ fn shut_in(filter: &[libc::sock_filter]) -> io::Result<()> {
     check(done as c_int).map(|_| ())
 }
 
-/// A process that does nothing at all. Where there can be none, there will be no job either.
+/// Forks a process that exits at once. If that fails, a job could not be started either.
 pub(crate) fn use_up_a_number() {
     // SAFETY: this program has one thread, and the child makes one system call and is gone.
     match unsafe { libc::fork() } {
         // SAFETY: takes a number, and runs nothing of this program's.
         0 => unsafe { libc::_exit(0) },
-        // SAFETY: nothing is asked for but that it waits.
+        // SAFETY: a null status is allowed; the call only waits.
         child @ 1.. => drop(unsafe { libc::waitpid(child, ptr::null_mut(), 0) }),
         _ => {}
     }
@@ -170,8 +172,8 @@ pub(crate) fn file_in_memory(name: &CStr) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// To a process, to the group `-target`, or to all others when it is -1 and this is PID 1.
-/// That nobody is there (any more) is no error.
+/// Signals a process, the group `-target`, or, if `target` is -1 and this is PID 1, all other
+/// processes. A missing target is no error.
 pub(crate) fn kill(target: i32, signal: Signal) {
     // SAFETY: takes numbers only.
     unsafe { libc::kill(target, signal as c_int) };
@@ -179,7 +181,7 @@ pub(crate) fn kill(target: i32, signal: Signal) {
 
 pub(crate) enum Reaped {
     Child(i32, ExitStatus),
-    /// There are children, and none of them has ended.
+    /// There are children, but none of them has ended.
     NoneYet,
     NoneLeft,
 }
@@ -195,7 +197,7 @@ pub(crate) fn reap() -> Reaped {
     }
 }
 
-/// User and system time of all children that were reaped, and of theirs.
+/// User and system time of all reaped children and their descendants.
 pub(crate) fn cpu_of_children() -> Duration {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the struct is there for the call to write to, and all zeros are a valid one.
@@ -208,7 +210,7 @@ pub(crate) fn cpu_of_children() -> Duration {
     duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
-/// Monotonic, and counts the time in which the machine was suspended.
+/// Monotonic; includes the time in which the machine was suspended.
 pub(crate) fn time_since_boot() -> io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the struct is there for the call to write to.
@@ -216,7 +218,7 @@ pub(crate) fn time_since_boot() -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// Reads and writes on it return at once, whoever else has it.
+/// Makes reads and writes return at once, also for others that share the open file.
 pub(crate) fn never_block(file: &impl AsFd) -> io::Result<()> {
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is borrowed, so it is open.
@@ -225,13 +227,13 @@ pub(crate) fn never_block(file: &impl AsFd) -> io::Result<()> {
     check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(|_| ())
 }
 
-/// What [`poll`] waits for; nothing, where there is no descriptor.
+/// What [`poll`] waits for; `None` is ignored.
 pub(crate) enum Watched<'a> {
     Readable(Option<BorrowedFd<'a>>),
     Writable(Option<BorrowedFd<'a>>),
 }
 
-/// Waits until one is ready or broken, and says which are.
+/// Waits until one is ready or broken; returns which ones are.
 pub(crate) fn poll<const N: usize>(
     watched: [Watched<'_>; N],
     timeout: Duration,
@@ -241,7 +243,7 @@ pub(crate) fn poll<const N: usize>(
             Watched::Readable(fd) => (fd, libc::POLLIN),
             Watched::Writable(fd) => (fd, libc::POLLOUT),
         };
-        // The kernel passes over negative descriptors.
+        // The kernel ignores negative descriptors.
         libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events, revents: 0 }
     });
     let millis = c_int::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX);
@@ -252,7 +254,7 @@ pub(crate) fn poll<const N: usize>(
     }
 }
 
-/// A conversation with the kernel about its routes, rtnetlink(7).
+/// A socket to the kernel's routing tables, rtnetlink(7).
 pub(crate) fn netlink() -> io::Result<File> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: takes plain numbers.

@@ -1,5 +1,5 @@
-//! The processes of a job: all that there are beside this program, which is
-//! PID 1 or, in tests, an ordinary process that adopts its orphans.
+//! The processes of a job: all processes in the container except this program. It is PID 1 or, in
+//! tests, an ordinary process that adopts its orphans.
 
 use std::{
     fs,
@@ -28,12 +28,13 @@ impl Tree {
         self.status
     }
 
-    /// Every process has ended and was reaped: orphans were adopted, so there is none elsewhere.
+    /// Whether every process has ended and was reaped. Orphans are adopted, so there are none
+    /// elsewhere.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Takes in what has ended, without waiting.
+    /// Reaps everything that has ended, without waiting.
     pub(crate) fn reap(&mut self) {
         loop {
             match sys::reap() {
@@ -50,7 +51,7 @@ impl Tree {
         }
     }
 
-    /// To every process. The kernel does it in one go: no fork slips through.
+    /// Signals every process. The kernel does this atomically, so no fork escapes.
     pub(crate) fn signal(&self, signal: Signal) {
         if process::id() == 1 {
             sys::kill(-1, signal);
@@ -59,8 +60,8 @@ impl Tree {
         if self.status.is_none() {
             sys::kill(-self.shell, signal);
         }
-        // What left the group comes into reach here as soon as its parent has ended.
-        // The group's own are here too, and must not be asked twice.
+        // A process that left the group becomes a child of this program when its parent ends.
+        // Children in the group are listed too and must not get SIGTERM twice.
         if signal == Signal::Kill {
             let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
             for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {

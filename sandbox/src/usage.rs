@@ -1,17 +1,17 @@
-//! What the job used, by the container's cgroup (version 2 or 1).
+//! The resource usage of the job, from the container's cgroup (version 2 or 1).
 
 use std::{fs, path::Path, time::Duration};
 
 use orchestra_sandbox::protocol::Throttled;
 
-/// Where an engine shows a container its own cgroup.
+/// Where an engine mounts a container's own cgroup.
 const CGROUP: &str = "/sys/fs/cgroup";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// In bytes; 0 where the kernel does not tell (version 2 does since Linux 5.19).
+    /// Peak in bytes; 0 if the kernel does not report it (version 2 does since Linux 5.19).
     pub(crate) peak_memory: u64,
-    /// `None` where the kernel does not tell.
+    /// `None` if the kernel does not report it.
     pub(crate) oom_kills: Option<u32>,
     pub(crate) throttled: Option<Throttled>,
 }
@@ -21,7 +21,7 @@ impl Usage {
         Self::read_from(Path::new(CGROUP))
     }
 
-    /// What was counted since then. The peak is that of all the time.
+    /// The usage since `before`. The peak is still that of the whole time.
     pub(crate) fn since(self, before: Self) -> Self {
         let kills = before.oom_kills.unwrap_or_default();
         let less = |now: Throttled| {
@@ -110,14 +110,14 @@ mod tests {
         };
         assert_eq!(of(Some(3), 5, 70).since(of(Some(1), 2, 30)), of(Some(2), 3, 40));
         assert_eq!(of(Some(3), 5, 70).since(Usage::default()), of(Some(3), 5, 70));
-        // Some count begins with the first throttling, and none comes to be unknown.
+        // Counts do not fall below 0, and an unknown count stays unknown.
         assert_eq!(of(None, 5, 70).since(of(Some(1), 9, 90)), of(None, 0, 0));
     }
 
     #[test]
     fn nothing_to_read_and_nothing_that_makes_sense() {
         assert_eq!(read(&[]), Usage::default());
-        // Without a quota the kernel keeps no such count.
+        // Without a quota the kernel has no such counter.
         let usage = read(&[
             ("memory.peak", "max\n"),
             ("memory.events", "oom_kill many\n"),

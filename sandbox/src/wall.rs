@@ -1,10 +1,10 @@
-//! `orchestra-sandbox --wall NETWORK...`: from the network namespace that it is started in, these
-//! networks (`10.0.0.0/8`) cannot be reached any more.
+//! `orchestra-sandbox --wall NETWORK...`: makes these networks (`10.0.0.0/8`) unreachable from the
+//! network namespace in which it is started.
 //!
-//! The worker starts it beside a job that has a network, in the job's namespace, with the one
-//! capability that this takes. The job has none, so it cannot undo it. It is done with routes that
-//! lead nowhere (`RTN_UNREACHABLE`, rtnetlink(7)): every kernel has those, and neither tools of
-//! an image's nor rights on the machine are needed.
+//! The worker starts it next to a job that has a network, in the job's namespace, with the one
+//! capability that this needs. The job does not have that capability, so it cannot undo it. The
+//! wall consists of unreachable routes (`RTN_UNREACHABLE`, rtnetlink(7)): every kernel has them,
+//! and they need neither tools from an image nor rights on the machine.
 
 use std::{
     io::{self, Read, Write},
@@ -16,12 +16,12 @@ use orchestra_sandbox::machine;
 
 use crate::{OWN_FAILURE, sys};
 
-/// What is printed when the wall stands.
+/// Printed when the wall is complete.
 const DONE: &str = "walled";
 
 const LONGEST: u8 = 32;
 
-/// Offsets in an answer: of its kind, and of the error's number where it is one.
+/// Offsets in an answer: its kind, and the error number of an error.
 const KIND: usize = 4;
 const ERROR: usize = 16;
 
@@ -49,8 +49,8 @@ fn wall_off(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// `orchestra-sandbox --addresses`: which network namespace this is started in, and then the
-/// addresses that belong to its machine, one a line.
+/// `orchestra-sandbox --addresses`: prints the network namespace in which it is started, then the
+/// addresses of the machine, one per line.
 pub(crate) fn addresses() -> ExitCode {
     match machine::addresses() {
         Ok(addresses) => {
@@ -82,8 +82,8 @@ impl Network {
         Some(Self { address: address & mask, prefix })
     }
 
-    /// Of two routes the one with the longer prefix wins, and the interface has brought one to
-    /// the whole of its own network already.
+    /// The network as two halves. The route with the longer prefix wins, and the interface already
+    /// has a route to the whole of its own network.
     fn halves(self) -> Vec<Self> {
         if self.prefix == LONGEST {
             return vec![self];

@@ -1,8 +1,8 @@
-//! The working folder before the command begins and after everything has ended: the files
-//! that come with the job, what the job changed, what it leaves to be kept.
+//! The working folder before the command starts and after everything has ended: the files that come
+//! with the job, the changes by the job, and its artifacts.
 //!
-//! All of it happens while no process of the job runs, so there is nothing that a lease's end
-//! would have to kill; each look is bounded in time all the same.
+//! All of this happens while no process of the job runs, so the end of a lease would have nothing
+//! to kill. Each scan is bounded in time all the same.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::{
     sys::{self, coarse_time},
 };
 
-/// For a look at all of the folder, before and after. A handful of files takes a fraction of a
-/// millisecond, ten thousand some ten.
+/// The time limit of each scan of the whole folder, before and after. A handful of files takes a
+/// fraction of a millisecond, ten thousand take some ten milliseconds.
 const LOOK: Duration = Duration::from_millis(200);
-/// For the wanted files, which nobody finds otherwise.
+/// The time limit of the search for artifacts, which nothing else finds.
 const SEARCH: Duration = Duration::from_secs(2);
 
-/// The clock of files moves at least once in so long.
+/// The clock for file times moves at least once in this time.
 const TICK: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// In the folder that this process has entered, with the files that came with the job.
+    /// Starts in the folder that this process has entered, after the job's files are in place.
     pub(crate) fn begin(root: Folder, run: &Run, clock: &Clock) -> Self {
         let until = clock.now().saturating_add(LOOK);
         let changes = (run.change_limit > 0).then(|| {
@@ -49,7 +49,7 @@ impl Work {
         Self { root, changes, artifacts }
     }
 
-    /// What there is to say of it when everything has ended.
+    /// The events about the folder, once everything has ended.
     pub(crate) fn conclude(&self, clock: &Clock) -> impl Iterator<Item = Event> + use<> {
         let until = clock.now().saturating_add(LOOK);
         let changes = self.changes.as_ref().map(|(before, limit)| {
@@ -65,12 +65,12 @@ impl Work {
     }
 }
 
-/// What is written from now on has another time than what was written before. Else a command
-/// that changes a file at once, and not its length, would seem to have left it alone.
+/// Waits until file times move on. Otherwise a command that changes a file at once, but not its
+/// length, would seem to have left it unchanged.
 fn wait_for_tick(clock: &Clock) {
     let (begun, until) = (coarse_time().ok(), clock.now().saturating_add(TICK));
     while coarse_time().ok() == begun && clock.now() < until {
-        // It only ends early, and then it is asked again.
+        // A failure only ends the wait early; the loop checks again.
         let _ = sys::poll([], Duration::from_millis(1));
     }
 }

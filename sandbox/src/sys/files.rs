@@ -1,5 +1,5 @@
-//! The system calls about files, by a folder's descriptor and one name in it: no call here
-//! follows a link, and none waits for whoever is at the other end of a pipe.
+//! System calls on files, by a folder's descriptor and one name in it. No call here follows a link,
+//! and none waits for the other end of a pipe.
 
 use std::{
     ffi::CString,
@@ -15,16 +15,16 @@ use libc::c_int;
 
 use super::check;
 
-/// Of an entry as `getdents64(2)` gives it: inode, offset, its own length, kind, name, NUL.
+/// Offsets in an entry of `getdents64(2)`: inode, offset, its own length, kind, name, NUL.
 const LENGTH_AT: usize = 16;
 const NAME_AT: usize = 19;
 
-/// What stands under a name.
+/// The metadata of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
     pub(crate) device: u64,
     pub(crate) inode: u64,
-    /// Kind and rights.
+    /// File type and permissions.
     pub(crate) mode: u32,
     pub(crate) size: u64,
     /// Seconds and nanoseconds.
@@ -63,18 +63,18 @@ pub(crate) fn look_at(folder: &File, name: &[u8]) -> io::Result<Seen> {
     })
 }
 
-/// A folder, and nothing else: to list it, or only to go on `through` it.
+/// Opens a folder and nothing else: for listing, or only for going `through` it.
 pub(crate) fn open_folder_at(folder: &File, name: &[u8], through: bool) -> io::Result<File> {
     let how = if through { libc::O_PATH } else { libc::O_RDONLY | libc::O_NONBLOCK };
     open_at(folder, name, how | libc::O_DIRECTORY, 0)
 }
 
-/// For reading. Whether it is a file, its metadata tells.
+/// Opens for reading. The caller checks the metadata for whether it is a regular file.
 pub(crate) fn open_file_at(folder: &File, name: &[u8]) -> io::Result<File> {
     open_at(folder, name, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0)
 }
 
-/// A file that was not there before, with these rights but for the umask's.
+/// Creates a file that did not exist, with this mode less the umask.
 pub(crate) fn write_new_at(folder: &File, name: &[u8], mode: u32) -> io::Result<File> {
     open_at(folder, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)
 }
@@ -88,14 +88,14 @@ fn open_at(folder: &File, name: &[u8], how: c_int, mode: u32) -> io::Result<File
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// With all rights but for the umask's.
+/// Creates a folder with all permissions less the umask.
 pub(crate) fn make_folder_at(folder: &File, name: &[u8]) -> io::Result<()> {
     let name = CString::new(name)?;
     // SAFETY: the name ends in a NUL and outlives the call.
     check(unsafe { libc::mkdirat(folder.as_raw_fd(), name.as_ptr(), 0o777) }).map(|_| ())
 }
 
-/// In place of what stood under the new name, unless that is a folder.
+/// Replaces what has the new name, unless that is a folder.
 pub(crate) fn rename_at(folder: &File, old: &[u8], new: &[u8]) -> io::Result<()> {
     let (old, new) = (CString::new(old)?, CString::new(new)?);
     let fd = folder.as_raw_fd();
@@ -109,7 +109,7 @@ pub(crate) fn remove_at(folder: &File, name: &[u8]) -> io::Result<()> {
     check(unsafe { libc::unlinkat(folder.as_raw_fd(), name.as_ptr(), 0) }).map(|_| ())
 }
 
-/// The next names in a folder, as many as the buffer holds; `false` after the last.
+/// The next names in a folder, as many as fit the buffer; returns `false` after the last.
 pub(crate) fn names_of(
     folder: &File,
     buffer: &mut [u8],
@@ -137,7 +137,7 @@ pub(crate) fn names_of(
     Ok(length > 0)
 }
 
-/// The clock by which files get their times. It moves in steps of some milliseconds.
+/// The clock that sets file times. It advances in steps of a few milliseconds.
 pub(crate) fn coarse_time() -> io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the struct is there for the call to write to.
@@ -145,7 +145,7 @@ pub(crate) fn coarse_time() -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// That nobody can guess.
+/// A number that nobody can guess.
 pub(crate) fn random_number() -> io::Result<u64> {
     let mut bytes = [0_u8; 8];
     let place = ptr::from_mut(&mut bytes).cast::<libc::c_void>();

@@ -1,5 +1,5 @@
-//! What a job tries against its PID 1, which has the same uid: to look into it, to kill
-//! and to starve it. (Frames that it writes are in `running.rs`.) Needs root, for a PID namespace.
+//! What a job with the same uid tries against its PID 1: to inspect it, to kill it and to starve
+//! it. (Forged frames are in `running.rs`.) Needs root, for a PID namespace.
 
 use std::{process::Command as Process, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     pid_one::{GUARD, NOBODY, UNSHARE, is_possible, program_for_all, run},
 };
 
-/// What the program itself says when it is run as a job (`sandbox/src/attempt.rs`).
+/// The report of the program when it runs as a job (`sandbox/src/attempt.rs`).
 fn attempts(text: &str) -> Vec<(&str, &str)> {
     let text = text.strip_suffix("that is all\n").expect("it came to its end");
     text.lines().map(|line| line.rsplit_once(": ").expect("an attempt and its fate")).collect()
@@ -30,7 +30,7 @@ fn what_a_job_must_not_do_is_refused() {
     assert!(allowed.is_empty(), "{allowed:?}");
 }
 
-/// The same without a sandbox: what is refused above is refused by it.
+/// The counterpart without a sandbox: it shows that the sandbox is what refuses the attempts.
 #[test]
 fn without_a_sandbox_it_would_not_be_refused() {
     if !is_possible() {
@@ -65,7 +65,7 @@ fn no_signal_of_any_number_reaches_it() {
     if !is_possible() {
         return;
     }
-    // The kernel spares whoever signals everybody.
+    // The kernel spares the process that signals everybody.
     let signals = "all=$(seq 1 64); for s in $all; do kill -$s 1; kill -$s -1; done 2>/dev/null; \
                    echo alive; exit 3";
     let report = run(job(&format!("{GUARD}{signals}")));
@@ -91,7 +91,7 @@ fn the_fence_comes_in_time_though_the_job_takes_all_of_the_processor() {
     let busy = "for i in {1..100}; do while :; do :; done & done; while :; do :; done";
     let report = run(Run { lease: Lease::of(ttl), ..job(&format!("{GUARD}{busy}")) });
     assert_eq!((report.status(), report.exit().killed), expired());
-    // Two cores among a hundred and one processes, and other tests beside them.
+    // Two cores are shared by a hundred and one processes, and by other tests.
     assert!(report.exit().wall < ttl * 10, "{report:?}");
 }
 

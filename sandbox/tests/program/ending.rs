@@ -6,7 +6,7 @@ use orchestra_sandbox::protocol::{Command, Killed, Run, Status};
 
 use crate::harness::{HOUR, MILLISECOND, PROGRAM, Sandbox, job, job_in, run};
 
-/// Nobody else is there to be asked, and a trap runs at once.
+/// A loop without a child process, so only the shell gets SIGTERM and its trap runs at once.
 const SPIN: &str = "while :; do :; done";
 
 #[test]
@@ -56,7 +56,7 @@ fn terminate_asks_and_the_shell_may_clean_up() {
 
 #[test]
 fn a_child_keeps_its_grace_though_the_shell_does_not_wait_for_it() {
-    // It sees the shell go, and has something to do after that.
+    // The child notices the end of the shell and still has work to do.
     let cleanup = "while [ -e /proc/$SHELL_PID ]; do :; done; echo cleaned; exit";
     let child = format!("trap \"{cleanup}\" TERM; echo up; {SPIN}");
     let mut sandbox =
@@ -104,7 +104,7 @@ fn is_alive(pid: &str) -> bool {
 
 #[test]
 fn what_runs_in_the_background_ends_with_the_shell() {
-    // In the shell's group, out of it, and an orphan's orphan.
+    // In the shell's group, outside it, and an orphan's orphan.
     for start in ["sleep 1000 & echo $!", "setsid sleep 1000 & echo $!"] {
         let report = run(job(start));
         assert_eq!((report.status(), report.exit().killed), (Status::Code(0), None), "{start}");
@@ -115,7 +115,7 @@ fn what_runs_in_the_background_ends_with_the_shell() {
 #[test]
 fn a_daemon_ends_with_the_shell() {
     let dir = tempfile::tempdir().unwrap();
-    // Forked twice, in a session of its own, and deaf.
+    // Forked twice, in its own session, and ignoring SIGTERM.
     let daemon = "(setsid nohup bash -c 'trap \"\" TERM; echo $$ > pid; sleep 1000' &)";
     let script = format!("{daemon} >/dev/null 2>&1; until [ -s pid ]; do :; done; cat pid; exit 5");
     let report = run(job_in(dir.path(), &script));
@@ -130,7 +130,7 @@ fn what_a_background_process_wrote_before_the_end_is_not_lost() {
     assert_eq!(run(job_in(dir.path(), script)).text(), "late\n");
 }
 
-/// While the worker takes nothing, the job fills its pipe until it can write no more.
+/// While the worker reads nothing, the job fills its pipe until it can write no more.
 #[test]
 fn what_stands_in_a_full_pipe_at_the_end_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();

@@ -30,8 +30,8 @@ fn a_flood_keeps_its_head_and_its_tail_in_flat_memory() {
             Event::Output { bytes, .. } => tail.extend(bytes),
             Event::Gap { bytes, .. } => {
                 gap = bytes;
-                // The tail is longer than what fits between here and the program: it is still
-                // there, with all that it ever held.
+                // The tail is longer than the buffers between here and the program, so the program
+                // still runs, and holds all that it ever held.
                 assert!(peak_memory(&sandbox) < 32 << 10, "{} KiB", peak_memory(&sandbox));
             }
             Event::Exited(exit) => last = Some(exit.status),

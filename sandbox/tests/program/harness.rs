@@ -1,4 +1,4 @@
-//! A sandbox and the worker's end of its line.
+//! A sandbox, with the test as its worker.
 
 use std::{
     fmt::Debug,
@@ -15,7 +15,7 @@ use orchestra_sandbox::protocol::{
     Stream,
 };
 
-/// No test waits longer for anything, however busy the machine is.
+/// The longest wait of any test, however busy the machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Longer than any test takes.
@@ -23,13 +23,13 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Few, so that a test that takes no events holds the sandbox up.
+/// Few, so that a test that reads no events stalls the sandbox.
 const EVENTS_AHEAD: usize = 4;
 
-/// Whose every job here is.
+/// The attempt of every job here.
 pub(crate) const ATTEMPT: Attempt = Attempt { job: 7, number: 2 };
 
-/// A job without limits that matter.
+/// A job with limits that it does not reach.
 pub(crate) fn job(script: &str) -> Run {
     Run {
         attempt: ATTEMPT,
@@ -55,7 +55,7 @@ pub(crate) fn job_in(workdir: &Path, script: &str) -> Run {
     Run { workdir: workdir.to_str().unwrap().into(), ..job(script) }
 }
 
-/// The program itself, to be run by another one.
+/// The program itself, to be started by another one.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_orchestra-sandbox");
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(crate) struct Sandbox {
     input: Option<ChildStdin>,
     output: Option<ChildStdout>,
     events: Option<Receiver<Event>>,
-    /// Standard error is this program's alone: its end is the end of the process.
+    /// Standard error belongs to this program alone: its end is the end of the process.
     complaints: Receiver<String>,
 }
 
@@ -87,7 +87,7 @@ impl Sandbox {
         Self { child, input, output, events: None, complaints }
     }
 
-    /// With a job, and somebody who reads.
+    /// Starts with a job and a reader.
     pub(crate) fn start(run: Run) -> Self {
         Self::start_with(vec![], run)
     }
@@ -103,7 +103,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// Begins to read events.
+    /// Starts reading events.
     pub(crate) fn read(&mut self) {
         let mut output = self.output.take().expect("it is read once");
         let (sender, events) = sync_channel(EVENTS_AHEAD);
@@ -136,12 +136,12 @@ impl Sandbox {
         self.input.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    /// The line to the sandbox ends, and it cannot be told anything any more.
+    /// Closes the sandbox's input, so that it gets no more commands.
     pub(crate) fn hang_up(&mut self) {
         self.input = None;
     }
 
-    /// `None` after the last one.
+    /// `None` after the last event.
     pub(crate) fn event(&self) -> Option<Event> {
         match self.events.as_ref().expect("somebody reads").recv_timeout(PATIENCE) {
             Ok(event) => Some(event),
@@ -168,19 +168,19 @@ impl Sandbox {
         panic!("{text:?} was never written, but {:?}", String::from_utf8_lossy(&seen));
     }
 
-    /// Waits for the end of the process, which has nothing to complain about, for its exit code.
+    /// Waits for the end of the process, which must not complain, and returns its exit code.
     pub(crate) fn exit_code(&mut self) -> i32 {
         let text = self.complaints.recv_timeout(PATIENCE).expect("the process ends in time");
         assert_eq!(text, "");
         self.child.wait().unwrap().code().expect("it ends by itself")
     }
 
-    /// For what must not happen: the only wait that is as long as it says.
+    /// For events that must not happen: the only wait that takes its whole time.
     pub(crate) fn ends_within(&self, time: Duration) -> bool {
         !matches!(self.complaints.recv_timeout(time), Err(RecvTimeoutError::Timeout))
     }
 
-    /// Reads to the end of everything.
+    /// Reads everything to the end.
     pub(crate) fn finish(mut self) -> Report {
         let mut report = Report::default();
         for event in self.events() {
@@ -193,8 +193,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // It has mostly ended already. After a failed test it may not have, and takes its job
-        // along when it is told to; killing this process, which may be `unshare`, would not.
+        // It has usually ended already. After a failed test it may not have; then it ends its job
+        // when it is told to. Killing this process, which may be `unshare`, would not do that.
         if let Some(input) = &mut self.input {
             let mut bytes = Vec::new();
             Command::Kill.encode(&mut bytes);
@@ -207,7 +207,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// What a whole run said.
+/// The output of a whole run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) code: i32,
@@ -244,7 +244,7 @@ impl Report {
         }
     }
 
-    /// Output is in the order of its time.
+    /// Output is in order of time.
     fn pass(&mut self, at: Duration) {
         assert!(self.at <= at);
         self.at = at;
@@ -268,7 +268,7 @@ pub(crate) fn run(run: Run) -> Report {
     Sandbox::start(run).finish()
 }
 
-/// For comparing bytes without megabytes of them in the message.
+/// Compares bytes without printing megabytes of them.
 pub(crate) fn assert_same_bytes(left: &[u8], right: &[u8], what: impl Debug) {
     assert_eq!(left.len(), right.len(), "{what:?}: the length differs");
     let differs = left.iter().zip(right).position(|(left, right)| left != right);

@@ -1,4 +1,4 @@
-//! The fence: no job outlives its lease, whatever has become of the worker.
+//! The fence: no job outlives its lease, whatever happens to the worker.
 
 use std::{fs, process::Command as Process, time::Duration};
 
@@ -41,7 +41,7 @@ fn renewing_counts_from_then_on() {
     assert_expired(&sandbox.finish());
 }
 
-/// Since the machine's boot, to 10 ms (`proc(5)`).
+/// Time since the machine's boot, to 10 ms (`proc(5)`).
 fn since_boot() -> Duration {
     let uptime = fs::read_to_string("/proc/uptime").unwrap();
     Duration::from_secs_f64(uptime.split_whitespace().next().unwrap().parse().unwrap())
@@ -51,7 +51,7 @@ fn since_boot() -> Duration {
 fn what_was_held_up_on_its_way_lengthens_nothing() {
     let mut sandbox = Sandbox::start(job("echo up; sleep 60; sleep 60"));
     sandbox.wait_for("up");
-    // The job has an hour, and what comes now is older than this second.
+    // The job has an hour, but this renewal is older than a second.
     let lease = Lease { ttl: HOUR, until: Some(since_boot().saturating_sub(MILLISECOND * 1000)) };
     sandbox.send(&Command::Renew(lease));
     assert!(!sandbox.ends_within(Duration::from_millis(300)), "it was overtaken, no more");
@@ -63,13 +63,13 @@ fn what_was_held_up_on_its_way_lengthens_nothing() {
 fn a_lease_ends_when_it_was_said_to_however_late_that_was_heard() {
     let time = Duration::from_secs(1);
     let end = |after| Lease { ttl: HOUR, until: Some(since_boot() + after) };
-    // Both were on their way for an hour but for a second, or two.
+    // Both were delayed for an hour less one second, or two.
     let mut sandbox = Sandbox::start(Run { lease: end(time), ..job("sleep 60; sleep 60") });
     sandbox.send(&Command::Renew(end(time * 2)));
     let report = sandbox.finish();
     assert_expired(&report);
     assert!(report.exit().wall > time && report.exit().wall < time * 10, "{report:?}");
-    // One that is over when it is heard of is over.
+    // A lease that is over when it arrives is over.
     let over = Lease { ttl: HOUR, until: Some(MILLISECOND) };
     assert_expired(&run(Run { lease: over, ..job("sleep 60; sleep 60") }));
 }
@@ -97,7 +97,7 @@ fn a_reader_that_stands_still_does_not_put_it_off() {
         let mut sandbox = Sandbox::spawn(&mut Process::new(PROGRAM));
         let ttl = Duration::from_millis(500);
         sandbox.send(&Command::Run(Box::new(Run { lease: Lease::of(ttl), ..job(script) })));
-        // Nobody reads, and the process ends all the same.
+        // Nobody reads, but the process ends all the same.
         assert_eq!(sandbox.exit_code(), 137);
     }
 }
@@ -105,8 +105,8 @@ fn a_reader_that_stands_still_does_not_put_it_off() {
 #[test]
 fn a_slow_reader_gets_everything_while_the_lease_lasts() {
     let mut sandbox = Sandbox::start(job("yes | head -c 3000000"));
-    // The reader takes a few frames ahead and then stands still: the line is full
-    // until the job is held up, and the rest comes when it goes on.
+    // The reader takes a few frames and then stops. The connection fills up until the job is held
+    // up, and the rest comes when the reader continues.
     assert!(matches!(sandbox.event(), Some(Event::Ready(_))));
     sandbox.send(&Command::Renew(Lease::of(HOUR)));
     let report = sandbox.finish();
@@ -125,7 +125,7 @@ fn an_idle_one_waits_as_long_as_it_is_told() {
     sandbox.send(&Command::Renew(Lease::of(MILLISECOND)));
     assert_eq!(sandbox.exit_code(), 0);
 
-    // Its own limit is over when the job comes.
+    // Its own idle limit is over when the job comes.
     let mut sandbox = Sandbox::spawn(Process::new(PROGRAM).env("ORCHESTRA_IDLE_MS", "1000"));
     sandbox.send(&Command::Renew(Lease::of(HOUR)));
     sandbox.read();
@@ -134,7 +134,7 @@ fn an_idle_one_waits_as_long_as_it_is_told() {
     assert_eq!(sandbox.finish().text(), "hello\n");
 }
 
-/// What a sandbox did to be ready sooner is no part of its job: neither its time, nor its end.
+/// What a sandbox does in advance is no part of its job: neither its time nor its end.
 #[test]
 fn the_shell_that_was_started_before_the_job_is_no_part_of_it() {
     let ahead = || Sandbox::spawn(Process::new(PROGRAM).env("ORCHESTRA_AHEAD", "yes"));
@@ -146,7 +146,7 @@ fn the_shell_that_was_started_before_the_job_is_no_part_of_it() {
     assert!(report.text().starts_with("hello\n"), "{}", report.text());
     assert!(!report.text().contains("AHEAD"), "{}", report.text());
 
-    // It has taken its time for a shell before it says that it is ready, and reaped it.
+    // It takes its time for a shell before it reports that it is ready, and reaps it.
     let mut sandbox = ahead();
     sandbox.read();
     assert!(matches!(sandbox.event(), Some(Event::Ready(_))));

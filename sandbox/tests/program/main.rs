@@ -1,5 +1,5 @@
-//! The program as a worker meets it: an ordinary child process, or PID 1 of a
-//! namespace of its own, with the protocol over its standard input and output.
+//! The program as a worker sees it: an ordinary child process, or PID 1 of its own namespace, with
+//! the protocol on its standard input and output.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

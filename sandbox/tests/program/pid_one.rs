@@ -15,10 +15,11 @@ use crate::harness::{MILLISECOND, PROGRAM, Report, Sandbox, job};
 
 pub(crate) const UNSHARE: [&str; 4] = ["--pid", "--fork", "--kill-child", "--mount-proc"];
 
-/// Anybody but root, as in a container.
+/// Any user but root, as in a container.
 pub(crate) const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
-/// Whether there can be namespaces here. Says so when not, and fails where every test must run.
+/// Whether namespaces can be created here. If not, this prints so, and fails where every test must
+/// run.
 pub(crate) fn is_possible() -> bool {
     let possible = Process::new("unshare")
         .args(UNSHARE)
@@ -33,7 +34,7 @@ pub(crate) fn is_possible() -> bool {
     possible
 }
 
-/// The program, where a user can run it who may not reach the folder that it was built in.
+/// The program in a place where a user can run it who may not access the build folder.
 pub(crate) fn program_for_all() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -42,19 +43,19 @@ pub(crate) fn program_for_all() -> (TempDir, PathBuf) {
     (dir, program)
 }
 
-/// As PID 1 of a namespace.
+/// Starts it as PID 1 of a namespace.
 pub(crate) fn start(run: Run) -> Sandbox {
     start_in(&[], run)
 }
 
-/// With these in its environment.
+/// The same, with these variables in its environment.
 fn start_in(environment: &[(&str, &str)], run: Run) -> Sandbox {
     let (_dir, program) = program_for_all();
     let mut process = Process::new("unshare");
     process.args(UNSHARE).arg("setpriv").args(NOBODY).arg(program);
     let mut sandbox = Sandbox::spawn(process.envs(environment.iter().copied()));
     sandbox.read();
-    // It has started, so its file is not needed any more.
+    // It has started, so its file is no longer needed.
     sandbox.event();
     sandbox.send(&Command::Run(Box::new(run)));
     sandbox
@@ -64,7 +65,7 @@ pub(crate) fn run(run: Run) -> Report {
     start(run).finish()
 }
 
-/// So that no mistake here can reach the machine's own processes.
+/// Prevents a mistake here from reaching the machine's own processes.
 pub(crate) const GUARD: &str = "[ $PPID = 1 ] || exit 99; ";
 
 #[test]
@@ -83,7 +84,7 @@ fn a_job_that_kills_everything_kills_itself() {
     if !is_possible() {
         return;
     }
-    // The kernel spares whoever asks for it.
+    // The kernel spares the process that asks for it.
     let report = run(job(&format!("{GUARD}sleep 1000 & kill -9 -1; exit 4")));
     assert_eq!((report.status(), report.exit().killed), (Status::Code(4), None));
     let report = run(job(&format!("{GUARD}bash -c 'kill -9 -1'; exit 4")));
@@ -96,7 +97,7 @@ fn the_job_cannot_look_into_it() {
     if !is_possible() {
         return;
     }
-    // The first to be looked at is a process like any other, and hides nothing.
+    // The first process to be inspected is an ordinary one that hides nothing.
     let look = r#"
         look() {
             cat /proc/$1/environ >/dev/null; echo "environ $?"
@@ -114,7 +115,7 @@ fn the_job_cannot_look_into_it() {
     );
 }
 
-/// One that was made ahead has started a shell before, the other one has not.
+/// A sandbox made ahead has started a shell before; the other one has not.
 #[test]
 fn no_number_of_a_process_tells_whether_it_was_made_ahead_of_the_job() {
     if !is_possible() {
@@ -151,7 +152,7 @@ fn orphans_are_reaped_while_the_job_runs() {
     if !is_possible() {
         return;
     }
-    // A zombie keeps its place in /proc until somebody waits for it.
+    // A zombie keeps its entry in /proc until somebody waits for it.
     let script = "pid=$(sh -c 'sleep 0 >/dev/null & echo $!'); \
                   while [ -e /proc/$pid ]; do :; done; echo gone";
     assert_eq!(run(job(script)).text(), "gone\n");

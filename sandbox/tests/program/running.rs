@@ -46,7 +46,7 @@ fn signals_end_the_shell_with_their_number() {
 #[test]
 fn the_two_streams_are_kept_apart_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    // Each line is written when the one before it has arrived.
+    // Each line is written after the one before it has arrived.
     let wait = |file: &str| format!("until [ -e {file} ]; do :; done");
     let script = format!("echo 1; {}; echo 2 >&2; {}; echo 3", wait("one"), wait("two"));
     let sandbox = Sandbox::start(job_in(dir.path(), &script));
@@ -62,7 +62,7 @@ fn the_two_streams_are_kept_apart_and_in_order() {
     assert_eq!(seen, [line(out, "1\n"), line(err, "2\n"), line(out, "3\n")]);
 }
 
-/// A megabyte in which every byte and no pattern of a power of two occurs.
+/// A megabyte in which every byte value occurs and no pattern repeats at a power of two.
 fn binary() -> Vec<u8> {
     (0..1_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
@@ -171,7 +171,7 @@ fn what_cannot_start_says_why() {
         assert!(reason.contains(expected), "{reason}");
         assert_eq!((report.code, report.exit), (125, None));
     }
-    // The longest that fits.
+    // The longest script that fits.
     assert_eq!(run(job(&"#".repeat(131_071))).code, 0);
 }
 

@@ -1,4 +1,4 @@
-//! What a job says of its secrets never leaves the sandbox.
+//! Secrets that a job prints never leave the sandbox.
 
 use std::fs;
 
@@ -22,14 +22,14 @@ fn a_secret_in_two_writes_is_masked_on_both_streams() {
     for event in sandbox.events() {
         if let Event::Output { stream, bytes, .. } = event {
             shown[usize::from(stream == Stream::Stderr)].extend(bytes);
-            // Only now is the rest of it written: what came so far has been passed on.
+            // The rest is written only now, so everything up to here has been forwarded.
             if shown[0].starts_with(b"a ") && shown[1].starts_with(b"first") {
                 fs::write(dir.path().join("go"), "").unwrap();
             }
         }
     }
     let [stdout, stderr] = shown.map(|bytes| String::from_utf8(bytes).unwrap());
-    // What the end cuts off is shown where it is as short as a word, and masked where it is not.
+    // A prefix at the end of the stream is shown if it is as short as a word, and masked otherwise.
     assert_eq!((stdout.as_str(), stderr.as_str()), ("a *** b\n***", "first\n***\n"));
 }
 
@@ -40,7 +40,7 @@ fn the_cut_of_a_flood_shows_no_part_of_a_secret() {
         let report = run(keeping(Run { log_head: head, log_tail: 101, ..job(script) }));
         let kept: Vec<_> = report.stdout.iter().filter(|byte| !b"*\n".contains(byte)).collect();
         assert_eq!((kept, report.stdout.len() as u64), (vec![], head + 101));
-        // As long as what is shown in its place.
+        // As long as its replacement.
         assert_eq!(report.gap, 4 * 20_000 - head - 101);
     }
 }

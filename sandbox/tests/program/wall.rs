@@ -1,17 +1,17 @@
-//! The wall around a job that has a network, in a network namespace of the test's own.
+//! The wall around a job that has a network, in the test's own network namespace.
 
 use std::process::Command as Process;
 
 use crate::{harness::PROGRAM, pid_one::is_possible};
 
-/// A machine with one interface, a network of neighbours on it, and a gateway to everything else.
+/// A machine with one interface, a network of neighbours, and a gateway to everything else.
 const MACHINE: &str = "set -e
     ip link set lo up
     ip link add inner type veth peer name outer
     ip addr add 172.18.0.2/16 dev inner; ip link set inner up; ip link set outer up
     ip route add default via 172.18.0.1";
 
-/// What comes of the wall, and where a packet to each address would go then.
+/// Builds the wall and returns where a packet to each address would then go.
 fn ways(before: &str, networks: &str, addresses: &[&str]) -> String {
     let ask = |address| format!("ip route get {address} 2>&1 | head -n 1 | cut -d' ' -f1-3");
     let asks = addresses.iter().map(ask).collect::<Vec<_>>().join("\n");
@@ -40,7 +40,7 @@ fn what_is_walled_off_cannot_be_reached_and_all_else_can() {
     assert_eq!(lines[6], "192.0.2.8 via 172.18.0.1", "the gateway itself still leads out");
 }
 
-/// The job's side: it can neither build nor take down.
+/// As a job, without the capability: it can neither build a wall nor remove one.
 #[test]
 fn without_the_capability_nothing_changes() {
     if !is_possible() {

@@ -1,4 +1,4 @@
-//! The working folder: what comes with a job, what it changed, what it leaves.
+//! The working folder: input files, changes and artifacts.
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Instant};
 
@@ -38,7 +38,7 @@ fn files_are_there_before_the_command_and_changes_and_artifacts_after_it() {
     let files = vec![
         file("data/all", &all),
         File { executable: true, ..file("run", b"#!/bin/sh\ncat data/all\n") },
-        // Of the same length, and at once: only its time tells.
+        // The same length, and changed at once: only its time differs.
         file("edited", b"1\n"),
     ];
     let script = "echo 2 > edited; umask; stat -c %a data/all run; ./run
@@ -128,7 +128,7 @@ fn a_file_too_many_is_a_fault_and_so_is_one_before_the_job() {
     assert_eq!(report.failed.as_deref(), Some("the worker sent a file before the job"));
 }
 
-/// Larger than any frame, and than what it could hold in memory.
+/// Larger than any frame, and than the program could hold in memory.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "there is no executor here")]
 fn a_large_file_arrives_in_pieces_while_the_lease_is_renewed() {
@@ -145,7 +145,7 @@ fn a_large_file_arrives_in_pieces_while_the_lease_is_renewed() {
         sandbox.send(&Command::Renew(lease));
     }
     sandbox.send(&Command::File(file("large", b"c")));
-    // Nothing of the command runs before all are there.
+    // The command does not start before all files have arrived.
     sandbox.send(&Command::Renew(Lease::of(HOUR)));
     sandbox.send(&Command::File(file("small", b"")));
     let report = sandbox.finish();
@@ -175,7 +175,7 @@ fn files_that_do_not_arrive_end_the_job_with_its_lease() {
     }
 }
 
-/// However much there is, it costs no more than so long.
+/// However large the folder, a scan takes only a bounded time.
 #[test]
 fn a_folder_without_end_is_looked_at_for_a_bounded_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -189,13 +189,13 @@ fn a_folder_without_end_is_looked_at_for_a_bounded_time() {
     let begun = Instant::now();
     let report = run_with(vec![], watched(dir.path(), "mkdir out; touch out/a"));
     assert!(report.changes.as_ref().is_some_and(|changes| changes.incomplete), "{report:?}");
-    // It is still found: nobody looks where nothing can fit but for `**/`.
+    // It is still found: without `**/`, only folders in which something can match are searched.
     assert!(found(&report).contains(&("out/a", 0)), "{report:?}");
-    // Twice 200 ms, and two seconds.
+    // Twice 200 ms, plus two seconds.
     assert!(begun.elapsed() < 60 * 1000 * MILLISECOND);
 }
 
-/// Prints what it costs: `cargo test -p orchestra-sandbox -- --nocapture handful`.
+/// Prints the cost: `cargo test -p orchestra-sandbox -- --nocapture handful`.
 #[test]
 fn a_handful_of_files_costs_next_to_nothing() {
     let dir = tempfile::tempdir().unwrap();
