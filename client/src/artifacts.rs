@@ -1,4 +1,4 @@
-//! Files that a job left: listed, fetched and checked.
+//! A job's artifacts: list, download and verify.
 
 use std::{io, time::Duration};
 
@@ -16,14 +16,14 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::{Client, ClientError};
 
-/// How long a file, or all of them, may take.
+/// The timeout for downloading one file, or all of them.
 const LONG_READ: Duration = Duration::from_mins(30);
 
-/// All but what is the same in every part of a path (RFC 3986, section 2.3), and slashes.
+/// Everything but unreserved characters (RFC 3986, section 2.3) and slashes.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Why a file was not fetched whole.
+/// Why a file was not completely downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum FetchError {
 }
 
 impl Client {
-    /// The files that an attempt left; without one, the last that has ended.
+    /// The artifacts of an attempt; of the last one that has ended if `attempt` is `None`.
     pub async fn artifacts(
         &self,
         id: JobId,
@@ -44,7 +44,7 @@ impl Client {
         self.fetch(of(self.call(Method::GET, &paths::artifacts(id)), attempt)).await
     }
 
-    /// All of them as one tar archive. Whether it is whole, its end tells.
+    /// All artifacts as one tar archive. Only the end of the archive shows whether it is complete.
     pub async fn artifacts_tar(
         &self,
         id: JobId,
@@ -54,8 +54,8 @@ impl Client {
         self.stream(of(request, attempt)).await
     }
 
-    /// Writes one of them, as it was listed. What was written counts only when this succeeds:
-    /// the file's length and checksum are known at its end.
+    /// Writes one listed artifact to `to`. The written data is only valid if this succeeds: the
+    /// length and checksum are verified at the end.
     pub async fn fetch_artifact(
         &self,
         id: JobId,
@@ -79,8 +79,8 @@ impl Client {
         Ok(())
     }
 
-    /// What the command of an attempt did to the files in its folder; without one, the last that
-    /// has ended.
+    /// The changes to files by an attempt's command; by the last one that has ended if `attempt` is
+    /// `None`.
     pub async fn changes(
         &self,
         id: JobId,

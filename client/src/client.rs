@@ -1,4 +1,4 @@
-//! The connection to one master: sending, timeouts, and the reading of answers.
+//! The connection to one master: sending requests, timeouts, and reading answers.
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -13,22 +13,22 @@ use serde::de::DeserializeOwned;
 
 use crate::{ClientError, tls, token};
 
-/// A master is near or it is down; a name that resolves to a black hole should
-/// not hold anybody up for long.
+/// A master is either near or down. A name that resolves to a dead address should not cause a long
+/// wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For calls that the master answers at once. A commit on a slow disk is in it.
+/// For calls that the master answers at once. This includes a commit on a slow disk.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The master closes a connection that was idle for ten seconds. One that we
-/// drop first is never picked for a request in the moment in which it is closed.
+/// The master closes a connection that was idle for ten seconds. This client drops it first, so it
+/// never picks a connection for a request just as the master closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a call that the master holds open may take beyond the agreed wait.
+/// How long a call that the master holds open may take beyond the agreed wait.
 const WAIT_MARGIN: Duration = Duration::from_secs(15);
 
-/// What carries a request to a master and its answer back, when it is not the
-/// network: the simulation has one that loses and repeats what it likes.
+/// Carries requests to a master and its answers back in place of the network. The simulation has
+/// one that loses and repeats messages.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// The answer from its head on, or why there is none. A request may say after
-    /// which time it is given up, its answer's body included.
+    /// Returns the answer as soon as its head has arrived, or why there is none. The timeout of a
+    /// request, if it has one, includes the body of the answer.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, String>>;
 }
 
@@ -36,19 +36,19 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    /// Carries the requests instead of the network.
+    /// Carries the requests in place of the network.
     transport: Option<Arc<dyn Transport>>,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     url: Arc<str>,
-    /// Does not print.
+    /// Marked as sensitive, so `Debug` does not show it.
     authorization: Option<HeaderValue>,
     /// The header `traceparent` of every request.
     trace: Option<HeaderValue>,
 }
 
 impl Client {
-    /// A client for the master at `url`: `http://127.0.0.1:5216`, `https://master`,
-    /// `host:port` or a bare host. Nothing is sent yet.
+    /// A client for the master at `url`: `http://127.0.0.1:5216`, `https://master`, `host:port` or
+    /// a bare host. This sends nothing.
     ///
     /// # Errors
     /// [`ClientError::Address`].
@@ -56,8 +56,8 @@ impl Client {
         Self::trusting(url, None)
     }
 
-    /// The same; over https it believes only those for whom the authority in this
-    /// file (PEM) vouches, instead of the system's.
+    /// Like [`Client::new`]. Over https it trusts only the certificate authority in this file
+    /// (PEM), in place of the system's.
     ///
     /// # Errors
     /// [`ClientError::Address`].
@@ -81,7 +81,7 @@ impl Client {
         Ok(Self { http, transport: None, url, authorization: None, trace: None })
     }
 
-    /// The same client, which shows this token with every request.
+    /// The same client, but every request carries this token.
     ///
     /// # Errors
     /// [`ClientError::Token`].
@@ -89,20 +89,20 @@ impl Client {
         Ok(Self { authorization: Some(token::header_of(token)?), ..self })
     }
 
-    /// The same client, whose requests are parts of this trace, as W3C Trace Context writes it.
-    /// What cannot stand in a header is no trace.
+    /// The same client, but its requests belong to this trace, in the format of W3C Trace Context.
+    /// A value that is not valid in a header is ignored.
     #[must_use]
     pub fn with_trace(self, traceparent: &str) -> Self {
         Self { trace: HeaderValue::from_str(traceparent).ok(), ..self }
     }
 
-    /// The same client, whose requests another transport carries.
+    /// The same client, but another transport carries its requests.
     #[must_use]
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport: Some(transport), ..self }
     }
 
-    /// Whether what it sends could be read on a network.
+    /// Whether its requests could be read on the network.
     pub fn is_in_clear(&self) -> bool {
         parse(&self.url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
     }
@@ -112,7 +112,7 @@ impl Client {
         &self.url
     }
 
-    /// A request without a time limit of its own.
+    /// A request without its own timeout.
     pub(crate) fn open(&self, method: Method, path: &str) -> RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(trace) = &self.trace {
@@ -139,7 +139,7 @@ impl Client {
         self.open(method, path).timeout(wait.saturating_add(WAIT_MARGIN))
     }
 
-    /// Sends; any status but 2xx is an error.
+    /// Sends a request; any status but 2xx is an error.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = self.carry(request).await?;
         if response.status().is_success() {
@@ -157,7 +157,7 @@ impl Client {
         })
     }
 
-    /// The only place where a request leaves.
+    /// The only place that sends requests.
     async fn carry(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let broken = |error: reqwest::Error| ClientError::transport(&self.url, &error);
         let Some(transport) = &self.transport else {
@@ -169,7 +169,7 @@ impl Client {
         transport.send(request).await.map_err(unreachable)
     }
 
-    /// Sends, and waits for the answer to begin at most as long as a call may take.
+    /// Sends a request and waits for the head of the answer for at most [`CALL_TIMEOUT`].
     pub(crate) async fn send_open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         match tokio::time::timeout(CALL_TIMEOUT, self.send(request)).await {
             Ok(answer) => answer,
@@ -213,14 +213,14 @@ fn parse(text: &str) -> Result<Url, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("it ends in a query or a fragment".into());
     }
-    // "host" and "host:5216" are shorthands for our port; a full URL means what it says.
+    // "host" and "host:5216" are short forms that imply our port; a full URL is taken literally.
     if url.port().is_none() && !text.contains("://") && !has_port(text) {
         url.set_port(Some(DEFAULT_PORT)).map_err(|()| "it has no host".to_owned())?;
     }
     Ok(url)
 }
 
-/// Whether a port was written: the URL parser drops the scheme's own one.
+/// Whether the text contains a port. The URL parser drops the default port of the scheme.
 fn has_port(text: &str) -> bool {
     let authority = text.split('/').next().unwrap_or(text);
     authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())

@@ -1,38 +1,37 @@
-//! What can go wrong between here and a master.
+//! The errors of calls to a master.
 
 use std::error::Error;
 
 use orchestra_contracts::{Problem, ProblemKind};
 
-/// Why a call did not bring what it should. The texts are whole phrases for
-/// people; no caller needs to add where it happened.
+/// Why a call failed. The texts are complete phrases for people; callers need not add any context.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The address cannot be one of a master.
+    /// The address cannot belong to a master.
     #[error("{url:?} is not the address of a master: {reason}")]
     Address { url: String, reason: String },
-    /// What should be shown to the master is no token. The text never repeats it.
+    /// The token is malformed or cannot be read. The text never repeats it.
     #[error("the token cannot be used: {0}")]
     Token(String),
-    /// The master understood and said no.
+    /// The master understood the request and refused it.
     #[error("{0}")]
     Refused(Box<Problem>),
-    /// Nobody answered, or the connection broke before the answer was complete.
+    /// There was no answer, or the connection broke before the answer was complete.
     #[error("no answer from {url}: {reason}")]
     Unreachable {
         url: String,
         reason: String,
-        /// Whether the call may have arrived, and have been carried out.
+        /// Whether the call may have arrived and taken effect.
         sent: bool,
     },
-    /// Somebody answered, in words that no master of this version uses.
+    /// There was an answer, but not one that a master of this version sends.
     #[error("what answers at {url} is not an Orchestra that this program understands: {reason}")]
     Unreadable { url: String, status: u16, reason: String },
 }
 
 impl ClientError {
-    /// Whether the same call may succeed later, with nothing changed by the caller.
+    /// Whether the same call may succeed later without any change by the caller.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Address { .. } | Self::Token(_) => false,
@@ -41,12 +40,12 @@ impl ClientError {
                 ProblemKind::RequestTimeout | ProblemKind::Unavailable | ProblemKind::Internal
             ),
             Self::Unreachable { .. } => true,
-            // A proxy in front of a master that is being restarted.
+            // A proxy in front of a restarting master.
             Self::Unreadable { status, .. } => matches!(status, 408 | 429 | 500..),
         }
     }
 
-    /// What kind of refusal it was, if it was one.
+    /// The kind of the refusal, if it was one.
     pub fn kind(&self) -> Option<ProblemKind> {
         match self {
             Self::Refused(problem) => Some(problem.kind),
@@ -54,8 +53,8 @@ impl ClientError {
         }
     }
 
-    /// An error of the transport, told by its innermost cause: the outer ones
-    /// repeat the address and say "error sending request".
+    /// An error of the transport, described by its innermost cause. The outer ones repeat the
+    /// address and say "error sending request".
     pub(crate) fn transport(url: &str, error: &reqwest::Error) -> Self {
         let reason = if error.is_timeout() {
             "it took too long".to_owned()

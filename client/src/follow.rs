@@ -1,8 +1,8 @@
-//! Follows a job's log to the job's end, through every break of the connection.
+//! Follows a job's log to the end of the job and resumes after broken connections.
 //!
-//! Each event's id says how much of the log was seen with it; after a break the
-//! stream goes on from the last id, and what it repeats all the same is dropped.
-//! So a frame is yielded once however often the connection breaks.
+//! The id of each event tells how much of the log has been read. After a break the stream resumes
+//! from the last id, and repeated events are dropped. So each frame is yielded once, however often
+//! the connection breaks.
 
 use std::{pin::Pin, time::Duration};
 
@@ -24,30 +24,30 @@ use crate::{
     sse::{Decoder, Event},
 };
 
-/// A master sends a comment every 15 s when there is nothing else; a connection
-/// that is silent for three times as long is dead.
+/// A master sends a comment every 15 s if there is nothing else. A connection that is silent for
+/// three times as long is dead.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// What happens to a job that is followed.
+/// An event of a followed job.
 #[derive(Clone, Debug)]
 pub enum FollowEvent {
     Log {
         attempt: AttemptNo,
         frame: Frame,
-        /// The position behind the frame, from which another following can go on.
+        /// The position after the frame, from which a later call can continue.
         after: Cursor,
     },
-    /// Its status has changed. After a break one may come again.
+    /// Its status has changed. It may be repeated after a break.
     State(Box<Job>),
-    /// It has ended. Nothing comes after this.
+    /// It has ended. No event follows.
     End(Box<Job>),
 }
 
 impl Client {
-    /// Everything that has happened to the job's log and everything that will,
-    /// until its end. It begins after `from`, or at the beginning.
+    /// Yields everything that is in the job's log and everything that is added, until the job ends.
+    /// It starts after `from`, or at the beginning.
     ///
-    /// A break is bridged for up to a minute. An error is the last item.
+    /// It bridges a break of up to a minute. An error is the last item.
     pub fn follow(
         &self,
         id: JobId,
@@ -75,11 +75,11 @@ impl Client {
 struct Follower {
     client: Client,
     id: JobId,
-    /// What was yielded.
+    /// The position that has been yielded.
     cursor: Option<Cursor>,
     connection: Option<Connection>,
     backoff: Backoff,
-    /// When the master last said something; at first, when following began.
+    /// When the master last sent something; at first, when following started.
     heard: Instant,
 }
 
@@ -106,7 +106,7 @@ impl Follower {
         connection.event(self.client.url()).await
     }
 
-    /// After an error that may pass, waits for the next try.
+    /// Waits before the next try, unless the error is permanent.
     async fn pause(&mut self, error: ClientError) -> Result<(), ClientError> {
         if let Some(connection) = self.connection.take() {
             self.heard = connection.heard.unwrap_or(self.heard);
@@ -120,7 +120,7 @@ impl Follower {
         Ok(())
     }
 
-    /// `None` for what was yielded before, and for kinds that a later master may send.
+    /// `None` for events that were yielded before, and for kinds that only later masters send.
     fn take(&mut self, event: &Event) -> Result<Option<FollowEvent>, ClientError> {
         match event.kind.as_str() {
             event::LOG => self.take_log(event),
@@ -155,7 +155,7 @@ type Pieces = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 struct Connection {
     pieces: Pieces,
     decoder: Decoder,
-    /// When the last bytes came, comments included.
+    /// When the last bytes arrived, including comments.
     heard: Option<Instant>,
 }
 

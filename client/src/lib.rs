@@ -1,14 +1,16 @@
-//! Typed client of the Orchestra REST API, for workers and for the command line.
+//! A typed client for the Orchestra REST API, used by workers and by the command line.
 //!
-//! It owns timeouts, the reading of refusals and the resuming of logs. It never
-//! repeats a call by itself, [`Client::wait`] and [`Client::follow`] excepted:
-//! whether a repetition is safe is the caller's knowledge, and [`retry()`] its tool.
+//! It handles timeouts, error responses and the resuming of logs. Calls are not repeated, except by
+//! [`Client::submit`], [`Client::submit_all`], [`Client::bring`], [`Client::wait`] and
+//! [`Client::follow`]. For the others only the caller knows whether a repetition is safe;
+//! [`retry()`] does it.
 //!
-//! * `people.rs`, `schedules.rs`, `workers.rs`, `tokens.rs` and `webhooks.rs` hold one short
-//!   method a call.
-//! * `artifacts.rs` fetches what a job left, and checks it; `uploads.rs` brings what one is to have.
-//! * `follow.rs` follows a job's log through every break of the connection.
-//! * `error.rs` says what can go wrong, and what of it may pass.
+//! * `people.rs`, `schedules.rs`, `workers.rs`, `tokens.rs` and `webhooks.rs` have one short method
+//!   per call.
+//! * `artifacts.rs` downloads a job's artifacts and verifies them; `uploads.rs` uploads input
+//!   files.
+//! * `follow.rs` follows a job's log and resumes after a broken connection.
+//! * `error.rs` defines the errors, and which of them are temporary.
 
 mod artifacts;
 mod client;

@@ -22,21 +22,21 @@ use crate::{
     retry::{PATIENCE, retry},
 };
 
-/// How long one request of [`Client::wait`] is held open. Short enough for the
-/// usual idle limits of proxies.
+/// How long one request of [`Client::wait`] is held open: shorter than the usual idle timeouts of
+/// proxies.
 const WAIT: Duration = Duration::from_secs(30);
-/// How long a listing or a log may take altogether when it is not followed.
+/// The timeout for a whole list, or for a whole log that is not followed.
 const LONG_READ: Duration = Duration::from_mins(10);
 
-/// What became of a deletion.
+/// The result of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
     Now,
-    /// The job is being run: it is cancelled first and goes when it has ended.
+    /// The job is running: it is cancelled first, and deleted when it has ended.
     WhenEnded,
 }
 
-/// The answer of `GET /healthz`.
+/// The answer to `GET /healthz`.
 #[derive(serde::Deserialize)]
 struct Health {
     #[serde(rename = "status")]
@@ -44,21 +44,21 @@ struct Health {
 }
 
 impl Client {
-    /// Submits a job. When this returns, the job is stored durably, and once: where the
-    /// answer is lost, the same is sent again under the same [`IdempotencyKey`]. A master
-    /// that goes away meanwhile is waited for as long as by [`Client::wait`]; one that is
-    /// not there to begin with is not.
+    /// Submits a job. When this returns, the job is stored durably and exactly once: if the answer
+    /// is lost, the request is repeated under the same [`IdempotencyKey`]. If the master goes away
+    /// during the call, this waits for it as long as [`Client::wait`] does; it does not wait for a
+    /// master that was unreachable from the start.
     pub async fn submit(&self, spec: &JobSpec) -> Result<Job, ClientError> {
         self.submit_once(spec).await
     }
 
-    /// Submits many jobs, all or none, in the same manner; answers them in their order, an array
-    /// as the jobs that it stands for.
+    /// Submits many jobs in the same way, all or none. Returns them in order, with each array
+    /// expanded into its jobs.
     pub async fn submit_all(&self, specs: &[JobSpec]) -> Result<Vec<Job>, ClientError> {
         self.submit_once(specs).await
     }
 
-    /// Whether these jobs would be accepted now; answers them as they would be stored.
+    /// Checks whether these jobs would be accepted now; returns them as they would be stored.
     pub async fn check(&self, specs: &[JobSpec]) -> Result<Vec<JobSpec>, ClientError> {
         let request = self.call(Method::POST, paths::JOBS).query(&[("dryRun", "true")]);
         self.fetch(request.json(specs)).await
@@ -85,8 +85,8 @@ impl Client {
         self.fetch(self.call(Method::GET, &paths::job(id))).await
     }
 
-    /// The job when it has ended, however long that takes. A master that is away
-    /// for less than a minute is waited for.
+    /// Waits for the end of a job, however long that takes, and returns it. It waits up to a minute
+    /// for an unavailable master.
     pub async fn wait(&self, id: JobId) -> Result<Job, ClientError> {
         loop {
             let deadline = Instant::now() + PATIENCE;
@@ -114,18 +114,17 @@ impl Client {
         self.fetch(self.call(Method::GET, &paths::attempts(id))).await
     }
 
-    /// How to run by hand what its newest attempt ran.
+    /// How to repeat the newest attempt by hand.
     pub async fn repro(&self, id: JobId) -> Result<Repro, ClientError> {
         self.fetch(self.call(Method::GET, &paths::repro(id))).await
     }
 
-    /// Asks for the job's end; the answer is the job as it then is, which for a
-    /// running one is not ended yet.
+    /// Cancels a job; returns it as it is then. A running job has not ended yet.
     pub async fn cancel(&self, id: JobId) -> Result<Job, ClientError> {
         self.fetch(self.call(Method::POST, &paths::cancel(id))).await
     }
 
-    /// Puts an ended job back in the queue.
+    /// Puts a job that has ended back into the queue.
     pub async fn retry(&self, id: JobId) -> Result<Job, ClientError> {
         self.fetch(self.call(Method::POST, &paths::retry(id))).await
     }
@@ -138,8 +137,8 @@ impl Client {
         })
     }
 
-    /// The log as text, byte for byte as the master writes it. It does not resume:
-    /// whoever wants that takes [`Client::follow`].
+    /// The log as text, exactly as the master writes it. It does not resume; [`Client::follow`]
+    /// does.
     pub async fn log_text(
         &self,
         id: JobId,
@@ -154,19 +153,19 @@ impl Client {
         Ok(response.bytes_stream().map_err(move |error| ClientError::transport(&url, &error)))
     }
 
-    /// Whether a master answers at the address.
+    /// Checks whether a master answers at the address.
     pub async fn healthy(&self) -> Result<(), ClientError> {
-        // Many a server answers 200 to everything, but not with this.
+        // Many servers answer 200 to everything, but not with this body.
         let _: Health = self.fetch(self.call(Method::GET, paths::HEALTHZ)).await?;
         Ok(())
     }
 
-    /// What the master's clock shows, in whole seconds: it was within that second when it answered.
+    /// The time on the master's clock when it answered, truncated to seconds.
     pub async fn date(&self) -> Result<Timestamp, ClientError> {
         let response = self.send(self.call(Method::GET, paths::HEALTHZ)).await?;
         let status = response.status().as_u16();
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        // The form that HTTP has dates in is one of those of RFC 2822.
+        // HTTP dates have one of the formats of RFC 2822.
         let date = date.map(|date| DateTimeParser::new().parse_timestamp(date));
         let wrong = |reason: String| ClientError::unreadable(self.url(), status, reason);
         match date {
@@ -181,12 +180,12 @@ impl Client {
         self.fetch(self.call(Method::GET, &paths::explain(id))).await
     }
 
-    /// The queues that there are, by name.
+    /// All queues, by name.
     pub async fn queues(&self) -> Result<Vec<Queue>, ClientError> {
         self.fetch(self.call(Method::GET, paths::QUEUES)).await
     }
 
-    /// Pauses, resumes or bounds a queue. Repeating it is safe.
+    /// Pauses, resumes or limits a queue. Safe to repeat.
     pub async fn change_queue(
         &self,
         name: &QueueName,
@@ -195,7 +194,7 @@ impl Client {
         self.fetch(self.call(Method::PATCH, &paths::queue(name)).json(&change)).await
     }
 
-    /// Has a worker be handed nothing new, or lifts that. Repeating it is safe.
+    /// Stops handing new jobs to a worker, or resumes that. Safe to repeat.
     pub async fn drain(&self, worker: &WorkerName, draining: bool) -> Result<Worker, ClientError> {
         let method = if draining { Method::POST } else { Method::DELETE };
         self.fetch(self.call(method, &paths::drain(worker))).await

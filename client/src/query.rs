@@ -1,8 +1,8 @@
-//! What lists and logs are asked for.
+//! The parameters for lists and logs.
 
 use orchestra_contracts::{AttemptNo, Job, JobId, JobStatus, WorkerName, frame::Stream};
 
-/// Which jobs to list, and which page of them. The default is all, oldest first.
+/// Which jobs to list, and which page of them. The default is all jobs, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct JobQuery {
     /// Any of these; empty for all.
@@ -11,18 +11,18 @@ pub struct JobQuery {
     /// All of these.
     pub labels: Vec<(String, String)>,
     pub worker: Option<WorkerName>,
-    /// Text in the command or the name, in any case.
+    /// Text in the command or the name; case-insensitive.
     pub text: Option<String>,
-    /// The id of the array whose jobs they are.
+    /// Only jobs of the array with this id.
     pub array: Option<JobId>,
     pub order: ListOrder,
-    /// At most so many on a page; nothing means every job.
+    /// The most jobs on one page; `None` means every job.
     pub limit: Option<u32>,
-    /// [`Page::next`] of the page before.
+    /// [`Page::next`] of the previous page.
     pub cursor: Option<String>,
 }
 
-/// By id.
+/// The order, by id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListOrder {
     #[default]
@@ -34,22 +34,22 @@ pub enum ListOrder {
 #[derive(Clone, Debug)]
 pub struct Page {
     pub jobs: Vec<Job>,
-    /// Where the next page begins; `None` after the last.
+    /// Where the next page starts; `None` after the last.
     pub next: Option<String>,
 }
 
-/// Which part of a job's log to read, and how it is written.
+/// Which part of a job's log to read, and in which form.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogQuery {
-    /// The newest when absent.
+    /// All attempts, in order, if absent.
     pub attempt: Option<AttemptNo>,
-    /// All three when absent.
+    /// All three if absent.
     pub stream: Option<Stream>,
-    /// Only the last so many lines.
+    /// Only this many of the last lines.
     pub tail: Option<u32>,
-    /// Each line begins with its time.
+    /// Start each line with its time.
     pub timestamps: bool,
-    /// The answer goes on until the job has ended.
+    /// Keep the answer open until the job has ended.
     pub follow: bool,
 }
 
@@ -93,7 +93,7 @@ impl LogQuery {
 pub(crate) fn next_cursor(link: &str) -> Option<String> {
     let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
     let target = next.split_once('<')?.1.split_once('>')?.0;
-    // The target may be relative; any base makes it readable.
+    // The target may be relative; any base lets it be parsed.
     let base = reqwest::Url::parse("http://master/").ok()?;
     let target = base.join(target).ok()?;
     target.query_pairs().find(|(key, _)| key == "cursor").map(|(_, value)| value.into_owned())

@@ -1,4 +1,4 @@
-//! Trying again: how long to pause, and when to stop.
+//! Retries: how long to pause, and when to give up.
 
 use std::{future::Future, time::Duration};
 
@@ -6,13 +6,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::ClientError;
 
-/// How long a master may be away before a call that waits for it gives up. A
-/// restart takes a second or two; a machine that boots takes most of a minute.
+/// How long a call that waits for an unavailable master keeps trying. A restart takes a second or
+/// two; a machine that boots takes most of a minute.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Pauses that grow exponentially up to a cap, each drawn evenly between
-/// nothing and its bound ("full jitter"), so that many clients of one master
-/// that comes back do not return at the same moment.
+/// Pauses that grow exponentially up to a cap. Each is chosen at random between zero and its bound
+/// ("full jitter"), so that many clients of a recovering master do not return at the same moment.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     base: Duration,
@@ -40,14 +39,14 @@ impl Backoff {
         bound.mul_f64(rand::random_range(0.0..=1.0))
     }
 
-    /// Begins again with the shortest pause, after something went well.
+    /// Starts again with the shortest pause, after a success.
     pub fn reset(&mut self) {
         self.bound = self.base.min(self.cap);
     }
 }
 
-/// Repeats `op` until it succeeds, fails for good, or `deadline` comes; then the
-/// last error is the answer. Each `op` must be safe to repeat.
+/// Repeats `op` until it succeeds, fails permanently, or reaches `deadline`; then returns the last
+/// error. `op` must be safe to repeat.
 pub async fn retry<T, F>(
     mut backoff: Backoff,
     deadline: Instant,

@@ -1,4 +1,4 @@
-//! The calls about schedules.
+//! Schedule calls.
 
 use orchestra_contracts::{NewSchedule, Schedule, ScheduleChange, ScheduleName, paths};
 use reqwest::Method;
@@ -6,8 +6,8 @@ use reqwest::Method;
 use crate::{Client, ClientError};
 
 impl Client {
-    /// Makes a schedule. Where the answer is lost, the same again is refused, since the name is
-    /// taken: nothing begins twice.
+    /// Creates a schedule. If the answer is lost, the repeated request is refused because the name
+    /// is taken, so nothing is created twice.
     pub async fn create_schedule(&self, wanted: &NewSchedule) -> Result<Schedule, ClientError> {
         self.fetch(self.call(Method::POST, paths::SCHEDULES).json(wanted)).await
     }
@@ -21,7 +21,7 @@ impl Client {
         self.fetch(self.call(Method::GET, &paths::schedule(name))).await
     }
 
-    /// Pauses or resumes a schedule. Repeating it is safe.
+    /// Pauses or resumes a schedule. Safe to repeat.
     pub async fn change_schedule(
         &self,
         name: &ScheduleName,
@@ -30,7 +30,7 @@ impl Client {
         self.fetch(self.call(Method::PATCH, &paths::schedule(name)).json(&change)).await
     }
 
-    /// Removes a schedule; its jobs stay.
+    /// Removes a schedule; its jobs remain.
     pub async fn remove_schedule(&self, name: &ScheduleName) -> Result<(), ClientError> {
         self.send(self.call(Method::DELETE, &paths::schedule(name))).await.map(drop)
     }

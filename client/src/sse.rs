@@ -1,18 +1,18 @@
-//! Reads an event stream (WHATWG HTML, section 9.2.6) from pieces of any size.
+//! Parses an event stream (WHATWG HTML, section 9.2.6) from pieces of any size.
 //!
-//! Lines end with LF or CRLF; the lone CR of the standard, which no server
-//! writes, is not a line's end here. An event that is cut off is no event.
+//! Lines end with LF or CRLF. The lone CR that the standard allows does not end a line here, since
+//! no server sends it. An incomplete event is dropped.
 
 use bytes::{Bytes, BytesMut};
 
-/// The longest line that is kept. The longest that a master writes is a job with
-/// a full standard input, 6 MiB when every character is escaped.
+/// The longest line that is accepted. The longest that a master sends is a job with a full standard
+/// input, 6 MiB if every character is escaped.
 const MAX_LINE: usize = 16 * 1024 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) kind: String,
-    /// The last one that was sent, with this event or before it.
+    /// The last id that was sent, with this event or before it.
     pub(crate) id: String,
     pub(crate) data: String,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     buffer: BytesMut,
-    /// So many bytes of `buffer` are known to hold no line's end.
+    /// How many bytes of `buffer` are known to contain no line end.
     scanned: usize,
     event: Event,
     has_data: bool,
@@ -35,7 +35,7 @@ impl Decoder {
         self.buffer.extend_from_slice(piece);
     }
 
-    /// The next whole event, `None` when more bytes are needed for it.
+    /// The next complete event; `None` if it needs more bytes.
     pub(crate) fn next(&mut self) -> Result<Option<Event>, Malformed> {
         while let Some(line) = self.line()? {
             if !line.is_empty() {
@@ -69,7 +69,7 @@ impl Decoder {
         Ok(Some(line))
     }
 
-    /// A line that begins with a colon is a comment: a field without a name.
+    /// A line that starts with a colon is a comment: a field with an empty name.
     fn field(&mut self, line: &str) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);

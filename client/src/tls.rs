@@ -1,4 +1,4 @@
-//! Whom a client believes to be its master.
+//! The certificates that a client trusts.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,8 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// How to speak TLS: with those whom this authority vouches for, or, where none is
-/// named, those whom the system trusts.
+/// TLS settings that trust this authority, or, if there is none, those that the system trusts.
 pub(crate) fn config(authority: Option<&Path>) -> Result<ClientConfig, String> {
     let roots = match authority {
         Some(file) => from_file(file)
@@ -19,7 +18,7 @@ pub(crate) fn config(authority: Option<&Path>) -> Result<ClientConfig, String> {
     with(roots)
 }
 
-/// For addresses without TLS, so that nothing is read for it.
+/// For addresses without TLS, so that no certificates are read.
 pub(crate) fn unused() -> Result<ClientConfig, String> {
     with(RootCertStore::empty())
 }
@@ -43,7 +42,7 @@ fn from_file(file: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// What cannot be read is left out: without any, every certificate is refused.
+/// Certificates that cannot be read are skipped. Without any, every server is refused.
 fn from_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -1,4 +1,4 @@
-//! What this client shows to be let in.
+//! The client's access token.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 
 use crate::ClientError;
 
-/// The token that was given, else the one in the file, if there is any. Empty is none.
+/// The given token, or else the one in the file, if there is any. An empty one counts as absent.
 ///
 /// # Errors
 /// [`ClientError::Token`] when the file cannot be read.
@@ -25,9 +25,9 @@ pub fn token_from(
     Ok(Some(Token::new(&text)))
 }
 
-/// The header's value, which does not print.
+/// The value of the header, marked as sensitive.
 pub(crate) fn header_of(token: &Token) -> Result<HeaderValue, ClientError> {
-    // A cut or foreign token would only bring a 401; this says why.
+    // A truncated or foreign token would only cause a 401; this error explains why.
     if !token.is_well_formed() {
         let sentence = format!("a token is {} and {} digits", Token::PREFIX, Token::DIGITS);
         return Err(ClientError::Token(sentence));

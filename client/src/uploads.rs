@@ -1,4 +1,4 @@
-//! Files that are brought before the jobs that have them, and fetched by workers.
+//! Input files: uploaded before the jobs that need them, and downloaded by workers.
 
 use std::io::{self, SeekFrom};
 
@@ -21,21 +21,20 @@ use crate::{
     retry::{Backoff, PATIENCE, retry},
 };
 
-/// Why a file was not brought.
+/// Why a file was not uploaded.
 #[derive(Debug, thiserror::Error)]
 pub enum BringError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("it cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// It has not the SHA-256 under which it was to be brought.
+    /// Its SHA-256 differs from the announced one.
     #[error("it changed while it was read")]
     Changed,
 }
 
 impl Client {
-    /// Brings a piece of a file, or all of it, and answers how much is stored now. Repeating it
-    /// is safe.
+    /// Uploads a piece of a file, or all of it; returns how much is stored now. Safe to repeat.
     pub async fn put_upload(
         &self,
         sha256: &ContentHash,
@@ -50,9 +49,8 @@ impl Client {
         self.fetch(request).await
     }
 
-    /// Brings a file piece by piece, through every break of the connection that is over within
-    /// a minute; `told` how much is there. Of a file that is there already no more than one
-    /// piece is sent.
+    /// Uploads a file piece by piece, and resumes after breaks of up to a minute; calls `told` with
+    /// the number of bytes stored. If the master already has the file, at most one piece is sent.
     pub async fn bring(
         &self,
         sha256: &ContentHash,
@@ -76,7 +74,7 @@ impl Client {
             offset = match retry(Backoff::default(), deadline, put).await {
                 Ok(upload) if upload.complete => return Ok(upload),
                 Ok(upload) if upload.bytes > offset => upload.bytes,
-                // All of it is there, and something else than was announced.
+                // All of it is stored, but its content differs from what was announced.
                 Ok(_) => return Err(BringError::Changed),
                 Err(ClientError::Refused(problem))
                     if problem.kind == ProblemKind::ArtifactOffset && offset > 0 =>
@@ -90,7 +88,7 @@ impl Client {
         }
     }
 
-    /// At most `length` bytes of an upload from `offset` on, and how many it has in all.
+    /// Returns at most `length` bytes of an upload from `offset`, and its total length.
     pub async fn upload_piece(
         &self,
         sha256: &ContentHash,
@@ -105,7 +103,7 @@ impl Client {
         let whole = whole_length(&response);
         let status = response.status().as_u16();
         let piece = self.body(response).await?;
-        // Without a range it is the whole.
+        // Without a range, this is the whole file.
         let whole = whole.or((offset == 0).then_some(piece.len() as u64));
         let whole = whole.ok_or_else(|| {
             let reason = "the part that it sent does not say where it belongs".to_owned();
@@ -115,7 +113,7 @@ impl Client {
     }
 }
 
-/// The number behind the slash of `Content-Range: bytes 0-9/100` (RFC 9110, section 14.4).
+/// The number after the slash in `Content-Range: bytes 0-9/100` (RFC 9110, section 14.4).
 fn whole_length(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.rsplit_once('/')?.1.parse().ok()

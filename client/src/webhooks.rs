@@ -1,4 +1,4 @@
-//! The calls with which admins have ends of jobs be told elsewhere.
+//! Webhook calls, which only admins make.
 
 use orchestra_contracts::{
     Delivery, DeliveryId, NewWebhook, RegisteredWebhook, Webhook, WebhookId, paths,
@@ -8,7 +8,7 @@ use reqwest::Method;
 use crate::{Client, ClientError};
 
 impl Client {
-    /// Adds a webhook; the answer is the only one that shows its secret.
+    /// Adds a webhook. Only this answer shows its secret.
     pub async fn add_webhook(&self, wanted: &NewWebhook) -> Result<RegisteredWebhook, ClientError> {
         self.fetch(self.call(Method::POST, paths::WEBHOOKS).json(wanted)).await
     }
@@ -18,17 +18,17 @@ impl Client {
         self.fetch(self.call(Method::GET, paths::WEBHOOKS)).await
     }
 
-    /// Removes a webhook with its log; nothing more is told there.
+    /// Removes a webhook and its log; nothing more is sent to it.
     pub async fn remove_webhook(&self, id: WebhookId) -> Result<(), ClientError> {
         self.send(self.call(Method::DELETE, &paths::webhook(id))).await.map(drop)
     }
 
-    /// What was sent to a webhook and is to be sent, newest first, as far as its log goes.
+    /// Past and pending deliveries of a webhook, newest first, as far as its log goes back.
     pub async fn deliveries(&self, id: WebhookId) -> Result<Vec<Delivery>, ClientError> {
         self.fetch(self.call(Method::GET, &paths::deliveries(id))).await
     }
 
-    /// Has a message be sent again, whatever became of it.
+    /// Sends a message again, whatever its state.
     pub async fn redeliver(
         &self,
         webhook: WebhookId,

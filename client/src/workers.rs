@@ -1,4 +1,4 @@
-//! The calls that only workers make. None is repeated here.
+//! The calls that only workers make. None is repeated automatically.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use serde::Deserialize;
 
 use crate::{Client, ClientError};
 
-/// Of an answer to a report, whether it is a job or says what became of a claim.
+/// The part of the answer to a report that holds newly claimed jobs, whichever of its two forms the
+/// answer has.
 #[derive(Deserialize)]
 struct Brought {
     #[serde(default)]
@@ -31,8 +32,8 @@ impl Client {
         self.fetch(self.call(Method::PUT, &paths::worker(name)).json(registration)).await
     }
 
-    /// Claims jobs; empty when there was none within `terms.wait`. Repeating it
-    /// is safe when the terms carry a request id.
+    /// Claims jobs; the list is empty if there was none within `terms.wait`. Safe to repeat if the
+    /// terms carry a request id.
     pub async fn claim(&self, terms: &ClaimTerms) -> Result<Vec<Claimed>, ClientError> {
         let request = self.waiting_call(Method::POST, paths::CLAIM, terms.wait.0);
         let response = self.send(request.json(&ClaimRequest::Full(terms.clone()))).await?;
@@ -50,8 +51,8 @@ impl Client {
         self.fetch(self.call(Method::POST, &paths::heartbeat(name)).json(heartbeat)).await
     }
 
-    /// How often the worker was to be told something; with a count that it knows
-    /// already, not before there is another, or `wait` is over.
+    /// Returns the counter of [`Orders`]. With `known`, it waits until the counter differs from
+    /// that or `wait` is over.
     pub async fn orders(
         &self,
         name: &WorkerName,
@@ -67,8 +68,7 @@ impl Client {
         Ok(count)
     }
 
-    /// Appends whole encoded frames that begin at `offset` of the attempt's log.
-    /// Repeating it is safe.
+    /// Appends complete encoded frames at `offset` of the attempt's log. Safe to repeat.
     pub async fn append_log(
         &self,
         worker: &WorkerName,
@@ -85,8 +85,8 @@ impl Client {
         self.fetch(request).await
     }
 
-    /// Appends a piece that begins at `offset` of this file of the attempt. Repeating it is
-    /// safe; a file of no bytes is one empty piece.
+    /// Appends a piece at `offset` of a file of the attempt. Safe to repeat. An empty file is one
+    /// empty piece.
     pub async fn append_artifact(
         &self,
         worker: &WorkerName,
@@ -105,18 +105,18 @@ impl Client {
         self.fetch(request).await
     }
 
-    /// How much of an attempt's log the master has.
+    /// How much of an attempt's log the master has stored.
     pub async fn log_head(&self, job: JobId, attempt: AttemptNo) -> Result<LogHead, ClientError> {
         self.fetch(self.call(Method::GET, &paths::attempt_log(job, attempt))).await
     }
 
-    /// The answer is the job as it is now, unless the report has a claim: see [`Client::report`].
+    /// Returns the job as it is now. For a report with a claim use [`Client::report`].
     pub async fn update(&self, update: &JobUpdate) -> Result<Job, ClientError> {
         self.fetch(self.call(Method::POST, paths::UPDATE).json(update)).await
     }
 
-    /// The same for whoever does not look at the job: answers what the report's claim brought.
-    /// Repeating it is safe when the claim carries a request id.
+    /// Sends a report and returns the jobs that its claim brought. Safe to repeat if the claim
+    /// carries a request id.
     pub async fn report(&self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError> {
         let request = self.call(Method::POST, paths::UPDATE).json(update);
         let Brought { next } = self.fetch(request).await?;

@@ -1,4 +1,4 @@
-//! Files are fetched by their names, and counted only when they are whole.
+//! Files are downloaded by name, and only valid if they are complete.
 
 use axum::{
     Router,

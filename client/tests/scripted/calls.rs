@@ -45,7 +45,8 @@ async fn a_refusal_is_read_with_its_fields() {
     assert_eq!(error.to_string(), "one field is not acceptable; /maxRetries is more than 100");
 }
 
-/// The connection breaks after the master has heard it; the second time it is heard again.
+/// The connection breaks after the master has received the request, and once more after the
+/// repetition.
 #[tokio::test]
 async fn a_submission_whose_answer_is_lost_is_sent_again_under_its_key() {
     let keys = Arc::new(Mutex::new(Vec::new()));
@@ -104,7 +105,7 @@ async fn every_kind_of_request_shows_the_token_and_none_prints_it() {
     let secret = format!("{}{}", Token::PREFIX, "5ec2e7".repeat(11).split_at(64).0);
     let client = server.client.clone().with_token(&Token::new(&secret)).unwrap();
     assert!(!format!("{client:?}").contains("5ec2e7"), "{client:?}");
-    // A call, one that waits, and one that stays open; none likes the answer.
+    // A plain call, one that waits, and one that stays open. The test does not need their answers.
     assert_eq!(client.delete(JobId(1)).await.unwrap(), Deleted::Now);
     assert_eq!(client.claim(&terms()).await.unwrap(), []);
     let _ = client.log_text(JobId(1), &orchestra_client::LogQuery::default()).await.unwrap();

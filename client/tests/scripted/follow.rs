@@ -1,4 +1,4 @@
-//! Following a log through breaks.
+//! Following a log across broken connections.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use crate::server::{job, serve};
 
 type Frames = Vec<(AttemptNo, Frame)>;
 
-/// Two attempts with text, bytes that are no text, and a gap.
+/// Two attempts with text, bytes that are not text, and a gap.
 fn frames() -> Frames {
     let bytes = |stream, bytes: &'static [u8]| FrameBody::Bytes(stream, bytes.into());
     let bodies = [
@@ -40,7 +40,7 @@ fn frames() -> Frames {
     bodies.map(|(attempt, body)| (AttemptNo(attempt), Frame { time: 5, body })).into()
 }
 
-/// What a master sends to a reader who has seen `from`.
+/// What a master sends to a reader that has read up to `from`.
 fn event_stream(id: JobId, from: Option<Cursor>) -> String {
     let mut text = ": welcome\n\n".to_owned();
     let mut cursor = Cursor::default();
@@ -61,7 +61,7 @@ fn event_stream(id: JobId, from: Option<Cursor>) -> String {
     text
 }
 
-/// The id that a reader of `text` holds: that of the last whole log event.
+/// The id that a reader of `text` has: that of the last complete log event.
 fn last_id(text: &str) -> Option<String> {
     let whole = &text[..=text.rfind("\n\n")?];
     let event = whole.split("\n\n").filter(|event| event.contains("event: log")).last()?;
@@ -82,8 +82,8 @@ async fn followed(client: &Client, id: JobId) -> Frames {
     rest.iter().filter_map(frame_of).collect()
 }
 
-/// The first connection for job n breaks after n bytes: cleanly for an even n,
-/// with a reset for an odd one. What each connection asked for is recorded.
+/// What each connection asked for, by job. The first connection for job n breaks after n bytes:
+/// cleanly if n is even, with a reset if it is odd.
 type Asked = Arc<Mutex<HashMap<i64, Vec<Option<String>>>>>;
 
 fn breaking_master(asked: Asked) -> Router {

@@ -1,4 +1,4 @@
-//! The client against a master that says exactly what a test wants it to say.
+//! The client against a master that sends exactly what a test scripts.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
 

@@ -1,4 +1,4 @@
-//! A scripted master on a port of its own.
+//! A scripted master on its own port.
 
 use axum::Router;
 use jiff::Timestamp;
@@ -6,7 +6,7 @@ use orchestra_client::Client;
 use orchestra_contracts::{AttemptNo, Job, JobId, JobSpec, JobStatus, Outcome};
 use tokio::{net::TcpListener, task::JoinSet};
 
-/// Ends with the test.
+/// Stops at the end of the test.
 pub(crate) struct Server {
     pub(crate) client: Client,
     _task: JoinSet<()>,
