@@ -1,5 +1,5 @@
-//! What `orchestra`, `orchestra-master` and `orchestra-worker` do alike: run and
-//! end, listen for signals, write logs, send spans, say that they failed.
+//! What `orchestra`, `orchestra-master` and `orchestra-worker` have in common: the runtime and its
+//! end, signals, logs, spans and the exit code for failures.
 
 mod log;
 mod signals;
@@ -13,19 +13,18 @@ pub use log::{LogFormat, colours, log_to_stderr, set_log_filter};
 pub use signals::{Hangups, Signals, soft_then_hard};
 pub use trace::{NoTrace, Span, SpanKind, TraceParent, export_spans};
 
-/// Orchestra itself failed, as opposed to the command; the code that `docker run`
-/// and `env` use for the same.
+/// The exit code if Orchestra itself failed, as opposed to the command. `docker run` and `env` use
+/// the same.
 pub const OWN_FAILURE: u8 = 125;
 
-/// What still blocks a thread then (a name that is looked up, a folder on a machine that is
-/// away) has no part in the result.
+/// How long to wait for blocked threads at the end. Whatever still blocks then (a name lookup, a
+/// folder on an unreachable machine) does not affect the result.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Runs a whole program. When `main` has ended so does the process, soon, whatever is
-/// under way.
+/// Runs a whole program. The process ends soon after `main`, even if other work is still running.
 ///
 /// # Panics
-/// When the system grants no threads.
+/// If the system cannot create threads.
 pub fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = Runtime::new().expect("a runtime can be started");
     let code = runtime.block_on(main);

@@ -1,5 +1,5 @@
-//! Logs of the programs in this process: for people who look at a terminal or a journal, or one JSON
-//! object a line for what collects logs.
+//! The logs of the programs in this process: as text for a terminal or a journal, or as one JSON
+//! object per line for log collectors.
 
 use std::{
     io::{self, IsTerminal},
@@ -17,7 +17,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// How a line of the log is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people
@@ -27,35 +27,35 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whether standard error may carry colours (<https://no-color.org>).
+/// Whether standard error may have colours (<https://no-color.org>).
 pub fn colours() -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !no_color
 }
 
-/// Begins to log what the filter lets through (`info`, `orchestra_master=debug,warn`).
-/// What cannot be read of it is left out.
+/// Starts logging to standard error what the filter allows (`info`, `orchestra_master=debug,warn`).
+/// Parts of the filter that cannot be parsed are ignored.
 ///
 /// # Panics
-/// When it is called twice.
+/// If it is called twice.
 pub fn log_to_stderr(filter: &str, format: LogFormat) {
     let (subscriber, filter) = subscriber(filter, format, colours(), io::stderr);
     subscriber.init();
-    // Whoever is here has just become the only one.
+    // `init` panics in a second call, so this is the only one.
     let _ = FILTER.set(filter);
 }
 
-/// From now on this is let through; nothing changes where the filter cannot be read.
+/// Replaces the log filter. An invalid filter changes nothing.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it.
+/// A sentence that says what is wrong with the filter.
 pub fn set_log_filter(filter: &str) -> Result<(), String> {
     let filter: Targets = filter.parse().map_err(|error| format!("the log: {error}"))?;
     let Some(now) = FILTER.get() else { return Err("the log: there is none".to_owned()) };
     now.reload(filter).map_err(|error| format!("the log: {error}"))
 }
 
-/// Where what is let through can be changed.
+/// Changes the filter of the running subscriber.
 type Filter = reload::Handle<Targets, Registry>;
 
 static FILTER: OnceLock<Filter> = OnceLock::new();
@@ -78,7 +78,7 @@ where
     (tracing_subscriber::registry().with(filter).with(lines), handle)
 }
 
-/// What can be read of a filter; errors alone where nothing can.
+/// The valid parts of a filter; only errors are logged if there is none.
 fn readable(filter: &str) -> Targets {
     let parts: Vec<_> = filter.split(',').filter(|part| part.parse::<Targets>().is_ok()).collect();
     let none = Targets::new().with_default(tracing::Level::ERROR);

@@ -1,10 +1,10 @@
-//! Ctrl-C and SIGTERM. Once listened to, neither ends the program by itself: the
-//! first asks it to end well, the second to hurry.
+//! Ctrl-C and SIGTERM. While a program listens for them, neither ends it directly: the first asks
+//! it to shut down, the second to stop at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Both signals, from now on.
+/// Receives both signals from now on.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -22,7 +22,7 @@ impl Signals {
         }
     }
 
-    /// The next of either. One that came since the last call is not missed.
+    /// Waits for the next of either. A signal since the last call is not missed.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => (),
@@ -31,7 +31,7 @@ impl Signals {
     }
 }
 
-/// SIGHUP. Once listened to, it no more ends the program.
+/// Receives SIGHUP, which then no longer ends the program.
 #[derive(Debug)]
 pub struct Hangups(Signal);
 
@@ -43,7 +43,7 @@ impl Hangups {
         Self(hangups.expect("the runtime was built with its signal driver"))
     }
 
-    /// The next one. One that came since the last call is not missed.
+    /// Waits for the next one. A signal since the last call is not missed.
     pub async fn next(&mut self) {
         self.0.recv().await;
     }

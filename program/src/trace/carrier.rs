@@ -1,4 +1,5 @@
-//! Carries spans to the collector, in the program's own runtime, and says once when that does not answer.
+//! Sends spans to the collector from the program's own runtime, and logs once if the collector does
+//! not answer.
 
 use std::{
     sync::{
@@ -21,9 +22,9 @@ use tokio::runtime::Handle;
 
 use super::export::said;
 
-/// For the connection and the answer, where the environment says nothing else.
+/// The timeout for connection and answer, unless the environment sets another.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer says how much was taken in, and no more.
+/// The longest answer, in bytes. It only says how many spans were accepted.
 const ANSWER: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -60,10 +61,10 @@ impl Carrier {
 
 #[async_trait]
 impl HttpClient for Carrier {
-    /// Called on a thread of the SDK's, which has no runtime.
+    /// Called on a thread of the SDK, which has no runtime.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
-        // It is waited for here; the runtime's end ends it.
+        // This waits for the task, which ends with the runtime at the latest.
         let answer = self.runtime.spawn(carry(self.http.clone(), request)).await;
         let answer = answer.map_err(HttpError::from).and_then(|answer| answer);
         match &answer {
@@ -101,7 +102,7 @@ fn timeout() -> Duration {
     said.and_then(|millis| millis.parse().ok()).map_or(TIMEOUT, Duration::from_millis)
 }
 
-/// Whoever the system trusts, or the authority that the environment names.
+/// Trusts the authority that the environment names, or else those of the system.
 fn tls() -> Result<ClientConfig, Box<dyn std::error::Error>> {
     let mut roots = RootCertStore::empty();
     let file = said("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")

@@ -1,5 +1,5 @@
-//! Spans on their way to a collector: <https://opentelemetry.io/docs/specs/otlp/>, over HTTP. What the
-//! environment may say is OpenTelemetry's own, and read by its SDK.
+//! Sends spans to a collector over OTLP/HTTP: <https://opentelemetry.io/docs/specs/otlp/>. The
+//! environment variables are those of OpenTelemetry, and its SDK reads them.
 
 use std::{
     env,
@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 
 use super::{SpanKind, TraceParent, carrier::Carrier};
 
-/// At its end a program waits no longer for a collector.
+/// How long a program waits for a collector at its end.
 const LAST: Duration = Duration::from_secs(2);
 
 static EXPORT: OnceLock<Export> = OnceLock::new();
@@ -40,7 +40,7 @@ pub(super) fn begin(program: &'static str, version: &'static str) {
         return;
     }
     match Export::open(program, version, Handle::current()) {
-        // A second one in this process goes by the first.
+        // A second program in this process uses the first one's export.
         Ok(export) => drop(EXPORT.set(export)),
         Err(error) => tracing::warn!("spans go nowhere: {error}"),
     }
@@ -48,12 +48,13 @@ pub(super) fn begin(program: &'static str, version: &'static str) {
 
 pub(super) fn end() {
     if let Some(export) = EXPORT.get() {
-        // Whoever could not deliver them has said so.
+        // The sender has already logged a failure.
         let _ = export.provider.shutdown_with_timeout(LAST);
     }
 }
 
-/// OpenTelemetry's default is a collector on this machine; who wants none should not have to say so.
+/// OpenTelemetry's default is a collector on this machine. Here spans are only sent if one is
+/// configured.
 fn is_wanted() -> bool {
     let is = |name: &str, value: &str| said(name).is_some_and(|it| it.eq_ignore_ascii_case(value));
     let is_named = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
@@ -62,7 +63,7 @@ fn is_wanted() -> bool {
     is_named && !is("OTEL_SDK_DISABLED", "true") && !is("OTEL_TRACES_EXPORTER", "none")
 }
 
-/// An empty variable says nothing, as everywhere in OpenTelemetry.
+/// An empty variable counts as unset, as everywhere in OpenTelemetry.
 pub(super) fn said(name: &str) -> Option<String> {
     env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
 }
@@ -84,7 +85,7 @@ impl Export {
     }
 }
 
-/// What the environment says of it counts more.
+/// Attributes from the environment take precedence.
 fn resource(program: &'static str, version: &'static str) -> Resource {
     let instance = RandomIdGenerator::default().new_trace_id().to_string();
     let resource = Resource::builder_empty()
@@ -131,7 +132,7 @@ impl Open {
         self.0.end_with_timestamp(before(ago));
     }
 
-    /// Also of one that is not sampled, so that nobody else begins to.
+    /// Also returned for an unsampled span, so that other programs do not sample it either.
     pub(super) fn parent(&self) -> Option<TraceParent> {
         let context = self.0.span_context();
         let (trace, span) = (context.trace_id(), context.span_id());

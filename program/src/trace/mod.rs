@@ -1,7 +1,8 @@
-//! A job's life as one trace: what each program had to do with it is a span. With the feature `otel`, and where
-//! the environment names a collector, spans go there by OTLP; else nothing of this does anything.
+//! The life of a job as one trace, in which the work of each program is a span. With the feature
+//! `otel`, and if the environment names a collector, spans are sent there over OTLP. Otherwise
+//! nothing here has any effect.
 //!
-//! Nobody waits for a collector: spans lie in a bounded queue, and what finds it full is dropped.
+//! Nothing waits for a collector: spans go into a bounded queue and are dropped if it is full.
 
 #[cfg(feature = "otel")]
 mod carrier;
@@ -13,8 +14,8 @@ use std::{fmt, time::Duration};
 
 pub use parent::{NoTrace, TraceParent};
 
-/// From now on the spans of this program go to the collector that the environment names, if it names one.
-/// To be called in the runtime, which then sends them.
+/// Starts sending the spans of this program to the collector that the environment names, if any.
+/// Must be called in the runtime, which then sends them.
 pub fn export_spans(program: &'static str, version: &'static str) {
     #[cfg(feature = "otel")]
     export::begin(program, version);
@@ -22,23 +23,23 @@ pub fn export_spans(program: &'static str, version: &'static str) {
     let _ = (program, version);
 }
 
-/// Sends what still waits, as long as a program may take for that at its end.
+/// Sends the queued spans, within the time that a program may take for this at its end.
 pub(crate) fn flush() {
     #[cfg(feature = "otel")]
     export::end();
 }
 
-/// Whose part of the work a span is.
+/// The role of a span's program in the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// Asks somebody else for something.
+    /// Calls another program.
     Client,
-    /// Does what somebody else asked for.
+    /// Serves the call of another program.
     Server,
     Internal,
 }
 
-/// Something that was done for a job. It ends when it is dropped.
+/// Work that was done for a job. The span ends when it is dropped.
 #[derive(Debug)]
 pub struct Span {
     #[cfg(feature = "otel")]
@@ -46,12 +47,12 @@ pub struct Span {
 }
 
 impl Span {
-    /// One that begins now: in its parent's trace, or in one of its own.
+    /// Starts a span now, in the trace of its parent or in a new one.
     pub fn begin(name: &'static str, kind: SpanKind, parent: Option<&TraceParent>) -> Self {
         Self::begin_ago(name, kind, parent, Duration::ZERO)
     }
 
-    /// One that began so long ago.
+    /// Starts a span at a time in the past.
     pub fn begin_ago(
         name: &'static str,
         kind: SpanKind,
@@ -66,7 +67,7 @@ impl Span {
         }
     }
 
-    /// Says something of it.
+    /// Sets an attribute.
     pub fn set(&mut self, key: &'static str, value: &dyn fmt::Display) {
         #[cfg(feature = "otel")]
         if let Some(open) = &mut self.open {
@@ -76,7 +77,7 @@ impl Span {
         let _ = (key, value);
     }
 
-    /// It came to nothing, for this reason.
+    /// Marks the span as failed, with a reason.
     pub fn fail(&mut self, reason: &dyn fmt::Display) {
         #[cfg(feature = "otel")]
         if let Some(open) = &mut self.open {
@@ -86,7 +87,7 @@ impl Span {
         let _ = reason;
     }
 
-    /// The parent of what is done for it elsewhere. `None` where spans go nowhere.
+    /// The parent for work that other programs do for this span. `None` if spans are not sent.
     pub fn parent(&self) -> Option<TraceParent> {
         #[cfg(feature = "otel")]
         return self.open.as_ref().and_then(export::Open::parent);
@@ -94,7 +95,7 @@ impl Span {
         None
     }
 
-    /// It ended so long ago.
+    /// Ends the span at a time in the past.
     pub fn end_ago(self, ago: Duration) {
         #[cfg(feature = "otel")]
         if let Some(mut open) = self.open {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Of which trace something is a part, and below which span of it.
+/// A position in a trace: the trace, and the span that is the parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     trace: String,
@@ -11,9 +11,9 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// The header that carries it.
+    /// The name of the header.
     pub const HEADER: &str = "traceparent";
-    /// The label of a job that carries it, from the submission to the job's end.
+    /// The label that carries it with a job, from the submission to the job's end.
     pub const LABEL: &str = "traceparent";
 
     pub fn trace_id(&self) -> &str {
@@ -26,14 +26,14 @@ impl TraceParent {
     }
 }
 
-/// In the form of the first version, whatever the version that was read.
+/// Always in the format of the first version, whichever version was read.
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{}-{}-{}", self.trace, self.span, self.flags)
     }
 }
 
-/// What is not of that form is no trace.
+/// Text in any other format is not a trace.
 impl FromStr for TraceParent {
     type Err = NoTrace;
 
@@ -56,7 +56,7 @@ impl FromStr for TraceParent {
     }
 }
 
-/// The text names no trace.
+/// The text is not a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTrace;
 
