@@ -86,7 +86,7 @@ pub struct Run {
     /// The number of output bytes that are forwarded as they come.
     pub log_head: u64,
     /// The number of last bytes after the head that are forwarded at the end, after an
-    /// [`Event::Gap`].
+    /// [`Event::Gap`](super::Event::Gap).
     pub log_tail: u64,
     pub umask: u32,
     /// The number of files that follow.

@@ -132,9 +132,10 @@ pub enum Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Killed {
     TimedOut,
-    /// By [`Command::Terminate`] or [`Command::Kill`].
+    /// By [`Command::Terminate`](super::Command::Terminate) or
+    /// [`Command::Kill`](super::Command::Kill).
     Asked,
-    /// No [`Command::Renew`] came in time.
+    /// No [`Command::Renew`](super::Command::Renew) came in time.
     LeaseExpired,
 }
 
