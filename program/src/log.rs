@@ -23,7 +23,7 @@ pub enum LogFormat {
     /// For people
     #[default]
     Text,
-    /// One object per line: timestamp, level, target, message, its fields, and in `span` the request
+    /// One JSON object per line: timestamp, level, target, message, fields, and the request in `span`
     Json,
 }
 
