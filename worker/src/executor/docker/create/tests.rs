@@ -102,7 +102,7 @@ fn a_volume_of_a_driver_is_mounted_by_its_name() {
     assert_eq!(mounted, volume);
 }
 
-/// Nothing else is different about it.
+/// Nothing else differs.
 #[test]
 fn one_that_is_made_ahead_of_its_job_knows_it() {
     let (mut ahead, made_for) = (request_of(None), request(None));
@@ -111,7 +111,7 @@ fn one_that_is_made_ahead_of_its_job_knows_it() {
     assert_eq!(ahead, made_for);
 }
 
-/// Whatever these are, they widen what a job can reach.
+/// Each of these would widen what a job can reach.
 #[rstest]
 fn is_never_set(
     #[values(

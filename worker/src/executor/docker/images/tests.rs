@@ -1,5 +1,5 @@
-//! On a real engine: what is built once, again, or not at all. Every image made
-//! here carries a name of its own and is removed by it.
+//! On a real engine: what is built once, again, or not at all. Every image made here has its own
+//! name and is removed by it.
 
 use std::{
     collections::HashMap,
@@ -50,7 +50,7 @@ impl Lab {
     }
 }
 
-/// What a call answers, and the progress that it reports.
+/// The result of a call, and the progress that it reports.
 async fn heard<T, F: Future<Output = T>>(
     call: impl FnOnce(mpsc::Sender<String>) -> F,
 ) -> (T, Vec<String>) {
@@ -72,7 +72,7 @@ pub(super) async fn engine() -> Option<Docker> {
     };
     match connected.await {
         Ok(docker) => {
-            // Each test has an images folder of its own, so its lock does not help here.
+            // Each test has an images folder of its own, so the folder lock does not help here.
             static BASE: OnceCell<&str> = OnceCell::const_new();
             let journal = Journal::new();
             BASE.get_or_try_init(|| base::ensure(&docker, &journal)).await.unwrap();
@@ -126,7 +126,7 @@ async fn ten_at_once_build_it_once_and_all_hear_of_it() {
             let step = format!("image {}: step 3/", lab.name);
             assert!(lines.iter().any(|line| line.starts_with(&step)), "{lines:?}");
         }
-        // It is there now, and nobody need hear of it.
+        // It exists now, so there is no progress.
         assert_eq!(lab.ensure().await, (Ok(first.clone()), vec![]));
     })
     .await;
@@ -204,7 +204,7 @@ async fn a_waiter_that_gives_up_takes_nothing_from_the_others() {
 #[tokio::test]
 async fn a_build_that_nobody_waits_for_any_more_ends() {
     with_lab("", async |lab| {
-        // The builder's containers carry no name of ours, but what they run.
+        // The builder's containers do not carry our name, but their command does.
         let step = format!("RUN sleep 1000; : {}", lab.name);
         lab.write("Dockerfile", &format!("ARG BASE\nFROM ${{BASE}}\n{step}\n"));
         let steps = async || {

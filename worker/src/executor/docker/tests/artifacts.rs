@@ -1,4 +1,4 @@
-//! The files that a job leaves to be kept, read out of its container.
+//! The artifacts of a job, read from its container.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ fn leaving(patterns: &[&str], command: &str) -> JobSpec {
     JobSpec { artifacts, ..JobSpec::new(command) }
 }
 
-/// Path, content and whether it can be executed.
+/// Path, content, and whether it is executable.
 async fn read_all(seen: &Seen) -> Vec<(String, Vec<u8>, bool)> {
     let artifacts = seen.end.artifacts.as_ref().expect("it says what it leaves");
     let mut all = Vec::new();
@@ -88,7 +88,7 @@ async fn nothing_but_files_is_taken_and_none_from_elsewhere() {
     assert_eq!(seen.success(), "made\n");
     assert_eq!(read_all(&seen).await, [("out/plain".to_owned(), b"ours\n".to_vec(), false)]);
 
-    // What comes into its place afterwards is not taken for it.
+    // A link put in the file's place later is not read.
     let artifacts = seen.end.artifacts.as_ref().unwrap();
     let place = lab.files().join("out/plain");
     fs::remove_file(&place).unwrap();
@@ -97,7 +97,7 @@ async fn nothing_but_files_is_taken_and_none_from_elsewhere() {
     assert_eq!(artifacts.open("out/plain").await.unwrap_err(), unfit("it is not a file any more"));
     fs::remove_file(&place).unwrap();
     assert_eq!(artifacts.open("out/plain").await.unwrap_err(), unfit("it is not there any more"));
-    // The engine could read it, and the job could not.
+    // The engine could read it, but the job could not.
     fs::write(&place, "root's").unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(

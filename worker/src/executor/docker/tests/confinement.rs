@@ -1,4 +1,4 @@
-//! What a job can see and do, told by the job itself.
+//! What a job can see and do, as reported by the job itself.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -24,7 +24,7 @@ use crate::{
     probe::{self, Held},
 };
 
-/// What the engine and our own filter of system calls do without being asked.
+/// What the engine and the sandbox's own system call filter provide without any flags.
 const KEPT_WITHOUT_FLAGS: &[&str] = &[
     "no new privileges",
     "seccomp",
@@ -45,7 +45,7 @@ fn probe(lab: &Lab) -> (Held, String) {
     (held, script)
 }
 
-/// Each by its name in `probe/promises.rs`.
+/// Checks each promise by its name in `probe/promises.rs`.
 #[rstest]
 #[tokio::test]
 async fn every_promise_of_the_sandbox_is_kept(#[values(Cold, Warm)] start: Start) {
@@ -62,8 +62,8 @@ async fn every_promise_of_the_sandbox_is_kept(#[values(Cold, Warm)] start: Start
     lab.close().await;
 }
 
-/// What the probe says of a container that the engine makes when nobody asks for anything:
-/// a promise that is kept there, too, is none of the flags' doing.
+/// Runs the probe in a container with the engine's defaults. A promise that holds there too is not
+/// due to the flags.
 #[tokio::test]
 async fn the_probe_notices_a_container_without_the_flags() {
     let Some(lab) = Lab::open(&[]).await else { return };
@@ -92,7 +92,7 @@ async fn the_probe_notices_a_container_without_the_flags() {
         .into_iter()
         .filter(|check| check.ok)
         .map(|check| check.name)
-        // A machine without swap gives none.
+        // On a machine without swap, this one cannot fail.
         .filter(|name| *name != "swap")
         .collect();
     assert_eq!(kept, KEPT_WITHOUT_FLAGS);
@@ -135,7 +135,7 @@ async fn an_operator_can_allow_a_network_with_a_wall_around_it(#[values(Cold, Wa
     let arguments = ["--allow-network", "--max-warm", "2"];
     let Some(lab) = Lab::open_to(start, &arguments).await else { return };
     if start == Warm {
-        // One with a network waits where a job has asked for one.
+        // A sandbox with a network waits only after a job has asked for one.
         let spec = JobSpec { network: Network::Bridge, ..JobSpec::new("true") };
         lab.run_spec(spec).await.success();
         lab.until_warm(2).await;
@@ -145,7 +145,7 @@ async fn an_operator_can_allow_a_network_with_a_wall_around_it(#[values(Cold, Wa
     assert!(lab.run_spec(spec).await.success().contains("eth0\n"));
     assert_eq!(lab.run(interfaces).await.success(), "lo\n", "only for those that ask");
 
-    // What leads nowhere is marked with RTF_REJECT (`linux/route.h`), 0x200.
+    // A route that leads nowhere is marked with RTF_REJECT (`linux/route.h`), 0x200.
     let nowhere = "while read -r _ to _ flags _; do case $flags in 02*) echo $to;; esac; done \
                    < /proc/net/route; true";
     let spec = JobSpec { network: Network::Bridge, ..JobSpec::new(nowhere) };

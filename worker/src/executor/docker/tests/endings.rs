@@ -1,4 +1,4 @@
-//! Every way to end has its outcome, and takes everything with it.
+//! Every way to end has its outcome, and leaves nothing behind.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::lab::{
 };
 use crate::control::{Control, Stop};
 
-/// Generous: the machine may be busy. What must not happen takes minutes.
+/// Generous, because the machine may be busy. The failures to catch take minutes.
 const SOON: Duration = Duration::from_secs(30);
 
 #[rstest]
@@ -105,14 +105,14 @@ async fn a_lost_or_handed_back_job_is_gone_when_the_run_returns(
     lab.close().await;
 }
 
-/// Found by a soak: the engine still had output for a reader that stood still, and took ten
-/// seconds to notice an end that had long come, while the next attempt began elsewhere.
+/// Found by a soak test: the engine still had output for a reader that did not read, and took ten
+/// seconds to notice the container's end, while the next attempt began elsewhere.
 #[tokio::test]
 async fn a_lost_job_whose_log_is_held_up_is_gone_at_once() {
     let Some(lab) = Lab::open(&[]).await else { return };
     let mut running = lab.start(JobSpec::new("echo ready; exec yes"));
     running.until_lines(1).await;
-    // Nobody takes its events from here on, and everything on the way to here fills up.
+    // From here on nobody reads its events, so every buffer on the way fills up.
     assert!(timeout(Duration::from_secs(3), &mut running.end).await.is_err());
     running.control.stop(Stop::Lost);
     let end = timeout(Duration::from_secs(8), &mut running.end).await;
@@ -155,7 +155,7 @@ async fn background_children_end_with_the_shell(#[values(Cold, Warm)] start: Sta
     assert_eq!(lab.run(command).await.success(), "done\n");
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     let files = lab.files();
-    // Its container is gone, and with it whoever could still touch the file.
+    // Its container is gone, and with it everything that could still touch the file.
     lab.executor_is_quiet().await;
     assert!(!files.join("late").exists());
     lab.close().await;

@@ -1,4 +1,4 @@
-//! Files that come with a job, and what the job is said to have changed.
+//! Files that come with a job, and the changes that are reported for it.
 
 use std::{
     fs,
@@ -65,7 +65,7 @@ async fn files_are_there_byte_by_byte_before_the_command_begins(
     assert_eq!(changes.created, ["data/deep/mine"], "what came with it is not its doing");
     if workspace == Workspace::Shared {
         assert!(fs::read(lab.files().join("data/deep/all")).unwrap() == all, "bytes differ");
-        // And once more, where they stand already.
+        // Once more, with the files already in place.
         let again = lab.run_spec(spec(workspace, files, "bin/run")).await;
         assert_eq!(again.success(), "bin/run\n");
         assert_eq!(fs::read_dir(lab.files().join("data/deep")).unwrap().count(), 2);
@@ -90,14 +90,14 @@ async fn a_file_is_never_written_through_a_link() {
         assert!(reason.contains(&format!("the file {path} cannot be put")), "{reason}");
         assert!(!seen.started);
     }
-    // The master refuses these; they lead nowhere here, either.
+    // The master refuses these paths. The sandbox refuses them as well.
     for path in ["../x", "/x", "in/../../x", ""] {
         let files = vec![JobFile::of_text(path, "x")];
         let seen = lab.run_spec(spec(Workspace::Shared, files, "touch ran")).await;
         assert!(refusal(&seen).contains("no path below it"), "{path}");
     }
     assert!(!lab.files().join("ran").exists());
-    // The link itself makes room.
+    // The link itself is replaced.
     let files = vec![JobFile::of_text("victim", "ours")];
     let seen = lab.run_spec(spec(Workspace::Shared, files, "cat victim")).await;
     assert_eq!(seen.success(), "ours");
@@ -129,12 +129,12 @@ async fn what_a_job_changed_is_told_and_not_what_a_link_leads_to() {
     lab.close().await;
 }
 
-/// One file, given in pieces of a MiB.
+/// One upload, served in pieces of a MiB.
 struct Held {
     content: Vec<u8>,
-    /// Before each piece.
+    /// Delay before each piece.
     pause: Duration,
-    /// What it says of its length.
+    /// The length that it claims to have.
     whole: u64,
 }
 
@@ -185,7 +185,7 @@ async fn an_uploaded_file_is_there_whole_before_the_command_begins(
     #[values(Workspace::Shared, Workspace::Private)] workspace: Workspace,
 ) {
     let Some(lab) = Lab::open(&[]).await else { return };
-    // More than the memory of its sandbox, where that would hold it.
+    // More than the sandbox's memory, to show that it is not kept there.
     let content: Vec<u8> = (0..=250).cycle().take((40 << 20) + 17).collect();
     let command = "sha256sum < in/x; stat -c %a in/x; cat beside";
     let mut run = with_upload(workspace, &content, Held::of(&content), command);
@@ -241,7 +241,7 @@ async fn a_job_can_be_cancelled_while_its_file_is_on_its_way() {
     lab.close().await;
 }
 
-/// The file takes longer than the lease that the sandbox got first.
+/// The transfer takes longer than the sandbox's first lease.
 #[tokio::test]
 async fn the_lease_is_renewed_while_a_file_is_on_its_way() {
     let Some(lab) = Lab::open(&[]).await else { return };

@@ -1,5 +1,5 @@
-//! The folders that jobs run in: what one leaves in worker-files does not run in the next, and
-//! a private one is seen by nobody else.
+//! The folders that jobs run in: what one job leaves in worker-files does not run in the next, and
+//! a private folder is invisible to all others.
 
 use bollard::models::VolumeCreateRequest;
 use orchestra_contracts::{JobSpec, Workspace};
@@ -11,8 +11,8 @@ use super::lab::{
     Start::{self, Cold, Warm},
 };
 
-/// Whatever a shell, a loader or a search for programs could pick up, in the folder that the
-/// next job starts in. Each leaves a mark when it runs.
+/// Plants everything that a shell, a loader or a program search could pick up in the next job's
+/// starting folder. Each file leaves a mark when it runs.
 const PLANT: &str = r#"
     for name in .bashrc .bash_profile .bash_login .profile .bash_aliases .inputrc .env ENV \
                 bash sh ls env cat true test stat orchestra-sandbox ld.so.preload; do
@@ -38,7 +38,7 @@ async fn what_a_job_plants_does_not_run_in_the_next(#[values(Cold, Warm)] start:
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(lab.run(next).await.success(), format!("/work\n{path}\n0\n"));
     assert!(!lab.files().join("ran").exists(), "something that was planted has run");
-    // It does run for those who ask for it.
+    // It does run for a job that calls it.
     assert_eq!(lab.run("./ls; cat ran").await.success(), "ls\n");
     lab.close().await;
 }
@@ -57,7 +57,7 @@ async fn a_private_folder_is_empty_and_goes_with_its_container() {
     let mut running = lab.start(private(&format!("{command}; echo here; sleep 1000")));
     running.until_output("here\n").await;
 
-    // Another sees nothing of it, be its own folder shared or private.
+    // Another job sees nothing of it, whether its own folder is shared or private.
     assert_eq!(lab.run("ls -A").await.success(), "file\n");
     assert_eq!(lab.run_spec(private("ls -A; touch file")).await.success(), "");
     running.control.stop(crate::control::Stop::Cancel);

@@ -1,4 +1,4 @@
-//! Somebody reaches for a job's container from outside.
+//! Somebody interferes with a job's container from outside.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::lab::{
     Start::{self, Cold, Warm},
 };
 
-/// Generous: the machine may be busy. What must not happen takes minutes.
+/// Generous, because the machine may be busy. The failures to catch take minutes.
 const SOON: Duration = Duration::from_mins(1);
 
 impl Lab {
@@ -56,7 +56,7 @@ async fn a_container_that_is_paused_and_goes_on_has_lost_nothing(
     running.until_output("ready\n").await;
     lab.pause_container().await;
     std::fs::write(lab.files().join("go"), "").unwrap();
-    // Long enough for the worker to wonder whether it still runs.
+    // Long enough for the worker to check whether it still runs.
     let mut end = Box::pin(running.end());
     tokio::select! {
         _ = &mut end => panic!("it is paused"),

@@ -1,5 +1,5 @@
-//! A Docker executor of one test's own, with a folder for worker-files and a
-//! job image that is nothing but the base.
+//! A Docker executor for one test, with its own worker-files folder and a job image that is just
+//! the base image.
 
 use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
@@ -38,15 +38,15 @@ pub(super) struct Lab {
     start: Start,
 }
 
-/// How the jobs of a lab find their sandboxes. No job can tell, so what holds of one holds of
-/// the other, by the same tests.
+/// How a lab's jobs get their sandboxes. A job cannot tell the difference, so the same tests cover
+/// both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     Cold,
     Warm,
 }
 
-/// What came of a run.
+/// The result of a run.
 pub(super) struct Seen {
     pub(super) outcome: Outcome,
     pub(super) end: End,
@@ -65,7 +65,7 @@ pub(super) struct Running<'a> {
 pub(super) const LEASE: Duration = Duration::from_mins(1);
 
 impl Lab {
-    /// Each job in a sandbox that is made for it.
+    /// Opens a lab whose jobs each get a sandbox made for them.
     pub(super) async fn open(arguments: &[&str]) -> Option<Self> {
         Self::open_to(Start::Cold, arguments).await
     }
@@ -81,7 +81,7 @@ impl Lab {
         Some(lab)
     }
 
-    /// `None` where there is no engine: the lane says so, and is no success in CI.
+    /// `None` without an engine: the lane reports that, and fails in CI.
     pub(super) async fn open_with(arguments: &[&str], parts: Parts) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         for (image, dockerfile) in [
@@ -101,7 +101,7 @@ impl Lab {
         let config = Program::parse_from(fixed).config;
         match DockerExecutor::start_with(&config, parts).await {
             Ok(executor) => {
-                // Nobody's lease should run out while the image is made.
+                // Build the image now, so that no lease runs out meanwhile.
                 let (progress, _) = mpsc::channel(1);
                 executor.images.ensure("plain", progress).await.unwrap();
                 executor.pool.stock().await;
@@ -139,7 +139,7 @@ impl Lab {
         self.start(spec).end().await
     }
 
-    /// Returns when so many sandboxes wait for their jobs.
+    /// Returns when this many sandboxes wait for their jobs.
     pub(super) async fn until_warm(&self, count: usize) {
         let give_up = Instant::now() + LEASE;
         while self.executor.pool.waiting() != count {
@@ -149,13 +149,14 @@ impl Lab {
         }
     }
 
-    /// The names of this lab's containers, those apart that wait for their jobs.
+    /// The names of this lab's containers, without waiting ones.
     pub(super) async fn containers(&self) -> Vec<String> {
         let all = self.all_containers().await.into_iter().map(|(name, _)| name);
         all.filter(|name| !name.starts_with("/orchestra-warm-")).collect()
     }
 
-    /// The name of the one job's container. It gets that soon after it got its job.
+    /// The name of the only job's container. The job gets its container's name soon after it
+    /// starts.
     pub(super) async fn container(&self) -> String {
         loop {
             if let Some(name) = self.containers().await.into_iter().next() {
@@ -175,7 +176,7 @@ impl Lab {
         list.into_iter().filter_map(named).collect()
     }
 
-    /// The same, and removes an image that this test alone has made.
+    /// Like [`Lab::close`], and removes an image that only this test has made.
     pub(super) async fn close_and_forget(self, image: &str) {
         let engine = self.executor.keeper.engine.docker();
         self.close().await;
@@ -183,7 +184,7 @@ impl Lab {
         engine.remove_image(image, Some(options), None).await.unwrap();
     }
 
-    /// Ends the test: everything that it made has to be gone.
+    /// Ends the test, and checks that everything it made is gone.
     pub(super) async fn close(self) {
         if self.start == Start::Warm {
             assert!(self.executor.pool.handed_over() > 0, "all of its jobs started cold");
@@ -193,7 +194,7 @@ impl Lab {
     }
 }
 
-/// A test that fails leaves its containers half way: nobody's runtime removes them any more.
+/// A failing test leaves its containers behind, because no runtime is left to remove them.
 impl Drop for Lab {
     fn drop(&mut self) {
         if !thread::panicking() {
@@ -215,7 +216,7 @@ async fn remove_all_of(worker: &WorkerName, address: &str) {
     for container in engine.labelled(&[format!("{WORKER_LABEL}={worker}")]).await.unwrap() {
         engine.remove(&container.id.unwrap()).await.unwrap();
     }
-    // There is none but of a test that made one.
+    // Only tests that made one have such a network.
     let _ = engine.remove_network(&other_network(worker)).await;
 }
 
@@ -224,7 +225,7 @@ pub(super) fn other_network(worker: &WorkerName) -> String {
     format!("{worker}-other")
 }
 
-/// What every job of a lab is called.
+/// The job id and attempt number of every job in a lab.
 pub(super) const NAME: (JobId, AttemptNo) = (JobId(7), AttemptNo(1));
 
 pub(super) fn run_spec(spec: JobSpec) -> RunSpec {
@@ -251,12 +252,12 @@ impl<'a> Running<'a> {
         Self { control, events, end, seen: Vec::new() }
     }
 
-    /// Waits until the job has written this.
+    /// Waits until the job's output ends with `text`.
     pub(super) async fn until_output(&mut self, text: &str) {
         self.until(|output| output.ends_with(text.as_bytes())).await;
     }
 
-    /// Waits until the job has written at least so many lines.
+    /// Waits until the job has written at least this many lines.
     pub(super) async fn until_lines(&mut self, count: usize) {
         self.until(|output| output.split(|byte| *byte == b'\n').count() > count).await;
     }
@@ -298,7 +299,7 @@ impl Seen {
         String::from_utf8(output(&self.frames, Stream::System)).unwrap()
     }
 
-    /// What it wrote, when it succeeded.
+    /// Its output, if it succeeded.
     #[track_caller]
     pub(super) fn success(&self) -> String {
         let (stderr, notes) = (self.stderr(), self.notes());

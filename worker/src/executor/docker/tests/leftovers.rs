@@ -1,4 +1,4 @@
-//! What was left behind is removed, and what belongs to others is not.
+//! Leftovers are removed, and what belongs to others is not.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
 use crate::executor::Executor;
 
 impl Lab {
-    /// A container that is never started, as another process might have left it.
+    /// Leaves a container that is never started, as another process might have.
     async fn leave(&self, worker: &str, process: &str) -> String {
         let image = self.image().await;
         let name = format!("orchestra-left-{:08x}", rand::random::<u32>());
@@ -76,7 +76,7 @@ async fn the_sweep_takes_only_what_dead_processes_of_this_worker_left() {
     lab.close().await;
 }
 
-/// As when an engine was still creating it for a worker that had been killed.
+/// As if the engine was still creating it for a worker that had been killed.
 #[tokio::test]
 async fn what_came_late_for_a_dead_process_is_gone_when_the_worker_has_ended() {
     let Some(lab) = Lab::open(&[]).await else { return };
@@ -84,7 +84,7 @@ async fn what_came_late_for_a_dead_process_is_gone_when_the_worker_has_ended() {
     let ours = lab.executor.keeper.worker.to_string();
     let left = lab.leave(&ours, &format!("{}0", lab.executor.keeper.process)).await;
     assert!(lab.exists(&left).await);
-    // It looks for itself.
+    // Closing checks that nothing is left.
     lab.close().await;
 }
 
@@ -93,7 +93,7 @@ async fn two_workers_of_one_name_leave_each_other_alone() {
     let Some(lab) = Lab::open(&[]).await else { return };
     let ours = lab.executor.keeper.worker.to_string();
     let mut keeper = lab.executor.keeper.clone();
-    // Seen from another process, this one is alive.
+    // To another process, this one is alive.
     keeper.process = format!("{}0", keeper.process);
     let running = lab.leave(&ours, &lab.executor.keeper.process).await;
     keeper.sweep().await.unwrap();

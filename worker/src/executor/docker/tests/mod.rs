@@ -1,5 +1,5 @@
-//! Jobs in real containers. Each test has a worker name of its own and checks by
-//! label that nothing of it is left.
+//! Jobs in real containers. Each test has its own worker name and checks by label that it leaves
+//! nothing behind.
 
 mod artifacts;
 mod confinement;

@@ -1,4 +1,4 @@
-//! What a job writes arrives as it was written.
+//! A job's output arrives exactly as it was written.
 
 use std::fs;
 
@@ -48,7 +48,7 @@ async fn scripts_are_taken_as_they_are(#[values(Cold, Warm)] start: Start) {
 #[tokio::test]
 async fn a_megabyte_of_any_bytes_arrives_exactly(#[values(Cold, Warm)] start: Start) {
     let Some(lab) = Lab::open_to(start, &[]).await else { return };
-    // Every byte value in every neighbourhood, the same each time.
+    // Pseudo-random bytes, the same each time: every byte value beside every other.
     let mut state = 1_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -93,7 +93,7 @@ async fn many_at_once_do_not_mix(#[values(Cold, Warm)] start: Start) {
     lab.close().await;
 }
 
-/// Many end before anybody could attach to a container that runs already.
+/// Many of them end before anything could attach to a running container.
 #[tokio::test]
 async fn two_hundred_short_jobs_have_exact_logs() {
     let Some(lab) = Lab::open(&[]).await else { return };

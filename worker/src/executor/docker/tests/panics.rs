@@ -1,5 +1,5 @@
-//! A defect of the worker in the middle of a job: the task that carries the attempt
-//! out panics, and its container is a real one.
+//! A defect of the worker in the middle of a job: the task that runs the attempt panics. The
+//! container is a real one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,12 +19,12 @@ use crate::{
     testing::{FakeMaster, claimed, worker},
 };
 
-/// Generous: the machine may be busy.
+/// Generous, because the machine may be busy.
 const SOON: Duration = Duration::from_mins(1);
 const BROKEN: JobId = JobId(1);
 
-/// Carries jobs out as the real one does, and panics over one of them as soon as it
-/// has written something.
+/// Runs jobs as the real executor does, but panics on one of them as soon as it has written
+/// something.
 struct Defective(Arc<DockerExecutor>);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Sandboxes that wait for their jobs: who gets one, and what becomes of the others.
+//! Warm sandboxes: which job gets one, and what becomes of the others.
 
 use std::{fs, time::Duration};
 
@@ -22,7 +22,7 @@ pub(super) fn quick() -> Parts {
 }
 
 impl Lab {
-    /// The ids of those that wait.
+    /// The ids of the waiting sandboxes.
     pub(super) async fn warm_ids(&self) -> Vec<String> {
         let all = self.all_containers().await.into_iter();
         all.filter(|(name, _)| name.starts_with("/orchestra-warm-")).map(|(_, id)| id).collect()
@@ -64,9 +64,9 @@ async fn each_goes_to_one_job_and_to_no_other() {
     lab.close().await;
 }
 
-/// Whatever can be asked for, but for the numbers of processes, mounts and devices and for the time.
-/// The engine itself uses up between five and seven numbers before PID 1 is there, so `$$` is compared
-/// by the sandbox's own tests, where it uses none.
+/// Prints everything a job can observe, except the numbers of processes, mounts and devices and the
+/// time. The engine itself uses up between five and seven process numbers before PID 1, so the
+/// sandbox's own tests compare `$$`.
 pub(super) const LOOK: &str = "cat /proc/sys/kernel/hostname; tr '\\0' ' ' < /proc/1/cmdline; id; pwd; umask; ulimit -a
     env | sort; ls -A /tmp /dev/shm /dev /work /orchestra / /proc/self/fd; echo $PPID
     cut -d ' ' -f 4-5,6- /proc/self/mountinfo | sed -E 's/[0-9a-f]{64}/ID/g; s/[A-Z0-9]{26}/LAYER/g; s/(master|shared):[0-9]+//g' | sort
@@ -137,7 +137,7 @@ async fn what_is_fixed_when_a_container_is_made_is_never_another() {
     lab.close().await;
 }
 
-/// Its folder is made with it, and is nobody else's.
+/// Its folder is created with it and is shared with nobody.
 #[tokio::test]
 async fn a_private_folder_waits_as_well_where_jobs_want_one() {
     let Some(lab) = Lab::open_with(&["--warm", "2"], Parts::default()).await else { return };
@@ -152,7 +152,7 @@ async fn a_private_folder_waits_as_well_where_jobs_want_one() {
     assert_eq!(lab.handed_over(), 1);
     assert_eq!(made, waited);
     assert!(made.starts_with("/work\n700:"), "{made}");
-    // Those that share the folder have theirs.
+    // Jobs with the shared folder have their own warm sandboxes.
     assert_eq!(lab.run("ls -A").await.success(), "shared\n");
     assert_eq!(lab.handed_over(), 2);
     lab.close().await;
@@ -197,7 +197,7 @@ async fn an_edited_image_leaves_none_of_the_old_ones() {
     let old = lab.warm_ids().await;
     let edited = format!("ARG BASE\nFROM ${{BASE}}\nENV EDITED={}\n", rand::random::<u32>());
     fs::write(lab.config.images.join("plain/Dockerfile"), edited).unwrap();
-    // Nobody asks for the new one yet, and it is not built.
+    // No job has asked for the new image yet, and it is not built.
     lab.until_warm(0).await;
     let seen = lab.run("echo ${EDITED:+new}").await;
     assert_eq!(seen.success(), "new\n");
@@ -267,8 +267,8 @@ async fn without_room_those_that_wait_go_and_none_are_made() {
     lab.close().await;
 }
 
-/// One waits but for the time in which the folder is gone, as with its disk: what cannot be looked at has
-/// no room.
+/// A sandbox waits, except while the folder is gone, as it would be with its disk: a folder that
+/// cannot be checked counts as full.
 pub(super) async fn room_comes_and_goes(lab: &Lab) {
     lab.until_warm(1).await;
     let away = lab.files().with_extension("away");
@@ -293,7 +293,7 @@ async fn those_of_a_killed_worker_end_in_time_and_the_next_one_removes_them() {
         while executor.pool.waiting() == 0 {
             runtime.block_on(async { sleep(Duration::from_millis(5)).await });
         }
-        // Without a runtime nobody can remove the container any more.
+        // Without a runtime nothing can remove the container any more.
         drop(runtime);
         drop(executor);
     };
@@ -314,7 +314,7 @@ async fn those_of_a_killed_worker_end_in_time_and_the_next_one_removes_them() {
     lab.close().await;
 }
 
-/// Whatever the engine has done by then of what it was asked.
+/// Whatever part of the work the engine has done by then.
 #[tokio::test]
 async fn a_job_that_is_cancelled_while_it_gets_one_leaves_nothing() {
     let Some(lab) = Lab::open_with(&["--warm", "1"], quick()).await else { return };

@@ -1,5 +1,5 @@
-//! A proxy before the engine's socket that misbehaves as it is told: by the path of
-//! a request, or altogether.
+//! A proxy in front of the engine's socket that misbehaves on request, for one request path or
+//! altogether.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,20 +16,20 @@ use tokio::{
     time::sleep,
 };
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The engine does it; the connection breaks when the answer comes.
+    /// The engine carries it out; the connection breaks when the answer comes.
     LoseAnswer,
-    /// The engine does it; the answer does not come.
+    /// The engine carries it out; the answer never arrives.
     Swallow,
-    /// The engine does not hear of it, and no answer comes.
+    /// The engine never gets it, and no answer comes.
     Hang,
-    /// The connection breaks at once; the engine hears of it so much later.
+    /// The connection breaks at once; the engine gets the request this much later.
     Late(Duration),
-    /// The connection breaks after so many bytes of the answer, or of what follows it.
+    /// The connection breaks after this many bytes of the answer, or of what follows it.
     CutAfter(usize),
-    /// The connection stays open when the engine has closed it.
+    /// The connection stays open after the engine has closed it.
     KeepOpen,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Proxy {
 struct Faults(Arc<Mutex<Vec<(String, Fault)>>>);
 
 impl Faults {
-    /// The fault that stands first among those for this request; it is used up.
+    /// Removes and returns the first planned fault that matches this request.
     fn take(&self, request: &[u8]) -> Option<Fault> {
         let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
@@ -78,28 +78,29 @@ impl Proxy {
         format!("unix://{}", self.socket().display())
     }
 
-    /// The next requests whose first line contains `part` meet these faults, one each.
+    /// Plans these faults, one each, for the next requests whose first line contains `part`.
     pub(super) fn plan(&self, part: &str, faults: &[Fault]) {
         let planned = faults.iter().map(|fault| (part.to_owned(), *fault));
         self.faults.0.lock().unwrap().extend(planned);
     }
 
-    /// Whether all that was planned has happened.
+    /// Whether all planned faults have happened.
     pub(super) fn is_through(&self) -> bool {
         self.faults.0.lock().unwrap().is_empty()
     }
 
-    /// Connections are accepted and kept, and nothing passes.
+    /// Accepts and keeps connections, but passes nothing on.
     pub(super) fn hang(&self) {
         self.frozen.send_replace(true);
     }
 
-    /// What waited passes.
+    /// Passes on what has waited.
     pub(super) fn go_on(&self) {
         self.frozen.send_replace(false);
     }
 
-    /// All connections break, and nobody listens. Without `socket` the file is gone, too.
+    /// Breaks all connections and stops listening. Without `socket` the socket file is removed,
+    /// too.
     pub(super) async fn go_away(&mut self, socket: bool) {
         self.serving.shutdown().await;
         if !socket {
@@ -108,7 +109,7 @@ impl Proxy {
     }
 
     pub(super) fn come_back(&mut self) {
-        // What a refusing one has left is in the way.
+        // A socket file from before would be in the way.
         let _ = std::fs::remove_file(self.socket());
         let listener = UnixListener::bind(self.socket()).unwrap();
         let (engine, faults) = (self.engine.clone(), self.faults.clone());
@@ -123,7 +124,7 @@ impl Proxy {
     }
 }
 
-/// Until one of the two closes, or a fault says otherwise.
+/// Forwards until one side closes, or a fault intervenes.
 async fn pass(
     mut here: UnixStream,
     mut there: UnixStream,
@@ -179,7 +180,7 @@ async fn thaw(frozen: &mut watch::Receiver<bool>) {
     assert!(thawed || frozen.has_changed().is_err(), "it thaws or is gone");
 }
 
-/// A request whose length its head tells.
+/// Reads the rest of a request, whose head gives its length.
 async fn whole_request(beginning: &[u8], rest: &mut UnixStream) -> Vec<u8> {
     let mut request = beginning.to_vec();
     loop {
@@ -198,13 +199,13 @@ async fn whole_request(beginning: &[u8], rest: &mut UnixStream) -> Vec<u8> {
     }
 }
 
-/// Where the engine of this machine listens.
+/// The address of this machine's engine.
 pub(super) fn engine_address() -> String {
     let address = std::env::var_os("DOCKER_HOST").and_then(|address| address.into_string().ok());
     address.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
 }
 
-/// The same, when it is a socket that is there.
+/// The same, if it is a socket that exists.
 pub(super) fn engine_socket() -> Option<String> {
     let address = engine_address();
     let there = Path::new(address.strip_prefix("unix://")?).exists();

@@ -1,4 +1,4 @@
-//! A job in an image that came out of a registry.
+//! A job in an image from a registry.
 
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use orchestra_contracts::{JobSpec, Outcome};
@@ -22,11 +22,11 @@ async fn a_job_runs_in_an_image_of_a_registry_and_says_which_it_was() {
         assert!(seen.notes().contains(&registry.digest), "{}", seen.notes());
     }
     let engine = lab.executor.keeper.engine.docker().clone();
-    // What a container still has would lose its names alone.
+    // An image with a container would only lose its tags.
     lab.close().await;
     for image in [by_tag, by_digest] {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
-        // The first may take the second along.
+        // Removing the first may remove the second as well.
         let _ = engine.remove_image(&image, Some(options), None).await;
     }
 }

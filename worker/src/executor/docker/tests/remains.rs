@@ -1,4 +1,4 @@
-//! Containers of processes that were killed, taken back by the next one.
+//! Containers of killed processes, taken over by the next process.
 
 use std::{fs, thread, time::Duration};
 
@@ -26,13 +26,13 @@ use crate::{
 };
 
 impl DockerExecutor {
-    /// As in another process of this worker, which is dead to all others.
+    /// Starts an executor as in another process of this worker, which all others see as dead.
     pub(super) async fn start_dead(config: &Config, times: Times) -> Self {
         let process = format!("{}0", sweep::this_process());
         Self::start_with(config, Parts { times, process, ..Parts::default() }).await.unwrap()
     }
 
-    /// Returns when as many wait as there are to be, with their number.
+    /// Returns the number of warm sandboxes, once all of them wait.
     async fn until_warm(&self, config: &Config) -> u64 {
         let count = config.warm.warm.unwrap_or_default();
         while self.pool.waiting() != count as usize {
@@ -43,8 +43,8 @@ impl DockerExecutor {
 }
 
 impl Lab {
-    /// Another process of this worker starts the job, and is killed when the job
-    /// has written `text`: all that it held is gone at once, but for the container.
+    /// Another process of this worker starts the job, and is killed once the job has written
+    /// `text`. Everything it held is gone at once, except the container.
     fn start_and_be_killed(&self, command: &str, text: &'static str, lease: Duration) {
         self.start_and_be_killed_with(JobSpec::new(command), text, lease);
     }
@@ -64,15 +64,15 @@ impl Lab {
             runtime.block_on(running.until_output(text));
             assert_eq!(executor.pool.handed_over(), warm);
             runtime.block_on(until_named(&executor));
-            // Without a runtime nobody can remove the container any more.
+            // Without a runtime nothing can remove the container any more.
             drop(runtime);
             drop(running);
         };
         thread::spawn(process).join().unwrap();
     }
 
-    /// Another process of this worker gets a sandbox ready, and is killed before it has
-    /// handed the job over.
+    /// Another process of this worker prepares a sandbox, and is killed before it hands over the
+    /// job.
     fn prepare_and_be_killed(&self, lease: Duration) {
         let (config, job) = (self.config.clone(), run_spec(JobSpec::new("true")));
         let process = move || {
@@ -103,7 +103,7 @@ impl Lab {
         }
     }
 
-    /// Takes it back, with so many bytes of its output stored.
+    /// Takes it back, with this many bytes of its output stored.
     pub(super) async fn take_back(&self, stored: u64) -> Running<'static> {
         let remains = self.find_ours().await;
         self.executor.tidy().await;
@@ -115,13 +115,13 @@ impl Lab {
         Running::new(control, events, end)
     }
 
-    /// Of its jobs' containers.
+    /// The ids of its jobs' containers.
     async fn ids(&self) -> Vec<String> {
         let all = self.all_containers().await.into_iter();
         all.filter(|(name, _)| name.starts_with("/orchestra-7-1-")).map(|(_, id)| id).collect()
     }
 
-    /// Each process of this worker has its jobs' sandboxes wait for them, or none.
+    /// Opens a lab for several processes, each with or without warm sandboxes.
     async fn open_for_processes(start: Start) -> Option<Self> {
         Self::open_with(&["--warm", if start == Warm { "1" } else { "0" }], Parts::default()).await
     }
@@ -142,7 +142,7 @@ impl Lab {
     }
 }
 
-/// Returns when the job's container is called after it, as it is soon after it got it.
+/// Returns when the job's container is named after it, soon after the job got it.
 async fn until_named(executor: &DockerExecutor) {
     let named = async || {
         let ours = format!("{WORKER_LABEL}={}", executor.keeper.worker);
@@ -237,7 +237,7 @@ async fn what_went_down_without_a_word_is_told_at_once() {
     lab.close().await;
 }
 
-/// Its deadline is still that of the process that was killed.
+/// Its deadline still comes from the process that was killed.
 #[rstest]
 #[tokio::test]
 async fn its_lease_is_renewed_at_once(#[values(Cold, Warm)] start: Start) {
@@ -291,7 +291,7 @@ async fn a_living_process_keeps_its_container(#[values(Cold, Warm)] start: Start
     assert!(matches!(lab.find().await, Left::Nothing));
     lab.start_and_be_killed(&format!("echo hi; {WAIT_FOR_GO}"), "hi\n", LEASE);
     let running = lab.take_back(3).await;
-    // This process lives, and the label of the dead one does not say so.
+    // This process is alive, though the label names the dead one.
     let second = DockerExecutor::start(&lab.config).await.unwrap();
     assert!(matches!(second.left_of(NAME.0, NAME.1).await, Left::NotOurs));
     lab.go();
@@ -311,7 +311,7 @@ async fn a_sandbox_that_never_got_its_job_is_told_as_that() {
     lab.close().await;
 }
 
-/// It is nobody's: nothing is left of the attempt, whose lease runs out.
+/// It belongs to no attempt: nothing is left of the attempt, whose lease runs out.
 #[tokio::test]
 async fn a_sandbox_that_waited_and_never_got_its_job_goes_with_those_that_wait() {
     let Some(lab) = Lab::open_for_processes(Warm).await else { return };

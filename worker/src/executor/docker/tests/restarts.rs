@@ -1,4 +1,4 @@
-//! A real engine that is restarted, killed or frozen under running jobs.
+//! A real engine that is restarted, killed or frozen while jobs run.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::executor::Executor;
 
-/// Generous: the machine may be busy, and a daemon gives its containers ten seconds.
+/// Generous, because the machine may be busy and a daemon gives its containers ten seconds.
 const SOON: Duration = Duration::from_mins(2);
 const WAIT_FOR_GO: &str = "until [ -e go ]; do sleep 0.02; done";
 
@@ -21,12 +21,12 @@ async fn lab_on_its_own(live_restore: bool) -> Option<(Lab, Daemon)> {
     lab_on_its_own_with(live_restore, &["--warm", "0"]).await
 }
 
-/// A lab with an engine that nobody else uses.
+/// A lab with an engine of its own.
 pub(super) async fn lab_on_its_own_with(
     live_restore: bool,
     arguments: &[&str],
 ) -> Option<(Lab, Daemon)> {
-    // Where there is no engine at all, it says so.
+    // Reports it if there is no engine at all.
     let outer = Lab::open(&[]).await?;
     let image = outer.image().await;
     outer.close().await;
@@ -51,7 +51,7 @@ async fn a_container_that_survives_its_engine_goes_on_as_if_nothing_was(
     let command = format!("seq 1 5000; {WAIT_FOR_GO}; seq 5001 9000; exit 4");
     let mut running = lab.start(JobSpec::new(command));
     running.until_output("\n5000\n").await;
-    // By now the engine's log has it, too: what is in the engine's hands dies with it.
+    // By now the output is in the engine's log as well. What the engine still buffers dies with it.
     sleep(Duration::from_secs(1)).await;
     let mut end = Box::pin(running.end());
     let daemon = tokio::select! {
@@ -67,8 +67,8 @@ async fn a_container_that_survives_its_engine_goes_on_as_if_nothing_was(
     drop(daemon);
 }
 
-/// What the engine had taken and not yet passed on is lost with it. Then the
-/// attempt is over, and nothing of the wrong is in its log.
+/// Output that the engine has read and not yet passed on is lost with it. Then the attempt is over,
+/// and its log contains nothing wrong.
 #[tokio::test]
 async fn output_in_the_hands_of_an_engine_that_is_killed_is_never_silently_missing() {
     let Some((lab, daemon)) = lab_on_its_own(true).await else { return };

@@ -11,7 +11,7 @@ use super::lab::{
 
 const VALUE: &str = "correct/horse+battery staple";
 
-/// Says it in every way in which it may be said by accident, once in two writes.
+/// Prints the secret in every way that may happen by accident, once in two writes.
 const TELL: &str = r#"
     echo "plain $TOKEN" >&2
     printf 'two %s' "${TOKEN:0:11}"; sleep 0.2; printf '%s\n' "${TOKEN:11}"
@@ -54,7 +54,7 @@ async fn nothing_of_a_secret_leaves_its_container(#[values(Cold, Warm)] start: S
     std::fs::write(lab.files().join("go"), "").unwrap();
     let seen = running.end().await;
     let (stdout, stderr) = (seen.success(), seen.stderr());
-    // What stands around it in base64 shares a character with it at most.
+    // In base64 the text around it shares at most one character with it.
     let mut lines = stdout.lines();
     assert_eq!(lines.next(), Some("two ***"));
     for (before, line) in ["", "u:", "us:"].into_iter().zip(lines.by_ref()) {

@@ -1,5 +1,5 @@
-//! A sandbox that waited has its job when it says so, whatever its container is called: what
-//! becomes of those that go, fall silent or are left at that moment.
+//! A warm sandbox has its job once it says so, whatever its container's name is. These tests cover
+//! sandboxes that end, fall silent or lose their worker at that moment.
 
 use std::{thread, time::Duration};
 
@@ -26,14 +26,15 @@ use crate::{
     executor::{Executor, Left},
 };
 
-/// Generous: the machine may be busy. What must not happen takes minutes.
+/// Generous, because the machine may be busy. The failures to catch take minutes.
 const SOON: Duration = Duration::from_mins(1);
 const ONCE: &str = "echo once >> said; cat said";
 const WAIT_FOR_GO: &str = "until [ -e go ]; do sleep 0.02; done";
 
 impl Lab {
-    /// Another process of this worker hands a job over, never comes to call the container after
-    /// it, and is killed when the job has said that it is ready. It is dead to all others, or lives.
+    /// Another process of this worker hands a job over, and is killed when the job says that it is
+    /// ready, before the container could be renamed. `is_dead` says whether others see that process
+    /// as dead.
     fn hand_over_and_be_killed(&self, command: String, is_dead: bool) {
         let proxy = Proxy::before(&engine_socket().unwrap());
         let mut config: Config = self.config.clone();
@@ -57,11 +58,11 @@ impl Lab {
             let mut running = start_on(&executor, JobSpec::new(command), control);
             runtime.block_on(running.until_output("ready\n"));
             assert_eq!(executor.pool.handed_over(), 1);
-            // Without a runtime nobody can remove the container any more.
+            // Without a runtime nothing can remove the container any more.
             drop(runtime);
             drop(running);
         };
-        // A runtime of the proxy's own would end with it; it serves on this one.
+        // The proxy runs on this runtime, because one of its own would end with it.
         thread::scope(|scope| scope.spawn(killed).join()).unwrap();
     }
 
@@ -71,7 +72,7 @@ impl Lab {
     }
 }
 
-/// Whoever comes next knows it by its first words, and calls it after its job.
+/// The next process identifies it by its first events, and names it after its job.
 #[rstest]
 #[case::it_runs(false)]
 #[case::it_has_ended(true)]
@@ -89,7 +90,7 @@ async fn one_whose_worker_was_killed_before_it_was_renamed_is_taken_back(#[case]
             sleep(Duration::from_millis(20)).await;
         }
     }
-    // All that is stored: the lines of `seq`, and one more.
+    // Everything that is stored: the lines of `seq`, and one more.
     let running = lab.take_back(292).await;
     let name = lab.container().await;
     assert!(name.starts_with("/orchestra-7-1-"), "{name}");
@@ -113,12 +114,12 @@ async fn one_that_was_not_renamed_is_left_to_a_process_that_lives() {
         Left::Nothing
     ));
     assert_eq!(lab.warm_ids().await.len(), 1);
-    // To the sweep it is of this very process, and known to nobody there.
+    // To the sweep it belongs to this very process, which does not know it.
     second.close().await;
     lab.close().await;
 }
 
-/// It stands still when it is told of its job, and is killed then: nothing of the job has begun.
+/// It is paused when its job is sent, and killed then: nothing of the job has begun.
 #[rstest]
 #[tokio::test]
 async fn one_that_goes_before_it_takes_its_job_costs_it_nothing(
@@ -133,7 +134,7 @@ async fn one_that_goes_before_it_takes_its_job_costs_it_nothing(
         if remove {
             lab.executor.keeper.engine.remove(&id).await.unwrap();
         } else {
-            // The engine lets it go on to die, and no further.
+            // The engine unpauses it only to kill it.
             lab.kill_by_id(&id).await;
         }
     };
@@ -142,7 +143,7 @@ async fn one_that_goes_before_it_takes_its_job_costs_it_nothing(
     lab.close().await;
 }
 
-/// Nobody knows whether it has begun, so it begins nowhere else.
+/// Whether it has begun is unknown, so the job begins nowhere else.
 #[tokio::test]
 async fn one_that_says_nothing_for_long_keeps_its_job() {
     let Some(lab) = Lab::open_to(Warm, &[]).await else { return };
@@ -159,7 +160,7 @@ async fn one_that_says_nothing_for_long_keeps_its_job() {
     lab.close().await;
 }
 
-/// Before it says that it is ready, between that and its word that it has the job, and after.
+/// Before `Ready`, between `Ready` and `Taken`, and after that.
 #[tokio::test]
 async fn a_stream_that_breaks_at_the_hand_over_costs_nothing() {
     let Some(socket) = engine_socket() else {
@@ -173,7 +174,7 @@ async fn a_stream_that_breaks_at_the_hand_over_costs_nothing() {
     for bytes in (120..280).step_by(20) {
         lab.until_warm(1).await;
         proxy.plan("/attach?", &[Fault::CutAfter(bytes)]);
-        // Takes the one that waits, so that the next one meets the fault.
+        // Takes the waiting sandbox, so that the next one meets the fault.
         assert_eq!(lab.run("true").await.success(), "");
         while !proxy.is_through() || lab.executor.pool.waiting() != 1 {
             sleep(Duration::from_millis(5)).await;

@@ -16,29 +16,29 @@ use crate::{
     executor::Executor,
 };
 
-/// Generous: the machine may be busy. What must not happen takes minutes.
+/// Generous, because the machine may be busy. The failures to catch take minutes.
 const SOON: Duration = Duration::from_mins(1);
 
-/// Little time for the engine's answers.
+/// Short time limits for the engine's answers.
 const LIMITS: CallLimits =
     CallLimits { quick: Duration::from_secs(2), slow: Duration::from_secs(4) };
 
-/// A lab whose engine stands behind a proxy, and is given little time for its answers.
+/// A lab with short time limits whose engine is behind a proxy.
 async fn troubled() -> Option<(Lab, Proxy)> {
     troubled_with("0", LIMITS).await
 }
 
-/// The same, with so many sandboxes that wait for their jobs.
+/// The same, with this many warm sandboxes.
 async fn troubled_with(warm: &str, calls: CallLimits) -> Option<(Lab, Proxy)> {
     let Some(engine) = engine_socket() else {
-        // Says that there is no engine, or is reached otherwise than by a socket.
+        // Reports it if there is no engine; an engine without a socket is skipped.
         Lab::open(&[]).await?.close().await;
         return None;
     };
     let proxy = Proxy::before(&engine);
     let parts = Parts { calls, ..Parts::default() };
     let lab = Lab::open_with(&["--engine", &proxy.address(), "--warm", warm], parts).await?;
-    // The volume is filled once; what is tested is the container.
+    // Fill the volume first: these tests are about the container.
     assert_eq!(lab.run("echo warm").await.success(), "warm\n");
     lab.executor_is_quiet().await;
     Some((lab, proxy))
@@ -87,8 +87,8 @@ async fn an_answer_that_is_lost_costs_nothing(
     lab.close().await;
 }
 
-/// Where its limits cannot be set the job begins in another sandbox, and this one goes. What it is
-/// called matters to nobody.
+/// If its limits cannot be set, the job begins in another sandbox, and this one is removed. A
+/// failed rename has no effect.
 #[rstest]
 #[tokio::test]
 async fn a_hand_over_that_the_engine_does_not_answer_costs_nothing(
@@ -123,7 +123,7 @@ async fn a_container_that_is_created_after_all_is_swept() {
         }
     };
     timeout(SOON, appears).await.expect("the late request makes it");
-    // The attempt's own removal may still be under way, and keeps its name until it ends.
+    // The attempt's own removal may still be under way, and owns the name until it ends.
     let goes = async {
         while !lab.containers().await.is_empty() {
             lab.executor.keeper.sweep().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_stream_that_breaks_anywhere_loses_no_byte(
 ) {
     let Some((lab, proxy)) = troubled().await else { return };
     proxy.plan("/attach", &[Fault::CutAfter(bytes)]);
-    // What is read again breaks as well.
+    // The second stream breaks as well.
     proxy.plan("/logs", &[Fault::CutAfter(bytes + 7_000), Fault::CutAfter(bytes / 2 + 300)]);
     let command = format!("seq 1 12000; {WAIT_FOR_GO}; seq 12001 15000; exit 5");
     let mut running = lab.start(JobSpec::new(command));
@@ -271,11 +271,11 @@ async fn a_renewal_that_the_engine_holds_up_lengthens_no_lease() {
     let mut running = lab.start_with(JobSpec::new(command), Control::new(after(9)));
     running.until_output("ready\n").await;
     proxy.hang();
-    // Its worker says so, and does nothing any more from then on, not even repeat it.
+    // Its worker sends this renewal, and then does nothing any more; it does not even repeat it.
     running.control.renew(after(12));
     assert!(timeout(Duration::from_secs(1), &mut running.end).await.is_err());
-    // It is on its way until the seventh second. Counted from there it would hold for long
-    // after the twelfth.
+    // The renewal is delayed until the seventh second. Counted from then, the lease would last long
+    // past the twelfth.
     sleep_until(after(7)).await;
     proxy.go_on();
     sleep_until(after(14)).await;
@@ -286,8 +286,9 @@ async fn a_renewal_that_the_engine_holds_up_lengthens_no_lease() {
     lab.close().await;
 }
 
-/// Found by a soak: while the engine was asked how a quiet job's container was, and took ten
-/// seconds not to answer, the job stayed, though its lease was lost and the next attempt began.
+/// Found by a soak test: the engine was asked about a quiet job's container and took ten seconds
+/// not to answer. Meanwhile the job kept running, though its lease was lost and the next attempt
+/// had begun.
 #[tokio::test]
 async fn a_lost_job_is_gone_at_once_though_the_engine_does_not_say_how_it_is() {
     let calls = CallLimits { quick: 2 * SOON, ..LIMITS };

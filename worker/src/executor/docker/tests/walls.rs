@@ -1,5 +1,5 @@
-//! Sandboxes with a network that wait for their jobs: each has the wall around it that one made
-//! at that moment would have, or goes to nobody.
+//! Warm sandboxes with a network: each has the same wall as one made at that moment, or no job gets
+//! it.
 
 use std::{thread, time::Duration};
 
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::{control::Control, executor::Executor};
 
-/// Whoever else is on this machine may change its networks meanwhile.
+/// Other users of this machine may change its networks meanwhile.
 const TRIES: usize = 20;
 
-/// What is behind the wall, as the kernel has it: `RTF_REJECT` (`linux/route.h`) is 0x200.
+/// What is behind the wall, according to the kernel: `RTF_REJECT` (`linux/route.h`) is 0x200.
 const WALL: &str = "while read -r _ to _ flags _ _ _ mask _; do
     case $flags in 02*) echo $to/$mask;; esac; done < /proc/net/route | sort";
 
-/// The shell's own, on an engine that has no `ls`.
+/// Uses the shell only, because the image on this engine has no `ls`.
 const INTERFACES: &str = "echo /sys/class/net/*";
 
 fn bridged(command: &str) -> JobSpec {
@@ -33,7 +33,7 @@ fn bridged(command: &str) -> JobSpec {
 }
 
 impl Lab {
-    /// Of a job that found its sandbox waiting.
+    /// Runs a job until one found a warm sandbox, and returns its output.
     async fn run_waited(&self, command: &str) -> String {
         for _ in 0..TRIES {
             while self.executor.pool.waiting() < 2 {
@@ -90,7 +90,7 @@ async fn one_with_a_network_waits_as_well_where_jobs_want_one() {
 #[tokio::test]
 async fn a_wall_that_is_not_right_any_more_is_nobodys() {
     let arguments = ["--warm", "2", "--max-warm", "2", "--allow-network"];
-    // Nobody looks after those that wait.
+    // No check of the waiting sandboxes comes in this time.
     let Some(lab) = Lab::open_with(&arguments, Parts::default()).await else { return };
     lab.run_spec(bridged("true")).await.success();
     let before = lab.run_waited(WALL).await;
@@ -99,7 +99,8 @@ async fn a_wall_that_is_not_right_any_more_is_nobodys() {
     }
     let network = lab.add_network().await;
     let after = lab.run_spec(bridged(WALL)).await.success();
-    // Made for it or anew, it knows of the new network, which is one more, in halves.
+    // Whether it waited or was made anew, it is walled off from the new network. The wall splits
+    // each network into halves.
     lab.executor.keeper.engine.remove_network(&network).await.unwrap();
     let new = after.lines().filter(|route| !before.contains(route)).count();
     assert!(new >= 2, "{before}\n{after}");
@@ -125,7 +126,7 @@ async fn those_whose_wall_is_not_right_any_more_are_made_anew_before_anybody_ask
     lab.close().await;
 }
 
-/// By its name nobody can tell, but those that wait have none any more.
+/// The name is the same, but the waiting sandboxes have lost their network.
 #[tokio::test]
 async fn a_network_that_was_removed_and_made_anew_is_another() {
     let arguments = ["--warm", "2", "--max-warm", "2", "--allow-network"];
@@ -176,7 +177,7 @@ async fn one_with_a_network_is_taken_back_with_its_wall() {
             running.until_output("ready\n").await;
             running
         });
-        // Without a runtime nobody can remove the container any more.
+        // Without a runtime nothing can remove the container any more.
         drop(runtime);
         drop(running);
     };

@@ -1,4 +1,4 @@
-//! Builds that fail: whose fault it is, what is said of it, and whether it is tried again.
+//! Builds that fail: whose fault it is, what is reported, and whether the build is tried again.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn a_failing_build_gives_its_last_lines() {
         assert!(reason.contains("\n  line 81\n") && reason.ends_with("\n  line 100"), "{reason}");
         assert!(!reason.contains("line 80\n"), "{reason}");
         assert!(lines.iter().any(|line| line.contains(": RUN for i")), "{lines:?}");
-        // The same folder is not tried again, unless somebody asks for just that.
+        // The same folder is not built again, unless somebody asks for it explicitly.
         let (again, lines) = lab.ensure().await;
         assert_eq!(again, Err(error.clone()));
         assert!(
@@ -26,7 +26,7 @@ async fn a_failing_build_gives_its_last_lines() {
         let (asked, lines) = heard(|progress| lab.images.build(&lab.name, progress)).await;
         assert_eq!(asked, Err(error));
         assert!(lines.iter().any(|line| line.contains(": RUN for i")), "{lines:?}");
-        // Another one is.
+        // An edited folder is.
         lab.write("Dockerfile", "ARG BASE\nFROM ${BASE}\nLABEL fine=yes\n");
         lab.ensure().await.0.unwrap();
     })

@@ -1,4 +1,4 @@
-//! What is removed of what was built, and what stays.
+//! Which built images are removed, and which stay.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Lab {
         find(&self.docker, &image.reference).await.unwrap().is_some()
     }
 
-    /// What would go in an hour and a bit after so many days.
+    /// What would be removed after this many days and two hours.
     async fn outdated_in(&self, days: i32) -> Vec<String> {
         let of = [self.name.clone()];
         let now = clock::now() + Duration::from_hours(u64::try_from(days).unwrap() * 24 + 2);
@@ -47,7 +47,7 @@ async fn an_old_image_goes_after_its_last_use_and_never_under_a_container() {
         let body = ContainerCreateBody { image, cmd, ..ContainerCreateBody::default() };
         lab.docker.create_container(Some(options), body).await.unwrap();
         let outdated = lab.outdated_in(1).await;
-        // Also when somebody insists: the engine itself is in the way.
+        // Even on explicit request: the engine itself refuses.
         let refused = lab.images.remove(&first.reference).await;
         lab.docker.remove_container(&name, None::<RemoveContainerOptions>).await.unwrap();
         assert_eq!(outdated, references[..1]);
@@ -100,7 +100,7 @@ async fn so_many_are_kept_of_a_folder_and_one_that_lost_its_tag_is_stale() {
         let (first, second) = (lab.build("one").await, lab.build("two").await);
         lab.build("three").await;
         assert_eq!(lab.outdated_in(0).await, std::slice::from_ref(&first.reference));
-        // Built anew from the first step, the tag moves on.
+        // After a rebuild from the first step, the tag moves to the new image.
         lab.write("marker", "two");
         let (anew, _) = heard(|progress| lab.images.build(&lab.name, progress)).await;
         assert_ne!(anew.unwrap().id, second.id);

@@ -1,4 +1,4 @@
-//! Images of a registry: what is let in, how it comes, and what is said when it does not.
+//! Images from a registry: which are allowed, how they arrive, and what is reported if they do not.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-/// The images of a worker that may pull `tool` from that registry, and nothing else.
+/// The images of a worker that may pull only `tool` from that registry.
 fn images(docker: &Docker, registry: &Registry, home: &Path) -> Images {
     let rules = ImagesConfig {
         allow_images: vec![format!("{}/tool", registry.address).parse().unwrap()],
@@ -50,7 +50,7 @@ async fn ten_at_once_pull_it_once_and_all_hear_its_digest() {
             assert!(lines.iter().any(|line| line.contains(" % of 1 layers")), "{lines:?}");
         }
         assert_eq!(registry.layers.load(Ordering::Relaxed), 1);
-        // It is there now; which one it is every attempt hears.
+        // The image exists now. Every attempt is still told which one it is.
         let (_, lines) = ensure().await;
         assert_eq!(lines, [format!("image {reference}: {}", registry.digest)]);
         let pinned = format!("{}/tool@{}", registry.address, registry.digest);

@@ -1,5 +1,5 @@
-//! A registry of one image, as little of the distribution API as an engine needs to pull
-//! it. Engines take what listens on 127.0.0.0/8 for one without TLS.
+//! A registry with one image, and just enough of the distribution API for an engine to pull it.
+//! Engines accept registries on 127.0.0.0/8 without TLS.
 
 use std::{
     path::PathBuf,
@@ -18,11 +18,11 @@ use tokio::{
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// What is wrong with it.
+/// How it behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::executor::docker) enum Manner {
     Good,
-    /// It answers who says this (`Basic ...`) and nobody else.
+    /// It answers only requests with this authorization (`Basic ...`).
     Asks(String),
     /// It never sends a layer.
     Hangs,
@@ -33,7 +33,7 @@ pub(in crate::executor::docker) enum Manner {
 pub(in crate::executor::docker) struct Registry {
     pub(in crate::executor::docker) address: String,
     pub(in crate::executor::docker) digest: String,
-    /// How often its layer was asked for.
+    /// How often its layer was requested.
     pub(super) layers: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
@@ -51,7 +51,7 @@ impl Registry {
         Self::serve(manner, &[]).await
     }
 
-    /// Its image has this machine's `sh` and what that needs, and nothing else.
+    /// Serves an image with nothing but this machine's `sh` and what `sh` needs.
     pub(in crate::executor::docker) async fn with_shell() -> Self {
         Self::serve(Manner::Good, &shell()).await
     }
@@ -64,10 +64,10 @@ impl Registry {
         let mut header = tar::Header::new_gnu();
         header.set_size(address.len() as u64);
         header.set_mode(0o644);
-        // Another layer for each registry, so that no engine has it already.
+        // A different layer for each registry, so that no engine has it already.
         tar.append_data(&mut header, "where", address.as_bytes()).unwrap();
         for file in files {
-            // Links are followed: what they lead to stands in their place.
+            // Links are followed: their target takes their place.
             tar.append_path_with_name(file, file.strip_prefix("/").unwrap()).unwrap();
         }
         let layer = tar.into_inner().unwrap();
@@ -106,12 +106,12 @@ impl Drop for Registry {
 }
 
 impl Content {
-    /// One request a connection.
+    /// Answers one request per connection.
     async fn answer(&self, mut stream: TcpStream) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             match stream.read_u8().await {
-                // Engines try TLS first; who hangs up is asked without.
+                // Engines try TLS first. When the connection is closed, they try again without.
                 Ok(22) if head.is_empty() => return,
                 Ok(byte) => head.push(byte),
                 Err(_) => return,
@@ -128,7 +128,7 @@ impl Content {
             body.len(),
             digest(&body),
         );
-        // An engine that has seen enough hangs up.
+        // An engine that has seen enough closes the connection.
         let _ = stream.write_all(reply.as_bytes()).await;
         if !head.starts_with("HEAD") {
             let _ = stream.write_all(&body).await;
@@ -166,7 +166,7 @@ impl Content {
     }
 }
 
-/// `sh`, its libraries and its loader, as ldd(1) names them.
+/// `sh`, its libraries and its loader, as ldd(1) lists them.
 fn shell() -> Vec<PathBuf> {
     let ldd = std::process::Command::new("ldd").arg("/bin/sh").output().unwrap();
     let words = String::from_utf8(ldd.stdout).unwrap();
