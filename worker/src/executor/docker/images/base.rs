@@ -1,5 +1,5 @@
-//! The image that job images start from (`ARG BASE`): Debian bookworm, from
-//! wherever it can be had.
+//! The image that job images start from (`ARG BASE`): Debian bookworm, from wherever it is
+//! available.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use tokio::time::timeout;
 
 use super::{ImageError, bootstrap, find, journal::Journal};
 
-/// What a registry calls it.
+/// Its reference in a registry.
 const FROM_REGISTRY: &str = "debian:bookworm-slim";
 
-/// What is made of Debian packages where no registry answers. Whoever tags an
-/// image of their own like this has it used instead.
+/// The image made from Debian packages when no registry answers. An operator's own image with this
+/// tag is used instead.
 const MADE_HERE: &str = "orchestra/base:bookworm";
 
-/// A registry that has not answered by then is taken for none. The engine
-/// itself would try for a minute and more on a network that swallows packets.
+/// A registry that has not answered within this time counts as unreachable. The engine itself would
+/// try for more than a minute on a network that drops packets.
 const FIRST_ANSWER: Duration = Duration::from_secs(20);
 
 /// The longest silence in the middle of a download.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// The reference of a base image that the engine has from now on. What is there
-/// is used as it is; to have a newer one, remove it from the engine.
+/// Makes sure that the engine has a base image, and returns its reference. An existing image is
+/// used as it is; to get a newer one, remove it from the engine.
 pub(super) async fn ensure(docker: &Docker, journal: &Journal) -> Result<&'static str, ImageError> {
     for reference in [FROM_REGISTRY, MADE_HERE] {
         if find(docker, reference).await?.is_some() {

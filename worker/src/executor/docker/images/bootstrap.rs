@@ -1,6 +1,6 @@
-//! Makes the base image from Debian packages, for machines that no registry
-//! answers: `mmdebstrap` or `debootstrap` writes a file system, the engine
-//! imports it. Where neither tool is there and we may install one, it does.
+//! Makes the base image from Debian packages, for machines that no registry answers. `mmdebstrap`
+//! or `debootstrap` writes a file system, and the engine imports it. If neither tool is installed
+//! and this process may install packages, it installs one.
 
 use std::{io, process::Stdio};
 
@@ -20,9 +20,9 @@ use super::{
     transcript::{Line, Transcript},
 };
 
-/// Like Debian's own slim images: what nobody reads in a container stays out,
-/// here and in everything that is installed on top, apt keeps no archives, and
-/// dpkg does not wait for the disk after each file.
+/// Like Debian's own slim images. It leaves out what nobody reads in a container, here and in
+/// everything installed on top. apt keeps no archives, and dpkg does not sync the disk after each
+/// file.
 const MMDEBSTRAP: &str = r#"
 exec mmdebstrap --variant=minbase \
     --dpkgopt=force-unsafe-io \
@@ -55,7 +55,7 @@ const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive; apt-get update && 
 const BY_HAND: &str = "on the engine's machine, as root, run: \
     apt-get install mmdebstrap && mmdebstrap --variant=minbase bookworm | docker import - orchestra/base:bookworm";
 
-/// Puts the base image onto the engine as `reference`.
+/// Makes the base image and imports it into the engine as `reference`.
 pub(super) async fn make(
     docker: &Docker,
     reference: &str,
@@ -82,7 +82,7 @@ fn failed(why: &str) -> ImageError {
     ))
 }
 
-/// How to make it with what this machine has.
+/// The script for the tool that this machine has.
 async fn script(journal: &Journal) -> Result<&'static str, ImageError> {
     for (tool, script) in [("mmdebstrap", MMDEBSTRAP), ("debootstrap", DEBOOTSTRAP)] {
         if has(tool).await {
@@ -109,8 +109,8 @@ async fn has(tool: &str) -> bool {
     command.status().await.is_ok_and(|status| status.success())
 }
 
-/// A running script. It ends when this is dropped, and cleans up after itself:
-/// SIGTERM, not SIGKILL, for it has a file system's worth of files to remove.
+/// A running script. Dropping it ends the script with SIGTERM rather than SIGKILL, so that the
+/// script can remove its files.
 struct Tool {
     child: Child,
 }
@@ -137,7 +137,7 @@ impl Drop for Tool {
     fn drop(&mut self) {
         let group = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if let Some(group) = group {
-            // It may just have ended by itself.
+            // It may have ended just now.
             let _ = kill_process_group(group, Signal::TERM);
         }
     }
@@ -154,8 +154,8 @@ async fn listen(mut talk: impl AsyncRead + Unpin, journal: &Journal, transcript:
     }
 }
 
-/// The archive goes to the engine as it comes. Nothing is imported unless the
-/// tool ends well: an import of nothing would succeed.
+/// Streams the archive to the engine. Nothing is imported unless the tool succeeds, because the
+/// engine would accept an empty archive.
 async fn import(
     docker: &Docker,
     reference: &str,
@@ -188,7 +188,7 @@ mod tests {
         *,
     };
 
-    /// Imports what `script` writes; the error, and whether there is an image.
+    /// Imports what `script` writes. Returns the error, and whether there is an image.
     async fn imported(name: &str, script: &str) -> Option<(String, bool)> {
         let docker = engine().await?;
         let reference = format!("orchestra/{name}:{}", std::process::id());
@@ -218,7 +218,7 @@ mod tests {
         drop(tool);
         let mut rest = Vec::new();
         let end = output.read_to_end(&mut rest);
-        // Every process of it holds the pipe open.
+        // Every one of its processes holds the pipe open.
         let end = tokio::time::timeout(std::time::Duration::from_secs(10), end).await;
         assert_eq!(end.expect("a process of it lives on").unwrap(), 0);
     }

@@ -1,4 +1,4 @@
-//! One build through the engine's own (classic) builder, which every engine has.
+//! Builds one image with the engine's classic builder, which every engine has.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,12 +20,12 @@ use super::{
 };
 use crate::config::ImagesConfig;
 
-/// Where Debian's family and Red Hat's keep what they trust.
+/// Trusted certificates on Debian's family and on Red Hat's.
 const HOST_BUNDLES: [&str; 2] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// Builds `recipe` and tags it with its reference. When this future is dropped,
-/// the engine ends the build and removes its container.
+/// Builds `recipe` and tags the image with the recipe's reference. When this future is dropped, the
+/// engine ends the build and removes its container.
 pub(super) async fn build(
     docker: &Docker,
     recipe: &Recipe,
@@ -72,7 +72,7 @@ pub(super) async fn build(
         };
         match event {
             Ok(info) => {
-                // A pulled FROM speaks in `status`, the steps in `stream`.
+                // A pulled FROM reports in `status`, the steps report in `stream`.
                 if let Some(status) = info.status {
                     journal.mention(|| format!("image {name}: {status}"));
                 }
@@ -105,7 +105,7 @@ fn options(recipe: &Recipe, base: Option<&str>, cache: Cache) -> BuildImageOptio
 
 fn failed(name: &str, err: &Error, transcript: &Transcript) -> ImageError {
     let why = match err {
-        // What the builder says of a step, or the engine of the Dockerfile.
+        // The builder's message about a step, or the engine's about the Dockerfile.
         Error::DockerStreamError { error: message }
         | Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         err => err.to_string(),
@@ -119,7 +119,7 @@ fn failed(name: &str, err: &Error, transcript: &Transcript) -> ImageError {
     }
 }
 
-/// The next try would go the same way.
+/// `Broken`, because the next try would take as long.
 fn given_up(
     name: &str,
     after: Duration,
@@ -136,7 +136,7 @@ fn given_up(
     }
 }
 
-/// Before the first step, or while the base is pulled, it is not the Dockerfile that is slow.
+/// Silence before the first step, or while the base is pulled, is not the Dockerfile's fault.
 fn unanswered(name: &str, idle: Duration) -> ImageError {
     let idle = Span(idle);
     ImageError::because(format!("the engine said nothing of the build of image {name} for {idle}"))

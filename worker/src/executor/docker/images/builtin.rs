@@ -1,21 +1,22 @@
-//! The images that come with the program, for a worker without an images folder: a program that was
-//! copied to another machine runs its first job there like one in a clone.
+//! The images that come with the program, for a worker without an images folder. A program that was
+//! copied to another machine runs its first job there just as in a clone.
 
 use super::recipe::{DOCKERFILE, Entry, Kind};
 
-/// The folders of Orchestra's own `images/`, each of which is a Dockerfile alone.
+/// The folders of Orchestra's own `images/`. Each contains only a Dockerfile.
 const ALL: [(&str, &str); 3] = [
     ("gcc", include_str!("../../../../../images/gcc/Dockerfile")),
     ("node", include_str!("../../../../../images/node/Dockerfile")),
     ("python", include_str!("../../../../../images/python/Dockerfile")),
 ];
 
-/// Sorted.
+/// The names of the built-in images, sorted.
 pub(super) fn names() -> Vec<String> {
     ALL.iter().map(|&(name, _)| name.to_owned()).collect()
 }
 
-/// What stands in the folder of that name; the reference of the image is that of the folder.
+/// The content of the folder with that name. The image has the same reference as if it were built
+/// from that folder.
 pub(super) fn entries(name: &str) -> Option<Vec<Entry>> {
     let (_, dockerfile) = ALL.iter().find(|&&(own, _)| own == name)?;
     let kind = Kind::File { executable: false, bytes: dockerfile.as_bytes().to_vec() };

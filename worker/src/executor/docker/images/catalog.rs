@@ -1,6 +1,5 @@
-//! The folders under `images/`: which of them are images, and one of them as it
-//! is now. Only reads. Where there is no such folder at all, those that come with the program
-//! stand for it.
+//! The folders under `images/`: which of them are images, and the present content of one. Only
+//! reads. Without an images folder, the built-in images take its place.
 
 use std::{
     fs, io,
@@ -27,18 +26,18 @@ impl Catalog {
         &self.folder
     }
 
-    /// Where the image of that name stands, or would.
+    /// The folder of the image with that name, whether or not it exists.
     pub(super) fn home(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// All images that there are, sorted.
+    /// The names of all images, sorted.
     pub(super) async fn names(&self) -> Result<Vec<String>, ImageError> {
         let folder = self.folder.clone();
         blocking(move || list(&folder)).await
     }
 
-    /// The folder of one image as it is at this moment.
+    /// The present content of one image's folder.
     pub(super) async fn read(&self, name: &str) -> Result<Recipe, ImageError> {
         let (folder, home, name) = (self.folder.clone(), self.home(name), name.to_owned());
         blocking(move || {
@@ -93,8 +92,8 @@ fn list(folder: &Path) -> Result<Vec<String>, ImageError> {
     }
 }
 
-/// Whether it can be the name of a folder and a part of an image reference:
-/// lower-case letters and digits, joined by single `-` or `_`.
+/// Whether it is valid both as a folder name and as part of an image reference: lower-case letters
+/// and digits, joined by single `-` or `_`.
 fn is_name(name: &str) -> bool {
     let is_word =
         |w: &str| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());

@@ -1,23 +1,23 @@
-//! Programs that keep the words for registries (`credHelpers` and `credsStore` of
-//! `config.json`), so that these stand in no file.
+//! Credential helpers: programs that store registry credentials (`credHelpers` and `credsStore` of
+//! `config.json`), so that no file contains them.
 //!
-//! As docker-credential-helpers has it: `docker-credential-NAME get`, the server on its standard
-//! input, a JSON object with `Username` and `Secret` on its standard output. What it prints is
-//! never logged.
+//! The protocol is that of docker-credential-helpers: run `docker-credential-NAME get`, write the
+//! server to its standard input, and read a JSON object with `Username` and `Secret` from its
+//! standard output. That output is never logged.
 
 use std::{ffi::OsStr, process::Stdio, time::Duration};
 
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-/// It may ask a keychain, and that one somebody who is not there.
+/// A helper may ask a keychain, and the keychain may ask a person who is away.
 const LIMIT: Duration = Duration::from_secs(30);
-/// What it prints when it keeps nothing for the server.
+/// Its output when it has no credentials for the server.
 const NOTHING: &str = "credentials not found";
-/// In the place of a name: the secret is an identity token.
+/// In place of a user name, it says that the secret is an identity token.
 const TOKEN: &str = "<token>";
 
-/// What a helper says.
+/// The credentials that a helper returns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RegistryCredentials {
     Login { name: String, password: String },
@@ -31,13 +31,13 @@ struct HelperOutput {
     secret: String,
 }
 
-/// The program's name; `None` when the file's word for it could lead elsewhere.
+/// The program's name. `None` if the name in the file could lead to another path.
 pub(super) fn program(name: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (!name.is_empty() && name.chars().all(plain)).then(|| format!("docker-credential-{name}"))
 }
 
-/// What the helper keeps for `server`.
+/// Asks the helper for its credentials for `server`.
 pub(super) async fn ask(
     program: &OsStr,
     server: &str,
@@ -52,7 +52,7 @@ pub(super) async fn ask(
     if !success {
         return Err(format!("{shown} does not give the login of {server}"));
     }
-    // The error's own words could repeat the secret.
+    // The parser's message could repeat the secret.
     let said: HelperOutput =
         serde_json::from_str(&text).map_err(|_| format!("{shown} answers what cannot be read"))?;
     Ok(match (said.username, said.secret) {
@@ -71,7 +71,7 @@ async fn run(program: &OsStr, server: &str) -> std::io::Result<(bool, String)> {
         .kill_on_drop(true)
         .spawn()?;
     if let Some(mut input) = helper.stdin.take() {
-        // One that answers without reading has closed it.
+        // A helper that answers without reading has closed its input.
         let _ = input.write_all(server.as_bytes()).await;
     }
     let output = helper.wait_with_output().await?;

@@ -1,4 +1,4 @@
-//! What one build has said so far, for everyone who waits for it.
+//! The progress of one build, for everyone who waits for it.
 
 use std::{future::Future, time::Duration};
 
@@ -7,17 +7,17 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// What tools print is passed on at most so often; there can be a lot of it.
+/// Minimum pause between lines of tool output, of which there can be a lot.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Twenty minutes of a line a second, and some steps: whoever comes late still
-/// hears it from the beginning. What is said beyond that is dropped.
+/// Enough for twenty minutes of one line a second and some steps, so a late reader still gets
+/// everything from the beginning. Lines beyond that are dropped.
 const MAX_LINES: usize = 2000;
 
-/// After the end, a reader gets so long to take what it has not read yet.
+/// After the end, a reader has this long to take what it has not read yet.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Clones share what was said.
+/// The lines so far. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Journal {
     said: watch::Sender<Said>,
@@ -39,7 +39,7 @@ impl Journal {
         self.said.send_modify(|said| said.push(line.into()));
     }
 
-    /// The same for what comes in any number: at most a line a second is taken.
+    /// Adds a line of frequent output. At most one such line a second is kept.
     pub(super) fn mention(&self, line: impl FnOnce() -> String) {
         self.said.send_if_modified(|said| {
             let now = Instant::now();
@@ -52,8 +52,8 @@ impl Journal {
         });
     }
 
-    /// Waits for `work`, passing on every line meanwhile. A reader that takes
-    /// none does not hold `work` up.
+    /// Waits for `work` and forwards every line meanwhile. A reader that reads nothing does not
+    /// delay `work`.
     pub(super) async fn forward_until<T>(
         &self,
         work: impl Future<Output = T>,
@@ -66,7 +66,7 @@ impl Journal {
             () = &mut forward => return work.await,
         };
         self.said.send_modify(|said| said.over = true);
-        // Nothing is lost but lines of progress, to a reader that does not read.
+        // A reader that does not read loses only lines of progress.
         let _ = timeout(FLUSH, forward).await;
         done
     }

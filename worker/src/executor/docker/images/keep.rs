@@ -1,9 +1,9 @@
-//! What was built here and is no longer what its folder describes: when it was used
-//! last, and what of it goes. Images that were pulled are the operator's, not ours.
+//! Images that were built here and no longer match their folder: when each was last used, and which
+//! to remove. Pulled images belong to the operator and are left alone.
 //!
-//! The engine keeps the last use: to give an image a tag that it has already changes
-//! nothing but its `LastTagTime`. So it outlasts every worker, and all workers of one
-//! engine share it; a worker still has no state of its own.
+//! The engine stores the last use: giving an image a tag that it already has only changes its
+//! `LastTagTime`. So the time outlasts every worker, all workers of one engine share it, and
+//! workers still have no state of their own.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -26,19 +26,19 @@ use tokio::time::Instant;
 
 use super::{ImageError, LABEL, ReadyImage, StaleImage};
 
-/// A use is noted at most so often; a note is a write of the engine's.
+/// Minimum pause between two notes of a use. Each note makes the engine write.
 const NOTE: Duration = Duration::from_mins(10);
 
-/// What was used this lately stays, whatever else is wanted: a job may be about to start
-/// from it. Longer than [`NOTE`], and than it takes from an image to its container.
+/// An image used within this time always stays, because a job may be about to start from it. Longer
+/// than [`NOTE`], and than the time from finding an image to creating its container.
 const FRESH: Duration = Duration::from_hours(1);
 
-/// Which uses this process has noted lately. Clones share it.
+/// The uses that this process has noted lately. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Uses(Arc<Mutex<HashMap<String, Instant>>>);
 
 impl Uses {
-    /// Has the engine remember that the image was used now.
+    /// Makes the engine store that the image was used now.
     pub(super) async fn note(&self, docker: &Docker, image: &ReadyImage) {
         if !self.is_due(&image.reference) {
             return;
@@ -59,12 +59,12 @@ impl Uses {
     }
 }
 
-/// How long what is stale stays.
+/// How long stale images are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keep {
-    /// After its last use.
+    /// Time since the last use.
     pub(super) time: Span,
-    /// Of each folder, so many.
+    /// How many per folder.
     pub(super) count: usize,
 }
 
@@ -75,8 +75,8 @@ pub(super) async fn built(docker: &Docker) -> Result<Vec<ImageSummary>, ImageErr
     docker.list_images(Some(options)).await.map_err(|err| ImageError::engine(&err))
 }
 
-/// Those of them that no folder describes any more, in order of name and last use, newest
-/// first. `current` are the references of the folders as they are.
+/// The images among `built` that no folder describes any more, ordered by name and then by last
+/// use, newest first. `current` holds the references of the folders as they are.
 pub(super) async fn stale(
     docker: &Docker,
     built: &[ImageSummary],
@@ -101,7 +101,7 @@ pub(super) async fn stale(
             reference,
             size: u64::try_from(image.size).unwrap_or_default(),
             last_used,
-            // With another tag it stays where it is.
+            // An image with a container stays, even under another tag.
             in_use: used.contains(&image.id),
         }));
     }
@@ -109,7 +109,7 @@ pub(super) async fn stale(
     Ok(all)
 }
 
-/// When an image was last used, or built.
+/// When an image was last used, or else built.
 pub(super) async fn last_used(
     docker: &Docker,
     image: &ImageSummary,
@@ -117,14 +117,14 @@ pub(super) async fn last_used(
     let created = Timestamp::from_second(image.created).unwrap_or_default();
     let tagged = match docker.inspect_image(&image.id).await {
         Ok(found) => found.metadata.and_then(|it| it.last_tag_time),
-        // Somebody else removes images, too.
+        // The image may have been removed meanwhile.
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
         Err(err) => return Err(ImageError::engine(&err)),
     };
     Ok(tagged.and_then(|time| time.parse().ok()).unwrap_or(created).max(created))
 }
 
-/// The images, by id, of all containers, running or not.
+/// The image ids of all containers, running or not.
 async fn in_containers(docker: &Docker) -> Result<HashSet<String>, ImageError> {
     let options = ListContainersOptionsBuilder::new().all(true).build();
     let list = docker.list_containers(Some(options)).await;
@@ -132,14 +132,14 @@ async fn in_containers(docker: &Docker) -> Result<HashSet<String>, ImageError> {
     Ok(list.into_iter().filter_map(|container| container.image_id).collect())
 }
 
-/// What of it has been kept for long enough at `now`.
+/// The stale images that have been kept long enough at `now`.
 pub(super) fn outdated(stale: &[StaleImage], keep: Keep, now: Timestamp) -> Vec<&StaleImage> {
     let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
     let mut outdated = Vec::new();
     for image in stale {
         let place = kept.entry(&image.name).or_default();
         *place += 1;
-        // Negative where a clock was put back.
+        // Negative if a clock was set back.
         let unused = Duration::try_from(now.duration_since(image.last_used)).unwrap_or_default();
         let enough = unused >= keep.time.0 || *place > keep.count;
         if enough && unused >= FRESH && !image.in_use {
@@ -149,8 +149,8 @@ pub(super) fn outdated(stale: &[StaleImage], keep: Keep, now: Timestamp) -> Vec<
     outdated
 }
 
-/// Takes one reference away, and the image with its last one. `false` when it was gone
-/// already; the engine refuses while a container is made of it.
+/// Removes one reference, and with its last reference the image. `false` if it was already gone.
+/// Fails if a container uses the image.
 pub(super) async fn remove(docker: &Docker, reference: &str) -> Result<bool, ImageError> {
     match docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
         Ok(_) => Ok(true),

@@ -1,9 +1,9 @@
-//! Which image a reference stands for, known without a question: what was found is right until the
-//! engine says that anything happened to an image.
+//! A cache of the images that references stand for. What was found stays valid until the engine
+//! reports any event about an image.
 //!
-//! It says so on a stream. Whether that has begun shows in its first word alone, and that comes
-//! soon, for the first use of an image is noted (`keep`), which the engine tells of. Until then,
-//! and when the stream breaks, nothing is known and every job asks.
+//! The engine reports these on an event stream. Only its first event proves that the stream has
+//! begun. That event comes soon, because the first use of an image is noted (`keep`), which causes
+//! one. Until then, and after the stream breaks, the cache is empty and every job asks the engine.
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,25 @@ use tokio::time::sleep;
 
 use super::ReadyImage;
 
-/// Between two streams.
+/// Pause between two streams.
 const PAUSE: Duration = Duration::from_secs(1);
-/// More references than a worker ever uses within minutes are not kept.
+/// The most references to keep. A worker never uses this many within minutes.
 const MOST: usize = 256;
 
-/// What was found last. Clones share it.
+/// The cache. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Known(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The engine tells of what happens.
+    /// Whether the event stream has begun.
     is_told: bool,
-    /// How often something has happened.
+    /// Number of events so far.
     changes: u64,
     images: HashMap<String, ReadyImage>,
 }
 
-/// When a question was asked: what came of it is kept where nothing has happened since.
+/// Marks the time of a look-up. Its result is kept only if no event has come since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked(u64);
 
@@ -48,12 +48,12 @@ impl Known {
         self.state().images.get(reference).cloned()
     }
 
-    /// Before the engine is asked.
+    /// Call this before the engine is asked.
     pub(super) fn asked(&self) -> Asked {
         Asked(self.state().changes)
     }
 
-    /// What it has answered.
+    /// Stores the engine's answer.
     pub(super) fn found(&self, Asked(before): Asked, image: &ReadyImage) {
         let mut state = self.state();
         if state.is_told && state.changes == before && state.images.len() < MOST {
@@ -68,7 +68,7 @@ impl Known {
         state.images.clear();
     }
 
-    /// Listens until it is dropped.
+    /// Listens until this future is dropped.
     pub(super) async fn watch(&self, docker: &Docker) {
         let filters = HashMap::from([("type".to_owned(), vec!["image".to_owned()])]);
         loop {
@@ -78,7 +78,7 @@ impl Known {
         }
     }
 
-    /// Until the stream ends or breaks.
+    /// Listens until the stream ends or breaks.
     async fn listen<T, E>(&self, events: impl Stream<Item = Result<T, E>>) {
         let mut events = std::pin::pin!(events);
         while let Some(Ok(_)) = events.next().await {
@@ -103,7 +103,7 @@ mod tests {
         known.image("orchestra/a:1").map(|image| image.id)
     }
 
-    /// The stream goes on after these.
+    /// Sends this many events on a stream that stays open.
     fn tell(known: &Known, count: usize) {
         let events = stream::iter(vec![Ok::<_, ()>(()); count]).chain(stream::pending());
         assert!(known.listen(events).now_or_never().is_none());

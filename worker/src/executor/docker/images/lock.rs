@@ -1,24 +1,24 @@
-//! One builder at a time on one machine, also among several worker processes and
-//! containers: they share the images folder, so they can lock it.
+//! One builder at a time per machine, across worker processes and containers. They share the images
+//! folder, so they can lock it.
 //!
-//! A lock spares work, it guards nothing: two builds of one image end with one
-//! image. So where a file system knows no locks, life goes on without.
+//! The lock only saves work and protects nothing: two builds of one image end with one image. A
+//! file system without locks is therefore no error.
 
 use std::{fs::File, io, path::Path, time::Duration};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// The kernel tells nobody when a lock becomes free, so it is asked for again.
+/// The kernel does not report that a lock becomes free, so it is tried again at this interval.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Held until it is dropped, also by a process that is killed.
+/// The lock. It is released when this is dropped, or when the process dies.
 #[derive(Debug)]
 pub(super) struct Alone {
     _folder: Option<File>,
 }
 
-/// Waits until nobody else holds the lock of `folder`; tells `waiting` of each
-/// try in vain. Nothing is written.
+/// Waits until nobody else holds the lock of `folder`, and calls `waiting` after each failed try.
+/// Writes nothing.
 pub(super) async fn alone(folder: &Path, waiting: impl Fn()) -> Alone {
     let Ok(file) = File::open(folder) else { return Alone { _folder: None } };
     loop {

@@ -1,6 +1,5 @@
-//! What the engine's command line has been told to say to registries: `config.json` as
-//! `docker login` writes it, and the helper programs that it names. Read at each pull, for such
-//! words change; never logged.
+//! The registry logins of the engine's command line: `config.json` as `docker login` writes it, and
+//! the credential helpers that it names. Read at each pull, because logins change. Never logged.
 
 use std::{collections::HashMap, ffi::OsStr, io, path::Path};
 
@@ -10,17 +9,17 @@ use serde::Deserialize;
 
 use super::helper::{self, RegistryCredentials};
 
-/// Under which Docker's own registry stands in the file.
+/// The key of Docker's own registry in the file.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 #[derive(Default, Deserialize)]
 struct File {
     #[serde(default)]
     auths: HashMap<String, Login>,
-    /// The helper of each registry.
+    /// The credential helper of each registry.
     #[serde(default, rename = "credHelpers")]
     helpers: HashMap<String, String>,
-    /// The helper of all others.
+    /// The credential helper of all other registries.
     #[serde(default, rename = "credsStore")]
     store: Option<String>,
 }
@@ -34,7 +33,7 @@ struct Login {
     identitytoken: Option<String>,
 }
 
-/// What to say to `registry`; `None` for nothing at all.
+/// The login for `registry`. `None` if there is none.
 pub(super) async fn of(
     file: Option<&Path>,
     registry: &str,
@@ -45,7 +44,7 @@ pub(super) async fn of(
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(format!("{} cannot be read: {err}", file.display())),
     };
-    // The error's own words could repeat a password.
+    // The parser's message could repeat a password.
     let unreadable = |what| format!("{what} in {} cannot be read", file.display());
     let mut logins: File = serde_json::from_slice(&text).map_err(|_| unreadable("what stands"))?;
     let words = match (of_helper(&logins, registry).await?, entry(&mut logins, registry)) {
@@ -75,7 +74,7 @@ pub(super) async fn of(
 }
 
 impl Login {
-    /// What stands in the file.
+    /// The credentials in the file.
     fn words(self) -> Result<Option<RegistryCredentials>, ()> {
         let decoded = STANDARD.decode(self.auth.trim()).map_err(drop)?;
         let decoded = String::from_utf8(decoded).map_err(drop)?;
@@ -88,7 +87,7 @@ impl Login {
     }
 }
 
-/// What the registry's own helper keeps, or that of all others.
+/// The credentials from the registry's own helper, or else from the common one.
 async fn of_helper(logins: &File, registry: &str) -> Result<Option<RegistryCredentials>, String> {
     let own = keys(registry).find_map(|key| logins.helpers.get(&key));
     let Some(name) = own.or(logins.store.as_ref()) else { return Ok(None) };
@@ -96,7 +95,8 @@ async fn of_helper(logins: &File, registry: &str) -> Result<Option<RegistryCrede
         .ok_or_else(|| "the name of its credential helper is no program's name".to_owned())?;
     let server = if registry == "docker.io" { DOCKER_HUB } else { registry };
     match helper::ask(OsStr::new(&program), server).await {
-        // The store of a desktop that is not there keeps nothing; a registry's own helper does.
+        // A common helper that is missing (of a desktop, say) counts as empty. A registry's own
+        // must work.
         Err(_) if own.is_none() => Ok(None),
         words => words,
     }
@@ -106,14 +106,14 @@ fn entry(logins: &mut File, registry: &str) -> Option<Login> {
     keys(registry).find_map(|key| logins.auths.remove(&key))
 }
 
-/// Under which a registry may stand in the file.
+/// The keys under which a registry may appear in the file.
 fn keys(registry: &str) -> impl Iterator<Item = String> {
     let hub = (registry == "docker.io").then(|| DOCKER_HUB.to_owned());
     hub.into_iter().chain([registry.to_owned(), format!("https://{registry}")])
 }
 
-/// The engine reads this header in the alphabet for URLs, and takes what it cannot read for
-/// no login; the library writes it in the other one. They differ in two characters.
+/// The engine decodes this header with the URL alphabet, and takes one that it cannot decode for no
+/// login. The library encodes it with the standard alphabet. They differ in two characters.
 fn is_lost_on_the_way(login: &DockerCredentials) -> bool {
     let json = serde_json::to_vec(login).unwrap_or_default();
     STANDARD.encode(json).contains(['+', '/'])

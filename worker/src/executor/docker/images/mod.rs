@@ -1,20 +1,19 @@
 //! Job images: from a folder under `images/` to an image on the engine.
 //!
-//! A job says `"image": "gcc"`; [`Images::ensure`] answers with the image that
-//! `images/gcc` describes, and builds it first where the engine has none. However
-//! many jobs wait for one image, it is built once, and all of them hear how far
-//! it is. This module never runs a job.
+//! A job says `"image": "gcc"`; [`Images::ensure`] returns the image that `images/gcc` describes,
+//! and builds it first if the engine does not have it. It is built once, however many jobs wait for
+//! it, and all of them see the progress. This module never runs a job.
 //!
-//! * `catalog` knows the folders, `walk` reads one, `recipe` is what it read;
-//! * `build` drives the engine's builder, `transcript` reads what it says;
-//! * `pull` brings an image out of a registry, `logins` and `helper` know what to say there;
-//! * `base` finds or makes the image that the others start from, with `bootstrap`
-//!   where no registry answers;
-//! * `verdict` tells a folder that is at fault from a network that is;
-//! * `keep` removes what no folder describes any more, by its last use;
-//! * `known` has what was found, until the engine tells of a change;
-//! * `journal` passes the progress on to everyone who waits, `lock` keeps other
-//!   workers of this machine from building the same meanwhile.
+//! * `catalog` lists the folders, `walk` reads one, `recipe` is its content;
+//! * `build` drives the engine's builder, `transcript` parses its output;
+//! * `pull` pulls an image from a registry, `logins` and `helper` find the credentials for it;
+//! * `base` finds or makes the image that the others start from, with `bootstrap` if no registry
+//!   answers;
+//! * `verdict` decides whether a failed build is the folder's fault or, say, the network's;
+//! * `keep` removes images that no folder describes any more, by their last use;
+//! * `known` caches what was found, until the engine reports a change;
+//! * `journal` passes the progress on to everyone who waits, `lock` keeps other workers of this
+//!   machine from building the same image meanwhile.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -66,10 +65,11 @@ mod walk;
 #[cfg(test)]
 pub(super) mod tests;
 
-/// Beyond the build itself: for the base, and for another worker that builds it first.
+/// Time on top of the build itself: for the base image, and for another worker that builds it
+/// first.
 const BEFORE_BUILD: Duration = Duration::from_mins(10);
 
-/// On every image made here; its value is the folder's name.
+/// A label on every image built here. Its value is the folder's name.
 pub(crate) const LABEL: &str = "orchestra.image";
 
 /// The job images of one engine. Clones share their builds.
@@ -86,49 +86,49 @@ pub struct Images {
 
 type Building = BoxFuture<'static, Result<ReadyImage, ImageError>>;
 
-/// A build, or a pull, under way. It lives as long as somebody waits for it: the waiters
-/// drive it, no task does, so when the last one goes, the build ends with it.
+/// A build or a pull under way. It lives as long as somebody waits for it: the waiters drive it,
+/// rather than a task, so it ends when the last waiter goes.
 struct Flight {
     building: WeakShared<Building>,
     journal: Journal,
 }
 
 impl Images {
-    /// `folder` holds a folder for each image; it need not exist.
+    /// `folder` holds one folder per image. It need not exist.
     pub(crate) fn new(docker: Docker, folder: PathBuf, rules: ImagesConfig) -> Self {
-        // The engine answers a build or an import only when it has something to say.
+        // During a build or an import the engine answers only when it has something to report.
         let docker = docker.with_timeout(longest(&rules));
         let catalog = Catalog::new(folder);
         let (broken, uses, known, flights) = Default::default();
         Self { docker, catalog, rules, broken, uses, known, flights }
     }
 
-    /// What `images/<name>` is built to as it is now, without asking the engine.
-    /// An edit of the folder changes it.
+    /// The reference that `images/<name>`, as it is now, is built as. An edit of the folder changes
+    /// it. This does not call the engine.
     pub async fn reference(&self, name: &str) -> Result<String, ImageError> {
         Ok(self.catalog.read(name).await?.reference())
     }
 
-    /// What `images/<name>` is now, where it is built already.
+    /// The image of `images/<name>` as it is now, if it is already built.
     pub(crate) async fn built(&self, name: &str) -> Result<Option<ReadyImage>, ImageError> {
         find(&self.docker, &self.reference(name).await?).await
     }
 
-    /// Hears what happens to images, until it is dropped. Only of an engine on this machine, of
-    /// which it shows at once when it does not tell any more.
+    /// Follows the engine's image events until this future is dropped. Use this only with an engine
+    /// on this machine: only there does a broken stream show at once.
     pub(crate) async fn listen(&self) {
         self.known.watch(&self.docker).await;
     }
 
-    /// Which images of registries it pulls.
+    /// The registry images that the operator allows.
     pub(crate) fn allowed(&self) -> BTreeSet<ImagePattern> {
         self.rules.allow_images.iter().cloned().collect()
     }
 
-    /// The image of `images/<name>`, built if need be, or one of a registry, pulled if need
-    /// be and if the operator lets it in. Lines for people go to
-    /// `progress`, from the first on also when the build is already under way;
-    /// a receiver that is gone is no error. Dropping the future gives up waiting.
+    /// The image of `images/<name>`, built if needed; or an image from a registry, pulled if needed
+    /// and if the operator allows it. `progress` receives lines for people, from the first one even
+    /// if the build is already under way; a closed receiver is no error. Dropping the future only
+    /// stops waiting.
     pub async fn ensure(
         &self,
         name: &str,
@@ -146,8 +146,8 @@ impl Images {
         Ok(image)
     }
 
-    /// Builds it again from the first step, for newer packages under the same
-    /// reference; for `orchestra images build`.
+    /// Builds the image again from the first step, to get newer packages under the same reference;
+    /// for `orchestra images build`.
     pub async fn build(
         &self,
         name: &str,
@@ -156,12 +156,12 @@ impl Images {
         self.wait_for(self.catalog.read(name).await?, Cache::Ignore, progress).await
     }
 
-    /// The names of the folders that are images now, sorted, without asking the engine.
+    /// The names of all image folders, sorted. This does not call the engine.
     pub async fn names(&self) -> Result<Vec<String>, ImageError> {
         self.catalog.names().await
     }
 
-    /// All folders that are images, by name.
+    /// All image folders, by name.
     pub async fn list(&self) -> Result<Vec<ImageStatus>, ImageError> {
         let present = keep::built(&self.docker).await?;
         let mut all = Vec::new();
@@ -210,7 +210,7 @@ impl Images {
         journal.forward_until(pulling, progress).await
     }
 
-    /// The flight to this image, or a new one.
+    /// Joins the flight for this key, or starts a new one.
     fn join(
         &self,
         key: String,
@@ -286,7 +286,7 @@ impl Images {
     }
 }
 
-/// What a build may take with all that comes before it.
+/// The time limit of a build with everything that comes before it.
 fn longest(rules: &ImagesConfig) -> Duration {
     rules.build_timeout.0.saturating_add(BEFORE_BUILD)
 }
@@ -310,7 +310,7 @@ impl fmt::Debug for Images {
     }
 }
 
-/// Whether what the engine has already may be used.
+/// Whether an image that the engine already has may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cache {
     Use,

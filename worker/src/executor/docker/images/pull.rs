@@ -1,7 +1,7 @@
-//! One image out of a registry, as far as the operator's patterns let it in.
+//! Pulls one image from a registry, if the operator's patterns allow it.
 //!
-//! What the engine has under that reference is used as it is, like `docker run` does: a
-//! reference that must not move names a digest. Every failure here may pass.
+//! An image that the engine already has under that reference is used as it is, as `docker run`
+//! does. A reference that must not move names a digest. Every failure here may be temporary.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::{ImageError, ReadyImage, journal::Journal, logins};
 use crate::config::ImagesConfig;
 
-/// The image of `wanted`, pulled where the engine has none.
+/// The image of `wanted`, pulled if the engine does not have it.
 pub(super) async fn ensure(
     docker: &Docker,
     wanted: &ImageReference,
@@ -53,7 +53,7 @@ async fn find(docker: &Docker, wanted: &ImageReference) -> Result<Option<ReadyIm
     }
 }
 
-/// A digest beside a tag is what counts.
+/// If a reference has both a digest and a tag, the digest counts.
 fn in_engine(wanted: &ImageReference) -> String {
     match wanted.digest() {
         Some(digest) => format!("{}@{digest}", wanted.name()),
@@ -61,7 +61,7 @@ fn in_engine(wanted: &ImageReference) -> String {
     }
 }
 
-/// Engines leave out what they fill in themselves: `python@sha256:...`.
+/// Engines leave out the parts that they add by default: `python@sha256:...`.
 fn digest_of(wanted: &ImageReference, digests: &[String]) -> Option<String> {
     let name = wanted.name();
     let short = name.strip_prefix("docker.io/").unwrap_or(&name);
@@ -129,7 +129,7 @@ fn said(err: &Error) -> String {
     }
 }
 
-/// Of each layer: the bytes that have come, and all of them.
+/// By layer: the bytes received, and the total.
 #[derive(Debug, Default)]
 struct Layers(HashMap<String, (u64, u64)>);
 
@@ -155,7 +155,7 @@ impl Layers {
         }
     }
 
-    /// Each layer counts the same, for the sizes of those that wait are not known.
+    /// All layers count the same, because the sizes of waiting layers are unknown.
     fn percent(&self) -> Option<u64> {
         let part = |(came, all): &(u64, u64)| if *all == 0 { 0 } else { came * 100 / all };
         let layers = self.0.len() as u64;

@@ -1,6 +1,5 @@
-//! One image's folder as it was read: what its hash and its build context are
-//! made of. Pure; since both come from the same bytes, a reference never names
-//! anything but what was built.
+//! The content of one image's folder, from which both its hash and its build context are made.
+//! Pure. Since both come from the same bytes, a reference always names exactly what was built.
 
 use std::{
     io,
@@ -12,13 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) const DOCKERFILE: &str = "Dockerfile";
 
-/// A Dockerfile that mentions this file finds it in its build context: the
-/// certificate authorities that this machine trusts, for networks where
-/// somebody's own one signs for everything.
+/// A Dockerfile that mentions this file finds it in its build context. It holds the certificate
+/// authorities that this machine trusts, for networks where a private authority signs everything.
 pub(super) const CA_BUNDLE: &str = "orchestra-ca.crt";
 
-/// Six bytes, twelve digits: with a thousand edits of one folder, two meet with
-/// a chance of one to five hundred million.
+/// Six bytes, twelve digits: among a thousand edits of one folder, two collide with a chance of one
+/// to five hundred million.
 const HASH_BYTES: usize = 6;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +35,7 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Folder,
-    /// Of the mode, only this: the rest depends on the umask of who cloned.
+    /// Only this bit of the mode counts. The rest depends on the umask at the time of the clone.
     File {
         executable: bool,
         bytes: Vec<u8>,
@@ -72,7 +70,7 @@ impl Recipe {
         format!("orchestra/{}:{}", self.name, hex::encode(&hash.finalize()[..HASH_BYTES]))
     }
 
-    /// Whether the Dockerfile leaves it to us what it starts from.
+    /// Whether the Dockerfile takes its base image as `ARG BASE`.
     pub(super) fn needs_base(&self) -> bool {
         self.dockerfile().lines().any(|line| {
             let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
@@ -95,8 +93,7 @@ impl Recipe {
         found.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The build context: root's files without times, so that the engine's cache
-    /// knows them again.
+    /// The build context: files of root without times, so that the engine's cache recognises them.
     pub(super) fn context(&self, ca_bundle: Option<&[u8]>) -> io::Result<Vec<u8>> {
         let mut tar = tar::Builder::new(Vec::new());
         for Entry { path, kind } in &self.entries {

@@ -1,5 +1,5 @@
-//! The verbs that remove images: what is stale, by the operator's rules, or what
-//! somebody names.
+//! The operations that remove images: stale ones by the operator's rules, or ones that a person
+//! names.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::clock;
 
-/// From the start of a worker to its first look, and between two of them.
+/// Time from a worker's start to its first check.
 const FIRST_LOOK: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_hours(1);
 
 impl Images {
-    /// What was built here and is not what its folder describes any more, by name, the
-    /// last used first.
+    /// Images that were built here and no longer match their folder, ordered by name, then by last
+    /// use, newest first.
     pub async fn stale(&self) -> Result<Vec<StaleImage>, ImageError> {
         let built = keep::built(&self.docker).await?;
         let mut current = HashSet::new();
@@ -29,8 +29,8 @@ impl Images {
         keep::stale(&self.docker, &built, &current).await
     }
 
-    /// What of that would go at `now`: of the folders `of`, or of all where it is empty;
-    /// `older` in place of the time that the operator has set.
+    /// The stale images that would be removed at `now`. `of` limits them to these folders, unless
+    /// it is empty. `older` replaces the keep time that the operator has set.
     pub async fn outdated(
         &self,
         of: &[String],
@@ -44,13 +44,13 @@ impl Images {
         Ok(keep::outdated(&stale, keep, now).into_iter().cloned().collect())
     }
 
-    /// Takes one of them away, unless a container is made of it; whether it was there.
+    /// Removes one of them, unless a container uses it. Answers whether it was there.
     pub async fn discard(&self, image: &StaleImage) -> Result<bool, ImageError> {
         keep::remove(&self.docker, &image.reference).await
     }
 
-    /// Removes what was built of the folder `wanted`, or the one image with that
-    /// reference, and answers with the references that are gone.
+    /// Removes the images built from the folder `wanted`, or the one image with that reference.
+    /// Returns the references that were removed.
     pub async fn remove(&self, wanted: &str) -> Result<Vec<String>, ImageError> {
         let built = keep::built(&self.docker).await?;
         let of_folder =
@@ -78,7 +78,7 @@ impl Images {
         Ok(removed)
     }
 
-    /// Removes what is outdated, every now and then, until it is dropped.
+    /// Removes outdated images at intervals, until this future is dropped.
     pub(crate) async fn prune_often(&self) {
         sleep(FIRST_LOOK).await;
         loop {

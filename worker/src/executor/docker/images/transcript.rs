@@ -1,20 +1,20 @@
-//! Reads what tools and the engine's builder print: where it stands, what is
-//! worth passing on, and which lines came last when it fails. Pure.
+//! Parses the output of tools and of the engine's builder: the current step, the lines worth
+//! passing on, and the last lines before a failure. Pure.
 
 use std::{collections::VecDeque, fmt::Write as _};
 
-/// So many last lines say why a build failed.
+/// How many last lines to quote when a build fails.
 const TAIL: usize = 20;
 
-/// Longer lines are cut; a log line is read by people.
+/// The most characters of a line, which people have to read. Longer lines are cut.
 const MAX_LINE: usize = 200;
 
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
-    /// The beginning of a line that has not ended yet.
+    /// The beginning of an unfinished line.
     open: String,
     tail: VecDeque<String>,
-    /// Whether the last step was one that does something; the first ones name a base.
+    /// Whether the current step does work. The first steps only name a base image.
     at_work: bool,
 }
 
@@ -22,12 +22,12 @@ pub(super) struct Transcript {
 pub(super) enum Line {
     /// A step of the Dockerfile begins: `2/4: RUN make`.
     Step(String),
-    /// Something that a step, or a tool, printed.
+    /// A line printed by a step or a tool.
     Printed(String),
 }
 
 impl Transcript {
-    /// Takes the next piece of output and answers with the lines that it ends.
+    /// Takes the next piece of output and returns the lines that it completes.
     pub(super) fn read(&mut self, piece: &str) -> Vec<Line> {
         self.open.push_str(piece);
         let mut lines = Vec::new();
@@ -55,13 +55,12 @@ impl Transcript {
         Some(Line::Printed(line))
     }
 
-    /// Whether a step runs that can take its time, as against one that waits for a registry.
+    /// Whether a step runs that may take long, rather than one that waits for a registry.
     pub(super) fn is_at_work(&self) -> bool {
         self.at_work
     }
 
-    /// The last lines that were printed, each on a line of its own, indented,
-    /// with a line feed before it.
+    /// The last printed lines, each preceded by a line feed and indented.
     pub(super) fn tail(&self) -> String {
         let rest = plain(&self.open);
         let rest = Some(&rest).filter(|rest| !is_noise(rest));
@@ -73,14 +72,14 @@ impl Transcript {
     }
 }
 
-/// `Step 2/4 : RUN make` is `2/4: RUN make`.
+/// Turns `Step 2/4 : RUN make` into `2/4: RUN make`.
 fn step(line: &str) -> Option<String> {
     let (number, what) = line.strip_prefix("Step ")?.split_once(" : ")?;
     let (at, of) = number.split_once('/')?;
     (at.parse::<u32>().is_ok() && of.parse::<u32>().is_ok()).then(|| format!("{number}: {what}"))
 }
 
-/// Which step of how many begins with this line of progress, if one does.
+/// The step and the number of steps, if this line of progress begins a step.
 pub fn step_of(line: &str) -> Option<(u64, u64)> {
     let (_, step) = line.strip_prefix("image ")?.split_once(": step ")?;
     let (at, rest) = step.split_once('/')?;
@@ -88,7 +87,7 @@ pub fn step_of(line: &str) -> Option<(u64, u64)> {
     Some((at.parse().ok()?, of.parse().ok()?))
 }
 
-/// The builder's bookkeeping: ids of layers and of containers that come and go.
+/// The builder's bookkeeping: ids of layers and of temporary containers.
 fn is_noise(line: &str) -> bool {
     line.is_empty()
         || line.starts_with("---> ")
@@ -98,7 +97,7 @@ fn is_noise(line: &str) -> bool {
         || line.starts_with("Successfully tagged ")
 }
 
-/// Without colours, without what a progress bar has overwritten, and cut.
+/// Removes colours and whatever a progress bar has overwritten, and cuts long lines.
 fn plain(line: &str) -> String {
     let line = line.trim();
     let line = line.rsplit('\r').next().unwrap_or(line);

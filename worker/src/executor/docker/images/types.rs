@@ -1,4 +1,4 @@
-//! What this module answers with.
+//! The results of this module.
 
 use jiff::Timestamp;
 
@@ -9,38 +9,38 @@ pub struct ReadyImage {
     pub reference: String,
     /// The engine's own id, `sha256:...`.
     pub id: String,
-    /// What its registry calls it, `sha256:...`, where it comes out of one.
+    /// Its digest in its registry, `sha256:...`, if it comes from one.
     pub digest: Option<String>,
 }
 
-/// One folder under `images/`, and what the engine has of it.
+/// One folder under `images/`, and the state of its image on the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageStatus {
     pub name: String,
-    /// What the folder, as it is now, is built to.
+    /// The reference of the folder as it is now.
     pub reference: String,
     pub built: bool,
-    /// Bytes with all layers, where it is built.
+    /// Bytes including all layers, if built.
     pub size: Option<u64>,
-    /// The last use, or the build, where it is built.
+    /// Time of the last use, or of the build, if built.
     pub last_used: Option<Timestamp>,
 }
 
-/// An image that was built here of a folder that is not so any more.
+/// An image that was built here from a folder that has changed since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleImage {
-    /// The folder's.
+    /// The folder's name.
     pub name: String,
-    /// Its tag, or the image's id where it has lost that.
+    /// Its tag, or the image's id if it has lost its tag.
     pub reference: String,
     pub size: u64,
-    /// Or built.
+    /// Time of the last use, or of the build.
     pub last_used: Timestamp,
-    /// Whether there is a container made of it.
+    /// Whether a container uses it.
     pub in_use: bool,
 }
 
-/// Why there is no image.
+/// Why an image is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     #[error("there is no job image {name:?}; {}", in_words(known))]
@@ -49,12 +49,12 @@ pub enum ImageError {
         "it asks for the image {0} of a registry, and this worker's operator allows none like it (ORCHESTRA_ALLOW_IMAGES)"
     )]
     NotAllowed(String),
-    /// Its folder is no use, and another try would come to the same. The reason is a sentence;
-    /// the last lines of its build follow.
+    /// The folder is at fault, and another try would fail in the same way. The reason is a
+    /// sentence, followed by the last lines of the build.
     #[error("{reason}")]
     Broken { reason: String },
-    /// It could not be had, and perhaps can be another time. The reason is a sentence; where the build itself
-    /// failed, the last lines of its output follow.
+    /// The image is not available now, but may be later. The reason is a sentence; if the build
+    /// itself failed, the last lines of its output follow.
     #[error("{reason}")]
     Unavailable { reason: String },
 }

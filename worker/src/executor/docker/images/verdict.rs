@@ -1,9 +1,9 @@
-//! Whose fault it is that a build failed, and which folders are known to be at fault.
+//! Whose fault a failed build is, and which folders are known to be at fault.
 //!
-//! The same folder fails in the same way, so a job that waits for it gains nothing by
-//! another try: it is refused. What a network, a registry or the engine did may pass,
-//! so that is tried again, on our budget. When in doubt it is the folder: the reason
-//! stands in the job, and whoever reads it can say better.
+//! The same folder fails in the same way, so a job gains nothing from another try and is refused.
+//! The faults of a network, a registry or the engine may be temporary, so those builds are tried
+//! again, on Orchestra's own budget. When in doubt the folder is at fault: the reason is in the
+//! job, and its reader can judge better.
 
 use std::{
     collections::HashMap,
@@ -14,12 +14,11 @@ use std::{
 use bollard::errors::Error;
 use tokio::time::Instant;
 
-/// So long a folder that could not be built is not built again. What it takes from
-/// elsewhere (packages, its base) changes without an edit, so it is not for ever.
+/// A folder whose build failed is not built again for this long. What it fetches (packages, its
+/// base) changes without an edit, so this is not forever.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// What tools, registries and kernels say when it was none of the Dockerfile's doing, in
-/// lower case.
+/// What tools, registries and kernels print when the Dockerfile is not at fault, in lower case.
 const TROUBLE: [&str; 24] = [
     "bad gateway",
     "cannot allocate memory",
@@ -47,14 +46,14 @@ const TROUBLE: [&str; 24] = [
     "unable to connect",
 ];
 
-/// Whether a failed build may do better next time. `said` is the reason together with
-/// the last lines of the build.
+/// Whether a failed build may succeed next time. `said` is the reason together with the last lines
+/// of the build.
 pub(super) fn may_pass(err: &Error, said: &str) -> bool {
     match err {
-        // What the engine says of a Dockerfile that it cannot read.
+        // The engine cannot read the Dockerfile.
         Error::DockerResponseServerError { status_code: 400..=499, .. } => false,
         Error::DockerStreamError { .. } => tells_of_trouble(said),
-        // The engine's own failures, and a connection to it that broke.
+        // Failures of the engine, and broken connections to it.
         _ => true,
     }
 }
@@ -75,8 +74,7 @@ impl Broken {
         all.insert(reference.to_owned(), (Instant::now(), reason.to_owned()));
     }
 
-    /// Why it could not be built, and how long ago that was, where that is still held
-    /// against it.
+    /// Why its build failed, and how long ago, if that is still remembered.
     pub(super) fn reason(&self, reference: &str) -> Option<(String, Duration)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, reason) = all.get(reference).filter(|(at, _)| at.elapsed() < REMEMBERED)?;

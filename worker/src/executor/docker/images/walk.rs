@@ -1,5 +1,5 @@
-//! Reads one image's folder into memory; follows no link, and takes no folder
-//! that is larger than a build context has any need to be.
+//! Reads one image's folder into memory. Follows no links, and refuses a folder that is larger than
+//! any build context needs to be.
 
 use std::{
     fs::{self, OpenOptions},
@@ -12,13 +12,13 @@ use rustix::fs::OFlags;
 
 use super::recipe::{Entry, Kind};
 
-/// A folder is held in memory while its image is built. Whatever is larger is
-/// better fetched by a step of the Dockerfile.
+/// A folder is held in memory while its image is built. Larger content is better fetched by a step
+/// of the Dockerfile.
 pub(super) const MAX_BYTES: u64 = 32 << 20;
 const MAX_ENTRIES: usize = 4096;
 
-/// All that is in `home`, folders before what is in them, in an order that does
-/// not depend on the file system.
+/// Everything in `home`, each folder before its content, in an order that does not depend on the
+/// file system.
 pub(super) fn entries(home: &Path) -> io::Result<Vec<Entry>> {
     let mut walk = Walk { home, entries: Vec::new(), bytes: 0 };
     walk.visit(Path::new(""))?;
