@@ -1,4 +1,4 @@
-//! The artifacts of an attempt, as its executor hands them out.
+//! The artifacts of an attempt, as its executor provides them.
 
 use std::fmt;
 
@@ -6,39 +6,39 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-/// The artifacts of an attempt that has ended. They can be read for as long as this is held.
+/// The artifacts of an attempt that has ended. They stay readable while this value lives.
 #[async_trait]
 pub trait ArtifactSource: Send + Sync {
-    /// Below the working folder, in order.
+    /// Paths relative to the working folder, sorted.
     fn paths(&self) -> &[String];
 
-    /// Why others are left out, each a sentence for the log.
+    /// Why other files are left out. Each entry is a sentence for the log.
     fn left_out(&self) -> &[String] {
         &[]
     }
 
-    /// One of them, from its beginning. It may be opened again.
+    /// Opens one of them, to read it from its beginning. It may be opened more than once.
     async fn open(&self, path: &str) -> Result<ArtifactFile, ReadError>;
 }
 
-/// A file that is being read.
+/// An artifact being read.
 pub struct ArtifactFile {
     pub bytes: u64,
     pub executable: bool,
-    /// So many bytes in all, or an error.
+    /// Yields exactly `bytes` bytes in total, or an error.
     pub content: BoxStream<'static, Result<Bytes, ReadError>>,
 }
 
-/// Why a file could not be read; a phrase for the log.
+/// Why a file could not be read. Its text is a phrase for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// Whoever has it does not answer, for now.
+    /// The source does not answer at the moment.
     #[error("{0}")]
     Away(String),
-    /// It broke off, and may not do so again.
+    /// The read broke off. A retry may succeed.
     #[error("{0}")]
     Broken(String),
-    /// It is not there, or is nothing that may be kept.
+    /// The file does not exist, or it must not be kept.
     #[error("{0}")]
     Unfit(String),
 }

@@ -1,5 +1,5 @@
-//! How an attempt is carried out. The rest of the worker sees only this trait;
-//! tests have a scripted one.
+//! The [`Executor`] trait, which runs attempts. The rest of the worker sees only this trait; tests
+//! use a scripted implementation.
 
 pub(crate) mod artifacts;
 pub(crate) mod docker;
@@ -25,9 +25,11 @@ use crate::{clock, control::Orders};
 /// Runs attempts, each in a sandbox of its own.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// Carries out one attempt. Nothing of it runs any more when this returns,
-    /// however it ended; what is left of it stays as long as [`End::kept`]. Follows the orders: renews the sandbox's lease, and
-    /// stops as strictly as it is told.
+    /// Runs one attempt and follows its `orders`: it renews the sandbox's lease, and stops the
+    /// attempt as strictly as ordered.
+    ///
+    /// When this returns, nothing of the attempt is running any more, however it ended. What
+    /// remains of it stays until [`End::kept`] is dropped.
     async fn run(
         &self,
         spec: RunSpec,
@@ -35,21 +37,20 @@ pub trait Executor: Send + Sync + 'static {
         events: mpsc::Sender<RunEvent>,
     ) -> End;
 
-    /// Returns as soon as an attempt could be started now.
+    /// Returns as soon as an attempt could start.
     async fn ready(&self);
 
-    /// Why no attempt can be started at the moment, as it changes. Never anything,
-    /// unless an executor knows better.
+    /// Why no attempt can start at the moment, updated as it changes. By default always `None`.
     fn health(&self) -> watch::Receiver<Option<Trouble>> {
         watch::channel(None).1
     }
 
-    /// What jobs may have here, as it changes. Nothing, unless an executor knows better.
+    /// What this worker offers to jobs, updated as it changes. By default `None`.
     fn offer(&self) -> watch::Receiver<Option<Offer>> {
         watch::channel(None).1
     }
 
-    /// What is worth knowing for whoever looks after workers. Nothing, unless an executor knows.
+    /// Facts about this worker for its operator. By default empty.
     fn stats(&self) -> Stats {
         Stats::default()
     }
@@ -57,15 +58,15 @@ pub trait Executor: Send + Sync + 'static {
     /// Looks for what an earlier process of this worker left of an attempt.
     async fn left_of(&self, job: JobId, attempt: AttemptNo) -> Left;
 
-    /// Removes what earlier processes of this worker left, now and from now on.
-    /// What [`Executor::left_of`] has found stays.
+    /// Removes what earlier processes of this worker left, now and from now on. What
+    /// [`Executor::left_of`] has found stays.
     async fn tidy(&self);
 
-    /// Returns when everything that was put off is done.
+    /// Returns when all deferred work is done.
     async fn close(&self);
 }
 
-/// What keeps a worker from starting attempts.
+/// Why a worker cannot start attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     pub since: Instant,
@@ -73,11 +74,11 @@ pub struct Trouble {
     pub reason: String,
 }
 
-/// What is left of an attempt whose worker went away.
+/// What is left of an attempt whose worker process went away.
 pub enum Left {
-    /// Its process is dead, so it is ours to carry on.
+    /// Its process is dead, so this process may continue it.
     Ours(Box<dyn Remains>),
-    /// Another process of this worker's name has it, or nobody can tell.
+    /// Another process with this worker's name holds it, or its state is unknown.
     NotOurs,
     Nothing,
 }
@@ -92,11 +93,11 @@ impl fmt::Debug for Left {
     }
 }
 
-/// An attempt that an earlier process of this worker began. Dropped, it is removed.
+/// An attempt that an earlier process of this worker began. Dropping it removes it.
 #[async_trait]
 pub trait Remains: Send {
-    /// Like [`Executor::run`] from the middle on: what is `stored` of its log is
-    /// not said again.
+    /// Continues the attempt, like the second half of [`Executor::run`]. The part of its log that
+    /// is already `stored` is not sent again.
     async fn resume(
         self: Box<Self>,
         spec: RunSpec,
@@ -106,20 +107,20 @@ pub trait Remains: Send {
     ) -> End;
 }
 
-/// One attempt to carry out.
+/// One attempt to run.
 #[derive(Clone)]
 pub struct RunSpec {
     pub job: JobId,
     pub attempt: AttemptNo,
-    /// The id of its array and its index in there, where it is of one.
+    /// The id of its job array and its index in it, for an element of an array.
     pub element: Option<(JobId, u32)>,
     pub spec: JobSpec,
-    /// Where files come from that its spec only names.
+    /// Provides the contents of files that the spec only references.
     pub(crate) uploads: Arc<dyn UploadSource>,
 }
 
 impl fmt::Debug for RunSpec {
-    /// Without the spec: it may hold secrets.
+    /// Leaves out the spec, which may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RunSpec({}, attempt {})", self.job, self.attempt)
     }
@@ -128,7 +129,7 @@ impl fmt::Debug for RunSpec {
 /// What happens while an attempt runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEvent {
-    /// There is a container for the command; before [`RunEvent::Started`].
+    /// The container for the command exists. Comes before [`RunEvent::Started`].
     Made(Box<Ran>),
     /// The command runs.
     Started,
@@ -136,7 +137,7 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
-    /// Something that Orchestra itself has to say, now.
+    /// A system line from Orchestra itself, stamped with the current time.
     pub(crate) fn note(text: impl AsRef<str>) -> Self {
         Self::note_at(clock::wall_micros(), text)
     }
@@ -146,27 +147,27 @@ impl RunEvent {
     }
 }
 
-/// Something that Orchestra itself has to say in a job's log.
+/// A system line from Orchestra itself for a job's log. `time` is in microseconds.
 pub(crate) fn line_at(time: u64, text: &str) -> Frame {
     let mut line = text.trim_end_matches('\n').to_owned();
     line.push('\n');
     Frame { time, body: Body::Bytes(Stream::System, line.into()) }
 }
 
-/// How an attempt ended. [`Outcome::Lost`] is not reported: its lease ran out.
+/// How an attempt ended. [`Outcome::Lost`] is not reported, because the attempt's lease ran out.
 #[derive(Debug)]
 pub struct End {
     pub outcome: Outcome,
     pub usage: Option<Usage>,
-    /// What its command did to the files in its working folder, where that is known.
+    /// What the command did to the files in its working folder, if known.
     pub changes: Option<Box<Changes>>,
-    /// The files that it leaves to be kept, if any were asked for.
+    /// The artifacts to upload, if the job asked for any.
     pub artifacts: Option<Box<dyn ArtifactSource>>,
     pub kept: Kept,
 }
 
-/// What tells of an end that the master has not heard of: the next process of this
-/// worker finds it there. Dropped when the end is reported, it goes.
+/// Keeps the evidence of an end that the master has not confirmed, so that the next process of this
+/// worker can find it. Drop it once the end is reported: that removes the evidence.
 #[derive(Default)]
 pub struct Kept(Option<Box<dyn Send>>);
 

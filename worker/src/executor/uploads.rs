@@ -1,4 +1,4 @@
-//! Where an executor gets the uploaded files of a job from; the job's spec only names them.
+//! Where an executor gets a job's uploaded files. The job's spec only references them.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -6,11 +6,11 @@ use orchestra_contracts::ContentHash;
 
 /// A source of uploaded files, read piece by piece.
 ///
-/// [`NoUploads`] is for attempts that cannot have any.
+/// Attempts that cannot have any use [`NoUploads`].
 #[async_trait]
 pub(crate) trait UploadSource: Send + Sync {
-    /// Bytes of a file from `offset` on, and the size of the file. Waits for a master that does not
-    /// answer: the lease decides for how long. The error is a sentence for people.
+    /// Bytes of a file from `offset` on, and the size of the whole file. Keeps waiting while the
+    /// master does not answer; the lease bounds that wait. The error is a sentence for people.
     async fn piece(&self, sha256: &ContentHash, offset: u64) -> Result<(Bytes, u64), String>;
 }
 

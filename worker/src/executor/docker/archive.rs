@@ -1,5 +1,5 @@
-//! One file out of the tar stream that the engine gives of it, as it arrives: the format is the
-//! `tar` crate's, and no more of it is in memory than a piece.
+//! Reads one file from the tar stream that the engine sends for it. The format is parsed with the
+//! `tar` crate. No more than one piece of the file is in memory.
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
@@ -11,12 +11,12 @@ use crate::{
     executor::artifacts::{ArtifactFile, ReadError},
 };
 
-/// Of all that is in an archive.
+/// The unit of a tar archive, in bytes.
 const BLOCK: usize = 512;
-/// Of what may stand before a file: its long name, times in fractions.
+/// Size limit, in bytes, for the records before a file: its long name, times with fractions.
 const ABOUT: u64 = 64 << 10;
 
-/// The file that an archive begins with, if this user may read it.
+/// The first file of the archive, if this user may read it.
 pub(super) async fn file_of(
     pieces: impl Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static,
     reader: JobUser,
@@ -40,7 +40,7 @@ pub(super) async fn file_of(
     let mode = header.mode().map_err(|error| garbled(&error))?;
     let owner = (header.uid().ok(), header.gid().ok());
     if !may_read(reader, owner, mode) {
-        // The engine may read everything. What the job may not is not handed out by it.
+        // The engine can read everything. It must not hand out what the job itself cannot read.
         return Err(ReadError::Unfit("the job's user cannot read it".to_owned()));
     }
     let bytes = match size {
@@ -54,7 +54,7 @@ pub(super) async fn file_of(
     })
 }
 
-/// As the kernel decides it, `path_resolution(7)`.
+/// The kernel's permission check, see `path_resolution(7)`.
 fn may_read(reader: JobUser, owner: (Option<u64>, Option<u64>), mode: u32) -> bool {
     let (user, group) = (Some(u64::from(reader.uid)), Some(u64::from(reader.gid)));
     let right = match owner {
@@ -75,7 +75,7 @@ fn garbled(error: &std::io::Error) -> ReadError {
     ReadError::Broken(format!("the engine's archive of it cannot be read: {error}"))
 }
 
-/// The engine closes the stream early when a file became shorter, or longer, than it was.
+/// The engine ends the stream early if the size of the file changes during the read.
 fn broke_off() -> ReadError {
     ReadError::Broken("it was written to while it was read".to_owned())
 }
@@ -96,7 +96,7 @@ struct Archive<S> {
 }
 
 impl<S: Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static> Archive<S> {
-    /// So many bytes, which are few.
+    /// The next `count` bytes. The count must be small.
     async fn take(&mut self, count: usize) -> Result<BytesMut, ReadError> {
         while self.buffer.len() < count {
             let piece = self.pieces.next().await.ok_or_else(broke_off)??;
@@ -114,7 +114,7 @@ impl<S: Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static> Arch
         Ok(header)
     }
 
-    /// What stands before a file and tells more of it.
+    /// The record before a file that describes it.
     async fn about(&mut self, header: &Header) -> Result<BytesMut, ReadError> {
         let size = header.entry_size().map_err(|error| garbled(&error))?;
         if size > ABOUT {
@@ -125,12 +125,12 @@ impl<S: Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static> Arch
         Ok(about)
     }
 
-    /// So many bytes as they come, and then the end of the archive.
+    /// The next `bytes` bytes as they arrive, then a check that the archive ends there.
     fn content(self, bytes: u64) -> impl Stream<Item = Result<Bytes, ReadError>> + Send {
         stream::try_unfold((self, bytes), move |(mut archive, left)| async move {
             if left == 0 {
                 let end = archive.take(padding(bytes) + BLOCK).await?;
-                // More of the file, where nothing should follow.
+                // More data from the file, where the archive should end.
                 return if end.iter().all(|byte| *byte == 0) { Ok(None) } else { Err(broke_off()) };
             }
             if archive.buffer.is_empty() {
@@ -145,12 +145,12 @@ impl<S: Stream<Item = Result<Bytes, EngineError>> + Send + Unpin + 'static> Arch
     }
 }
 
-/// Up to the next block.
+/// Bytes up to the next block.
 fn padding(size: u64) -> usize {
     (BLOCK - size as usize % BLOCK) % BLOCK
 }
 
-/// Of a header's bytes, with blanks in place of the sum itself.
+/// The checksum of a header, with blanks in place of the checksum field.
 fn sum_of(block: &[u8]) -> u32 {
     let sum = 148..156;
     let byte = |(at, byte): (usize, &u8)| if sum.contains(&at) { 32 } else { u32::from(*byte) };
@@ -166,7 +166,7 @@ mod tests {
 
     const READER: JobUser = JobUser { uid: 1000, gid: 100 };
 
-    /// What an engine gives of a file.
+    /// The archive that an engine sends for a file.
     fn archive(kind: EntryType, mode: u32, (uid, gid): (u64, u64), content: &[u8]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         let records: [(&str, &[u8]); 2] = [("mtime", b"1.5"), ("path", &[b'x'; 300])];

@@ -1,7 +1,7 @@
-//! What a job did to its working folder, as its PID 1 reports it, and the job's artifacts, read out
-//! of its container, which has ended and still exists.
+//! A job's changes to its working folder, as its PID 1 reports them, and the job's artifacts, read
+//! from its container, which has ended and still exists.
 //!
-//! PID 1 finds them, and the engine reads them, both within the container: nothing on this
+//! PID 1 finds the artifacts and the engine reads them, both inside the container. Nothing on this
 //! machine walks a folder that jobs write to.
 
 use std::{mem, sync::Arc};
@@ -16,7 +16,7 @@ use crate::{
     executor::artifacts::{ArtifactFile, ArtifactSource, ReadError},
 };
 
-/// A sandbox's report of the working folder.
+/// A sandbox's report on the working folder.
 #[derive(Debug, Default)]
 pub(super) struct FolderReport {
     pub(super) changes: Option<protocol::Changes>,
@@ -67,7 +67,7 @@ impl FolderReport {
     }
 }
 
-/// Bytes that are not UTF-8 are replaced, which can make it longer.
+/// Replaces bytes that are not UTF-8, which can make the text longer.
 fn text(path: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(path).into_owned();
     text.truncate(text.floor_char_boundary(MAX_PATH));
@@ -77,7 +77,7 @@ fn text(path: &[u8]) -> String {
 /// Files in an ended container.
 struct Files {
     container: Arc<Container>,
-    /// Whose files they are.
+    /// The job's user, who must be able to read them.
     reader: JobUser,
     paths: Vec<String>,
     left_out: Vec<String>,

@@ -1,8 +1,8 @@
-//! Time since the boot of this machine, which its containers count by the same clock: so a
-//! lease can be told by its end. What the engine holds up on its way lengthens nothing then.
+//! Time since the boot of this machine. Its containers read the same clock, so a lease can be given
+//! by its end; delays inside the engine then do not extend it.
 //!
-//! A sandbox on another machine, in a virtual one (gVisor, Kata) or in a time namespace counts
-//! otherwise. It is told how long its lease goes on from the moment at which it hears of it.
+//! A sandbox on another machine, in a virtual machine (gVisor, Kata) or in a time namespace has
+//! another clock. Its lease is given as a duration that starts when the message arrives.
 
 use std::{fs, time::Duration};
 
@@ -12,13 +12,13 @@ use tokio::time::Instant;
 /// `/proc/uptime` has two decimals and cuts off the rest (`proc(5)`).
 const GRAIN: Duration = Duration::from_millis(10);
 
-/// By `CLOCK_BOOTTIME`, early by less than [`GRAIN`]; `None` where it cannot be read.
+/// Time since boot by `CLOCK_BOOTTIME`, early by less than [`GRAIN`]. `None` if it cannot be read.
 pub(super) fn now() -> Option<Duration> {
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
     Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()
 }
 
-/// Whether a sandbox that said this between the two counts as we do.
+/// Whether a sandbox that said `ready` between `earliest` and `latest` shares our clock.
 pub(super) fn is_shared(
     ready: &Ready,
     earliest: Option<Duration>,
@@ -31,11 +31,11 @@ pub(super) fn is_shared(
         && (earliest..=latest + GRAIN).contains(&ready.since_boot)
 }
 
-/// Of what travels as whole milliseconds.
+/// Precision lost because times travel as whole milliseconds.
 const CUT_OFF: Duration = Duration::from_millis(1);
 
-/// The lease that ends at `until`. By the clock of the machine it ends then or a hundredth of
-/// a second later, and never before: who ends early was not let down by its worker.
+/// The lease that ends at `until`. By the machine's clock it ends then or up to a hundredth of a
+/// second later, and never before: a sandbox must not end the job of a worker that renews in time.
 pub(super) fn lease(until: Instant, shared: bool) -> Lease {
     let ttl = until.saturating_duration_since(Instant::now());
     let now = if shared { now() } else { None };

@@ -15,13 +15,13 @@ use super::engine::{Engine, EngineError, Health};
 /// What a container is for: `job`, or `helper` (see `volume.rs`).
 pub(super) const ROLE_LABEL: &str = "orchestra.role";
 pub(super) const WORKER_LABEL: &str = "orchestra.worker";
-/// Which process made it, see `sweep.rs`.
+/// The process that made it, see `sweep.rs`.
 pub(super) const PROCESS_LABEL: &str = "orchestra.process";
 
-/// Pauses between tries to remove a container; after the last it is left to the sweep.
+/// Pauses between tries to remove a container. After the last try the sweep takes over.
 const RETRIES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(3)];
 
-/// The names of the containers that this process answers for. The sweep leaves them alone.
+/// The names of the containers that this process owns. The sweep leaves them alone.
 #[derive(Clone, Default)]
 pub(super) struct Owned(Arc<Mutex<HashSet<String>>>);
 
@@ -35,16 +35,16 @@ impl Owned {
     }
 }
 
-/// Answers for the containers of one executor.
+/// Owns the containers of one executor.
 #[derive(Clone)]
 pub(super) struct Keeper {
     pub(super) engine: Engine,
     pub(super) health: Health,
     pub(super) worker: WorkerName,
-    /// Marks this process among all that ever ran under the worker's name.
+    /// Identifies this process among all that ever ran under the worker's name.
     pub(super) process: String,
     pub(super) owned: Owned,
-    /// Removals that nobody waits for.
+    /// Removals that run in the background.
     pub(super) removals: TaskTracker,
 }
 
@@ -54,7 +54,7 @@ impl Keeper {
         Self { engine, health, worker, process, owned, removals }
     }
 
-    /// What every container of ours is labelled with.
+    /// The labels of every container of this worker.
     pub(super) fn labels(&self, role: &str) -> HashMap<String, String> {
         let labels = [
             (ROLE_LABEL, role.to_owned()),
@@ -64,19 +64,19 @@ impl Keeper {
         labels.map(|(label, value)| (label.to_owned(), value)).into()
     }
 
-    /// Answers for a container of this name from now on, whether or not the
-    /// engine gets to create it.
+    /// Owns the container of this name from now on, whether or not the engine gets to create it.
     pub(super) fn container(&self, name: String) -> Container {
         self.owned.lock().insert(name.clone());
         Container { keeper: self.clone(), name, id: None, before: None, present: true }
     }
 
-    /// Whether what the engine finds by this handle is gone for sure.
+    /// Removes the container that has this `handle`, and answers whether it is certainly gone.
+    /// Retries a few times.
     async fn remove(self, handle: String, names: Vec<String>) -> bool {
         let mut pauses = RETRIES.into_iter();
         let gone = loop {
             let error = match self.engine.remove(&handle).await {
-                // A conflict: somebody is removing it already.
+                // A conflict means that it is already being removed.
                 Ok(()) | Err(EngineError::NotFound(_) | EngineError::Conflict(_)) => break true,
                 Err(error) => error,
             };
@@ -94,13 +94,13 @@ impl Keeper {
     }
 }
 
-/// Removed when it is dropped, on every path.
+/// A container that is removed on every path, at the latest when this is dropped.
 pub(super) struct Container {
     keeper: Keeper,
     name: String,
-    /// The engine's own, which no renaming changes. `None` until it is known to be made.
+    /// The engine's id, which survives a rename. `None` until the container is known to exist.
     id: Option<String>,
-    /// What it was called before, and may be called still.
+    /// Its name before a rename, which it may still have.
     before: Option<String>,
     present: bool,
 }
@@ -118,26 +118,27 @@ impl Container {
         &self.keeper.health
     }
 
-    /// What the engine finds it by: its name, or its id where nobody knows which of two it has.
+    /// How the engine finds it: by its name, or by its id after a rename that may not have happened
+    /// yet.
     pub(super) fn handle(&self) -> &str {
         self.id.as_deref().filter(|_| self.before.is_some()).unwrap_or(&self.name)
     }
 
-    /// The engine has it by that name.
+    /// The engine has created it under its name.
     pub(super) fn is_made(&mut self, id: String) {
         self.id = Some(id);
     }
 
-    /// Has the engine give it another name, beside whatever goes on with it. Nothing depends on
-    /// that but what people see, and a name of either kind is known to be ours until it is gone.
+    /// Renames the container in the background. Nothing depends on the new name except what people
+    /// see: both names stay owned until the container is gone.
     pub(super) fn rename_beside(&mut self, name: String) {
         self.keeper.owned.lock().insert(name.clone());
         let before = std::mem::replace(&mut self.name, name.clone());
         self.before = Some(before.clone());
         let engine = self.keeper.engine.clone();
         self.keeper.removals.spawn(async move {
-            // By the name that it had: what another process has taken over is called as that
-            // one says, however late the engine comes to this.
+            // Addresses the container by its old name. If another process has taken it over and
+            // renamed it, a late call fails instead of undoing that.
             if let Err(error) = engine.with_retries(|| engine.rename(&before, &name)).await {
                 tracing::debug!(container = before, "it is not called {name}: {error}");
             }
@@ -149,10 +150,10 @@ impl Container {
         self.keeper.clone().remove(self.handle().to_owned(), names)
     }
 
-    /// Returns when it is gone, or when the engine has refused several times: then the
-    /// answer is `false`. (Dropping it returns at once, and it goes soon after.)
+    /// Removes the container, and returns `false` if the engine refuses several times. (Dropping it
+    /// instead returns at once and removes it in the background.)
     pub(super) async fn remove(mut self) -> bool {
-        // Marked only afterwards: when this future is dropped half way, Drop begins again.
+        // Set only after the removal: if this future is dropped before, `Drop` starts over.
         let gone = self.removal().await;
         self.present = false;
         gone
@@ -164,7 +165,7 @@ impl Drop for Container {
         if !self.present {
             return;
         }
-        // Without a runtime the process is ending; the next one's sweep takes it.
+        // Without a runtime the process is ending. The next process's sweep removes the container.
         if let Ok(runtime) = Handle::try_current() {
             self.keeper.removals.spawn_on(self.removal(), &runtime);
         }

@@ -1,10 +1,9 @@
-//! The conversation with a sandbox whose job runs: output comes, renewals and
-//! orders go, until the job has ended.
+//! The conversation with a sandbox whose job runs. Output comes in, renewals and orders go out,
+//! until the job has ended.
 //!
-//! While the engine does not answer, nothing is said: a renewal that waits in a
-//! hung engine would lengthen a lease that is over by the time it arrives. So
-//! PID 1 ends the job at the end of the lease, unless the engine comes back
-//! before that, and the attempt is given up a little later.
+//! While the engine does not answer, nothing is sent: a renewal stuck in a hung engine would extend
+//! a lease that is over by the time it arrives. PID 1 therefore ends the job at the end of its
+//! lease, unless the engine comes back first. The attempt is given up shortly after.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,12 +29,12 @@ use crate::{
     executor::{End, Kept, RunEvent, Trouble},
 };
 
-/// When nothing was heard for so long, the engine is asked whether the container still runs.
+/// After this long without an event, the engine is asked whether the container still runs.
 const QUIET: Duration = Duration::from_secs(5);
-/// After something could not be said.
+/// The same after a command that could not be sent.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How one turn of the conversation went.
+/// What ended one turn of the conversation.
 enum Turn {
     Orders(Orders),
     /// The engine went away or came back.
@@ -44,20 +43,20 @@ enum Turn {
     /// The shell could not be started.
     Failed(String),
     StreamEnd(StreamEnd),
-    /// Nothing was heard for a while.
+    /// No event for a while.
     Quiet,
-    /// What had to happen by now has not.
+    /// A deadline has passed.
     Overdue,
 }
 
-/// When something has to happen.
+/// The deadlines of a conversation.
 struct Times {
-    /// The sandbox should have ended its job by then.
+    /// By then the sandbox should have ended its job.
     overdue: Instant,
     quiet: Instant,
-    /// The shell has to run by then, where that was not heard before.
+    /// By then the shell must run, if it was not known to run before.
     started: Option<Instant>,
-    /// The engine's trouble, and when the attempt is given up for it.
+    /// The engine's trouble, and when the attempt is given up because of it.
     trouble: Option<(Trouble, Instant)>,
 }
 
@@ -71,7 +70,7 @@ impl Times {
             .expect("one is set")
     }
 
-    /// What it comes to when the time is over.
+    /// The outcome when a deadline has passed.
     fn outcome(&self, cancelled: bool) -> Outcome {
         let now = Instant::now();
         if now >= self.overdue {
@@ -85,8 +84,8 @@ impl Times {
 }
 
 impl Sandbox {
-    /// Stays until the job has ended. The container goes in every case: where the
-    /// job may still run in it, before this returns, else with [`End::kept`].
+    /// Stays until the job has ended. The container is removed in every case: before this returns
+    /// if the job may still run in it, otherwise when [`End::kept`] is dropped.
     pub(super) async fn converse(
         mut self,
         Limits { timeout, grace }: Limits,
@@ -101,7 +100,7 @@ impl Sandbox {
             started: None,
             trouble: None,
         };
-        // Whether somebody wants its end, and whether the sandbox knows.
+        // Whether a cancel was ordered, and whether the sandbox was told.
         let (mut cancelled, mut told) = (false, false);
         orders.mark_changed();
         health.mark_changed();
@@ -120,7 +119,7 @@ impl Sandbox {
                                     || told
                                     || self.say(&Command::Terminate { grace }).await)
                         };
-                        // Whoever does not listen must not hold up its own end.
+                        // A sandbox that does not listen must not delay its own end.
                         let heard = tokio::select! {
                             heard = say => heard,
                             () = stopped(&mut strict, Stop::HandBack) => continue,
@@ -142,7 +141,7 @@ impl Sandbox {
                     let given_up = self.fence + SLACK;
                     let trouble = health.borrow_and_update().clone();
                     times.trouble = trouble.map(|trouble| (trouble, given_up));
-                    // What was not said meanwhile.
+                    // Send what was held back during the trouble.
                     orders.mark_changed();
                     continue;
                 }
@@ -153,8 +152,8 @@ impl Sandbox {
                 Turn::Exited(exit) => {
                     let renewed = orders.borrow().until > Instant::now();
                     let end = ending::of_exit(&self.container, &exit, renewed).await;
-                    // Its processes are gone already. What it said last stays readable
-                    // until the master knows, and so do the files in there.
+                    // Its processes are gone. Its last output and its files stay readable until the
+                    // master has the report.
                     let container = Arc::new(self.container);
                     let changes = self.folder.changes();
                     let artifacts = self.folder.artifacts(container.clone(), self.user);
@@ -167,8 +166,8 @@ impl Sandbox {
                 }
                 Turn::Quiet => {
                     times.quiet = Instant::now() + QUIET;
-                    // An engine that has output of it for a reader that stands still does not
-                    // see its end, and does not answer either.
+                    // An engine that still has output for a reader that does not read neither
+                    // notices the container's end nor answers.
                     tokio::select! {
                         looked = self.look_after() => match looked {
                             None => continue,
@@ -186,10 +185,10 @@ impl Sandbox {
             if let Err(outcome) = picked_up {
                 return self.kill(outcome).await;
             }
-            // It may stand in the middle of what was said last.
+            // A command sent now could land in the middle of the last one.
             times.started = (!self.started).then(|| Instant::now() + STARTED);
             times.quiet = Instant::now() + QUIET;
-            // Its own end may be in what it said meanwhile.
+            // The end of the job may be in the output that is still to be read.
             times.overdue = times.overdue.max(Instant::now() + SLACK);
             told = false;
             orders.mark_changed();
@@ -198,14 +197,14 @@ impl Sandbox {
 
     pub(super) async fn renew(&mut self, until: Instant) -> bool {
         let lease = boot::lease(until, self.shares_clock);
-        // Heard or not: it may have been.
+        // Also when the write fails: the renewal may have arrived.
         self.fence = self.fence.max(until);
         self.say(&Command::Renew(lease)).await
     }
 
-    /// Waits for whatever comes first. Output is only read when there is room to
-    /// pass it on: that is how back-pressure reaches the command. Meanwhile the
-    /// sandbox cannot be overdue, for its last word may wait behind that output.
+    /// Waits for whatever comes first. Output is read only when there is room to pass it on: that
+    /// is how back-pressure reaches the command. While there is no room the sandbox cannot be
+    /// overdue, because its last message may wait behind that output.
     async fn turn(
         &mut self,
         orders: &mut watch::Receiver<Orders>,
@@ -230,7 +229,7 @@ impl Sandbox {
                 };
                 times.quiet = Instant::now() + QUIET;
                 let next = match next {
-                    // The worker has called it so already, or knows it by its name.
+                    // The container was already renamed, or was found by its name.
                     Ok(Event::Taken(_)) => continue,
                     Ok(Event::Changes(changes)) => {
                         folder.changes = Some(changes);
@@ -250,13 +249,13 @@ impl Sandbox {
                             room.send(RunEvent::Frame(frame));
                         }
                     }
-                    // The executor's own word.
+                    // Only the executor sends this one.
                     Ok(Ok(RunEvent::Made(_))) => {}
                     Ok(Ok(RunEvent::Started)) => {
                         room.send(RunEvent::Started);
                         *started = true;
                         if times.started.take().is_some() {
-                            // Now it can be spoken to again.
+                            // From now on commands can be sent again.
                             return Turn::Health;
                         }
                     }
@@ -265,7 +264,7 @@ impl Sandbox {
         };
         tokio::select! {
             biased;
-            // First: what is said depends on it.
+            // First, because it decides what is sent.
             Ok(()) = health.changed() => Turn::Health,
             changed = orders.changed() => {
                 if changed.is_err() {
@@ -279,7 +278,7 @@ impl Sandbox {
     }
 }
 
-/// What happens while the job runs is passed on; the rest ends the turn.
+/// Turns an event of the running job into a [`RunEvent`]. Any other event ends the turn.
 fn to_run_event(event: Event, clock: &mut SandboxClock) -> Result<RunEvent, Turn> {
     let mut time = |at| clock.wall(at, clock::wall_micros());
     let frame = |time, body| Ok(RunEvent::Frame(Frame { time, body }));

@@ -1,11 +1,11 @@
-//! The one builder of a job's container. Everything that holds a job in stands
-//! here, each with a test that fails when it is taken away.
+//! The only builder of a job's container. All of a job's confinement is here, each part with a test
+//! that fails without it.
 //!
-//! Left out on purpose: masked and read-only paths (`None` means the engine's
-//! own lists, an empty list would mean none), the profiles of seccomp and `AppArmor`
-//! (the engine's), `init` (the sandbox is PID 1 and reaps).
+//! Left out on purpose: masked and read-only paths (`None` means the engine's own lists, an empty
+//! list would mean none), the seccomp and `AppArmor` profiles (the engine's defaults apply), and
+//! `init` (the sandbox is PID 1 and reaps).
 //!
-//! What is made for a job and what is made ahead of one differ in nothing that a job can see.
+//! A job cannot tell whether its container was made for it or ahead of it.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
@@ -22,55 +22,57 @@ use crate::config::{JobUser, Limits};
 const JOB_LABEL: &str = "orchestra.job";
 const ATTEMPT_LABEL: &str = "orchestra.attempt";
 
-/// Where worker-files stands in every job container, and where the command starts.
+/// Where worker-files is mounted in every job container, and where the command starts.
 pub(super) const WORKDIR: &str = "/work";
-/// Of every job container. `service/repro.rs` of the master says the same one.
+/// The host name of every job container. The master uses the same one in `service/repro.rs`.
 pub(super) const HOST_NAME: &str = "orchestra";
-/// Only PID 1 has it, and shows it to nobody.
+/// Set for PID 1 only, which does not pass it on.
 const IDLE_VARIABLE: &str = "ORCHESTRA_IDLE_MS";
-/// The same of this one: there is time before its job comes, see `sandbox/src/primer.rs`.
+/// Also set for PID 1 only. It says that there is time before the job comes, see
+/// `sandbox/src/primer.rs`.
 const AHEAD: &str = "ORCHESTRA_AHEAD=yes";
 
 const OPEN_FILES: i64 = 1024;
-/// When the machine's memory is short its kernel ends jobs before the machine's own programs
-/// (`proc(5)`, `oom_score_adj`). The sandbox raises it for its job; what an engine with
-/// `CAP_SYS_RESOURCE` has set, no job can lower.
+/// When memory runs short, the kernel kills jobs before the machine's own programs (`proc(5)`,
+/// `oom_score_adj`). The sandbox raises the score for its job. A job cannot lower a score that was
+/// set by an engine with `CAP_SYS_RESOURCE`.
 const OOM_SCORE: i64 = 500;
 const PAGE: u64 = 4096;
 const FEWEST_FILES: u64 = 1024;
 const SHM_BYTES: i64 = 64 << 20;
-/// The engine's copy of the output holds all that passes the log's limit, in two
-/// files, with room for the frames around small pieces.
+/// The engine keeps all output that passes the log's limit, in two files, with room for the frames
+/// around small pieces.
 const LOG_ROOM: u64 = 8 << 20;
 
-/// What one job's container is to be like.
+/// The properties of one job's container.
 pub(super) struct Plan<'a> {
-    /// Those of every container of this worker.
+    /// The labels of every container of this worker.
     pub(super) labels: HashMap<String, String>,
-    /// Whose it is; `None` of one that is made ahead of its job. Its name says so, see `name.rs`.
+    /// The attempt that it is made for; `None` if it is made ahead of its job. The name encodes
+    /// this, see `name.rs`.
     pub(super) whose: Option<(JobId, AttemptNo)>,
     pub(super) user: JobUser,
-    /// worker-files, as the engine's host knows it.
+    /// worker-files, under its path on the engine's host.
     pub(super) files: &'a OnHost,
     pub(super) workspace: Workspace,
     /// The volume that holds the sandbox program.
     pub(super) sandbox: &'a str,
     pub(super) limits: Limits,
-    /// Of the largest file that it may write, in bytes.
+    /// The size limit of a file that the job writes, in bytes.
     pub(super) file_size: u64,
-    /// Most jobs have no network.
+    /// `None` for most jobs.
     pub(super) network: Option<Outside>,
-    /// The name servers on that network, unless the engine's own will do.
+    /// The name servers on that network. Empty means the engine's own.
     pub(super) dns: &'a [IpAddr],
-    /// A sandbox that gets no job in this time ends itself: its worker is gone.
+    /// A sandbox that gets no job within this time ends itself, because its worker is gone.
     pub(super) idle: Duration,
     pub(super) runtime: Option<&'a str>,
-    /// So many bytes of output pass at most.
+    /// The log limit: the most bytes of output that the sandbox passes on.
     pub(super) log_bytes: u64,
 }
 
 impl Plan<'_> {
-    /// `image` is the image's id.
+    /// The request to create the container. `image` is an image id.
     pub(super) fn request(&self, image: &str) -> ContainerCreateBody {
         ContainerCreateBody {
             image: Some(image.to_owned()),
@@ -80,7 +82,7 @@ impl Plan<'_> {
             working_dir: Some(WORKDIR.to_owned()),
             env: Some(self.environment()),
             entrypoint: Some(vec![volume::PROGRAM.to_owned()]),
-            // Nothing of the image's either.
+            // Overrides the image's command.
             cmd: Some(Vec::new()),
             tty: Some(false),
             open_stdin: Some(true),
@@ -88,8 +90,8 @@ impl Plan<'_> {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            // Skips the engine's network set-up altogether, half of the cost of a
-            // start; what is left is an empty network namespace with a loopback.
+            // Skips the engine's network set-up, which is half the cost of a start. An empty
+            // network namespace with a loopback interface remains.
             network_disabled: Some(self.network.is_none()),
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".to_owned()]),
@@ -100,7 +102,7 @@ impl Plan<'_> {
         }
     }
 
-    /// PID 1's own: jobs have what the worker tells it.
+    /// The environment of PID 1. A job's environment comes from the worker, with the job.
     fn environment(&self) -> Vec<String> {
         let idle = format!("{IDLE_VARIABLE}={}", self.idle.as_millis());
         let ahead = self.whose.is_none().then(|| AHEAD.to_owned());
@@ -119,7 +121,7 @@ impl Plan<'_> {
             tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs_options(limits.tmp.0))])),
             mounts: Some(vec![self.workspace(), volume::mount(self.sandbox, true)]),
             memory: Some(memory),
-            // The same number: no swap beyond the memory.
+            // Equal to `memory`, so there is no swap beyond it.
             memory_swap: Some(memory),
             nano_cpus: Some((limits.cpus * 1e9) as i64),
             pids_limit: Some(i64::from(limits.pids)),
@@ -133,7 +135,7 @@ impl Plan<'_> {
             ipc_mode: Some("private".to_owned()),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
             log_config: Some(self.log_config()),
-            // An end that was not seen yet must stay readable.
+            // The container must stay inspectable until its end has been read.
             auto_remove: Some(false),
             runtime: self.runtime.map(str::to_owned),
             ..HostConfig::default()
@@ -144,7 +146,7 @@ impl Plan<'_> {
         self.network.as_ref().map_or("none", |outside| &outside.network).to_owned()
     }
 
-    /// Of a volume, which has no name that could tell.
+    /// Labels of a private workspace's volume. A volume has no name that could tell its owner.
     fn labels_of_folder(&self) -> HashMap<String, String> {
         let mut labels = self.labels.clone();
         if let Some((job, attempt)) = self.whose {
@@ -161,8 +163,8 @@ impl Plan<'_> {
         }
     }
 
-    /// The `local` driver keeps bytes as they are; `json-file` would replace
-    /// those that are not UTF-8.
+    /// The `local` driver keeps bytes as they are. `json-file` would replace those that are not
+    /// UTF-8.
     fn log_config(&self) -> HostConfigLogConfig {
         let file = self.log_bytes + LOG_ROOM;
         let config = [
@@ -177,7 +179,7 @@ impl Plan<'_> {
     }
 }
 
-/// No more files than pages: an empty file takes memory, too, and none of the size.
+/// No more inodes than pages: an empty file takes memory too, but counts nothing towards the size.
 fn tmpfs_options(bytes: u64) -> String {
     let files = (bytes / PAGE).max(FEWEST_FILES);
     format!("rw,exec,nosuid,nodev,mode=1777,size={bytes},nr_inodes={files}")
@@ -191,8 +193,8 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// As a mount, not as a "bind": that one would be parsed for colons, and
-/// would create a missing folder as root.
+/// Uses a mount rather than a "bind": the engine would parse a bind for colons, and would create a
+/// missing folder as root.
 fn mount_of(files: &OnHost) -> Mount {
     let mount = Mount {
         source: Some(files.to_string()),
@@ -209,7 +211,7 @@ fn mount_of(files: &OnHost) -> Mount {
             }),
             ..mount
         },
-        // Nothing of the image comes into it, also when it is empty.
+        // The volume must not be filled with the image's files, even when it is empty.
         OnHost::Volume(_) => Mount {
             typ: Some(MountType::VOLUME),
             volume_options: Some(MountVolumeOptions {

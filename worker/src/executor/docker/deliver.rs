@@ -1,6 +1,6 @@
-//! The files that come with a job, handed to its sandbox before the command begins: those that
-//! stand in its spec at once, and those that were uploaded piece by piece as the master gives
-//! them. However large one is, there is one piece of it in memory.
+//! Sends a job's files to its sandbox before the command begins. Files with their content in the
+//! spec go at once; uploaded files go piece by piece as the master sends them. Only one piece is in
+//! memory, however large the file is.
 
 use std::pin::pin;
 
@@ -18,10 +18,10 @@ use crate::{
     executor::{RunSpec, uploads::UploadSource},
 };
 
-/// Those that stand in the spec.
+/// Commands for the files whose content is in the spec.
 pub(super) fn inline(files: &[JobFile]) -> impl Iterator<Item = Command> {
     let inline = files.iter().filter(|file| file.upload.is_none());
-    // The master has refused one that has no content.
+    // The master refuses a file without content.
     inline.map(|file| frame(file, false, file.content().unwrap_or_default()))
 }
 
@@ -31,14 +31,15 @@ fn frame(file: &JobFile, more: bool, bytes: Vec<u8>) -> Command {
 }
 
 impl Sandbox {
-    /// Hands over those that were uploaded, while the lease goes on; else how the attempt ends.
-    /// A sandbox that does not listen any more has said why, or will be found to have gone.
+    /// Sends the uploaded files and keeps the lease renewed meanwhile. The error is the outcome of
+    /// the attempt. A sandbox that no longer listens is no error here: it has said why, or it will
+    /// be found gone.
     pub(super) async fn deliver(
         &mut self,
         spec: &RunSpec,
         orders: &mut watch::Receiver<Orders>,
     ) -> Result<(), Outcome> {
-        // Also what was said before.
+        // Makes the loop below see the current orders, too.
         orders.mark_changed();
         for file in &spec.spec.files {
             let Some(upload) = &file.upload else { continue };
@@ -49,7 +50,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Whether the sandbox listened.
+    /// Sends one file. Answers whether the sandbox listened.
     async fn deliver_one(
         &mut self,
         file: &JobFile,
@@ -67,7 +68,7 @@ impl Sandbox {
             hash.update(&piece);
             offset += piece.len() as u64;
             let more = offset < whole;
-            // Before the last piece: none of it comes into its place.
+            // Checked before the last piece, so that a bad file never reaches its destination.
             if (more && piece.is_empty())
                 || (!more && hex::encode(hash.clone().finalize()) != upload.as_str())
             {
@@ -81,7 +82,7 @@ impl Sandbox {
         }
     }
 
-    /// Renews the lease meanwhile, and obeys.
+    /// Waits for `work`, renews the lease meanwhile, and stops when ordered to.
     async fn while_it_lasts<T>(
         &mut self,
         work: impl Future<Output = T>,

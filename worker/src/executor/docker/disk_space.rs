@@ -1,5 +1,5 @@
-//! Free space on the disk of worker-files. Below a threshold no job is started, so that running jobs
-//! can end, and people can log in and tidy up.
+//! Free space on the disk of worker-files. Below a threshold no job is started, so that running
+//! jobs can end, and people can log in and tidy up.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::executor::Trouble;
 
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What was found last. Clones share it.
+/// The result of the last check. Clones share it.
 #[derive(Clone)]
 pub(super) struct DiskSpace {
     folder: PathBuf,
@@ -28,7 +28,7 @@ impl DiskSpace {
         Self { folder, min_free, trouble: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Looks at intervals until it is dropped.
+    /// Checks at intervals until this future is dropped.
     pub(super) async fn watch(&self) {
         loop {
             self.look().await;
@@ -36,13 +36,13 @@ impl DiskSpace {
         }
     }
 
-    /// Looks now; whether there is room.
+    /// Checks now, and answers whether there is enough space.
     pub(super) async fn look(&self) -> bool {
         if self.min_free == Size(0) {
             return true;
         }
         let folder = self.folder.clone();
-        // A disk that hangs holds up nobody else.
+        // On a blocking thread, because the disk may hang.
         let found = spawn_blocking(move || free(folder)).await;
         let reason = match found.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(free) if free >= self.min_free.0 => None,
@@ -57,7 +57,7 @@ impl DiskSpace {
         well
     }
 
-    /// Whether there was too little room at the last look.
+    /// Whether the last check found too little space.
     pub(super) fn is_short(&self) -> bool {
         self.trouble.borrow().is_some()
     }
@@ -78,7 +78,7 @@ impl DiskSpace {
         });
     }
 
-    /// Tells of whatever keeps jobs from being started, until it is dropped.
+    /// Publishes whatever keeps jobs from starting, engine or disk, until this future is dropped.
     pub(super) async fn tell(&self, engine: &Health, all: &watch::Sender<Option<Trouble>>) {
         let (mut engine, mut room) = (engine.subscribe(), self.trouble.subscribe());
         loop {
@@ -99,7 +99,7 @@ impl DiskSpace {
     }
 }
 
-/// For those who are not root.
+/// Bytes that are free for unprivileged users.
 fn free(folder: PathBuf) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))

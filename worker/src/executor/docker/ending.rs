@@ -1,5 +1,5 @@
-//! From the way in which a sandbox ended to the outcome of the attempt. The
-//! command's failures are told apart from ours, and neither is called the other.
+//! Turns the way a sandbox ended into the outcome of the attempt. It distinguishes the command's
+//! failures from Orchestra's own.
 
 use std::time::Duration;
 
@@ -15,17 +15,18 @@ use super::{
 };
 use crate::executor::End;
 
-/// What the engine says of a PID 1 that was killed.
+/// The exit code that the engine reports for a PID 1 that was killed.
 const SIGKILLED: i64 = 137;
-/// The engine learns of a container's end some 30 ms after its streams have closed.
+/// The engine notices a container's end some 30 ms after its streams have closed.
 pub(super) const LOOKS: u32 = 20;
 pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
-/// After the sandbox's own word. `renewed`: its lease holds as far as we know.
+/// The end of an attempt whose sandbox reported its exit. `renewed` says that the lease still holds
+/// as far as the worker knows.
 pub(super) async fn of_exit(container: &Container, exit: &Exit, renewed: bool) -> End {
     let out_of_memory = match exit.oom_kills {
         Some(kills) => kills > 0,
-        // The sandbox cannot read its cgroup; the engine may know more.
+        // The sandbox cannot read its cgroup. The engine may know more.
         None => settled_state(container).await.is_ok_and(|state| state.oom_killed == Some(true)),
     };
     let usage = Usage {
@@ -46,15 +47,15 @@ fn outcome_of(exit: &Exit, out_of_memory: bool, renewed: bool) -> Outcome {
         (Some(Killed::Asked), _) => Outcome::Cancelled,
         (Some(Killed::LeaseExpired), _) if renewed => of_trouble("no renewal reached it"),
         (Some(Killed::LeaseExpired), _) => Outcome::Lost,
-        // Also when the shell got over it: what the killed child was to do is missing.
+        // Even if the shell succeeded: the work of the killed child is missing.
         (None, _) if out_of_memory => Outcome::OutOfMemory,
         (None, Status::Code(code)) => Outcome::Exited { code: code.into() },
         (None, Status::Signal(signal)) => Outcome::Signalled { signal: signal.into() },
     }
 }
 
-/// After a container that ended without a word of its sandbox. `absence` is what
-/// kept the engine from answering before that, if something did.
+/// The outcome of a container that ended without a last message from its sandbox. `absence` is what
+/// kept the engine from answering before that, if anything did.
 pub(super) fn of_silence(
     state: &ContainerState,
     complaints: &str,
@@ -83,19 +84,19 @@ pub(super) fn of_removed() -> Outcome {
     Outcome::CouldNotStart { reason: "somebody removed its container".to_owned() }
 }
 
-/// After a connection that cannot be used any more.
+/// The outcome when the connection is unusable.
 pub(super) fn of_garbled(why: &str) -> Outcome {
     Outcome::CouldNotStart { reason: format!("the connection to its container broke: {why}") }
 }
 
-/// After an engine that did not answer for longer than the sandbox goes on without
-/// hearing of its worker.
+/// The outcome when the engine did not answer for longer than the sandbox lives without hearing
+/// from its worker.
 pub(super) fn of_trouble(why: &str) -> Outcome {
     let reason = format!("the engine did not answer for longer than its lease: {why}");
     Outcome::CouldNotStart { reason }
 }
 
-/// The container's state once the engine has seen that it ended, or after a while.
+/// The container's state once the engine has noticed its end, or after a while.
 async fn settled_state(container: &Container) -> Result<ContainerState, EngineError> {
     let mut state = state_of(container).await?;
     for _ in 0..LOOKS {
@@ -155,7 +156,7 @@ mod tests {
         }
     }
 
-    /// The worker has renewed it, and the engine did not pass that on.
+    /// The worker renewed the lease, and the engine did not pass that on.
     #[test]
     fn a_fence_that_fires_under_a_lease_that_holds_is_the_engines_doing() {
         let exit = exit(KILLED, Some(Killed::LeaseExpired));

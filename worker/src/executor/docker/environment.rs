@@ -1,4 +1,4 @@
-//! The whole environment of a job: nothing of the worker's own gets in.
+//! The complete environment of a job. None of the worker's own variables get in.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("LOGNAME", "job"),
 ];
 
-/// Those of ours that this image leaves to us.
+/// The default variables that this image does not define itself.
 pub(super) fn defaults_beside(image: &[String]) -> BTreeMap<String, String> {
     let has = |name: &str| {
         image.iter().any(|entry| entry.split_once('=').is_some_and(|(it, _)| it == name))
@@ -24,8 +24,8 @@ pub(super) fn defaults_beside(image: &[String]) -> BTreeMap<String, String> {
     ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Ours, then the image's, then the job's with its secrets; later ones win, but for the
-/// `ORCHESTRA_` names, which no spec may hold.
+/// Merges the defaults, the image's variables, and the job's with its secrets. Later ones win,
+/// except over the `ORCHESTRA_` names, which a spec may not contain.
 pub(super) fn environment(image: &[String], spec: &RunSpec) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (own, attempt) =
         (spec.spec.own_variables(spec.job, spec.element), spec.attempt.to_string());

@@ -1,8 +1,8 @@
 //! The events of a sandbox, decoded from the output that the engine passes on.
 //!
-//! When the stream breaks, the output is read again from the engine's own log, from the first byte
-//! on. The part that was read before is skipped, and has to be the same: its bytes are counted and
-//! check-summed.
+//! After a stream breaks, the output is read again from the engine's own log, from the first byte
+//! on. The part that was already read is skipped, and must be identical: its bytes are counted and
+//! checksummed.
 
 use bollard::container::LogOutput;
 use bytes::Bytes;
@@ -12,15 +12,15 @@ use orchestra_sandbox::protocol::{Decoder, Event, Malformed};
 
 use super::engine::Output;
 
-/// Of what PID 1 says on its standard error, so much is kept to explain a failure.
+/// How much of PID 1's standard error is kept to explain a failure, in bytes.
 const COMPLAINTS: usize = 2048;
 
 /// Why there are no more events.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
-    /// The stream ended or broke; another may go on.
+    /// The stream ended or broke. Another stream may continue it.
     Ended(String),
-    /// What came is not what a sandbox says: no other stream would be better.
+    /// The content is not a sandbox's. Another stream would not help.
     Garbled(String),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct EventStream {
     output: Output,
     decoder: Decoder,
     heard: Progress,
-    /// While a stream goes by that was heard before: so much of it has come again.
+    /// Set while output that was already read comes again: how much of it has come.
     again: Option<Progress>,
     /// What PID 1 wrote to its standard error.
     pub(super) complaints: String,
@@ -60,7 +60,7 @@ impl EventStream {
         }
     }
 
-    /// Goes on with a stream that begins with the first byte that it ever said.
+    /// Continues with a stream that replays the output from its very first byte.
     pub(super) fn go_on_with(&mut self, output: Output) {
         self.output = output;
         self.again = (self.heard.bytes > 0).then(Progress::default);
@@ -72,7 +72,7 @@ impl EventStream {
         self.heard.bytes
     }
 
-    /// The next event, or why there is none any more. It may be dropped and asked again.
+    /// The next event, or why there are no more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Event, StreamEnd> {
         loop {
             let before = self.decoder.given();
@@ -93,7 +93,7 @@ impl EventStream {
                     let text = String::from_utf8_lossy(&message);
                     self.complaints.extend(text.chars().take(room));
                 }
-                // What is left of a piece that was cut off.
+                // The rest of a piece that was cut off.
                 Some(Ok(LogOutput::StdIn { .. } | LogOutput::Console { .. })) => {
                     return Err(StreamEnd::Ended("the engine's stream broke".to_owned()));
                 }
@@ -105,7 +105,7 @@ impl EventStream {
         }
     }
 
-    /// What of the bytes was not heard yet.
+    /// The part of the bytes that was not read before.
     fn pass_over(&mut self, mut bytes: Bytes) -> Result<Bytes, StreamEnd> {
         let Some(again) = &mut self.again else { return Ok(bytes) };
         let left = usize::try_from(self.heard.bytes - again.bytes).unwrap_or(usize::MAX);
@@ -120,8 +120,8 @@ impl EventStream {
     }
 }
 
-/// What cannot be unsaid says how much came before it: an engine that is killed may
-/// lose whole frames.
+/// Checks an event that cannot be taken back: it carries the count of bytes before it, because an
+/// engine that is killed may lose whole frames.
 fn whole(event: Event, before: u64) -> Result<Event, StreamEnd> {
     let said = match &event {
         Event::Output { said, .. } => *said,

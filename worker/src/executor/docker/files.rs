@@ -1,13 +1,13 @@
-//! worker-files: that it exists, whose it is, and that no job runs as root for it.
+//! worker-files: makes sure that the folder exists, finds its owner, and keeps jobs from running as
+//! root because of it.
 //!
-//! A clone made as root belongs to root. Jobs still run as an ordinary user, so
-//! the folder and the files directly in it are given to that user, once. Until
-//! that moment only root could write there, so nothing in it can have been
-//! planted; from then on nothing in it is touched again, and nothing ever walks it.
+//! A clone made as root belongs to root. Jobs still run as an ordinary user, so the folder and the
+//! files directly in it are given to that user, once. Until then only root could write there, so
+//! nothing in it can have been planted. After that nothing in it is changed again, and nothing ever
+//! walks it.
 //!
-//! What is done to the folder or to a file is done to a descriptor of it that was
-//! opened without following links, so whatever is put in its place meanwhile is not
-//! touched.
+//! All changes go through a descriptor that was opened without following links, so a file or folder
+//! put in the original's place is never touched.
 
 use std::{
     fs, io,
@@ -24,37 +24,37 @@ use rustix::process::{Gid, Uid};
 
 use crate::config::JobUser;
 
-/// Who runs jobs when worker-files belongs to root.
+/// The user that runs jobs when worker-files belongs to root.
 const ORDINARY: JobUser = JobUser { uid: 1000, gid: 1000 };
 
-/// What no job may have as its working folder, nor anything above it.
+/// Folders that no job may have as its working folder. Their parents are listed as well.
 const NEVER: &[&str] = &[
     "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root",
     "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/run",
 ];
-/// Nor anything below these.
+/// The same for everything below these.
 const NEVER_BELOW: &[&str] =
     &["/boot", "/dev", "/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd"];
 
-/// worker-files as it is on this machine.
+/// worker-files on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerFiles {
     /// Without links and dots.
     pub(crate) path: PathBuf,
-    /// Who jobs run as.
+    /// The user that jobs run as.
     pub(crate) user: JobUser,
 }
 
 impl WorkerFiles {
-    /// A job may have taken its own rights to the folder away; the next one wants
-    /// them.
+    /// Restores the owner's rights to the folder. A job may have removed them, and the next job
+    /// needs them.
     pub(crate) fn mend(&self) {
-        // A folder that is shut can be opened in no other way by its owner.
+        // Its owner can open a folder without read permission only in this way.
         let mended = open_folder(&self.path, OFlags::PATH).and_then(|folder| {
             let now = fstat(&folder)?;
             let mode = Mode::from_raw_mode(now.st_mode);
             if now.st_uid == self.user.uid && !mode.contains(Mode::RWXU) {
-                // The way to change what such a descriptor stands for (openat(2), O_PATH).
+                // The way to change the mode behind an `O_PATH` descriptor (openat(2)).
                 let itself = format!("/proc/self/fd/{}", folder.as_raw_fd());
                 chmod(itself, mode | Mode::RWXU)?;
             }
@@ -66,7 +66,7 @@ impl WorkerFiles {
     }
 }
 
-/// Makes worker-files ready for jobs. `engine_socket` must not be within reach of them.
+/// Prepares worker-files for jobs. Refuses a folder in which jobs could reach `engine_socket`.
 pub(crate) fn prepare(
     folder: &Path,
     user: Option<JobUser>,
@@ -93,17 +93,18 @@ pub(crate) fn prepare(
     Ok(WorkerFiles { path, user })
 }
 
-/// The folder at this path, in which no part may be a link.
+/// Opens the folder at this path. No component of the path may be a link.
 fn open_folder(path: &Path, how: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-        // Before Linux 5.6, and where a filter of system calls is older than that.
+        // Linux before 5.6, or a system call filter that is older than that.
         Err(Errno::NOSYS | Errno::PERM) => openat(CWD, path, flags, Mode::empty()),
         opened => opened,
     }
 }
 
-/// Who would run jobs in this folder, with nothing changed; for `doctor`.
+/// The user that would run jobs in this folder, and the folder's owner. Changes nothing; for
+/// `doctor`.
 pub(crate) fn user_of_folder(folder: &Path) -> io::Result<(JobUser, u32)> {
     let owner = rustix::fs::stat(folder)?;
     Ok((user_of(&owner), owner.st_uid))
@@ -112,7 +113,7 @@ pub(crate) fn user_of_folder(folder: &Path) -> io::Result<(JobUser, u32)> {
 fn user_of(owner: &Stat) -> JobUser {
     match (owner.st_uid, owner.st_gid) {
         (0, _) => ORDINARY,
-        // Group root reads more than an ordinary user should.
+        // Group root can read more than an ordinary user should.
         (uid, 0) => JobUser { uid, gid: uid },
         (uid, gid) => JobUser { uid, gid },
     }
@@ -132,7 +133,8 @@ fn refuse_places(path: &Path, engine_socket: Option<&Path>) -> Result<(), String
     Ok(())
 }
 
-/// The folder last: once it is the job user's, its content may be anything.
+/// Changes the owner of the files, then of the folder. The folder comes last: once it belongs to
+/// the job's user, it may contain anything.
 fn give(folder: &OwnedFd, owner: &Stat, user: JobUser) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     let only_roots = owner.st_mode & 0o022 == 0;
@@ -143,12 +145,12 @@ fn give(folder: &OwnedFd, owner: &Stat, user: JobUser) -> rustix::io::Result<()>
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            // Of a pipe or a device, this opens no more than the name.
+            // For a pipe or a device, this opens only the name.
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = openat(folder, name, flags, Mode::empty())?;
             let found = fstat(&file)?;
             let plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-            // A file with a second name may be somebody's elsewhere.
+            // A file with a second name may belong to somebody elsewhere.
             if plain && found.st_nlink == 1 && found.st_uid == 0 {
                 chownat(&file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             }
@@ -181,7 +183,7 @@ mod tests {
             files.mend();
             assert_eq!(mode(), open, "{shut:o}");
         }
-        // What belongs to somebody else is not ours to open.
+        // A folder that belongs to another user must not be opened.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o500)).unwrap();
         let user = JobUser { uid: files.user.uid + 1, ..files.user };
         WorkerFiles { user, ..files }.mend();
@@ -199,7 +201,7 @@ mod tests {
         fs::rename(&path, &other).unwrap();
         fs::set_permissions(&other, fs::Permissions::from_mode(0o500)).unwrap();
         let mode = || other.metadata().unwrap().permissions().mode() & 0o777;
-        // As the last part of the path, and as one in its middle.
+        // As the last component of the path, and as one in the middle.
         symlink(&other, &path).unwrap();
         files.mend();
         assert_eq!(mode(), 0o500);
@@ -241,7 +243,7 @@ mod tests {
         assert!(prepare(&home.path().join("worker-files"), None, None).is_err());
     }
 
-    /// Only root can give files away; elsewhere there is nothing to give.
+    /// Only root can give files away. Without root there is nothing to test.
     #[test]
     fn a_folder_of_root_is_given_to_an_ordinary_user_once_and_not_deeply() {
         if !rustix::process::geteuid().is_root() {
@@ -258,7 +260,7 @@ mod tests {
         symlink("link", folder.join("with\nline feed")).unwrap();
         symlink("loop", folder.join("loop")).unwrap();
         let pipe = Mode::from_raw_mode(0o644);
-        // Whoever opened it to write would wait for a reader.
+        // Opening it for writing would wait for a reader.
         mknodat(CWD, folder.join("pipe"), FileType::Fifo, pipe, 0).unwrap();
         drop(std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap());
         fs::hard_link(home.path().join("secret"), folder.join("hard")).unwrap();

@@ -1,7 +1,7 @@
-//! The forms in which a job's secrets must not show in its log: what PID 1 masks.
+//! The forms of a job's secrets that PID 1 masks in its log.
 //!
-//! Masking is for accidents, such as `env`, `set -x` or an error that quotes a request. A
-//! command that means to tell a secret can: it may write it backwards.
+//! Masking is for accidents, such as `env`, `set -x` or an error that quotes a request. A command
+//! that wants to reveal a secret can: it may print it backwards.
 
 use std::collections::BTreeSet;
 
@@ -12,24 +12,24 @@ use base64::{
 use orchestra_contracts::{Secret, limits};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What RFC 3986 (2.3) never encodes.
+/// The characters that RFC 3986 (2.3) never encodes.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What `encodeURIComponent` of ECMAScript leaves besides.
+/// ECMAScript's `encodeURIComponent` also leaves these as they are.
 const COMPONENT: &AsciiSet =
     &UNRESERVED.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
-/// In paths, and by Python's `quote`.
+/// Used in paths, and by Python's `quote`.
 const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// Columns at which `base64` and `openssl base64` begin a new line.
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// Every form of every secret, without those that are too short to be told from words.
+/// Every form of every secret, except forms too short to be distinct from ordinary words.
 pub(super) fn of<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Vec<Vec<u8>> {
     let mut all = BTreeSet::new();
     for secret in secrets {
         let value = secret.expose();
         forms(value, &mut all);
-        // Blanks at the edges get lost in many places, and lines are indented.
+        // Blanks at the edges are often lost, and lines are often indented.
         forms(value.trim(), &mut all);
         all.extend(value.lines().map(|line| line.trim().to_owned()));
     }
@@ -62,13 +62,13 @@ fn forms(value: &str, all: &mut BTreeSet<String>) {
     }
 }
 
-/// As it stands within a string of JSON.
+/// The value as the content of a JSON string.
 fn json(value: &str) -> String {
     let quoted = serde_json::to_string(value).unwrap_or_default();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
-/// The same by writers that keep to ASCII, as Python's does (RFC 8259, section 7).
+/// The same from writers that keep to ASCII, as Python's does (RFC 8259, section 7).
 fn json_ascii(value: &str) -> String {
     let mut text = String::new();
     for c in json(value).chars() {
@@ -82,7 +82,7 @@ fn json_ascii(value: &str) -> String {
     text
 }
 
-/// `%2F` as `%2f`.
+/// Turns `%2F` into `%2f`.
 fn with_small_digits(encoded: &str) -> String {
     let mut parts = encoded.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -93,8 +93,8 @@ fn with_small_digits(encoded: &str) -> String {
     text
 }
 
-/// The characters of which every bit is the value's when `skipped` bytes (of three) stand
-/// before it in what is encoded. What is left out at the edges are four bits at most.
+/// The base64 characters whose bits all belong to the value, when `skipped` bytes (of three) come
+/// before it. At most four bits are left out at each edge.
 fn base64(kind: &impl Engine, value: &str, skipped: usize) -> String {
     let bytes = [&b"\0\0"[..skipped], value.as_bytes()].concat();
     let whole = bytes.len() * 8 / 6;
@@ -172,7 +172,7 @@ mod tests {
         assert!(!hides(value, "short lines only"));
     }
 
-    /// PID 1 gets them in one frame with all the rest.
+    /// PID 1 gets the masks in one frame together with the rest of the job.
     #[test]
     fn the_most_that_a_job_may_have_fits_into_a_frame() {
         use orchestra_sandbox::protocol::MAX_PAYLOAD;

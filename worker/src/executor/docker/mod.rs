@@ -1,28 +1,29 @@
-//! Runs each attempt in a container of its own. Only this folder speaks to the
-//! container engine, and none of its types leaves it.
+//! Runs each attempt in a container of its own. Only this folder talks to the container engine, and
+//! none of the engine's types leave it.
 //!
-//! * `prepare` is all that comes before a job runs.
-//! * `create` is the one builder of a job's container: what holds a job in.
-//! * `template` makes sandboxes by it, and `pool` some of them ahead of their jobs.
-//! * `container` is one container, removed on every path; `name` tells whose it is, and
-//!   `sweep` removes what earlier processes of this worker left.
-//! * `taken` tells whose a container has become that was made ahead of its job; `remains` finds
-//!   what an earlier process left of an attempt, and carries it on;
-//!   `resume_point` is the place in its log where this process resumes.
-//! * `session` is a started sandbox, PID 1 of each container; `converse` speaks with
-//!   it until its job has ended, `deliver` hands it the job's files, `event_stream` is what it says, `reattach` finds it again when the
-//!   stream between the two breaks; `volume` brings its program there; `ending`
-//!   turns the end into an outcome.
-//! * `environment` is what a job's command finds in its environment, `masks` what must not
-//!   show in its log.
-//! * `artifacts` is what a job did to its working folder and which files are to be kept, `archive`
-//!   how the engine gives a file of that.
+//! * `prepare` does everything that comes before a job runs.
+//! * `create` builds the request for a job's container, with all of its confinement. `template`
+//!   makes sandboxes from such requests, and `pool` makes some of them ahead of their jobs.
+//! * `container` owns one container and removes it on every path. `name` encodes the owner of a
+//!   container in its name, and `sweep` removes what earlier processes of this worker left.
+//! * `taken` finds out which attempt took a container that was made ahead of its job. `remains`
+//!   finds what an earlier process left of an attempt and continues it. `resume_point` is the place
+//!   in the attempt's log where this process resumes.
+//! * `session` is a started sandbox, PID 1 of each container. `converse` talks to it until its job
+//!   has ended, `deliver` sends it the job's files, `event_stream` decodes what it says, `reattach`
+//!   attaches to it again when the stream breaks, `volume` brings the sandbox program into the
+//!   container, and `ending` turns the end into an outcome.
+//! * `environment` builds the environment of a job's command, `masks` lists the values to hide in
+//!   its log.
+//! * `artifacts` covers a job's changes to its working folder and the files to keep, `archive`
+//!   reads such a file from the engine.
 //! * `boot` is the clock that a worker may share with its containers.
-//! * `network` is the network of jobs that ask for one, `wall` what they cannot reach on it.
-//! * `files`, `paths` and `disk_space` are about worker-files, `workspace` about the folder of a job that
-//!   shares none, `images` about job images,
-//!   `engine` about the engine's API.
-//! * `offer` is what the master is told that jobs may have here, `stats` what else of this worker.
+//! * `network` is the network of jobs that ask for one, `wall` blocks what they must not reach on
+//!   it.
+//! * `files`, `paths` and `disk_space` handle worker-files, `workspace` handles the folder of a job
+//!   with a private workspace, `images` handles job images, and `engine` wraps the engine's API.
+//! * `offer` tells the master what this worker offers to jobs, `stats` collects the worker's other
+//!   numbers.
 
 mod archive;
 mod artifacts;
@@ -99,9 +100,10 @@ use crate::{
     executor::{End, Executor, Left, RunEvent, RunSpec, Trouble},
 };
 
-/// At the end, so long for removals that are under way. An engine that hangs takes longer.
+/// How long [`Executor::close`] waits for pending removals. Only a hanging engine takes longer.
 const CLOSE: Duration = Duration::from_secs(30);
-/// What has not begun by then on an engine that does not answer is for others.
+/// After this long without an answer from the engine, an attempt that has not begun is given up, so
+/// that another worker can take it.
 const NOT_BEGUN: Duration = Duration::from_secs(30);
 
 /// Runs attempts on one container engine.
@@ -113,14 +115,14 @@ pub(crate) struct DockerExecutor {
     default_image: String,
     worker_files: WorkerFiles,
     disk_space: DiskSpace,
-    /// What keeps jobs from being started, engine or room.
+    /// Why no job can start: the engine is away, or disk space is short.
     trouble: Arc<watch::Sender<Option<Trouble>>>,
     offer: Arc<watch::Sender<Option<Offer>>>,
     looked: Arc<Looked>,
     grace: Duration,
-    /// The environments that images bring, by image id.
+    /// Environment variables that images define, by image id.
     environments: Mutex<HashMap<String, Arc<[String]>>>,
-    /// Ends what goes on beside the attempts.
+    /// Stops the background tasks.
     background: CancellationToken,
 }
 
@@ -202,7 +204,8 @@ impl DockerExecutor {
         })
     }
 
-    /// What a job that asks for this is held to, or the sentence that refuses it.
+    /// The user and limits of a job that asks for these resources. The error is the sentence that
+    /// refuses the job.
     pub(crate) fn held_to(&self, wanted: &Resources) -> Result<HeldTo, String> {
         let SandboxTemplate { user, settings, .. } = &*self.template;
         let file_size = settings.file_size.0;
@@ -215,7 +218,7 @@ impl DockerExecutor {
     }
 }
 
-/// What is the same for every worker, and tests have otherwise.
+/// Settings that are the same for every worker, but that tests override.
 struct Parts {
     volume: Volume,
     times: Times,
@@ -231,7 +234,7 @@ impl Default for Parts {
     }
 }
 
-/// As whom a job runs, and with how much of the machine.
+/// The user that a job runs as, and its limits.
 pub(crate) struct HeldTo {
     pub(crate) user: JobUser,
     pub(crate) limits: Limits,
@@ -254,7 +257,7 @@ impl Executor for DockerExecutor {
         events: mpsc::Sender<RunEvent>,
     ) -> End {
         if self.keeper.health.trouble().is_some() || self.disk_space.is_short() {
-            // Claimed in the moment in which the engine went away, or the room.
+            // The engine went away, or disk space ran short, just as the job was claimed.
             return Outcome::HandedBack.into();
         }
         let _job = self.pool.job();
@@ -262,13 +265,13 @@ impl Executor for DockerExecutor {
         let HandedOver { sandbox, ran, limits, image, start } = loop {
             let prepared = tokio::select! {
                 prepared = self.prepare(&spec, &lease, &events) => prepared,
-                // What was made so far is dropped, and with it removed.
+                // Dropping `prepare` also removes what it has made so far.
                 () = stopped(&mut orders, Stop::Cancel) => Err(stop_before_start(&orders)),
                 Trouble { reason, .. } = self.keeper.health.dead_for(NOT_BEGUN) => {
                     Err(Outcome::CouldNotStart { reason })
                 }
             };
-            // From here on the job may run, and nothing is dropped any more.
+            // From here on the job may run, so nothing may be dropped any more.
             match prepared {
                 Err(outcome) => return outcome.into(),
                 Ok(prepared) => {
@@ -328,7 +331,7 @@ impl Executor for DockerExecutor {
         self.keeper.removals.close();
         let tidied = async {
             self.keeper.removals.wait().await;
-            // The engine may have made it late, for a process before this one.
+            // The engine may have created a container late, for an earlier process.
             self.keeper.sweep_now().await;
         };
         if timeout(CLOSE, tidied).await.is_err() {
@@ -337,7 +340,7 @@ impl Executor for DockerExecutor {
     }
 }
 
-/// The images of an engine, out of the folder that the settings name.
+/// The job images of an engine, from the images folder that the settings name.
 pub(crate) fn images_of(engine: &Engine, config: &Config) -> Images {
     Images::new(engine.docker(), config.images.clone(), config.image_rules.clone())
 }

@@ -1,23 +1,23 @@
-//! The names of job containers. A name says which attempt a container is of: a label could not,
-//! for a warm sandbox is made before its job is known, and labels cannot be changed.
+//! The names of job containers. A name identifies the attempt that a container belongs to. A label
+//! could not: a warm sandbox is made before its job is known, and labels cannot be changed.
 
 use orchestra_contracts::{AttemptNo, JobId};
 use orchestra_sandbox::protocol::Attempt;
 
 const WARM: &str = "orchestra-warm-";
 
-/// The container of an attempt; no two are called the same.
+/// A name for the container of an attempt. No two are the same.
 pub(super) fn of_attempt(job: JobId, attempt: AttemptNo) -> String {
     format!("orchestra-{job}-{attempt}-{:08x}", rand::random::<u32>())
 }
 
-/// An attempt, as sandboxes are told it and say it.
+/// An attempt in the form that sandboxes use.
 pub(super) fn told(job: JobId, attempt: AttemptNo) -> Attempt {
     Attempt { job: job.0, number: attempt.0 }
 }
 
-/// One that waits for its job, or has not been renamed since it got it: then its sandbox has
-/// said whose it is, see `taken.rs`.
+/// A name for a warm container. It keeps this name until it is renamed after its job; until then
+/// its sandbox has said which attempt it took, see `taken.rs`.
 pub(super) fn of_warm() -> String {
     format!("{WARM}{:08x}", rand::random::<u32>())
 }
@@ -26,13 +26,13 @@ pub(super) fn is_warm(name: &str) -> bool {
     name.starts_with(WARM)
 }
 
-/// One that tells the addresses of the engine's machine.
+/// A name for a helper that reports the addresses of the engine's machine.
 pub(super) fn of_helper() -> String {
     format!("orchestra-addresses-{:08x}", rand::random::<u32>())
 }
 
-/// Whose container this is. What stands behind a point are those who took it over (`sweep.rs`);
-/// helpers are called after their job, with a word more.
+/// The attempt that this container belongs to. What follows a dot identifies the process that took
+/// it over (`sweep.rs`). Helpers are named after their job with one more word.
 pub(super) fn attempt_in(name: &str) -> Option<(JobId, AttemptNo)> {
     let (name, _) = name.split_once('.').unwrap_or((name, ""));
     let parts: Vec<_> = name.strip_prefix("orchestra-")?.split('-').collect();

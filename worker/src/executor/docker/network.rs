@@ -1,6 +1,6 @@
-//! The network of jobs that ask for one: a bridge of ours, one for each engine, that leads out
-//! and lets no container speak to another. It is made when a job first wants it, and it stays,
-//! as the sandbox's volume does. What a job on it may not reach, `wall` takes away.
+//! The network of jobs that ask for one: one bridge per engine, owned by Orchestra, that leads out
+//! and isolates its containers from each other. It is created when a job first needs it, and it
+//! stays, like the sandbox's volume. `wall` blocks what a job must not reach on it.
 
 use bollard::models::{Network, NetworkCreateRequest};
 
@@ -9,12 +9,13 @@ use super::{
     engine::{Engine, EngineError},
 };
 
-/// Another with other settings would need another name.
+/// A network with other settings needs another name.
 const NAME: &str = "orchestra-jobs";
 const ROLE: &str = "network";
 
-/// The network's id, and all that the engine has. An engine before 25.0 makes several networks of one name when several ask
-/// at once; then all agree on the first, and who made another takes it away.
+/// The network's id, and all networks of the engine. An engine before 25.0 creates several networks
+/// of one name when several clients ask at once. Then all of them agree on the first, and the
+/// others remove their own.
 pub(super) async fn ensure(engine: &Engine) -> Result<(String, Vec<Network>), EngineError> {
     let all = engine.networks().await?;
     if let Some(id) = first(&all) {
@@ -22,7 +23,7 @@ pub(super) async fn ensure(engine: &Engine) -> Result<(String, Vec<Network>), En
     }
     let made = match engine.create_network(request()).await {
         Ok(made) => made,
-        // Somebody was quicker, or it was made without a word.
+        // Another client was faster, or the engine created it without an answer.
         Err(error) if error.is_absence() || matches!(error, EngineError::Conflict(_)) => {
             let all = engine.networks().await?;
             return first(&all).map(|id| (id, all)).ok_or(error);
@@ -42,7 +43,7 @@ fn request() -> NetworkCreateRequest {
     NetworkCreateRequest {
         name: NAME.to_owned(),
         driver: Some("bridge".to_owned()),
-        // The wall knows IPv4 alone.
+        // The wall handles only IPv4.
         enable_ipv6: Some(false),
         options: Some([("com.docker.network.bridge.enable_icc", "false")].map(owned).into()),
         labels: Some([(ROLE_LABEL, ROLE)].map(owned).into()),
@@ -50,7 +51,7 @@ fn request() -> NetworkCreateRequest {
     }
 }
 
-/// Of ours among all: the one that was made first.
+/// The oldest of our networks.
 pub(super) fn first(all: &[Network]) -> Option<String> {
     let ours = all.iter().filter(|network| {
         let labels = network.labels.as_ref();

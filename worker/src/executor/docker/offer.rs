@@ -1,5 +1,5 @@
-//! What the master is told that jobs may have here: the operator's limits, and the image
-//! folders as they are now. No call to the engine.
+//! What this worker offers to jobs, for the master: the operator's limits and the current
+//! image folders. This makes no engine call.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::sleep};
 use super::images::Images;
 use crate::config::{JobUser, SandboxConfig};
 
-/// How often the images folder is looked at.
+/// How often the images folder is read.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The offer of a worker that starts now.
@@ -24,7 +24,7 @@ pub(super) async fn of(
     Arc::new(watch::Sender::new(Some(offer)))
 }
 
-/// Keeps the offer's images as they are in their folder, until it is dropped.
+/// Keeps the offer's images in step with their folder, until this future is dropped.
 pub(super) async fn watch_folders(images: &Images, offer: &watch::Sender<Option<Offer>>) {
     loop {
         sleep(LOOK).await;
@@ -36,7 +36,7 @@ pub(super) async fn watch_folders(images: &Images, offer: &watch::Sender<Option<
     }
 }
 
-/// `None` when the folder cannot be read: what was there before is taken to be there still.
+/// `None` if the folder cannot be read; the caller then keeps the previous names.
 async fn names(images: &Images) -> Option<BTreeSet<String>> {
     match images.names().await {
         Ok(names) => Some(names.into_iter().take(limits::OFFER_IMAGES).collect()),
@@ -68,7 +68,7 @@ mod tests {
         fs::write(folder.join(name).join("Dockerfile"), "FROM scratch").unwrap();
     }
 
-    /// There is no engine at all.
+    /// Works without any engine.
     #[tokio::test]
     async fn a_folder_that_appears_is_offered_and_one_that_goes_is_not() {
         let home = tempfile::tempdir().unwrap();

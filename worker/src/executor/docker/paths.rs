@@ -1,9 +1,8 @@
-//! worker-files as the engine's host knows it.
+//! The path of worker-files on the engine's host.
 //!
-//! The engine resolves mounts on its own host. When the worker is in a container
-//! itself, its paths mean nothing there, so it looks itself up and finds out
-//! what is mounted at them. When it cannot, it says so instead of letting jobs
-//! run in a folder that nobody sees.
+//! The engine resolves mounts on its own host. The paths of a worker that runs in a container mean
+//! nothing there, so the worker inspects its own container and finds what is mounted at them. If
+//! that fails it reports an error, rather than let jobs run in a folder that nobody sees.
 
 use std::{
     fmt, fs,
@@ -12,11 +11,11 @@ use std::{
 
 use super::engine::{Engine, EngineError};
 
-/// What the engine has to mount, so that a container has a folder of ours.
+/// What the engine must mount so that a container sees one of the worker's folders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OnHost {
     Folder(PathBuf),
-    /// One of a driver that does not say where it is: it may be elsewhere with each mount.
+    /// A volume whose driver does not say where it is. Its location may change with each mount.
     Volume(String),
 }
 
@@ -29,15 +28,15 @@ impl fmt::Display for OnHost {
     }
 }
 
-/// A folder of ours as the engine's host knows it.
+/// Translates one of the worker's folders into a place on the engine's host.
 pub(super) async fn on_host(engine: &Engine, folder: &Path) -> Result<OnHost, String> {
     let here = || OnHost::Folder(folder.to_owned());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let Some(id) = own_container(&mounts) else { return Ok(here()) };
     let container = match engine.inspect(&id).await {
         Ok(container) => container,
-        // Another engine made our container. If this one's socket was not brought
-        // in from outside, it runs here beside us and sees the paths that we see.
+        // Another engine made our container. Unless this engine's socket was mounted in from
+        // outside, it runs in our container and sees the same paths.
         Err(EngineError::NotFound(_)) if !is_mounted(&mounts, engine.socket()) => {
             return Ok(here());
         }
@@ -47,7 +46,7 @@ pub(super) async fn on_host(engine: &Engine, folder: &Path) -> Result<OnHost, St
     let mounted: Vec<(PathBuf, OnHost)> = mounts
         .filter_map(|mount| {
             let at = PathBuf::from(mount.destination?);
-            // Of volumes that are not its own, the engine tells the name alone.
+            // For volumes of other drivers, the engine gives only the name.
             match mount.source.filter(|source| !source.is_empty()) {
                 Some(source) => Some((at, OnHost::Folder(source.into()))),
                 None => Some((at, OnHost::Volume(mount.name?))),
@@ -64,8 +63,8 @@ fn cannot(folder: &Path, reason: &str) -> String {
     )
 }
 
-/// The id of the container that we are in. The engine mounts three files of its
-/// own into each, from a folder with the container's id.
+/// The id of the container that this process runs in. The engine mounts three files of its own into
+/// every container, from a folder named after the container's id.
 fn own_container(mountinfo: &str) -> Option<String> {
     const ENGINES_FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
     mountinfo.lines().find_map(|line| {
@@ -81,13 +80,13 @@ fn own_container(mountinfo: &str) -> Option<String> {
 }
 
 fn is_mounted(mountinfo: &str, path: Option<&Path>) -> bool {
-    // An engine that is reached over the network is outside for certain.
+    // An engine reached over the network is always outside.
     let Some(path) = path.and_then(|path| path.canonicalize().ok()) else { return true };
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     points.map(Path::new).any(|point| point != Path::new("/") && path.starts_with(point))
 }
 
-/// By the mount that is nearest above the folder.
+/// Translates by the mount that is nearest above the folder.
 fn translate(folder: &Path, mounted: &[(PathBuf, OnHost)]) -> Result<OnHost, &'static str> {
     const NOTHING: &str =
         "nothing of the host is mounted there; mount a folder of the host, or a volume, at it";

@@ -1,4 +1,4 @@
-//! Before a job runs: what it may have, its image, its sandbox, its environment.
+//! What happens before a job runs: its plan, its image, its sandbox, its environment.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -28,38 +28,38 @@ use crate::{
     executor::{RunEvent, RunSpec},
 };
 
-/// For jobs of a master that fills in none.
+/// For jobs from a master that fills in no timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
-/// Ten years: what is longer overflows clocks.
+/// Ten years. Anything longer overflows clocks.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(10 * 365 * 24);
-/// Lines of an image's build that wait to be passed on.
+/// How many lines of an image build may wait to be passed on.
 const PROGRESS: usize = 64;
-/// What a job writes belongs to its user and can be read by all.
+/// Only the job's user may write what it creates, and everybody may read it.
 const UMASK: u32 = 0o022;
 
-/// A sandbox that waits for its job.
+/// A sandbox that is ready for its job.
 pub(super) struct Prepared {
     pub(super) sandbox: Sandbox,
-    /// The image's.
+    /// Environment variables of the image.
     environment: Arc<[String]>,
     ran: Box<Ran>,
-    /// How long the image took, and the start.
+    /// How long the image and the start took.
     image: Duration,
     start: Duration,
 }
 
-/// One that has its job.
+/// A sandbox that has its job.
 pub(super) struct HandedOver {
     pub(super) sandbox: Sandbox,
     pub(super) limits: Limits,
     pub(super) ran: Box<Ran>,
-    /// As of [`Prepared`].
+    /// As in [`Prepared`].
     pub(super) image: Duration,
     pub(super) start: Duration,
 }
 
 impl DockerExecutor {
-    /// Everything up to a sandbox that is ready, or the outcome that it comes to.
+    /// Does everything up to a sandbox that is ready. The error is the outcome of the attempt.
     pub(super) async fn prepare(
         &self,
         spec: &RunSpec,
@@ -77,7 +77,7 @@ impl DockerExecutor {
         if spec.spec.network == Network::Bridge {
             plan.network = Some(self.outside(&image).await.map_err(could_not_start)?);
         }
-        // When this worker dies before it has handed the job over, that is the fence.
+        // This is the fence for a worker that dies before it has handed over the job.
         plan.idle = orders.borrow().until.saturating_duration_since(Instant::now());
         let name = spec.spec.image.as_ref().unwrap_or(&self.default_image);
         let sandbox = match self.pool.take(&plan, (name, &image.id)).await {
@@ -89,8 +89,9 @@ impl DockerExecutor {
         Ok(Prepared { sandbox, environment, ran, image, start })
     }
 
-    /// Hands the job to its sandbox. `None` where that had waited and gone before it took it:
-    /// nothing of the job has begun then, and the attempt goes on as if it had never been.
+    /// Hands the job to its sandbox. `None` if a sandbox made ahead was gone before it took the
+    /// job: nothing of the job has begun then, and the attempt continues as if that sandbox had
+    /// never existed.
     pub(super) async fn hand_over(
         &self,
         spec: &RunSpec,
@@ -109,7 +110,8 @@ impl DockerExecutor {
         Some(HandedOver { sandbox, limits, ran, image, start })
     }
 
-    /// What the job may have, or the refusal. The image and the lease come later.
+    /// The plan for the job's container, or the refusal. The image and the lease are not needed
+    /// yet.
     fn plan<'a>(&'a self, spec: &RunSpec) -> Result<Plan<'a>, Outcome> {
         let refuse = |reason| Outcome::Refused { reason };
         let settings = &self.template.settings;
@@ -123,7 +125,7 @@ impl DockerExecutor {
         Ok(Plan { whose, workspace: spec.spec.workspace, ..self.template.plan(limits) })
     }
 
-    /// The job's image, with the lines of its build in the job's log.
+    /// The job's image. The lines of its build go into the job's log.
     async fn image(
         &self,
         spec: &RunSpec,
@@ -157,7 +159,7 @@ impl DockerExecutor {
         Ok(environment)
     }
 
-    /// One that is made for this job.
+    /// Starts a sandbox for this job. Tries again once if something it needs was just removed.
     async fn start_cold(&self, plan: &Plan<'_>, image: &ReadyImage) -> Result<Sandbox, StartError> {
         let _cold = self.pool.cold_start();
         match self.start_sandbox(plan, image).await {
@@ -169,7 +171,7 @@ impl DockerExecutor {
         }
     }
 
-    /// What a job with a network has of the world.
+    /// What a job with a network can reach.
     async fn outside(&self, image: &ReadyImage) -> Result<Outside, StartError> {
         match self.template.outside(&image.id).await {
             Err(error) if error.is_of_what_went() => {
@@ -189,7 +191,7 @@ impl DockerExecutor {
         self.template.start(name::of_attempt(job, attempt), plan, &image.id).await
     }
 
-    /// What the sandbox is to run.
+    /// The message that tells the sandbox what to run.
     pub(super) fn job(&self, spec: &RunSpec, image: &[String], until: Instant) -> protocol::Run {
         let (log_head, log_tail) = kept_of_log(&self.template.settings, spec.spec.max_log);
         protocol::Run {
@@ -213,8 +215,8 @@ impl DockerExecutor {
     }
 }
 
-/// How much of a log's head and tail is passed on. Of a bound of its own a fifth is for the tail,
-/// where it says what went wrong.
+/// How many bytes of a log's head and tail are kept. If the job sets its own limit, a fifth of it
+/// goes to the tail, which is where the log says what went wrong.
 fn kept_of_log(config: &SandboxConfig, most: Option<Size>) -> (u64, u64) {
     let (head, tail) = (config.log_head.0, config.log_tail.0);
     most.map_or((head, tail), |most| {
@@ -223,7 +225,7 @@ fn kept_of_log(config: &SandboxConfig, most: Option<Size>) -> (u64, u64) {
     })
 }
 
-/// For whoever wants to run the same by hand.
+/// The facts that a person needs to run the same thing by hand.
 fn ran(plan: &Plan<'_>, image: &ReadyImage, environment: &[String]) -> Ran {
     let limits = &plan.limits;
     let shared = plan.workspace == Workspace::Shared;

@@ -1,7 +1,7 @@
-//! A sandbox whose stream broke: when its container still runs, it is attached to
-//! again, and what it says goes on exactly where it was; when it has ended, its
-//! last words are read from the engine's log. While the engine does not answer,
-//! that waits, as long as the sandbox can live without its worker.
+//! Attaches again to a sandbox whose stream broke. If its container still runs, its output
+//! continues exactly where it broke off. If it has ended, its last output is read from the engine's
+//! log. While the engine does not answer, this waits for as long as the sandbox can live without
+//! its worker.
 
 use std::time::Duration;
 
@@ -20,38 +20,38 @@ use super::{
     session::{SLACK, Sandbox},
 };
 
-/// Between questions to an engine that is away.
+/// Pause between calls to an engine that is away.
 const PAUSE: Duration = Duration::from_millis(500);
-/// So many streams in a row may break without a byte.
+/// How many streams in a row may break without a byte.
 const TRIES: u32 = 6;
 
-/// What was found whenever the stream had broken.
+/// What is known about broken streams so far.
 #[derive(Default)]
 pub(super) struct Breaks {
-    /// Streams in a row that brought nothing, and how much had come before.
+    /// Streams in a row that brought nothing, and the bytes that had come before them.
     tries: u32,
     heard: u64,
-    /// What kept the engine from answering, when it did not.
+    /// What kept the engine from answering, if anything did.
     absence: Option<String>,
-    /// The present stream began after the end.
+    /// The present stream began after the container's end.
     ended: bool,
 }
 
 impl Sandbox {
-    /// After a while of quiet: what is wrong, if anything is.
+    /// Checks on the container after a while of quiet. Returns what is wrong, if anything.
     pub(super) async fn look_after(&mut self) -> Option<StreamEnd> {
         let ended = |reason: &str| Some(StreamEnd::Ended(reason.to_owned()));
         match state_of(&self.container).await {
             Ok(state) if runs(&state) && self.deaf => ended("nothing could be said to it"),
             Ok(state) if runs(&state) => None,
             Ok(_) | Err(EngineError::NotFound(_)) => ended("its output goes on after its end"),
-            // The health check knows how long that may last.
+            // The health check decides how long that may last.
             Err(_) => None,
         }
     }
 
-    /// Picks up what the sandbox says where it broke off. The error is how the attempt
-    /// ended, where there is nothing to pick up.
+    /// Picks up the output where it broke off. The error is the outcome of the attempt if there is
+    /// nothing to pick up.
     pub(super) async fn pick_up(&mut self, end: StreamEnd) -> Result<(), Outcome> {
         let reason = match end {
             StreamEnd::Ended(reason) => reason,
@@ -95,10 +95,10 @@ impl Sandbox {
     }
 }
 
-/// Why a sandbox could not be attached to.
+/// Why attaching again failed.
 enum Broken {
     Ended(Outcome),
-    /// For now.
+    /// The engine does not answer at the moment.
     Away(EngineError),
 }
 
@@ -112,7 +112,7 @@ impl From<EngineError> for Broken {
     }
 }
 
-/// All that a container ever said and will say, and its input, if it still reads.
+/// All output that a container ever produced and will produce, and its input if it still reads.
 pub(super) async fn streams_of(
     container: &Container,
     state: &ContainerState,
@@ -121,7 +121,7 @@ pub(super) async fn streams_of(
     let deaf: Input = Box::pin(sink());
     let input = if runs(state) {
         match engine.attach_input(name).await {
-            // It has ended between the two questions; its log says how.
+            // It has ended between the two calls. Its log says how.
             Err(EngineError::Conflict(_)) => deaf,
             attached => attached?,
         }
@@ -136,7 +136,7 @@ pub(super) async fn state_of(container: &Container) -> Result<ContainerState, En
     Ok(described.state.unwrap_or_default())
 }
 
-/// A paused one does, too: it may go on.
+/// Whether the container runs. A paused one counts: it may continue.
 pub(super) fn runs(state: &ContainerState) -> bool {
     state.running == Some(true)
 }

@@ -1,8 +1,8 @@
-//! What an earlier process of this worker left of an attempt, carried on by this one.
+//! Continues an attempt that an earlier process of this worker began.
 //!
-//! What PID 1 said is read from the engine's log, from its first frame on, for an
-//! attached stream would begin in the middle of one. Of a container that has
-//! ended meanwhile its last word is still in there: such work is not lost.
+//! PID 1's output is read from the engine's log, from its first frame on; an attached stream would
+//! begin in the middle of a frame. If the container has ended meanwhile, the log still has the
+//! sandbox's last message, so the work is not lost.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use crate::{
     executor::{End, Left, Remains, RunEvent, RunSpec},
 };
 
-/// One that is renamed between a look and the takeover is looked for once more.
+/// A container that is renamed between the look-up and the takeover is looked up once more.
 const LOOKS: u32 = 2;
 
 /// A container that this process has taken over.
@@ -61,7 +61,8 @@ impl DockerExecutor {
 }
 
 impl Keeper {
-    /// That of an attempt: by its name, else by what the sandbox has said in one that waited.
+    /// The container of an attempt: found by its name, otherwise by what the sandbox in a warm
+    /// container has said.
     async fn container_of(
         &self,
         job: JobId,
@@ -69,7 +70,7 @@ impl Keeper {
     ) -> Result<Option<ContainerSummary>, EngineError> {
         let ours = format!("{WORKER_LABEL}={}", self.worker);
         let mut containers = self.engine.labelled(&[ours]).await?;
-        // A start that failed and was tried again leaves two.
+        // A failed start that was repeated leaves two containers. The running one comes first.
         containers.sort_by_key(|it| it.state != Some(ContainerSummaryStateEnum::RUNNING));
         let named = |it: &ContainerSummary| {
             name_of(it).and_then(|name| name::attempt_in(&name)) == Some((job, attempt))
@@ -90,7 +91,7 @@ impl Keeper {
         Ok(None)
     }
 
-    /// `None` when another process was quicker, or the engine came late to a renaming.
+    /// `None` if another process was faster, or the engine carried out an earlier rename late.
     async fn take_over(
         &self,
         container: &ContainerSummary,
@@ -135,7 +136,7 @@ impl Remains for Found {
                 return could_not_start(error).into();
             }
         };
-        // Its fence is what was renewed last by the process before, which is not later.
+        // Its fence is the last renewal by the earlier process, which is not later than this.
         let times = (began(&state), orders.borrow().until);
         let mut sandbox =
             Sandbox::found((container, user), streams, times, ResumePoint::after(stored));
@@ -155,16 +156,17 @@ impl Remains for Found {
     }
 }
 
-/// What the absence of a worker did is neither the command's fault nor a lost
-/// lease. It is not a hand-back either, which no budget bounds: a command that
-/// takes its host down must come to an end.
+/// Adjusts the outcome of an attempt whose worker was away. That absence is neither the command's
+/// fault nor a lost lease. It is not a hand-back either, because no budget bounds those: a command
+/// that takes its host down must come to an end.
 fn blame(outcome: Outcome, stop: Option<Stop>) -> Outcome {
     match outcome {
-        // Its own fence ended it, and yet the lease was renewed: the master waits for word.
+        // Its own fence ended it although the lease was renewed, so the master still expects a
+        // report.
         Outcome::Lost if stop != Some(Stop::Lost) => Outcome::CouldNotStart {
             reason: "its worker was away for longer than its lease".to_owned(),
         },
-        // With the engine or the host, it may be.
+        // Perhaps the engine or the host went down too.
         Outcome::CouldNotStart { reason } => {
             Outcome::CouldNotStart { reason: format!("after its worker went away: {reason}") }
         }
@@ -172,7 +174,8 @@ fn blame(outcome: Outcome, stop: Option<Stop>) -> Outcome {
     }
 }
 
-/// When its sandbox started, in microseconds since 1970; now, when the engine does not tell.
+/// When its sandbox started, in microseconds since 1970. The current time if the engine does not
+/// say.
 fn began(state: &ContainerState) -> u64 {
     let started = state.started_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
     let micros = started.and_then(|at| u64::try_from(at.as_microsecond()).ok());

@@ -8,12 +8,12 @@ use orchestra_contracts::{
     worker::LogHead,
 };
 
-/// Finds what is new in an attempt's log, which is read from its beginning.
+/// Finds what is new in an attempt's log while the log is read from its beginning.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ResumePoint {
-    /// So many bytes of output, and of gaps in it, are still to be passed over.
+    /// Bytes of output, and of gaps in it, that are still to be skipped.
     left: u64,
-    /// Encoded bytes of the stored log that what came so far does not account for.
+    /// Encoded bytes of the stored log that the frames so far do not account for.
     unaccounted: u64,
 }
 
@@ -22,12 +22,12 @@ impl ResumePoint {
         Self { left: stored.output + stored.gap, unaccounted: stored.offset }
     }
 
-    /// Whether all that is stored has come by.
+    /// Whether everything stored has been skipped.
     pub(super) fn is_reached(&self) -> bool {
         self.left == 0
     }
 
-    /// What of the frame is not stored yet.
+    /// The part of the frame that is not stored yet.
     pub(super) fn rest_of(&mut self, mut frame: Frame) -> Option<Frame> {
         let encoded = frame.encoded_len() as u64;
         let known = match &mut frame.body {

@@ -1,9 +1,9 @@
 //! A started sandbox, PID 1 of one container.
 //!
-//! [`Sandbox::start`] answers one that has said `Ready` and holds no job yet;
-//! [`Sandbox::hand_over`] gives it one, before which it may wait; [`Sandbox::run`] consumes it. One that an earlier
-//! process began with comes from [`Sandbox::found`]. What is said while the job
-//! runs stands in `converse`.
+//! [`Sandbox::start`] returns a sandbox that has said `Ready` and holds no job yet; it may wait in
+//! that state. [`Sandbox::hand_over`] gives it a job, and [`Sandbox::run`] consumes it.
+//! [`Sandbox::found`] wraps a sandbox that an earlier process started. The conversation while the
+//! job runs is in `converse`.
 
 use std::time::Duration;
 
@@ -34,22 +34,22 @@ use crate::{
     executor::{End, RunEvent, RunSpec},
 };
 
-/// From the engine's "started" to the sandbox's `Ready` it takes a millisecond.
+/// A sandbox normally says `Ready` a millisecond after the engine has started its container.
 const READY: Duration = Duration::from_secs(30);
-/// A sandbox that has not ended its job so long after it should have is stuck.
+/// A sandbox that has not ended its job this long after it should have is stuck.
 pub(super) const SLACK: Duration = Duration::from_secs(10);
-/// From the job to the sandbox's `Started` it takes two milliseconds. One that was
-/// found and has not said it by then has never got its job.
+/// A sandbox normally says `Started` two milliseconds after it gets its job. A found sandbox that
+/// has not said it within this time never got its job.
 pub(super) const STARTED: Duration = Duration::from_secs(10);
 
-/// Within a millisecond or two a sandbox says that it has its job. What has not been heard of by
-/// then may run it.
+/// A sandbox normally confirms its job within a millisecond or two. One that stays silent for this
+/// long may still run it.
 const TAKES: Duration = Duration::from_secs(2);
 
-/// For the removal of one file.
+/// Time limit for the sandbox to remove one file.
 const CALLED_OFF: Duration = Duration::from_secs(2);
 
-/// Of the engine's word when a container started, as against the sandbox's own.
+/// Tolerance between the engine's start time of a container and the sandbox's own.
 const WALL: Duration = Duration::from_secs(2);
 
 /// Why there is no sandbox.
@@ -57,52 +57,52 @@ const WALL: Duration = Duration::from_secs(2);
 pub(super) enum StartError {
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The container was made and did not become a sandbox.
+    /// The container was created but did not become a sandbox.
     #[error("{0}")]
     Sandbox(String),
 }
 
 impl StartError {
-    /// Something is not there any more that was there before. It can be made again.
+    /// Whether something that existed before is gone. It can be made again.
     pub(super) fn is_of_what_went(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Refused(_) | EngineError::NotFound(_)))
     }
 }
 
-/// PID 1 is ready, and no job was handed over.
+/// A sandbox whose PID 1 has started. Its job comes with [`Sandbox::hand_over`].
 pub(super) struct Sandbox {
     pub(super) container: Container,
     pub(super) input: Input,
     pub(super) event_stream: EventStream,
     pub(super) clock: SandboxClock,
-    /// What is before it was said to the master by an earlier process.
+    /// What comes before this point was already sent to the master by an earlier process.
     pub(super) resume_point: ResumePoint,
-    /// It ends its job by then, whoever can still speak to it: the end of the lease
-    /// that it was told of last.
+    /// The end of the latest lease that the sandbox was told of. It ends its job by then, even if
+    /// nobody can reach it.
     pub(super) fence: Instant,
-    /// Whether both count time from the boot of one machine, see `boot`.
+    /// Whether worker and sandbox share one boot clock, see `boot`.
     pub(super) shares_clock: bool,
-    /// Whether the job was handed over, and the shell runs.
+    /// Whether the job was handed over and the shell runs.
     pub(super) started: bool,
-    /// Whether something could not be said to it on the present stream.
+    /// Whether a command could not be sent on the present stream.
     pub(super) deaf: bool,
     pub(super) breaks: Breaks,
     pub(super) folder: FolderReport,
-    /// As whom its job runs.
+    /// The user that its job runs as.
     pub(super) user: JobUser,
     pub(super) made: Made,
 }
 
-/// What for.
+/// Whether a sandbox was made for a known job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Made {
-    /// The container is called after it.
+    /// Made for its job; the container is named after the job.
     ForItsJob,
-    /// Before that was known; the container is called so.
+    /// Made before its job was known; the container's name says so.
     Ahead,
 }
 
-/// What a sandbox says first, in this order.
+/// The first events of a sandbox, in this order.
 #[derive(Clone, Copy)]
 enum Word {
     Ready,
@@ -110,17 +110,17 @@ enum Word {
     Started,
 }
 
-/// How long a job may take.
+/// Time limits of a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) timeout: Duration,
-    /// Between SIGTERM and SIGKILL.
+    /// Time between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
 }
 
 impl Sandbox {
-    /// Starts a container that was created from `create.rs`'s request. It is
-    /// attached to before it is started, so that nothing it says is missed.
+    /// Starts a container that was created from the request in `create.rs`. Attaches before the
+    /// start, so that no output is missed.
     pub(super) async fn start(container: Container, user: JobUser) -> Result<Self, StartError> {
         let (engine, name) = (container.engine(), container.name());
         let Attached { output, input } = engine.with_retries(|| engine.attach(name)).await?;
@@ -156,8 +156,8 @@ impl Sandbox {
         }
     }
 
-    /// One that began at `began` (wall time, microseconds), and ends at `fence` unless
-    /// it is told otherwise. `output` is all that it ever said, from its first frame on.
+    /// Wraps a sandbox that began at `began` (wall time, microseconds) and ends at `fence` unless
+    /// it is renewed. `output` replays everything that it ever said, from its first frame on.
     pub(super) fn found(
         (container, user): (Container, JobUser),
         (output, input): (Output, Input),
@@ -184,8 +184,8 @@ impl Sandbox {
         }
     }
 
-    /// Of one that was found: whether it has its job. Nothing may be said to it
-    /// before that, for it could stand in the middle of what was said last.
+    /// Reads the first events of a found sandbox and learns whether it has its job. Nothing may be
+    /// sent to it before that: it might land in the middle of the last message that was sent.
     pub(super) async fn hear_beginning(
         &mut self,
         events: &mpsc::Sender<RunEvent>,
@@ -193,7 +193,8 @@ impl Sandbox {
         for word in [Word::Ready, Word::Taken, Word::Started] {
             match (word, timeout(STARTED, self.hear()).await) {
                 (Word::Ready, Ok(Ok(Event::Ready(ready)))) if ready.version == VERSION => {
-                    // By the wall clock, which may have been set since: then it is not shared.
+                    // Calculated by the wall clock. If that was set since, the boot clock counts as
+                    // not shared.
                     let age = clock::wall_micros().saturating_sub(self.clock.zero());
                     let said =
                         boot::now().map(|now| now.saturating_sub(Duration::from_micros(age)));
@@ -222,8 +223,8 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The next event. A stream that breaks is picked up again; the error is how the
-    /// sandbox ended, when it did without a word.
+    /// The next event. Attaches again to a stream that breaks. The error is the outcome of a
+    /// sandbox that ended without a last word.
     async fn hear(&mut self) -> Result<Event, Outcome> {
         loop {
             match self.event_stream.next().await {
@@ -233,8 +234,9 @@ impl Sandbox {
         }
     }
 
-    /// Hands the job over, with the files that stand in its spec. Of a sandbox that waited:
-    /// whether it has it. One that has not has gone, and nothing of the job has begun.
+    /// Hands over the job, with the files that its spec contains. For a sandbox that was made
+    /// ahead, the answer is whether it took the job. If it did not, it is gone and nothing of the
+    /// job has begun.
     pub(super) async fn hand_over(
         &mut self,
         spec: &RunSpec,
@@ -256,8 +258,8 @@ impl Sandbox {
         taken
     }
 
-    /// Whether it has the job that it was told just now. Where nobody knows it may run: who
-    /// stays with it will see.
+    /// Whether it took the job that was just sent. If that is unknown the answer is `true`, because
+    /// the job may run; the caller finds out in the conversation that follows.
     async fn takes(&mut self, mut orders: watch::Receiver<Orders>) -> bool {
         let heard = tokio::select! {
             biased;
@@ -266,13 +268,13 @@ impl Sandbox {
         };
         match heard {
             Ok(Err(StreamEnd::Ended(_))) => !taken::has_gone_without(&self.container).await,
-            // It understood no word.
+            // It did not understand the job.
             Ok(Ok(Event::Failed(_))) => false,
             Ok(Ok(_) | Err(StreamEnd::Garbled(_))) | Err(_) => true,
         }
     }
 
-    /// Hands over the job's other files, and stays until it has ended.
+    /// Sends the job's other files, then stays until the job has ended.
     pub(super) async fn run(
         mut self,
         spec: &RunSpec,
@@ -287,22 +289,22 @@ impl Sandbox {
         self.converse(limits, orders, events).await
     }
 
-    /// Before its job has begun: it takes back what it has of the files that were on their way,
-    /// and says so with its last word. One that does not listen leaves a part of one beside
-    /// its place.
+    /// Calls the job off before it has begun. The sandbox removes any file that it has received in
+    /// part, and confirms that with its last message. A sandbox that does not listen leaves a
+    /// partial file beside its destination.
     async fn call_off(&mut self) {
         if self.say(&Command::Kill).await {
             let _ = timeout(CALLED_OFF, self.event_stream.next()).await;
         }
     }
 
-    /// Whether it could be said. What cannot be said to a sandbox that has gone shows
-    /// in what it says last.
+    /// Sends a command, and answers whether that worked. A failure here needs no handling: the last
+    /// output of a sandbox that is gone explains it.
     pub(super) async fn say(&mut self, command: &Command) -> bool {
         self.say_all(std::slice::from_ref(command)).await
     }
 
-    /// One after the other, without a pause between them.
+    /// Sends the commands back to back in one write.
     async fn say_all(&mut self, commands: &[Command]) -> bool {
         let mut frames = Vec::new();
         for command in commands {
@@ -327,12 +329,14 @@ impl Sandbox {
         heard
     }
 
-    /// Nothing of it runs any more when this returns: the container is gone, or, where
-    /// the engine does not get that done, PID 1 has ended the job at its lease's end.
+    /// Ends the sandbox. When this returns, nothing of the job runs any more: either the container
+    /// is gone, or, where the engine could not remove it, PID 1 has ended the job at the end of its
+    /// lease.
     pub(super) async fn kill(self, outcome: Outcome) -> End {
         let Self { container, input, event_stream, fence, .. } = self;
-        // An engine does not see the end of what it still has output of, and hands nothing
-        // over to a reader that stands still. Where the log is held up, that is this one.
+        // The engine does not notice a container's end while it still has output for it, and it
+        // passes no output to a reader that does not read. While the log is blocked, that reader is
+        // this one.
         drop((input, event_stream));
         let fenced = fence + SLACK;
         if timeout_at(fenced, container.remove()).await != Ok(true) {

@@ -1,5 +1,6 @@
-//! What the master is told of this worker besides its offer: how its engine answers, what waits in
-//! the pool, which images there are, and what the doctor says. Looked up beside the jobs, seldom.
+//! What this worker reports to the master besides its offer: how its engine answers, how many warm
+//! sandboxes wait, which images exist, and what the doctor says. Collected in the background at
+//! long intervals.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +14,23 @@ use tokio::time::sleep;
 use super::{engine::Engine, images::Images, pool::Pool};
 use crate::{Config, doctor};
 
-/// A worker that starts has better things to do.
+/// Delay of the first collection, to keep it out of the worker's start.
 const FIRST: Duration = Duration::from_secs(3);
-/// Between two looks. One asks the engine of each image.
+/// Pause between collections. Each makes one engine call per image.
 const EVERY: Duration = Duration::from_mins(1);
-/// So many looks later the doctor comes again.
+/// The doctor runs once in this many collections.
 const DOCTOR: u32 = 10;
 
-/// What was found last.
+/// The result of the last collection.
 #[derive(Default)]
 pub(super) struct Looked(Mutex<(Vec<ImageStats>, Vec<Check>)>);
 
 impl Looked {
-    /// Looks at intervals until it is dropped.
+    /// Collects at intervals until this future is dropped.
     pub(super) async fn watch(&self, images: &Images, config: &Config) {
         sleep(FIRST).await;
         for round in 0_u32.. {
-            // Without an engine the images of the last look stay: it has them still.
+            // If the engine does not answer, the previous list of images stays: it still has them.
             if let Ok(list) = images.list().await {
                 let shown = list.into_iter().map(|image| ImageStats {
                     name: image.name,
@@ -52,7 +53,7 @@ impl Looked {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With what is known without asking anybody.
+    /// The last results, together with the numbers that need no call.
     pub(super) fn stats(&self, engine: &Engine, pool: &Pool) -> Stats {
         let (mut images, checks) = self.found().clone();
         for (name, ready) in pool.ready() {
@@ -71,7 +72,8 @@ impl Looked {
     }
 }
 
-/// How often the engine was asked for what. The words are ours, so there are few.
+/// Counts of engine calls by kind. The kinds are the fixed texts that the calls use, so there are
+/// few.
 #[derive(Default)]
 pub(super) struct Counts(Mutex<BTreeMap<&'static str, Calls>>);
 

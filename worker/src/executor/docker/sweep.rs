@@ -1,15 +1,13 @@
 //! Removes what earlier processes of this worker left behind.
 //!
-//! Only containers labelled with this worker's name are looked at. Of those, the
-//! ones of this process are known, and the ones of another process that still
-//! lives are its own: two workers may have been given one name (two `orchestra
-//! run` on one machine), and neither may kill the other's jobs. Of a process in
-//! another container nobody can tell from here whether it lives, so only what
-//! stopped a while ago is taken; what runs ends itself when its lease does.
+//! The sweep considers only containers labelled with this worker's name. It knows the containers of
+//! this process, and leaves those of another living process alone: two workers may share a name
+//! (two `orchestra run` on one machine), and neither may kill the other's jobs. Whether a process
+//! in another container is alive cannot be seen from here, so the sweep removes only those of its
+//! containers that stopped a while ago. The ones that run end themselves with their lease.
 //!
-//! A label cannot be changed, so a process that takes a container over writes
-//! itself into the container's name. The engine renames for one only of two that
-//! know the same old name.
+//! A label cannot be changed, so a process that takes a container over writes itself into the
+//! container's name. Of two processes that rename from the same old name, only one succeeds.
 
 use std::{fs, time::Duration};
 
@@ -22,14 +20,14 @@ use super::{
 };
 use crate::clock;
 
-/// By then the engine has made what was asked for by a process that was killed meanwhile.
+/// By then the engine has created what a killed process had asked for.
 const FIRST: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_mins(1);
-/// No container is made and then left unstarted for so long, nor kept after its end.
+/// No container stays unstarted for this long, or is kept for this long after its end.
 const A_WHILE: Duration = Duration::from_mins(10);
 
 impl Keeper {
-    /// Sweeps at intervals until it is dropped.
+    /// Sweeps at intervals until this future is dropped.
     pub(super) async fn sweep_often(&self) {
         sleep(FIRST).await;
         loop {
@@ -53,7 +51,8 @@ impl Keeper {
                 self.container(name).remove().await;
             }
         }
-        // A private folder goes with its container, unless somebody else removed that one.
+        // A private folder is removed with its container, unless somebody else removed that
+        // container.
         for volume in self.engine.unused_volumes(&ours).await? {
             tracing::info!(volume, "removing a leftover volume");
             self.engine.remove_volume(&volume).await?;
@@ -65,7 +64,7 @@ impl Keeper {
         let process = process_of(container);
         match fate_of(&process) {
             Fate::Dead => true,
-            // It is not among the owned ones: its removal has failed before.
+            // A container that we do not own any more: its earlier removal failed.
             Fate::Lives => process == self.process,
             Fate::Unknown => stopped_a_while_ago(container),
         }
@@ -82,8 +81,8 @@ fn stopped_a_while_ago(container: &ContainerSummary) -> bool {
     !runs && now.saturating_sub(created) > A_WHILE
 }
 
-/// Which process answers for a container: the one that made it, or the last that
-/// took it over. Empty when nothing tells.
+/// The process that owns a container: the one that made it, or the last one that took it over.
+/// Empty if unknown.
 pub(super) fn process_of(container: &ContainerSummary) -> String {
     let labels = container.labels.as_ref();
     let maker = labels.and_then(|labels| labels.get(PROCESS_LABEL)).cloned().unwrap_or_default();
@@ -94,7 +93,7 @@ pub(super) fn process_of(container: &ContainerSummary) -> String {
     }
 }
 
-/// The name that says that this process has taken the container over.
+/// The container's name once `process` has taken it over.
 pub(super) fn name_after_takeover(name: &str, process: &str) -> String {
     let (original, _) = name.split_once('.').unwrap_or((name, ""));
     let mut parts = process.rsplit('/');
@@ -107,16 +106,16 @@ pub(super) fn name_of(container: &ContainerSummary) -> Option<String> {
     Some(name.trim_start_matches('/').to_owned())
 }
 
-/// What became of the process that made a container.
+/// What became of the process that owns a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Lives,
     Dead,
-    /// It was counted in another container's PID namespace.
+    /// Its PID belongs to another container's PID namespace.
     Unknown,
 }
 
-/// `boot/namespace/pid/start`: no two processes of this machine ever share it.
+/// `boot/namespace/pid/start`. No two processes of this machine ever share it.
 pub(super) fn this_process() -> String {
     let pid = std::process::id();
     let start = start_of(pid).unwrap_or_default();
@@ -145,11 +144,11 @@ fn surroundings() -> String {
     format!("{}/{}", boot.trim(), namespace.display())
 }
 
-/// When the process started, in ticks since boot; `None` when there is none.
+/// When the process started, in ticks since boot. `None` if there is no such process.
 fn start_of(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // proc(5): the name stands in parentheses and may hold anything; the start
-    // time is field 22, the 20th after it.
+    // proc(5): the name is in parentheses and may contain anything. The start time is field 22, the
+    // 20th after it.
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(19).map(str::to_owned)
 }

@@ -1,5 +1,6 @@
-//! Whose a container has become that was made ahead of its job. Its sandbox says so before
-//! anything of the job runs, and the engine's log keeps it: a name comes later, and is for people.
+//! Finds out which attempt took a container that was made ahead of its job. Its sandbox says so
+//! before anything of the job runs, and the engine's log keeps that. The container's name changes
+//! later, and is for people.
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -13,8 +14,7 @@ use super::{
     reattach::{runs, state_of},
 };
 
-/// The attempt that a container's sandbox has taken; `None` where it has not said so, or has not
-/// yet.
+/// The attempt that a container's sandbox has taken. `None` if it has not said so, or not yet.
 pub(super) async fn attempt_of(
     engine: &Engine,
     handle: &str,
@@ -22,20 +22,20 @@ pub(super) async fn attempt_of(
     first_taken(engine.log(handle)).await
 }
 
-/// Whether the container of one that was told its job, and fell silent, has gone before it took
-/// it. Where the engine does not tell at once, it may have been restarted with a word in its
-/// hands: then nobody knows.
+/// Whether a sandbox that was sent its job and fell silent ended before it took the job. If the
+/// engine does not answer at once, this is unknown and the answer is `false`: the engine may have
+/// restarted while it held a message.
 pub(super) async fn has_gone_without(container: &Container) -> bool {
     for _ in 0..LOOKS {
         let runs = match state_of(container).await {
-            // Whatever it had said was passed on before its stream ended.
+            // Everything that it had said was passed on before its stream ended.
             Err(EngineError::NotFound(_)) => return true,
             Err(_) => return false,
             Ok(state) => runs(&state),
         };
         let has_gone = match attempt_of(container.engine(), container.handle()).await {
             Ok(None) => !runs,
-            // Nor does the engine give the log of one that it is removing.
+            // The engine refuses the log of a container that it is removing.
             Err(EngineError::NotFound(_) | EngineError::Conflict(_)) => true,
             Ok(Some(_)) | Err(_) => return false,
         };
@@ -58,7 +58,7 @@ async fn first_taken(
                 Ok(Some(Event::Ready(_))) => {}
                 Ok(Some(Event::Taken(attempt))) => return Ok(Some(attempt)),
                 Ok(None) => break,
-                // It is none of ours, or of another version.
+                // Not one of our sandboxes, or one of another version.
                 Ok(Some(_)) | Err(_) => return Ok(None),
             }
         }

@@ -1,4 +1,4 @@
-//! The template of a worker's sandboxes: the part of their settings that is the same for all, whether
+//! The template of a worker's sandboxes: the settings that are the same for all of them, whether
 //! they start for a job or ahead of one.
 
 use std::time::Duration;
@@ -21,14 +21,14 @@ pub(super) struct SandboxTemplate {
     pub(super) keeper: Keeper,
     pub(super) volume: Volume,
     pub(super) user: JobUser,
-    /// worker-files, as the engine's host knows it.
+    /// worker-files, under its path on the engine's host.
     pub(super) files: OnHost,
     pub(super) settings: SandboxConfig,
     pub(super) wall: Wall,
 }
 
 impl SandboxTemplate {
-    /// A sandbox as most jobs want it, of nobody yet.
+    /// The plan that suits most jobs, for no particular attempt.
     pub(super) fn plan(&self, limits: Limits) -> Plan<'_> {
         Plan {
             labels: self.keeper.labels("job"),
@@ -47,7 +47,7 @@ impl SandboxTemplate {
         }
     }
 
-    /// Starts a container of this name; `image` is the image's id.
+    /// Starts a container with this name. `image` is an image id.
     pub(super) async fn start(
         &self,
         name: String,
@@ -58,7 +58,7 @@ impl SandboxTemplate {
         self.doubt(started).await
     }
 
-    /// What a job of this image that begins now and has a network has of the world.
+    /// What a job of this image could reach if it began now and had a network.
     pub(super) async fn outside(&self, image: &str) -> Result<Outside, StartError> {
         let found = async {
             self.volume.ensure(&self.keeper, image).await?;
@@ -72,7 +72,7 @@ impl SandboxTemplate {
         Tools { volume: self.volume.name(), image }
     }
 
-    /// The volume may have been pruned since it was filled.
+    /// Marks the volume as unverified after such an error, because it may have been pruned.
     async fn doubt<T>(&self, made: Result<T, StartError>) -> Result<T, StartError> {
         if made.as_ref().is_err_and(StartError::is_of_what_went) {
             self.volume.distrust().await;

@@ -1,10 +1,9 @@
-//! The volume that holds the sandbox program: made once per engine and version
-//! of the program, mounted read-only into every job container.
+//! The volume that holds the sandbox program. It is made once per engine and program version, and
+//! mounted read-only into every job container.
 //!
-//! The program is uploaded into a container that is created and never started.
-//! That works with remote engines and with a worker that is in a container
-//! itself. The container's name is taken by one worker at a time, so several
-//! that start together do not write over each other.
+//! The program is uploaded into a container that is created and never started. That also works with
+//! remote engines and with a worker that runs in a container. Only one worker at a time can hold
+//! the container's name, so workers that start together do not overwrite each other's upload.
 
 use std::{io::Read, time::Duration};
 
@@ -28,22 +27,22 @@ static SANDBOX: &[u8] = include_bytes!(env!("ORCHESTRA_SANDBOX"));
 
 const FOLDER: &str = "/orchestra";
 const FILE: &str = "orchestra-sandbox";
-/// Where the program stands in every job container.
+/// The program's path in every job container.
 pub(super) const PROGRAM: &str = "/orchestra/orchestra-sandbox";
 
-/// Another worker's upload takes a fraction of a second. One that has not ended
-/// by then was cut off, and its container is in the way.
+/// Another worker's upload takes a fraction of a second. One that takes longer than this was cut
+/// off, and its container is in the way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The volume on one engine.
 pub(super) struct Volume {
     name: String,
-    /// Whether its content was seen to be right. Held while somebody looks, so
-    /// that all others wait for the answer.
+    /// Whether its content has been verified. The lock is held during verification, so that all
+    /// others wait for the result.
     verified: Mutex<bool>,
 }
 
-/// The volume `name` at its place in a container.
+/// The mount of the volume `name` in a container.
 pub(super) fn mount(name: &str, read_only: bool) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
@@ -51,7 +50,7 @@ pub(super) fn mount(name: &str, read_only: bool) -> Mount {
         target: Some(FOLDER.to_owned()),
         read_only: Some(read_only),
         volume_options: Some(MountVolumeOptions {
-            // What the image has at this place stays out of it.
+            // Do not copy the image's files at this path into the volume.
             no_copy: Some(true),
             ..MountVolumeOptions::default()
         }),
@@ -73,7 +72,7 @@ impl Volume {
         &self.name
     }
 
-    /// Returns when the program is in the volume. `image` is any that the engine has.
+    /// Returns when the program is in the volume. `image` may be any image of the engine.
     pub(super) async fn ensure(&self, keeper: &Keeper, image: &str) -> Result<(), EngineError> {
         let mut verified = self.verified.lock().await;
         if !*verified {
@@ -83,7 +82,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Somebody has removed it, or seems to: look again before the next use.
+    /// Marks the volume as unverified, because it seems to be gone. The next use checks it again.
     pub(super) async fn distrust(&self) {
         *self.verified.lock().await = false;
     }
@@ -99,7 +98,7 @@ impl Volume {
             })
             .await?;
         self.create_helper(keeper, image).await?;
-        // Only now: until it is created, a container of that name is another worker's.
+        // Only now: before the creation, a container of that name belongs to another worker.
         let helper = keeper.container(self.name.clone());
         let result = self.verify_or_upload(engine).await;
         helper.remove().await;
@@ -115,7 +114,7 @@ impl Volume {
                 Err(EngineError::Conflict(_)) if Instant::now() < give_up => {
                     sleep(Duration::from_millis(50)).await;
                 }
-                // It may have been made all the same, and is in the way then.
+                // The container may exist nevertheless. Then the next try finds it in the way.
                 Err(error) if error.is_absence() && Instant::now() < give_up => (),
                 Err(EngineError::Conflict(_)) => engine.remove(&self.name).await?,
                 created => return created.map(drop),
@@ -173,7 +172,7 @@ fn archive() -> Bytes {
     written.into()
 }
 
-/// The content of an archive's first entry, executable or not.
+/// The content of an archive's first entry. `None` unless the entry is executable.
 fn first_file(archive: &[u8]) -> Option<Vec<u8>> {
     let mut archive = tar::Archive::new(archive);
     let mut entry = archive.entries().ok()?.next()?.ok()?;

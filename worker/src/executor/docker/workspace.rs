@@ -1,10 +1,10 @@
-//! The folder of a job that shares none: a volume without a name, which the engine makes with
-//! the job's container and removes with it, on whichever path that goes. Nothing of it is ever
-//! on this machine, unless the engine is, and nobody here walks what a job has left in it.
+//! The folder of a job with a private workspace: an anonymous volume that the engine creates with
+//! the job's container and removes with it, on every path. It is on the engine's machine only, and
+//! the worker never walks what a job has left in it.
 //!
-//! The engine makes it root's. It becomes the job user's by an archive that holds nothing but
-//! the folder itself, uploaded into a helper that has the volume too and is never started: into
-//! the job's own container nothing can be uploaded, for its root is read-only.
+//! The engine makes it for root. To give it to the job's user, the worker uploads an archive with
+//! nothing but the folder itself into a helper container that mounts the same volume and is never
+//! started. The job's own container takes no upload, because its root is read-only.
 
 use std::collections::HashMap;
 
@@ -20,22 +20,22 @@ use super::{
 };
 use crate::config::JobUser;
 
-/// Where the helper has the folder, and what it is called there.
+/// Where the helper mounts the folder, and the folder's name there.
 const ABOVE: &str = "/above";
 const FOLDER: &str = "work";
 
-/// Nobody but the job's own user.
+/// Only the job's own user has access.
 const MODE: u32 = 0o700;
 
-/// The folder at its place in a job's container. `labels` say whose it is, should it ever be
-/// left behind.
+/// The mount of the folder in a job's container. `labels` identify the attempt, should the volume
+/// ever be left behind.
 pub(super) fn mount(labels: HashMap<String, String>) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
         target: Some(WORKDIR.to_owned()),
         read_only: Some(false),
         volume_options: Some(MountVolumeOptions {
-            // What the image has at this place stays out of it: it is empty.
+            // Do not copy the image's files at this path into the folder: it starts empty.
             no_copy: Some(true),
             labels: Some(labels),
             ..MountVolumeOptions::default()
@@ -44,7 +44,7 @@ pub(super) fn mount(labels: HashMap<String, String>) -> Mount {
     }
 }
 
-/// Gives the folder of a container that was created, and not started, to this user.
+/// Gives the folder of a container that was created, but not started, to this user.
 pub(super) async fn give(
     keeper: &Keeper,
     job: &Container,
@@ -56,7 +56,7 @@ pub(super) async fn give(
     let request = helper_request(keeper.labels("helper"), volume, image);
     Box::pin(keeper.engine.create_with_retries(helper.name(), request)).await?;
     let given = keeper.engine.upload(helper.name(), ABOVE, archive(user)).await;
-    // Its volume has a name in its request, and so it stays.
+    // This request names the volume, so it survives the helper.
     helper.remove().await;
     given
 }
@@ -94,7 +94,7 @@ fn helper_request(
     }
 }
 
-/// The folder itself, and whose it is.
+/// The folder itself, with its owner.
 fn archive(user: JobUser) -> Bytes {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);

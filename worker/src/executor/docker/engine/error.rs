@@ -1,17 +1,17 @@
-//! Why the engine did not do what it was asked, in words that help.
+//! Why an engine call failed, in words that help.
 
 use std::{error::Error, io, time::Duration};
 
 use bollard::errors::Error as BollardError;
 
-/// Why the engine did not do what it was asked.
+/// Why an engine call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
     #[error("no container engine at {address}: {reason}. {advice}")]
     Unreachable { address: String, reason: String, advice: String },
     #[error("the engine knows no such thing: {0}")]
     NotFound(String),
-    /// Somebody else does the same, or has done it already.
+    /// Another client does the same, or has already done it.
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
@@ -23,13 +23,12 @@ pub(crate) enum EngineError {
 }
 
 impl EngineError {
-    /// It could not, or would not, or did not answer.
+    /// The engine could not do it, refused it, or did not answer.
     pub(super) fn is_failure(&self) -> bool {
         !matches!(self, Self::NotFound(_) | Self::Conflict(_))
     }
 
-    /// The engine gave no answer: whether it did what it was asked, or will do it
-    /// yet, is not known.
+    /// The engine gave no answer. Whether it did what was asked, or still will, is unknown.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken(_))
     }
@@ -81,7 +80,7 @@ fn unreachable(address: &str, kind: io::ErrorKind) -> EngineError {
     }
 }
 
-/// What the operating system said when the connection was made, if that was it.
+/// The operating system's error if the connection could not be made.
 fn io_kind(error: &BollardError) -> Option<io::ErrorKind> {
     if !matches!(error, BollardError::HyperLegacyError { err } if err.is_connect()) {
         return None;

@@ -1,5 +1,5 @@
-//! Whether the engine answers. It is asked at intervals, also while jobs run, and
-//! what is found is said once in the log, when it changes.
+//! Whether the engine answers. It is pinged at intervals, also while jobs run, and each change is
+//! logged once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// An engine that starts sixteen containers at once answers a ping in under a second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was found last. Clones share it.
+/// The result of the last ping. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Health(Arc<watch::Sender<Option<Trouble>>>);
 
@@ -32,7 +32,7 @@ impl Health {
         self.0.borrow().clone()
     }
 
-    /// Asks at intervals until it is dropped.
+    /// Pings at intervals until this future is dropped.
     pub(crate) async fn watch(&self, engine: &Engine) {
         loop {
             self.look(engine).await;
@@ -40,7 +40,7 @@ impl Health {
         }
     }
 
-    /// Asks now; whether the engine has answered.
+    /// Pings now, and answers whether the engine replied.
     pub(crate) async fn look(&self, engine: &Engine) -> bool {
         let asked = Instant::now();
         let answer = timeout(PATIENCE, engine.ping())
@@ -68,7 +68,7 @@ impl Health {
         });
     }
 
-    /// Returns when the engine has not answered for so long, without a break.
+    /// Returns once the engine has not answered for `long` without a break.
     pub(crate) async fn dead_for(&self, long: Duration) -> Trouble {
         let mut health = self.subscribe();
         loop {

@@ -1,6 +1,6 @@
-//! The container engine: one method a call, each with a time limit of its own.
-//! `error` puts every refusal into words that help; `health` tells whether it
-//! answers at all, and `retry` repeats calls that brought no answer.
+//! The container engine's API: one method per call, each with its own time limit. `error` describes
+//! failures in words that help, `health` tracks whether the engine answers at all, and `retry`
+//! repeats calls that got no answer.
 
 mod error;
 mod health;
@@ -39,21 +39,21 @@ pub(crate) use self::{error::EngineError, health::Health};
 use super::stats::Counts;
 use crate::config::Limits;
 
-/// How long the engine may take for a call.
+/// Time limits for engine calls.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallLimits {
-    /// Questions that it answers from memory.
+    /// For calls that the engine answers from memory.
     pub(super) quick: Duration,
-    /// Making, starting and removing a container on a slow disk with many others.
+    /// For making, starting and removing a container on a slow disk beside many others.
     pub(super) slow: Duration,
 }
 
 pub(super) const LIMITS: CallLimits =
     CallLimits { quick: Duration::from_secs(10), slow: Duration::from_mins(1) };
 
-/// What a container writes.
+/// The output of a container.
 pub(super) type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, BollardError>> + Send>>;
-/// What a container reads.
+/// The input of a container.
 pub(super) type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// A container's attached standard streams.
@@ -74,7 +74,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Connects to `address` (`unix:///...` or `tcp://...`) and agrees on a version of the API.
+    /// Connects to `address` (`unix:///...` or `tcp://...`) and negotiates the API version.
     pub(crate) async fn connect(address: &str) -> Result<Self, EngineError> {
         let CallLimits { quick, slow } = LIMITS;
         let error = |error| explain(address, quick, error);
@@ -94,7 +94,7 @@ impl Engine {
         })
     }
 
-    /// Name and version, for people.
+    /// The engine's name and version, for people.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -103,12 +103,12 @@ impl Engine {
         &self.address
     }
 
-    /// The socket's path, where the engine is reached by one.
+    /// The path of the engine's socket, if it is reached through one.
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.address.strip_prefix("unix://").map(Path::new)
     }
 
-    /// In Rust's words; the engine says it in Go's.
+    /// The engine's architecture by Rust's names. The engine uses Go's.
     pub(crate) fn architecture(&self) -> &str {
         match self.architecture.as_str() {
             "amd64" => "x86_64",
@@ -119,12 +119,12 @@ impl Engine {
         }
     }
 
-    /// The calls so far, those for builds and pulls apart.
+    /// Counts of the calls so far, without those for builds and pulls.
     pub(super) fn counted(&self) -> BTreeMap<String, Calls> {
         self.counts.all()
     }
 
-    /// For the images, which have their own limits.
+    /// The client for image calls, which set their own time limits.
     pub(crate) fn docker(&self) -> Docker {
         self.docker.clone()
     }
@@ -133,7 +133,7 @@ impl Engine {
         self.call("answer", self.limits.quick, self.docker.ping()).await.map(drop)
     }
 
-    /// Answers the container's id.
+    /// Creates a container and returns its id.
     pub(super) async fn create(
         &self,
         name: &str,
@@ -144,7 +144,7 @@ impl Engine {
         Ok(self.call("create a container", self.limits.slow, create).await?.id)
     }
 
-    /// Everything that the container reads and writes from its start on.
+    /// Attaches to all standard streams of a container, from its start on.
     pub(super) async fn attach(&self, name: &str) -> Result<Attached, EngineError> {
         let options = AttachContainerOptionsBuilder::new();
         let options = options.stream(true).stdin(true).stdout(true).stderr(true).build();
@@ -153,20 +153,20 @@ impl Engine {
         Ok(Attached { output: attached.output, input: attached.input })
     }
 
-    /// Only what it reads, of a container that runs already.
+    /// Attaches only to the input of a container that already runs.
     pub(super) async fn attach_input(&self, name: &str) -> Result<Input, EngineError> {
         let options = AttachContainerOptionsBuilder::new().stream(true).stdin(true).build();
         let attach = self.docker.attach_container(name, Some(options));
         Ok(self.call("attach to a container", self.limits.quick, attach).await?.input)
     }
 
-    /// Everything that the container has written so far, and what it will write.
+    /// All output of the container so far, and everything that follows.
     pub(super) fn follow_log(&self, name: &str) -> Output {
         let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
         Box::pin(self.docker.logs(name, Some(options)))
     }
 
-    /// What the container has written so far to its standard output.
+    /// The container's standard output so far.
     pub(super) fn log(
         &self,
         name: &str,
@@ -176,7 +176,7 @@ impl Engine {
         self.each_limited("give a log", self.limits.quick, pieces.boxed())
     }
 
-    /// Fails with [`EngineError::NotFound`] when somebody else was quicker.
+    /// Fails with [`EngineError::NotFound`] if another client was faster.
     pub(super) async fn rename(&self, name: &str, new: &str) -> Result<(), EngineError> {
         let options = RenameContainerOptionsBuilder::new().name(new).build();
         self.call(
@@ -187,12 +187,12 @@ impl Engine {
         .await
     }
 
-    /// Changes what a container that runs is held to; the size of its `/tmp` stays.
+    /// Changes the limits of a running container. The size of its `/tmp` stays.
     pub(super) async fn limit(&self, name: &str, limits: &Limits) -> Result<(), EngineError> {
         let memory = i64::try_from(limits.memory.0).unwrap_or(i64::MAX);
         let body = ContainerUpdateBody {
             memory: Some(memory),
-            // The same number: no swap beyond the memory.
+            // Equal to `memory`, so there is no swap beyond it.
             memory_swap: Some(memory),
             nano_cpus: Some((limits.cpus * 1e9) as i64),
             pids_limit: Some(i64::from(limits.pids)),
@@ -215,7 +215,7 @@ impl Engine {
         self.call("describe a container", self.limits.quick, inspect).await
     }
 
-    /// Kills it if need be, and removes its unnamed volumes with it.
+    /// Removes a container with its anonymous volumes, and kills it first if it runs.
     pub(super) async fn remove(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let remove = self.docker.remove_container(name, Some(options));
@@ -237,7 +237,7 @@ impl Engine {
         self.call("describe an image", self.limits.quick, self.docker.inspect_image(name)).await
     }
 
-    /// Makes it, or leaves it as it is.
+    /// Creates a volume, or leaves an existing one as it is.
     pub(super) async fn create_volume(
         &self,
         volume: VolumeCreateRequest,
@@ -247,7 +247,7 @@ impl Engine {
             .map(drop)
     }
 
-    /// The names of the volumes with this label (`name=value`) that no container has.
+    /// The names of the volumes with this label (`name=value`) that no container uses.
     pub(super) async fn unused_volumes(&self, label: &str) -> Result<Vec<String>, EngineError> {
         let filters = [("label", vec![label.to_owned()]), ("dangling", vec!["true".to_owned()])];
         let filters = std::collections::HashMap::from(filters);
@@ -267,7 +267,7 @@ impl Engine {
         self.call("list networks", self.limits.quick, self.docker.list_networks(None)).await
     }
 
-    /// Answers the network's id.
+    /// Creates a network and returns its id.
     pub(super) async fn create_network(
         &self,
         network: NetworkCreateRequest,
@@ -293,7 +293,7 @@ impl Engine {
         self.call("take an archive", self.limits.slow, upload).await
     }
 
-    /// A file of a container as a tar archive.
+    /// A file of a container, as a tar archive.
     pub(super) async fn download(&self, name: &str, path: &str) -> Result<Bytes, EngineError> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let pieces = self.docker.download_from_container(name, Some(options));
@@ -304,7 +304,7 @@ impl Engine {
         self.call("give an archive", self.limits.slow, gather).await.map(BytesMut::freeze)
     }
 
-    /// The same as it arrives. The engine may take as long for a piece as for a call.
+    /// Like [`Engine::download`], but as a stream. The time limit applies to each piece.
     pub(super) fn download_pieces(
         &self,
         name: &str,
@@ -315,7 +315,7 @@ impl Engine {
         self.each_limited("give an archive", self.limits.slow, pieces)
     }
 
-    /// So long may the engine take for each piece.
+    /// Applies `limit` to each piece of a stream.
     fn each_limited(
         &self,
         what: &'static str,
@@ -339,7 +339,7 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let begun = Instant::now();
         let answer = limited(what, limit, &self.address, call).await;
-        // What somebody else was quicker with, or was not there, is an answer like another.
+        // "Not found" and "conflict" count as answers, not as failures.
         let failed = answer.as_ref().is_err_and(EngineError::is_failure);
         self.counts.note(what, begun.elapsed(), failed);
         answer

@@ -1,4 +1,4 @@
-//! Retries of calls whose answer may be lost. All of them are idempotent.
+//! Retries of calls whose answer may be lost. All of these calls are idempotent.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{Engine, EngineError};
 
-/// Pauses before a call is asked again that brought no answer.
+/// Pauses before a call without an answer is repeated.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-/// Between looks at a container that is being made.
+/// Pause between checks on a container that is being created.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 impl Engine {
@@ -31,8 +31,9 @@ impl Engine {
         call().await
     }
 
-    /// Creates a container, or adopts the one that an earlier request of this call has
-    /// made after all; answers its id. The name is the key: the engine makes one container of a name.
+    /// Creates a container, or adopts the one that an unanswered request of this call created after
+    /// all. Returns its id. The name makes this safe: the engine creates only one container with
+    /// that name.
     pub(in crate::executor::docker) async fn create_with_retries(
         &self,
         name: &str,
@@ -58,7 +59,8 @@ impl Engine {
         }
     }
 
-    /// The name is taken before the container can be seen.
+    /// Finds the container that holds the name. The engine reserves a name before the container
+    /// becomes visible.
     async fn adopt(
         &self,
         name: &str,

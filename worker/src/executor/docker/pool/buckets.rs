@@ -1,9 +1,10 @@
-//! Decides how many warm sandboxes of each kind wait: pure arithmetic. A sandbox is any `T`, and a
-//! kind any `K`: an image as jobs name it, and whatever else is fixed when a container is created.
+//! Decides how many warm sandboxes of each kind are kept. It is pure arithmetic: a sandbox is any
+//! `T` and a kind any `K`. A kind is an image as jobs name it, plus everything else that is fixed
+//! when a container is created.
 //!
-//! A job that finds none raises the target of its kind by one; sandboxes that nobody needed for a
-//! while lower it. There is a limit on all kinds together: the kind that was used least recently
-//! makes room. The kind that was used last keeps the minimum.
+//! A job that finds no warm sandbox raises the target of its kind by one. Sandboxes that stay
+//! unused for a while lower it. One limit covers all kinds together; when it is reached, the kind
+//! that was used least recently makes room. The kind that was used last keeps the minimum.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,20 +13,20 @@ use tokio::time::Instant;
 pub(super) struct Buckets<K, T> {
     least: usize,
     most: usize,
-    /// The one that was used last stands first.
+    /// Most recently used first.
     all: Vec<Bucket<K, T>>,
     closed: bool,
 }
 
-/// Of one kind.
+/// The warm sandboxes of one kind.
 struct Bucket<K, T> {
     kind: K,
-    /// The id of its image: an edit of its folder makes it another.
+    /// The id of the kind's image. It changes when the image's folder is edited.
     image: String,
-    /// The oldest first.
+    /// Oldest first.
     ready: VecDeque<T>,
     target: usize,
-    /// So many of the target nobody needed since then.
+    /// How many of the target have stayed unused since `since`.
     spare: usize,
     since: Instant,
 }
@@ -47,7 +48,7 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         self.closed || self.most == 0
     }
 
-    /// For a kind that nobody has used yet: the fewest that there are to be.
+    /// Adds a kind before its first use, and raises its target to the minimum.
     pub(super) fn stock(&mut self, kind: &K, image: &str, now: Instant) {
         self.use_shelf(kind, image, now);
         while self.total() < self.least {
@@ -55,8 +56,8 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         }
     }
 
-    /// For a job of this kind: the one that has waited longest. What is not of this image any
-    /// more goes to `gone`.
+    /// Takes the sandbox of this kind that has waited longest. Sandboxes of an outdated image go to
+    /// `gone`.
     pub(super) fn take(
         &mut self,
         kind: &K,
@@ -74,7 +75,8 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         taken
     }
 
-    /// Puts the kind's bucket first, and empties it where the image has become another.
+    /// Moves the kind's bucket to the front. If the image has changed, returns the outdated
+    /// sandboxes.
     fn use_shelf(&mut self, kind: &K, image: &str, now: Instant) -> VecDeque<T> {
         let found = self.all.iter().position(|bucket| bucket.kind == *kind);
         let index = found.unwrap_or_else(|| {
@@ -92,7 +94,8 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         std::mem::take(&mut bucket.ready)
     }
 
-    /// One more for the first bucket, if need be at the cost of the last.
+    /// Raises the first bucket's target by one, at the cost of the last bucket if the limit is
+    /// reached.
     fn raise(&mut self) -> Option<T> {
         let mut gone = None;
         if self.total() >= self.most {
@@ -108,7 +111,7 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         self.all.iter().map(|bucket| bucket.target).sum()
     }
 
-    /// What is to be made next: its kind, and the id of its image.
+    /// What to make next: its kind, and the id of its image.
     pub(super) fn lacking(&self) -> Option<(K, String)> {
         if self.is_off() {
             return None;
@@ -117,7 +120,7 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         Some((bucket.kind.clone(), bucket.image.clone()))
     }
 
-    /// Gives it back where nobody wants it (any more).
+    /// Adds a sandbox, or returns it if it is not (or no longer) wanted.
     pub(super) fn put(&mut self, kind: &K, image: &str, made: T) -> Option<T> {
         let wanted = |bucket: &&mut Bucket<K, T>| {
             bucket.kind == *kind && bucket.image == image && bucket.ready.len() < bucket.target
@@ -131,10 +134,10 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         }
     }
 
-    /// What nobody needed for so long goes.
+    /// Removes the sandboxes that nothing used for `long`.
     pub(super) fn shrink(&mut self, now: Instant, long: Duration) -> Vec<T> {
         let mut gone = Vec::new();
-        // The first one at last: it keeps what the others leave of the fewest.
+        // The first bucket comes last: it keeps the part of the minimum that the others do not.
         let mut others = 0;
         for (index, bucket) in self.all.iter_mut().enumerate().rev() {
             let least = if index == 0 { self.least.saturating_sub(others) } else { 0 };
@@ -150,19 +153,20 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         gone
     }
 
-    /// All kinds, with the ids of their images and how many wait.
+    /// All kinds, with their image ids and the number of waiting sandboxes.
     pub(super) fn kinds(&self) -> Vec<(K, String, usize)> {
         let one =
             |bucket: &Bucket<K, T>| (bucket.kind.clone(), bucket.image.clone(), bucket.ready.len());
         self.all.iter().map(one).collect()
     }
 
-    /// The one that has waited longest, to be looked at and put back: no job takes it meanwhile.
+    /// Removes the sandbox that has waited longest, for a check. While it is out, no job can take
+    /// it.
     pub(super) fn lift(&mut self, kind: &K) -> Option<T> {
         self.all.iter_mut().find(|bucket| bucket.kind == *kind)?.ready.pop_front()
     }
 
-    /// The image has become another, or is gone.
+    /// Reacts to an image that has changed, or is gone. Returns the outdated sandboxes.
     pub(super) fn replace(&mut self, kind: &K, image: Option<&str>) -> Vec<T> {
         let Some(index) = self.all.iter().position(|bucket| bucket.kind == *kind) else {
             return Vec::new();
@@ -177,12 +181,12 @@ impl<K: Clone + PartialEq, T> Buckets<K, T> {
         }
     }
 
-    /// All that wait, which may be made anew when times are better.
+    /// Removes all waiting sandboxes. New ones may be made later.
     pub(super) fn clear(&mut self) -> Vec<T> {
         self.all.iter_mut().flat_map(|bucket| bucket.ready.drain(..)).collect()
     }
 
-    /// All that wait, and no more.
+    /// Removes all waiting sandboxes for good.
     pub(super) fn close(&mut self) -> Vec<T> {
         self.closed = true;
         self.clear()
@@ -195,7 +199,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_mins(10);
 
-    /// Makes all that is lacking.
+    /// Makes everything that is lacking.
     fn fill(buckets: &mut Buckets<&'static str, u32>) -> usize {
         let mut made = 0;
         while let Some((name, image)) = buckets.lacking() {

@@ -1,10 +1,10 @@
-//! Whether the machine has memory to spare. That of an engine elsewhere is not known here.
+//! Whether the worker's machine has memory to spare. For an engine elsewhere, this is unknown.
 
 use std::fs;
 
 use orchestra_contracts::Size;
 
-/// Less than this is free for new programs (`proc(5)`, `MemAvailable`).
+/// Whether less than this is available for new programs (`proc(5)`, `MemAvailable`).
 pub(super) fn is_below(least: Size) -> bool {
     let table = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     available(&table).is_some_and(|bytes| bytes < least.0)

@@ -1,16 +1,16 @@
-//! Warm sandboxes: started, never used, each for one job. A job that finds one begins in
-//! milliseconds; when it has ended its container goes, as every other one does. So there is
-//! nothing to clean, and no job can leave anything to the next.
+//! Warm sandboxes: started ahead of time, unused, each for one job. A job that finds one begins in
+//! milliseconds. Its container is removed at the job's end like any other, so there is nothing to
+//! clean, and no job can leave anything to the next.
 //!
-//! * `buckets` decides how many of which kind wait;
-//! * `warm` is one of them, until it is handed over;
-//! * `tend` makes them, looks after them, and lets them go;
-//! * `memory` tells when the machine needs what they take.
+//! * `buckets` decides how many of each kind wait;
+//! * `warm` is one waiting sandbox, until it is handed over;
+//! * `tend` makes them, checks on them, and removes them;
+//! * `memory` says when the machine needs the memory that they take.
 //!
-//! A worker keeps them by renewing the time that each may wait, so those of a worker that was
-//! killed end by themselves, and the sweep of the next process removes them. They are made one
-//! at a time, when no job waits for a sandbox of its own, and none are made while the engine is
-//! unwell, or memory or disk is low.
+//! A worker renews the time that each may wait. If it is killed, its warm sandboxes end by
+//! themselves and the next process's sweep removes them. They are made one at a time, while no job
+//! waits for a sandbox of its own. None are made while the engine does not answer, or memory or
+//! disk is low.
 
 mod buckets;
 mod memory;
@@ -43,17 +43,17 @@ use super::{
 };
 use crate::{Config, config::Limits};
 
-/// How long things take in a pool.
+/// Times that govern a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// Between looks after those that wait.
+    /// Pause between checks of the waiting sandboxes.
     pub(super) look: Duration,
-    /// So long one waits without another word of its worker.
+    /// How long a sandbox waits without a renewal from its worker.
     pub(super) fence: Duration,
-    /// What nobody needed for so long goes.
+    /// After this long unused, a sandbox is removed.
     pub(super) idle: Duration,
-    /// A job has the machine for itself until its end, or for so long, before the next one is
-    /// made.
+    /// After a job starts, the next sandbox is made only when the job has ended or this time has
+    /// passed, so that the job has the machine to itself.
     pub(super) settle: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Default for Times {
     }
 }
 
-/// What is fixed when a container is made, and not the same for all of a worker's.
+/// Properties that are fixed when a container is created and that differ between a worker's jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kind {
     /// The image, as jobs name it.
@@ -78,7 +78,7 @@ struct Kind {
 }
 
 impl Kind {
-    /// As most jobs want it.
+    /// The kind that most jobs use.
     fn usual(image: &str) -> Self {
         let (workspace, network) = (Workspace::Shared, Network::None);
         Self { image: image.to_owned(), workspace, network }
@@ -95,23 +95,24 @@ pub(super) struct Pool {
     images: Images,
     default_image: String,
     disk_space: DiskSpace,
-    /// worker-files, as this process knows it.
+    /// worker-files, under its path in this process.
     folder: PathBuf,
     times: Times,
-    /// Those that wait are held to these.
+    /// The limits of waiting sandboxes.
     limits: Limits,
-    /// A machine that has no memory for one more job has none for those that wait.
+    /// With less than this available, the machine has no memory for one more job and the pool is
+    /// emptied.
     spare_memory: Size,
     buckets: Mutex<Buckets<Kind, Warm>>,
-    /// Something was taken, or is to be looked at.
+    /// Notified when a sandbox was taken, or a check is due.
     wake: Notify,
-    /// Sandboxes that are made for jobs that wait for them.
+    /// Cold starts under way: sandboxes being made for jobs that wait for them.
     cold: watch::Sender<usize>,
-    /// Jobs that run.
+    /// Running jobs.
     running: watch::Sender<usize>,
-    /// How many jobs have got one.
+    /// How many jobs got a warm sandbox.
     handed_over: AtomicU64,
-    /// How many had one made for them.
+    /// How many jobs had a sandbox made for them.
     made_for: AtomicU64,
 }
 
@@ -146,7 +147,7 @@ impl Pool {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One for this plan, by the name and the id of its image; `None` where it has to be made.
+    /// A warm sandbox for this plan, by its image's name and id. `None` if one must be made.
     pub(super) async fn take(
         &self,
         plan: &Plan<'_>,
@@ -181,38 +182,39 @@ impl Pool {
         }
     }
 
-    /// A job has got one of those that it gave out.
+    /// Counts a job that got a warm sandbox.
     pub(super) fn is_taken(&self) {
         self.handed_over.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What else is fixed when a container is created is the same for all of a worker's.
+    /// Whether a warm sandbox can serve this plan. Everything else that is fixed at creation is the
+    /// same for all of a worker's containers, or part of the kind.
     fn fits(&self, plan: &Plan<'_>) -> bool {
         plan.limits.tmp == self.limits.tmp
     }
 
-    /// The folder that a sandbox shares, as it is on its disk now.
+    /// The identity of the folder that a sandbox shares, as it is on disk now.
     fn folder_of(&self, kind: &Kind) -> Folder {
         if kind.workspace == Workspace::Shared { folder_at(&self.folder) } else { None }
     }
 
-    /// A job waits for a sandbox of its own until this is dropped.
+    /// Counts a job that waits for a sandbox of its own, until the result is dropped.
     pub(super) fn cold_start(&self) -> Counted<'_> {
         self.made_for.fetch_add(1, Ordering::Relaxed);
         Counted::one(&self.cold)
     }
 
-    /// A job is on its way or runs until this is dropped.
+    /// Counts a job that is starting or running, until the result is dropped.
     pub(super) fn job(&self) -> Counted<'_> {
         Counted::one(&self.running)
     }
 
-    /// All that wait go, and none are made any more.
+    /// Removes all waiting sandboxes and makes no more.
     pub(super) fn close(&self) {
         drop(self.buckets().close());
     }
 
-    /// How many wait of each image, by its name.
+    /// How many sandboxes wait for each image, by the image's name.
     pub(super) fn ready(&self) -> Vec<(String, u64)> {
         let mut images = BTreeMap::<String, u64>::new();
         for (kind, _, ready) in self.buckets().kinds() {
@@ -241,7 +243,7 @@ impl Pool {
     }
 }
 
-/// One of those that are counted, until it is dropped.
+/// Counts as one, until it is dropped.
 pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Counted<'a> {

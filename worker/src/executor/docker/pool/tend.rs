@@ -1,4 +1,4 @@
-//! Sandboxes are made ahead of their jobs here, and looked after while they wait.
+//! Makes sandboxes ahead of their jobs, and checks on them while they wait.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use super::{
     warm::Warm,
 };
 
-/// Between the end of a job and the making of the next sandbox: its report goes first.
+/// Pause between a job's end and the start of the next sandbox, so that the job's report goes
+/// first.
 const REPORT: Duration = Duration::from_millis(5);
-/// After one that could not be made.
+/// Pause after a sandbox that could not be made.
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// Keeps as many as there are to be, until `end`.
+    /// Keeps the target number of sandboxes, until `end`.
     pub(in super::super) async fn tend(&self, end: &CancellationToken) {
         if self.buckets().is_off() {
             return;
@@ -26,13 +27,14 @@ impl Pool {
         tokio::join!(self.refill(end), end.run_until_cancelled(self.look_often()));
     }
 
-    /// What is under way at the end is made, and goes then: an engine that is left alone with
-    /// half of it would make it when all that it has of ours was removed.
+    /// Makes missing sandboxes, until `end`. A sandbox that is being made at the end is finished,
+    /// then removed: an engine that is interrupted half way might create it after the worker's last
+    /// clean-up.
     async fn refill(&self, end: &CancellationToken) {
         while end.run_until_cancelled(self.wake.notified()).await.is_some() {
             while let Some(Some((kind, image))) = end.run_until_cancelled(self.due()).await {
                 match self.make(&kind, &image).await {
-                    // What is not wanted any more is dropped, and with it removed.
+                    // A sandbox that is no longer wanted is dropped, which removes it.
                     Ok(warm) => drop(self.buckets().put(&kind, &image, warm)),
                     Err(error) => {
                         tracing::debug!("no warm sandbox of {}: {error}", kind.image);
@@ -44,13 +46,13 @@ impl Pool {
         }
     }
 
-    /// What is to be made now, when nobody else needs the machine.
+    /// What to make now. Waits until no job needs the machine.
     async fn due(&self) -> Option<(Kind, String)> {
-        // The senders are ours.
+        // The pool holds the senders, so these waits cannot fail.
         let mut running = self.running.subscribe();
         let _ = timeout(self.times.settle, running.wait_for(|count| *count == 0)).await;
         sleep(REPORT).await;
-        // Whoever waits for one of its own goes first.
+        // A job that waits for its own sandbox goes first.
         let _ = self.cold.subscribe().wait_for(|count| *count == 0).await;
         if self.is_held_off() { None } else { self.buckets().lacking() }
     }
@@ -85,15 +87,15 @@ impl Pool {
         }
     }
 
-    /// Nobody has asked for anything yet. Most jobs want the default image; where it is not
-    /// built, the first of them builds it.
+    /// Stocks the pool before the first job. Most jobs use the default image. If it is not built
+    /// yet, the first job builds it.
     pub(in super::super) async fn stock(&self) {
         if let Ok(Some(image)) = self.built(&self.default_image).await {
             self.buckets().stock(&Kind::usual(&self.default_image), &image, Instant::now());
         }
     }
 
-    /// The id of what a name stands for now.
+    /// The id of the image that this name stands for now.
     async fn built(&self, name: &str) -> Result<Option<String>, ImageError> {
         Ok(self.images.built(name).await?.map(|image| image.id))
     }
@@ -126,7 +128,7 @@ impl Pool {
         }
     }
 
-    /// An image that was edited, built again or removed is not what its jobs will want.
+    /// Replaces an image that was edited, rebuilt or removed.
     async fn follow(&self, kind: &Kind, image: &str) {
         if ImageReference::is_meant(&kind.image) {
             return;

@@ -1,5 +1,5 @@
-//! One sandbox that waits for its job. It is handed to one job and to no other; whatever is
-//! wrong with it, it is thrown away.
+//! One sandbox that waits for its job. It goes to one job only; if anything is wrong with it, it is
+//! thrown away.
 
 use std::{path::Path, time::Duration};
 
@@ -14,10 +14,12 @@ use super::super::{
 };
 use crate::clock::{self, SandboxClock};
 
-/// What is thrown away is late to be handed over, too: it might end itself meanwhile.
+/// A sandbox with less time than this left is not handed over, because it might end itself
+/// meanwhile.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A folder on its disk: another one in its place is another. None where nothing is shared.
+/// The identity of a folder on its disk, which differs from that of a folder put in its place.
+/// `None` if nothing is shared.
 pub(super) type Folder = Option<(u64, u64)>;
 
 pub(super) fn folder_at(path: &Path) -> Folder {
@@ -26,15 +28,15 @@ pub(super) fn folder_at(path: &Path) -> Folder {
 
 pub(super) struct Warm {
     sandbox: Sandbox,
-    /// When it said that it is ready.
+    /// When it said `Ready`.
     began: Instant,
     /// worker-files as it was mounted.
     folder: Folder,
-    /// Where it has a network: that, and the wall that stands around it.
+    /// Its network and the wall around it, if it has a network.
     outside: Option<Outside>,
 }
 
-/// Why it cannot be handed over.
+/// Why a warm sandbox cannot be handed over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
     #[error("its container has ended, or its stream")]
@@ -50,12 +52,12 @@ pub(super) enum Unfit {
 }
 
 impl Warm {
-    /// Of a sandbox that has just said that it is ready.
+    /// Wraps a sandbox that has just said `Ready`.
     pub(super) fn new(sandbox: Sandbox, folder: Folder, outside: Option<Outside>) -> Self {
         Self { sandbox, began: Instant::now(), folder, outside }
     }
 
-    /// Nothing is to be heard of one that waits.
+    /// Checks that a waiting sandbox has said nothing and has enough time left.
     fn is_quiet(&mut self) -> Result<(), Unfit> {
         if self.sandbox.event_stream.next().now_or_never().is_some() {
             return Err(Unfit::Gone);
@@ -63,8 +65,7 @@ impl Warm {
         if self.sandbox.fence < Instant::now() + MARGIN { Err(Unfit::Late) } else { Ok(()) }
     }
 
-    /// Lets it wait until then. `outside` is what jobs with a network would have now, where
-    /// that is known.
+    /// Lets it wait until `until`. `outside` is what a job with a network would get now, if known.
     pub(super) async fn renew(
         mut self,
         until: Instant,
@@ -81,7 +82,7 @@ impl Warm {
         if self.sandbox.renew(until).await { Ok(self) } else { Err(Unfit::Gone) }
     }
 
-    /// Makes it fit the plan. It still ends by itself where it gets no job.
+    /// Adapts it to the plan. It still ends by itself if it gets no job.
     pub(super) async fn fit(
         mut self,
         plan: &Plan<'_>,
@@ -98,7 +99,7 @@ impl Warm {
         if !same_limits {
             let container = &self.sandbox.container;
             container.engine().limit(container.handle(), &plan.limits).await?;
-            // Once more, after the engine had time to tell.
+            // Checked again, because the engine may report its end only now.
             self.is_quiet()?;
         }
         // The wall clock may have been set while it waited.

@@ -1,4 +1,4 @@
-//! The containers of ours that are no jobs and run: each for one line of output.
+//! Helper containers: they run no job, and each prints a result.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,19 +17,19 @@ use super::{
     no_wall,
 };
 
-/// By number: an image need not know any name.
+/// Numeric, because an image need not define any names.
 const NOBODY: &str = "65534:65534";
-/// Of a helper on a busy engine.
+/// Time limit for a helper on a busy engine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a helper is made of: the sandbox's program in any image.
+/// What a helper is made from: the sandbox program, in any image.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Tools<'a> {
     pub(in super::super) volume: &'a str,
     pub(in super::super) image: &'a str,
 }
 
-/// Runs a helper to its end, and removes it: what it said.
+/// Runs a helper to its end, removes it, and returns its output.
 pub(super) async fn run(
     keeper: &Keeper,
     name: String,
@@ -54,12 +54,13 @@ async fn hear(helper: &Container) -> Result<String, EngineError> {
     Ok(said)
 }
 
-/// What a helper is for. Both run nothing but the sandbox's program, see none of a job's files,
-/// and are gone before the job begins.
+/// The purpose of a helper. Every helper runs only the sandbox program and sees none of a job's
+/// files. It is removed before the job begins.
 pub(super) enum Helper<'a> {
-    /// Adds the routes. The one container with a capability.
+    /// Adds the routes. This is the only container with a capability.
     Wall { job: &'a str, networks: &'a BTreeSet<Ipv4Net> },
-    /// Tells the addresses of the engine's machine. The one container on that machine's network.
+    /// Reports the addresses of the engine's machine. This is the only container on the machine's
+    /// network.
     Addresses,
 }
 
@@ -75,7 +76,7 @@ impl Helper<'_> {
             }
             Self::Addresses => {
                 let network_mode = Some("host".to_owned());
-                // An engine that remaps users has no other way to its machine's network.
+                // The only way to the machine's network on an engine that remaps users.
                 let userns_mode = Some("host".to_owned());
                 let place = HostConfig { network_mode, userns_mode, ..HostConfig::default() };
                 (NOBODY, vec!["--addresses".to_owned()], place)

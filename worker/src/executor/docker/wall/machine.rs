@@ -1,8 +1,9 @@
-//! The addresses of the machine that the engine runs on, as that sees them itself.
+//! The addresses of the engine's machine, as that machine sees them.
 //!
-//! A helper on its network tells them, and which network namespace that is. Where this process
-//! is in the same one, as an ordinary program on that machine is, it looks itself from then on,
-//! for each job. From anywhere else what the helper has told is taken to be right for a minute.
+//! A helper on the machine's network reports them, together with its network namespace. If this
+//! process is in the same namespace, as an ordinary program on that machine is, it reads the
+//! addresses itself from then on, for each job. From anywhere else the helper's report counts as
+//! current for a minute.
 
 use std::{
     collections::BTreeSet,
@@ -20,9 +21,9 @@ use super::{
     hosts, no_wall,
 };
 
-/// How long the addresses are taken to be those that it had.
+/// How long reported addresses count as current.
 const FRESH: Duration = Duration::from_mins(1);
-/// How long an engine is taken to be in the namespace that it was in.
+/// How long the engine counts as being in the same namespace.
 const PLACE: Duration = Duration::from_hours(1);
 
 #[derive(Default)]
@@ -35,13 +36,13 @@ struct Known {
 
 #[derive(Debug, PartialEq, Eq)]
 enum HelperAnswer {
-    /// This process is there, too.
+    /// The engine is in this process's namespace.
     Here,
     Addresses(BTreeSet<Ipv4Net>),
 }
 
 impl Known {
-    /// What is right at this moment.
+    /// The addresses, if they are current.
     fn addresses(&self) -> Option<BTreeSet<Ipv4Net>> {
         match &self.answer {
             HelperAnswer::Here if self.when.elapsed() < PLACE => read().ok(),
@@ -54,7 +55,7 @@ impl Known {
 }
 
 impl Machine {
-    /// `None` where nobody knows them without a helper, or one is asked at this moment.
+    /// `None` if only a helper could tell, or one is running at this moment.
     pub(super) fn known(&self) -> Option<BTreeSet<Ipv4Net>> {
         self.0.try_lock().ok()?.as_ref()?.addresses()
     }
@@ -77,11 +78,11 @@ impl Machine {
     }
 }
 
-/// What a helper has said to a process that is `here`.
+/// Parses a helper's output. `here` is this process's own namespace.
 fn understand(said: &str, here: Option<String>) -> Option<(HelperAnswer, BTreeSet<Ipv4Net>)> {
     let (place, addresses) = said.split_once('\n')?;
     let addresses: Result<Vec<IpAddr>, _> = addresses.lines().map(str::parse).collect();
-    // Every machine has its loopback.
+    // Every machine has at least its loopback address.
     let addresses = addresses.ok().filter(|all| !all.is_empty())?;
     let addresses: BTreeSet<_> = hosts(addresses.into_iter()).collect();
     let is_here = here.is_some_and(|here| here == place);

@@ -1,15 +1,15 @@
-//! What a job that has a network cannot reach all the same: metadata services, this machine, the
-//! engine's networks and what stands in them, the master, and what the operator adds.
+//! Blocks what a job with a network must not reach: metadata services, this machine, the engine's
+//! networks and everything in them, the master, and whatever the operator adds.
 //!
-//! The engine offers nothing for that, and firewalls are out of reach for a worker that is an
-//! ordinary program. So a helper joins the job's network namespace before the job is handed over,
-//! with the one capability that routes take, adds routes that lead nowhere, and ends (`helper.rs`,
-//! `sandbox/src/wall.rs`); which addresses the engine's machine has, `machine` knows. It works on
-//! every engine, and the job, which has no capability, cannot undo it. Without a wall no job gets
+//! The engine offers nothing for this, and a worker that is an ordinary program cannot set firewall
+//! rules. Instead, before the job is handed over, a helper joins the job's network namespace with
+//! the one capability that routes need, adds routes that lead nowhere, and ends (`helper.rs`,
+//! `sandbox/src/wall.rs`). `machine` knows the addresses of the engine's machine. This works on
+//! every engine, and the job cannot undo it, since it has no capability. Without a wall no job gets
 //! a network.
 //!
-//! A sandbox that waits for its job remembers what it was walled off from. Where a job that begins
-//! later would be walled off from anything else, it gets another sandbox.
+//! A warm sandbox remembers what it was walled off from. If that has changed by the time a job
+//! begins, the job gets another sandbox.
 
 mod helper;
 mod machine;
@@ -34,36 +34,36 @@ use super::{
     session::StartError,
 };
 
-/// What the helper prints at its end.
+/// The helper's output when it succeeds.
 const DONE: &str = "walled";
-/// RFC 3927. Metadata services of clouds are at 169.254.169.254.
+/// RFC 3927. The metadata services of clouds are at 169.254.169.254.
 const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
 
-/// What a job with a network has of the world.
+/// The network of a job, and its wall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outside {
     /// The network's id.
     pub(super) network: String,
-    /// What cannot be reached on it.
+    /// The addresses that cannot be reached on it.
     pub(super) walled: BTreeSet<Ipv4Net>,
 }
 
-/// What stands between the jobs of one worker and what they may not reach.
+/// Knows what the jobs of one worker must not reach.
 pub(super) struct Wall {
     /// The master's `host:port`.
     master: Option<String>,
-    /// What the operator adds.
+    /// Networks that the operator adds.
     denied: Vec<Ipv4Net>,
     machine: Machine,
 }
 
 impl Wall {
-    /// Around jobs of the worker of the master at `url`.
+    /// For a worker whose master is at `url`.
     pub(super) fn new(url: &str, denied: &[Ipv4Net]) -> Self {
         Self { master: authority_of(url), denied: denied.to_vec(), machine: Machine::default() }
     }
 
-    /// What a job that begins now is to have. The network is made where there is none.
+    /// The network and wall of a job that begins now. Creates the network if there is none.
     pub(super) async fn outside(
         &self,
         keeper: &Keeper,
@@ -74,7 +74,7 @@ impl Wall {
         self.around(network, &all, machine).await
     }
 
-    /// The same at a glance: `None` where it takes more than a question to tell.
+    /// The same without a helper: `None` if it takes more than one engine call to find out.
     pub(super) async fn glance(&self, keeper: &Keeper) -> Option<Outside> {
         let machine = self.machine.known()?;
         let all = keeper.engine.networks().await.ok()?;
@@ -101,7 +101,7 @@ impl Wall {
     }
 }
 
-/// Returns when the wall stands around a container, which runs and has no job yet.
+/// Returns when the wall is up around a container that runs and has no job yet.
 pub(super) async fn raise(
     keeper: &Keeper,
     job: &Container,
@@ -117,7 +117,7 @@ fn no_wall(reason: &str) -> StartError {
     StartError::Sandbox(format!("its network could not be walled off: {reason}"))
 }
 
-/// `host:port` of a URL; `None` where it has no host.
+/// The `host:port` of a URL. `None` for a URL without a host.
 fn authority_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
@@ -126,15 +126,15 @@ fn authority_of(url: &str) -> Option<String> {
     Some(if has_port { authority.to_owned() } else { format!("{authority}:{port}") })
 }
 
-/// Those that the engine has given its networks: of its containers, and of the machine that it
-/// runs on, which has an address in each.
+/// The subnets of the engine's networks. They cover its containers, and the machine that it runs
+/// on, which has an address in each.
 fn subnets(networks: &[Network]) -> BTreeSet<Ipv4Net> {
     let configs = networks.iter().filter_map(|network| network.ipam.as_ref()?.config.as_ref());
     let subnets = configs.flatten().filter_map(|config| config.subnet.as_deref()?.parse().ok());
     subnets.map(|subnet: Ipv4Net| subnet.trunc()).collect()
 }
 
-/// Loopbacks are left out: a job's is its own.
+/// Leaves out loopback addresses: a job has a loopback of its own.
 fn hosts(addresses: impl Iterator<Item = IpAddr>) -> impl Iterator<Item = Ipv4Net> {
     addresses.filter_map(|address| match address {
         IpAddr::V4(address) if !address.is_loopback() => Some(address.into()),
