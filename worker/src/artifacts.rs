@@ -1,8 +1,8 @@
-//! Uploads the artifacts of an attempt to the master: one after the other, each read once and sent in
-//! pieces, every byte exactly once.
+//! Uploads the artifacts of an attempt to the master: one after the other, each read once and sent
+//! in pieces, every byte exactly once.
 //!
-//! Like the upload of the log, it never gives up on a master that does not answer: the lease decides
-//! that. A file that cannot be kept is left out, and the job's log says why.
+//! Like the log upload, it never gives up on a master that does not answer: the lease decides that.
+//! A file that cannot be kept is left out, and the job's log says why.
 
 use std::time::Duration;
 
@@ -27,16 +27,16 @@ use crate::{
     outbox::Outbox,
 };
 
-/// So often a file is read from its beginning.
+/// The most passes over a file, each from its beginning.
 const READS: u32 = 4;
-/// So long for an engine that does not answer.
+/// How long to wait for an engine that does not answer.
 const AWAY: Duration = Duration::from_mins(2);
-/// So many are named that are left out.
+/// The most left-out files that the log names.
 const NAMED: usize = 20;
 
 type Hash = sha2::digest::Output<Sha256>;
 
-/// The attempt is not ours any more.
+/// The attempt no longer belongs to this worker.
 #[derive(Debug)]
 pub(crate) struct LeaseLost;
 
@@ -49,14 +49,14 @@ pub(crate) struct ArtifactUploader<'a> {
     pub(crate) log: &'a Outbox,
 }
 
-/// Why one reading of a file brought nothing to keep.
+/// Why a pass over a file did not produce an artifact.
 enum Fault {
     LeaseLost,
-    /// For good; a phrase for the log.
+    /// Permanent. The text is a phrase for the log.
     LeftOut(String),
-    /// It may be otherwise from the beginning.
+    /// Another pass from the beginning may succeed.
     Again(String),
-    /// The same, when its engine answers again.
+    /// The same, once its engine answers again.
     Away(String),
 }
 
@@ -70,17 +70,17 @@ impl From<ReadError> for Fault {
     }
 }
 
-/// What the master is known to have of a file.
+/// What the master has of a file, as far as known.
 #[derive(Default)]
 struct Stored {
-    /// From there on it wants more; `None` before its first answer.
+    /// The offset at which it wants more; `None` before its first answer.
     offset: Option<u64>,
-    /// How much of its beginning was sent, and the hash of that.
+    /// How many bytes from the beginning were sent, and their hash.
     beginning: Option<(u64, Hash)>,
 }
 
 impl ArtifactUploader<'_> {
-    /// Those that are stored whole, for the report of the end.
+    /// Uploads all artifacts, and returns those stored completely, for the end report.
     pub(crate) async fn store(
         &self,
         artifacts: &dyn ArtifactSource,
@@ -109,7 +109,7 @@ impl ArtifactUploader<'_> {
         self.log.push(line_at(clock::wall_micros(), text)).await;
     }
 
-    /// One file, read again where that may help.
+    /// Uploads one file, and reads it again if that may help.
     async fn bring(&self, artifacts: &dyn ArtifactSource, path: &str) -> Result<Artifact, Fault> {
         let (mut stored, mut backoff) = (Stored::default(), Backoff::default());
         let (mut reads, begun) = (0, Instant::now());
@@ -130,7 +130,7 @@ impl ArtifactUploader<'_> {
         }
     }
 
-    /// Reads it from its beginning and sends what is not stored yet.
+    /// Reads the file from its beginning, and sends what is not stored yet.
     async fn read_through(
         &self,
         artifacts: &dyn ArtifactSource,
@@ -144,7 +144,7 @@ impl ArtifactUploader<'_> {
             let next = file.content.next().await.transpose()?;
             let ended = next.is_none();
             let mut rest = next.unwrap_or_default();
-            // Pieces begin at the same places in every reading.
+            // Pieces begin at the same offsets in every pass.
             while !rest.is_empty() || ended {
                 let room = ARTIFACT_PIECE - piece.len();
                 piece.extend_from_slice(&rest.split_to(room.min(rest.len())));
@@ -171,7 +171,7 @@ impl ArtifactUploader<'_> {
         Ok(Artifact { path: path.to_owned(), bytes: sent, sha256, executable: file.executable })
     }
 
-    /// Sends what of this piece, which begins at `at`, is not stored yet.
+    /// Sends the part of this piece that is not stored yet. The piece begins at `at`.
     async fn send(
         &self,
         path: &str,
@@ -194,7 +194,7 @@ impl ArtifactUploader<'_> {
         }
     }
 
-    /// Asks until there is an answer: where the next piece begins.
+    /// Repeats the call until the master answers with the offset of the next piece.
     async fn append(&self, path: &str, offset: u64, piece: Bytes) -> Result<u64, Fault> {
         let mut backoff = Backoff::default();
         loop {
@@ -219,8 +219,8 @@ impl ArtifactUploader<'_> {
 }
 
 impl Stored {
-    /// Adds a piece to the hash of all before it. As far as it was sent in an earlier reading, it
-    /// must be the same again.
+    /// Adds a piece to the hash of everything before it. The part that an earlier pass has sent
+    /// must be unchanged.
     fn take_in(&self, hash: &mut Sha256, at: u64, piece: &[u8]) -> Result<(), Fault> {
         let end = at + piece.len() as u64;
         let Some((length, before)) = self.beginning.filter(|it| at < it.0 && it.0 <= end) else {

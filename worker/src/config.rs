@@ -12,7 +12,7 @@ use orchestra_contracts::{Demand, Network, Resources, Size, Span, WorkerName, wo
 pub use self::{images::ImagesConfig, warm::WarmConfig};
 use crate::{credentials::Credentials, labels};
 
-/// How a worker is to be run. `Config` is flattened into the commands that run one.
+/// The settings of a worker. They are flattened into the commands that run one.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// The master's address
@@ -77,7 +77,7 @@ pub struct Config {
     pub sandbox: SandboxConfig,
 }
 
-/// What every job of this worker is held to.
+/// The limits of every job of this worker.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SandboxConfig {
     /// Allow jobs to ask for a network that leads out of the machine; this machine, the master and
@@ -147,7 +147,7 @@ pub struct SandboxConfig {
     pub log_tail: Size,
 }
 
-/// A job's limits, all of them known.
+/// A job's limits, all resolved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     pub cpus: f64,
@@ -157,7 +157,7 @@ pub struct Limits {
 }
 
 impl SandboxConfig {
-    /// What a job gets that asks for `wanted`, or the sentence that refuses it.
+    /// The limits of a job that asks for `wanted`. The error is the sentence that refuses it.
     pub fn limits(&self, wanted: &Resources) -> Result<Limits, String> {
         let demand = Demand { resources: *wanted, ..Demand::default() };
         if let Some(excess) = self.offer().excesses(&demand).first() {
@@ -172,12 +172,13 @@ impl SandboxConfig {
         })
     }
 
-    /// Of a job that asks for nothing in particular.
+    /// The limits of a job that asks for nothing in particular.
     pub fn usual_limits(&self) -> Limits {
         Limits { cpus: self.cpus, memory: self.memory, pids: self.pids, tmp: self.tmp }
     }
 
-    /// The most that a job may ask for. Which images there are, the images folder says.
+    /// The most that a job may ask for. The images are not included; they come from the images
+    /// folder.
     pub fn offer(&self) -> Offer {
         Offer {
             cpus: self.max_cpus,
@@ -229,7 +230,7 @@ fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, NonZero::get) as u32
 }
 
-/// This machine's name, as far as a worker's name allows.
+/// This machine's name, as far as it is valid as a worker's name.
 pub(crate) fn host_name() -> WorkerName {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     worker_name_of(&node)

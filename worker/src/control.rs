@@ -1,29 +1,29 @@
-//! What a running attempt is told from outside: how long its lease lasts, and
-//! whether to end. It is a state, not a queue: only the newest counts, and an
-//! order to stop can become stricter, never milder.
+//! Orders for a running attempt from outside: how long its lease lasts, and whether to stop. They
+//! are a state, not a queue: only the newest counts. An order to stop can become stricter, but
+//! never milder.
 
 use tokio::{sync::watch, time::Instant};
 
-/// Why an attempt is ended from outside, the stricter the greater.
+/// Why an attempt is stopped from outside, in order of strictness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Somebody asked for it: SIGTERM, grace, SIGKILL, and a report.
+    /// The job was cancelled: SIGTERM, grace, SIGKILL, and a report.
     Cancel,
-    /// The worker shuts down: kill, and give the job back.
+    /// The worker shuts down: kill it, and hand the job back.
     HandBack,
-    /// The lease is gone: kill, and say nothing.
+    /// The lease is lost: kill it, and report nothing.
     Lost,
 }
 
-/// What holds for an attempt right now.
+/// The present orders for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders {
-    /// The container must be gone by then.
+    /// The end of the lease. The container must be gone by then.
     pub until: Instant,
     pub stop: Option<Stop>,
 }
 
-/// Gives orders to one attempt. Clones speak to the same one.
+/// Gives orders to one attempt. Clones address the same attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Control(watch::Sender<Orders>);
 
@@ -32,7 +32,7 @@ impl Control {
         Self(watch::Sender::new(Orders { until, stop: None }))
     }
 
-    /// Orders as they come; the present ones count as seen.
+    /// A receiver of the orders. The present ones count as seen.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Orders> {
         self.0.subscribe()
     }
@@ -57,12 +57,12 @@ impl Control {
         self.0.borrow().stop
     }
 
-    /// Returns when an order at least this strict has been given.
+    /// Returns once an order at least this strict has been given.
     pub(crate) async fn stopped(&self, stop: Stop) {
         stopped(&mut self.subscribe(), stop).await;
     }
 
-    /// Returns when the lease has run out unrenewed.
+    /// Returns once the lease has run out without a renewal.
     pub(crate) async fn expired(&self) {
         let mut orders = self.subscribe();
         loop {
@@ -76,11 +76,11 @@ impl Control {
     }
 }
 
-/// Returns when an order at least this strict has been given.
+/// Returns once an order at least this strict has been given.
 pub(crate) async fn stopped(orders: &mut watch::Receiver<Orders>, stop: Stop) {
     let given = orders.wait_for(|orders| orders.stop >= Some(stop)).await.is_ok();
     if !given {
-        // Whoever gave orders is gone, so none will come.
+        // The sender is gone, so no order will come.
         std::future::pending::<()>().await;
     }
 }

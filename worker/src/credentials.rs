@@ -1,5 +1,5 @@
-//! What lets a program in at a master that asks for a token, and how it knows that
-//! master: settings that the worker and the command line share.
+//! Settings for a program's access to a master: the token it presents, and the authority it trusts
+//! to identify the master. The worker and the command line share them.
 
 use std::{convert::Infallible, path::PathBuf};
 
@@ -9,7 +9,7 @@ use orchestra_contracts::Token;
 /// The token, or the file that holds it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Credentials {
-    /// The token itself. As a flag every user of the machine could read it.
+    /// The token itself. As a flag, every user of the machine could read it.
     #[arg(long = "token", env = "ORCHESTRA_TOKEN", hide = true, value_parser = any_text)]
     token: Option<Token>,
 
@@ -29,16 +29,16 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Those of a program that was handed its token by a master in its own process.
+    /// For a program that got its token from a master in its own process.
     pub fn with(token: Token) -> Self {
         Self { token: Some(token), insecure: true, ..Self::default() }
     }
 
-    /// A client of the master at `url` that shows the token, where there is one.
+    /// A client of the master at `url`, which presents the token if there is one.
     ///
     /// # Errors
-    /// When the address or the token cannot be used, or the latter would be shown to
-    /// whoever listens.
+    /// If the address or the token is invalid, or if the token would travel in clear text over the
+    /// network.
     pub fn client(&self, url: &str) -> Result<Client, ClientError> {
         let client = Client::trusting(url, self.ca_file.as_deref())?;
         match token_from(self.token.as_ref(), self.token_file.as_deref())? {
@@ -53,7 +53,7 @@ impl Credentials {
     }
 }
 
-/// Refuses nothing: whoever refuses a value here prints it.
+/// Accepts any text, because an error for a value here would print the value.
 #[expect(clippy::unnecessary_wraps, reason = "a value parser answers a result")]
 fn any_text(text: &str) -> Result<Token, Infallible> {
     Ok(Token::new(text))

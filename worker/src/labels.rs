@@ -1,10 +1,10 @@
-//! The labels of a worker, which jobs may require: what its operator says, and what the machine is.
+//! The labels of a worker, which jobs may require: the operator's, and one for the machine.
 
 use std::{collections::BTreeMap, env::consts::ARCH};
 
 use orchestra_contracts::check_labels;
 
-/// One label as it stands on the command line: `KEY=VALUE`.
+/// Parses a label from the command line: `KEY=VALUE`.
 pub(crate) fn read(text: &str) -> Result<(String, String), String> {
     let Some((key, value)) = text.split_once('=') else {
         return Err("write each label as KEY=VALUE".to_owned());
@@ -16,7 +16,7 @@ pub(crate) fn read(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// All of them; the operator has the last word, also about what the machine is.
+/// All labels of the worker. The operator's values win, even over the machine's.
 pub(crate) fn all(said: &[(String, String)]) -> BTreeMap<String, String> {
     let machine = ("arch".to_owned(), ARCH.to_owned());
     [machine].into_iter().chain(said.iter().cloned()).collect()

@@ -5,13 +5,12 @@
 //!   |
 //! run       one attempt: prepare, start, run, drain, report
 //!   |    \
-//! executor  outbox    a container and its PID 1; the log on its way to the master,
-//!   |       artifacts and then the files that are kept
+//! executor  outbox    a container and its PID 1; uploads of the log and of the artifacts
 //!   |
-//! executor/docker     the only place that speaks to the engine
+//! executor/docker     the only place that talks to the engine
 //! ```
-//! A worker never reads the database, opens no port, and forgets nothing that
-//! the master has not acknowledged.
+//! A worker never reads the database and opens no port. It discards nothing that the master has not
+//! acknowledged.
 
 mod artifacts;
 mod claim;
@@ -47,8 +46,8 @@ use crate::{
         docker::{DockerExecutor, Engine, images_of},
     },
 };
-/// What a worker is made of, for a program that brings an [`Executor`](parts::Executor)
-/// of its own: the simulation runs the real worker around a simulated engine.
+/// The parts of a worker, for a program with its own [`Executor`]: the simulation
+/// runs the real worker with a simulated engine.
 pub mod parts {
     pub use crate::{
         claim::{Terms, Worker},
@@ -68,7 +67,7 @@ pub use crate::{
     probe::sandbox_checks,
 };
 
-/// Why a worker cannot start. Each is a sentence that says what to do.
+/// Why a worker cannot start. Each text is a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     #[error("{0}")]
@@ -79,15 +78,15 @@ pub enum WorkerError {
     Master(String),
 }
 
-/// Runs a worker until `shutdown` is cancelled; then jobs may go on for the
-/// grace time, and what is left is handed back.
+/// Runs a worker until `shutdown` is cancelled. After that, running jobs may continue for the grace
+/// time; the rest is handed back.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), WorkerError> {
     run_until(config, shutdown, CancellationToken::new()).await
 }
 
-/// Like [`run`], and `hard` ends the grace time early.
+/// Like [`run()`], but `hard` ends the grace time early.
 ///
-/// Boxed, for else each program that has a worker in it would compile all of it anew.
+/// Boxed, because otherwise every program with a worker in it would compile all of it again.
 pub fn run_until(
     config: Config,
     shutdown: CancellationToken,
@@ -111,7 +110,7 @@ async fn work(
         host: config::host_name().to_string(),
         engine: executor.describe(),
         labels: labels::all(&config.labels),
-        // The executor knows it, and whenever it changes.
+        // The executor provides the offer, and updates it.
         offer: None,
     };
     let terms = Terms { name: config.name.clone(), registration, grace: config.grace.0 };

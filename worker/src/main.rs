@@ -1,5 +1,5 @@
-//! The `orchestra-worker` program: reads its settings, runs a worker until it is
-//! told to stop. A second signal makes it hurry.
+//! The `orchestra-worker` program. It reads its settings and runs a worker until the first signal.
+//! A second signal ends the grace time.
 
 use std::process::ExitCode;
 

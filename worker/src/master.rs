@@ -1,4 +1,4 @@
-//! What the worker asks of its master, as a trait so that tests can play one.
+//! The calls that a worker makes to its master, as a trait so that tests can fake the master.
 
 use std::{
     sync::{
@@ -37,7 +37,7 @@ pub(crate) trait Master: Send + Sync + 'static {
         beat: &Heartbeat,
     ) -> Result<HeartbeatReply, ClientError>;
 
-    /// How often there were orders; waits for a count that is not the one known.
+    /// The count of orders so far. Waits up to `wait` for a count other than `known`.
     async fn orders(
         &self,
         worker: &WorkerName,
@@ -45,7 +45,7 @@ pub(crate) trait Master: Send + Sync + 'static {
         wait: Duration,
     ) -> Result<u64, ClientError>;
 
-    /// Whole encoded frames that begin at `offset`. What is stored already is skipped.
+    /// Appends whole encoded frames that begin at `offset`. The master skips what it already has.
     async fn append_log(
         &self,
         worker: &WorkerName,
@@ -54,7 +54,8 @@ pub(crate) trait Master: Send + Sync + 'static {
         frames: Bytes,
     ) -> Result<LogHead, ClientError>;
 
-    /// A piece of a file that begins at `offset`. What is stored already is skipped.
+    /// Appends a piece of an artifact that begins at `offset`. The master skips what it already
+    /// has.
     async fn append_artifact(
         &self,
         worker: &WorkerName,
@@ -64,7 +65,7 @@ pub(crate) trait Master: Send + Sync + 'static {
         piece: Bytes,
     ) -> Result<ArtifactHead, ClientError>;
 
-    /// At most `length` bytes of an upload from `offset` on, and how many it has in all.
+    /// At most `length` bytes of an upload from `offset` on, and the upload's total size.
     async fn upload_piece(
         &self,
         sha256: &ContentHash,
@@ -72,10 +73,10 @@ pub(crate) trait Master: Send + Sync + 'static {
         length: u64,
     ) -> Result<(Bytes, u64), ClientError>;
 
-    /// The jobs that the report's claim brought, if it has one.
+    /// Sends a report. Returns the jobs that the report's claim brought, if it has one.
     async fn update(&self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError>;
 
-    /// What its clock shows, in whole seconds.
+    /// The time of the master's clock, in whole seconds.
     async fn date(&self) -> Result<Timestamp, ClientError>;
 }
 
@@ -149,26 +150,26 @@ impl Master for Client {
     }
 }
 
-/// Whether the answer says that the attempt is no longer ours.
+/// Whether the answer means that the attempt no longer belongs to this worker.
 pub(crate) fn is_lease_lost(error: &ClientError) -> bool {
     matches!(error.kind(), Some(ProblemKind::LeaseLost | ProblemKind::NotFound))
 }
 
-/// A master that does not take the rest of a log along with a report is one of an older version,
-/// maybe beside newer ones, and is being replaced: so long nothing is sent so.
+/// A master that ignores the rest of a log in a report is of an older version, perhaps beside newer
+/// ones, and is being replaced. For this long no report carries such a rest.
 const OLD: Duration = Duration::from_mins(10);
 
-/// What is known of the way to the master. Says once when the master stops answering, and once when
-/// it answers again.
+/// The state of the connection to the master. It logs once when the master stops answering, and
+/// once when it answers again.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     down: AtomicBool,
-    /// When it last did not take a rest.
+    /// When the master last ignored the rest of a log.
     refused_rest: Mutex<Option<Instant>>,
 }
 
 impl Link {
-    /// Whether the last of a log may come along with a report.
+    /// Whether a report may carry the rest of a log.
     pub(crate) fn takes_rests(&self) -> bool {
         let refused = *self.refused_rest.lock().unwrap_or_else(PoisonError::into_inner);
         refused.is_none_or(|at| at.elapsed() > OLD)

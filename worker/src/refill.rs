@@ -1,5 +1,5 @@
-//! Refills a slot at the end of its job: the report of the end claims the next job, so that no claim
-//! of its own is needed between the two.
+//! Refills a slot at the end of its job: the end report claims the next job, so no separate claim
+//! is needed in between.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,14 +8,14 @@ use tokio::sync::watch;
 
 use crate::executor::Trouble;
 
-/// Whether reports of ends claim the next job. Shared by a worker and its attempts.
+/// Whether end reports claim the next job. Shared by a worker and its attempts.
 #[derive(Debug)]
 pub(crate) struct SlotRefill {
     queues: Vec<String>,
-    /// A worker that cannot start attempts claims none.
+    /// A worker that cannot start attempts claims nothing.
     health: watch::Receiver<Option<Trouble>>,
-    /// All slots are taken, and no claim of this worker waits at the master: a waiting claim would get
-    /// the jobs. False once the worker is to stop.
+    /// Whether all slots are taken and no claim of this worker waits at the master, since a waiting
+    /// claim would get the jobs. False once the worker is to stop.
     is_open: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl SlotRefill {
         self.is_open.store(is_open, Ordering::Relaxed);
     }
 
-    /// The claim for one slot that goes along with a report; `None` where it should not claim.
+    /// The claim for one slot that a report carries; `None` if it should not claim.
     pub(crate) fn claim(&self) -> Option<NextClaim> {
         let wanted = self.is_open.load(Ordering::Relaxed) && self.health.borrow().is_none();
         wanted.then(|| NextClaim {

@@ -1,10 +1,10 @@
-//! An attempt as spans of its job's trace, which stands in the job's label `traceparent`.
+//! Records an attempt as spans of its job's trace. The trace is in the job's label `traceparent`.
 
 use orchestra_contracts::{Job, Outcome, Usage, WorkerName, worker::LeaseRef};
 use orchestra_program::{Span, SpanKind, TraceParent};
 use tokio::time::Instant;
 
-/// The attempt, from the claim or from when it was taken back. Without a trace it is nothing.
+/// The span of an attempt, from its claim or its takeover. Without a trace, it does nothing.
 #[derive(Debug)]
 pub(crate) struct Trace {
     span: Option<Span>,
@@ -12,7 +12,7 @@ pub(crate) struct Trace {
     begun: Instant,
 }
 
-/// When its command began, if it did, and when its executor was done.
+/// When the command began, if it did, and when the executor was done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) started: Option<Instant>,
@@ -36,7 +36,7 @@ impl Trace {
         Self { span, parent, begun: Instant::now() }
     }
 
-    /// What the lines of the log about it carry.
+    /// The span for the worker's log lines about the attempt.
     pub(crate) fn of_log(job: &Job) -> tracing::Span {
         match parent_of(job) {
             Some(parent) => tracing::info_span!("attempt", trace_id = parent.trace_id()),
@@ -44,13 +44,13 @@ impl Trace {
         }
     }
 
-    /// A part of it that begins now.
+    /// Begins a child span.
     pub(crate) fn part(&self, name: &'static str) -> Option<Span> {
         let parent = self.parent.as_ref()?;
         Some(Span::begin(name, SpanKind::Internal, Some(parent)))
     }
 
-    /// What it was at, now that all of it is done but the report.
+    /// Records the phases of the attempt, once everything but the report is done.
     pub(crate) fn parts(&self, times: Times, usage: Option<&Usage>) {
         let Some(parent) = &self.parent else { return };
         let record = |name, from: Instant, to: Instant| {

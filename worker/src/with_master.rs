@@ -32,7 +32,7 @@ struct House {
     _data: TempDir,
 }
 
-/// Generous: the machine may be busy.
+/// Generous, because the machine may be busy.
 const SOON: Duration = Duration::from_mins(1);
 
 impl House {
@@ -106,7 +106,7 @@ impl House {
         String::from_utf8(pieces.concat()).unwrap()
     }
 
-    /// Workers first, so that they can hand back.
+    /// Stops the workers first, so that they can hand back.
     async fn close(self) {
         for worker in &self.workers {
             worker.cancel();
@@ -249,7 +249,7 @@ async fn the_list_of_workers_tells_who_is_unwell_and_why() {
     executor.ail(Some("no container engine"));
     told(Some("no container engine")).await;
     let job = house.submit("say hi").await;
-    // Longer than a claim takes; a worker that is well would have it by then.
+    // Longer than a claim takes: a healthy worker would have the job by then.
     sleep(Duration::from_millis(1500)).await;
     assert_eq!(house.client.job(job.id).await.unwrap().status, JobStatus::Pending);
     executor.ail(None);

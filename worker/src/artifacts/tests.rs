@@ -1,4 +1,4 @@
-//! What reaches the master of the files that are kept, whatever becomes of its answers.
+//! What reaches the master of a job's artifacts, whatever happens to its answers.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,16 +16,16 @@ use crate::{
 
 const MIB: usize = ARTIFACT_PIECE;
 
-/// A file that is another one at each reading, or breaks off.
+/// A file that changes with each pass, or breaks off.
 #[derive(Default)]
 struct Shelf {
     paths: Vec<String>,
     left_out: Vec<String>,
-    /// Of each reading in turn; the last goes on.
+    /// One entry per pass; the last one repeats.
     readings: Mutex<Vec<Reading>>,
 }
 
-/// What comes of it, and how it breaks off; one without content cannot even begin.
+/// The content of one pass, and how it breaks off. Without content, not even the opening succeeds.
 #[derive(Clone, Debug, Default)]
 struct Reading {
     content: Option<Vec<u8>>,
@@ -71,7 +71,7 @@ impl ArtifactSource for Shelf {
         let last = readings.len() == 1;
         let Reading { content, end } = if last { readings[0].clone() } else { readings.remove(0) };
         let Some(content) = content else { return Err(end.unwrap()) };
-        // Sizes that fit no piece.
+        // A size that does not divide a piece.
         let pieces = content.chunks(300_001).map(Bytes::copy_from_slice).map(Ok);
         let pieces: Vec<_> = pieces.chain(end.map(Err)).collect();
         let bytes = content.len() as u64;
@@ -83,7 +83,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-/// What came of it, and what the log says.
+/// The result, and the log's text.
 async fn store(
     master: &Arc<FakeMaster>,
     shelf: &Shelf,
@@ -186,7 +186,7 @@ async fn what_cannot_be_read_is_left_out_and_the_log_says_so(
     assert!(said.contains(why), "{said}");
 }
 
-/// Its whole length was sent before it grew: that was no place where pieces end.
+/// All of it was sent before it grew, up to an offset that is no piece boundary.
 #[tokio::test(start_paused = true)]
 async fn a_file_that_grew_and_changed_between_two_readings_is_left_out() {
     let master = FakeMaster::scripted(&[]);

@@ -1,11 +1,11 @@
-//! What the operator says of job images: where they may come from, how long it may
-//! take to have one, and how long one is kept.
+//! The operator's settings for job images: which registry images are allowed, how long builds and
+//! pulls may take, and how long an image is kept.
 
 use std::{path::PathBuf, time::Duration};
 
 use orchestra_contracts::{ImagePattern, Span};
 
-/// The rules that job images are had by.
+/// Settings for job images.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ImagesConfig {
     /// How long the build of a job image may take
@@ -47,7 +47,7 @@ pub struct ImagesConfig {
 }
 
 impl ImagesConfig {
-    /// Where the logins of registries stand, if they do.
+    /// The path of the file with the registry logins, whether or not it exists.
     pub(crate) fn registry_logins(&self) -> Option<PathBuf> {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
         Some(self.docker_config.clone().or_else(home)?.join("config.json"))
@@ -56,13 +56,13 @@ impl ImagesConfig {
 
 /// Large toolchains over a slow line take some ten minutes.
 const BUILD_TIMEOUT: Span = Span(Duration::from_mins(20));
-/// A compiler that is told to be quiet says nothing for minutes.
+/// A quiet compiler may print nothing for minutes.
 const BUILD_IDLE: Span = Span(Duration::from_mins(10));
 const KEEP_IMAGES: Span = Span(Duration::from_hours(14 * 24));
 const PULL_TIMEOUT: Span = Span(Duration::from_mins(20));
-/// Registries that are there answer within seconds, and engines tell of every piece.
+/// A reachable registry answers within seconds, and engines report every piece.
 const PULL_IDLE: Span = Span(Duration::from_mins(1));
-/// Branches that are switched between share an engine.
+/// Enough for several branches that share an engine.
 const KEEP_IMAGE_COUNT: u32 = 5;
 
 impl Default for ImagesConfig {

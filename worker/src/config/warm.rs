@@ -1,7 +1,7 @@
 //! How many sandboxes a worker keeps started ahead of their jobs.
 
-/// Of a worker that runs few jobs at once: someone who tries things out submits one or two. Each
-/// takes memory while it waits (`docs/operations.md`).
+/// Suits a worker that runs few jobs at once: a person who tries things out submits one or two.
+/// Each warm sandbox takes memory while it waits (`docs/operations.md`).
 const LEAST: u32 = 2;
 
 /// How many sandboxes wait for jobs.
@@ -18,11 +18,11 @@ pub struct WarmConfig {
 }
 
 impl WarmConfig {
-    /// For who has a use for one job alone.
+    /// For a program that runs just one job.
     pub const NONE: Self = Self { warm: Some(0), max_warm: None };
 
-    /// The fewest and the most, of a worker with so many slots. More than can begin at once
-    /// are of no use, unless somebody asks for them.
+    /// The minimum and maximum for a worker with this many slots. More than can start at once are
+    /// useless, so the maximum exceeds the slots only if the settings say so.
     pub(crate) fn bounds(&self, slots: u32) -> (usize, usize) {
         let least = self.warm.unwrap_or(LEAST.min(slots).min(self.max_warm.unwrap_or(LEAST)));
         let most = if least == 0 { 0 } else { self.max_warm.unwrap_or(slots).max(least) };

@@ -1,19 +1,20 @@
-//! Whether this machine's clock shows what the master's does. Leases compare no clocks; the lines of a
-//! log are stamped here, and read beside times of the master.
+//! Whether this machine's clock agrees with the master's. Leases compare no clocks, but log lines
+//! are stamped here and read beside the master's times.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Check;
 
-/// People notice more than that in a log, and a clock that is kept right is never so wrong.
+/// A larger difference is noticeable in a log, and a synchronised clock never has one.
 const BEARABLE: SignedDuration = SignedDuration::from_secs(2);
-/// The master tells whole seconds (RFC 9110, section 5.6.7).
+/// The master gives whole seconds (RFC 9110, section 5.6.7).
 const GRAIN: SignedDuration = SignedDuration::from_secs(1);
 
-/// What is known when the master said `told` between these two times of this machine's clock: no
-/// more than that its time was within the second that it named, at some moment between them.
+/// Compares the clocks, given that the master said `told` between `asked` and `heard` on this
+/// machine's clock. Its real time was within the second that it named, at some moment between the
+/// two.
 pub fn clock_check(asked: Timestamp, told: Timestamp, heard: Timestamp) -> Check {
-    // So much it is ahead at least, and at most.
+    // How far this clock is ahead, at least and at most.
     let least = asked.duration_since(told) - GRAIN;
     let most = heard.duration_since(told);
     let bad = |by: SignedDuration, where_to: &str| {
@@ -41,7 +42,8 @@ fn seconds(time: SignedDuration) -> String {
 mod tests {
     use super::*;
 
-    /// Asked and heard at these milliseconds of our clock, when the master said second 100.
+    /// The check for a call from `asked` to `heard` (milliseconds of our clock) when the master
+    /// said second 100.
     fn checked(asked: i64, heard: i64) -> Check {
         let at = |millis| Timestamp::from_millisecond(millis).unwrap();
         clock_check(at(asked), at(100_000), at(heard))
@@ -52,7 +54,7 @@ mod tests {
         for (asked, heard, bound) in [
             (100_300, 100_310, "0.7 s"),
             (100_900, 100_910, "0.9 s"),
-            // Nothing is held against it that a slow answer may have made.
+            // A difference that a slow answer may explain is not reported.
             (100_000, 130_000, "30.0 s"),
             (98_000, 98_000, "3.0 s"),
             (103_000, 103_000, "3.0 s"),

@@ -1,5 +1,5 @@
-//! Whether this machine can run jobs, and for each thing that is amiss, the line
-//! that mends it. Looks only, changes nothing.
+//! Checks whether this machine can run jobs, and gives the command that fixes each problem. Changes
+//! nothing.
 
 mod clock;
 
@@ -15,14 +15,14 @@ use crate::{
 
 pub use clock::clock_check;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     pub name: &'static str,
     pub ok: bool,
     /// What was found.
     pub detail: String,
-    /// What to do about it, a command where one does.
+    /// How to fix it: a command where one exists.
     pub fix: Option<String>,
 }
 
@@ -41,16 +41,16 @@ impl Check {
 }
 
 impl Check {
-    /// For the master.
+    /// The same check in the form that the master gets.
     pub(crate) fn told(self) -> orchestra_contracts::worker::Check {
         let Self { name, ok, detail, fix } = self;
         orchestra_contracts::worker::Check { name: name.to_owned(), ok, detail, fix }
     }
 }
 
-/// Looks at everything that a worker with these settings needs, the master apart.
+/// Checks everything that a worker with these settings needs, except the master.
 pub fn checks(config: &Config) -> BoxFuture<'_, Vec<Check>> {
-    // As `crate::run_until`.
+    // Boxed for the same reason as `crate::run_until`.
     Box::pin(look(config))
 }
 
@@ -172,7 +172,7 @@ mod tests {
         let owner = rustix::process::geteuid().as_raw();
         assert!(worker_files(home.path(), None).ok);
         let other = JobUser { uid: owner + 4711, gid: 1 };
-        // Root gives its folders to whoever runs jobs; others cannot.
+        // Root gives its folders to the job user; other users cannot.
         let check = worker_files(home.path(), Some(other));
         assert_eq!(check.ok, owner == 0, "{check:?}");
     }

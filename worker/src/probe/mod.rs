@@ -1,6 +1,6 @@
-//! A look at the sandbox from within: a job, started as every other one, asks what holds it
-//! in, and each answer is compared with what `docs/security.md` promises. Both the tests and
-//! `orchestra doctor --sandbox` ask by the same list, `promises.rs`.
+//! Examines the sandbox from within. A job, started like any other, asks what confines it, and each
+//! answer is compared with what `docs/security.md` promises. The tests and `orchestra doctor
+//! --sandbox` share one list, `promises.rs`.
 
 mod promises;
 
@@ -22,14 +22,14 @@ use crate::{
     },
 };
 
-/// One thing that holds every job in.
+/// One part of every job's confinement.
 pub(crate) struct Promise {
     pub(crate) name: &'static str,
     /// What it means, for people.
     pub(crate) says: &'static str,
-    /// Lines of bash that ask for it, of nothing but bash, coreutils, find and grep.
+    /// Lines of bash that test it, with nothing but bash, coreutils, find and grep.
     script: &'static str,
-    /// What they print where the promise holds.
+    /// Their output if the promise holds.
     answer: fn(&Held) -> String,
 }
 
@@ -45,15 +45,15 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(2);
 const JOB: JobId = JobId(0);
 const ATTEMPT: AttemptNo = AttemptNo(1);
 
-/// Runs the probe in a job container with the settings of this worker, without a master, and
-/// removes it again. One finding a promise, or one that says why there are none.
+/// Runs the probe in a job container with this worker's settings, without a master, and removes the
+/// container. Returns one check per promise, or a single one that says why there are none.
 pub fn sandbox_checks(config: &Config) -> BoxFuture<'_, Vec<Check>> {
-    // As `crate::run_until`.
+    // Boxed for the same reason as `crate::run_until`.
     Box::pin(probe(config))
 }
 
 async fn probe(config: &Config) -> Vec<Check> {
-    // One job, and that is all.
+    // Only one job runs.
     let config = Config { warm: WarmConfig::NONE, ..config.clone() };
     let start = async {
         let executor = DockerExecutor::start(&config).await.map_err(|error| error.to_string())?;
@@ -74,13 +74,13 @@ async fn probe(config: &Config) -> Vec<Check> {
     })
 }
 
-/// The master's address, where it is named by a number or as this machine.
+/// The master's address, if its URL gives a number or localhost.
 fn address_of(url: &str) -> Option<SocketAddr> {
     let authority = url.split("://").nth(1)?.split('/').next()?;
     authority.replace("localhost", "127.0.0.1").parse().ok()
 }
 
-/// One job that asks for all promises, each behind a line that names it.
+/// The script of a job that tests all promises, each after a line with its name.
 pub(crate) fn script(held: &Held) -> String {
     let master = held.master.map(|address| format!("master={address}\n"));
     let questions = PROMISES
@@ -92,7 +92,7 @@ pub(crate) fn script(held: &Held) -> String {
 
 const MARK: &str = "== ";
 
-/// What the job printed, when it came to its end.
+/// Runs the job and returns its output, if it succeeds.
 async fn ask(executor: &DockerExecutor, spec: JobSpec) -> Result<String, String> {
     let (control, (sender, mut events)) =
         (Control::new(Instant::now() + TIMEOUT * 2), mpsc::channel(64));
@@ -119,7 +119,7 @@ async fn ask(executor: &DockerExecutor, spec: JobSpec) -> Result<String, String>
     }
 }
 
-/// A finding for each promise, by what the job printed.
+/// One check per promise, judged by the job's output.
 pub(crate) fn judge(said: &str, held: &Held) -> Vec<Check> {
     let answers: Vec<_> =
         format!("\n{said}").split(&format!("\n{MARK}")).map(str::to_owned).collect();

@@ -1,9 +1,9 @@
-//! What every job's sandbox promises, each with the question that shows it. A new flag of
+//! The promises of every job's sandbox, each with the script that tests it. A new flag in
 //! `executor/docker/create.rs` gets a row here; docs/security.md lists them by name.
 
 use super::Promise;
 
-/// What the questions share.
+/// The common part of the scripts.
 pub(super) const COMMON: &str = "\
 sandbox=/orchestra/orchestra-sandbox
 first() { local file; for file; do [ -r \"/sys/fs/cgroup/$file\" ] && { cat \"/sys/fs/cgroup/$file\"; return; }; done; echo unknown; }

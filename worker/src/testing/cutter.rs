@@ -1,5 +1,5 @@
-//! A proxy that cuts connections: each of the first few after another number of
-//! bytes, in the middle of whatever travels then.
+//! A proxy that cuts connections: it cuts each of the first few after a different number of bytes,
+//! in the middle of whatever is in transit.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +23,7 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// In front of `target`. After `cuts` cut connections it cuts no more.
+    /// Starts a cutter in front of `target` that cuts this many connections.
     pub(crate) async fn before(target: SocketAddr, cuts: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -45,7 +45,7 @@ async fn serve(listener: TcpListener, target: SocketAddr, cuts: usize, done: Arc
     while let Ok((mut here, _)) = listener.accept().await {
         let Ok(mut there) = TcpStream::connect(target).await else { continue };
         number += 1;
-        // From a few hundred bytes to some ten thousand, never twice the same.
+        // From a few hundred bytes to some ten thousand, never the same twice.
         let bytes = 300 + number * 7919 % 40_000;
         let done = done.clone();
         connections.spawn(async move {
@@ -58,7 +58,7 @@ async fn serve(listener: TcpListener, target: SocketAddr, cuts: usize, done: Arc
     }
 }
 
-/// Whether it was cut, and not closed by one of the two.
+/// Whether it was cut, rather than closed by one side.
 async fn forward_some(here: &mut TcpStream, there: &mut TcpStream, mut bytes: u64) -> bool {
     let (mut up, mut down) = ([0; 1024], [0; 1024]);
     while bytes > 0 {

@@ -1,9 +1,16 @@
-//! An executor whose jobs are scripts of its own: words separated by `;`.
+//! An executor whose jobs are scripts in a language of its own: steps separated by `;`.
 //!
-//! `say TEXT` · `count N` (so many lines) · `fail-first` (attempt 1 exits with 1) · `exit N` · `last` (a second) · `hang` (until it is told to stop) · `late` (the same, and then exits with 0) · `leave FILE` (an artifact that holds its own name) · `panic`
+//! * `say TEXT` prints a line.
+//! * `count N` prints this many lines.
+//! * `fail-first` exits with 1 in attempt 1.
+//! * `exit N` exits with this code.
+//! * `last` takes a second.
+//! * `hang` waits until it is stopped.
+//! * `late` waits until it is stopped, then exits with 0.
+//! * `leave FILE` leaves an artifact that contains its own name.
+//! * `panic` panics.
 //!
-//! What an earlier process left is run from its beginning, and says only what is
-//! not stored.
+//! What an earlier process left runs from its beginning, and prints only what is not stored.
 
 use std::{
     collections::HashMap,
@@ -51,12 +58,12 @@ pub(crate) struct ScriptedExecutor {
 struct Stage {
     running: AtomicUsize,
     most: AtomicUsize,
-    /// Ends that nobody has reported.
+    /// Ends that are not reported yet.
     kept: Arc<AtomicUsize>,
 }
 
 impl ScriptedExecutor {
-    /// Ends that are kept because nobody has reported them.
+    /// Number of ends that are kept because they are not reported yet.
     pub(crate) fn kept(&self) -> usize {
         self.stage.kept.load(Ordering::SeqCst)
     }
@@ -70,7 +77,7 @@ impl ScriptedExecutor {
         self.stage.running.load(Ordering::SeqCst)
     }
 
-    /// As if an earlier process had begun with the job.
+    /// As if an earlier process had begun the job.
     pub(crate) fn leave(&self, job: i64, ours: bool) {
         self.left.lock().unwrap().insert(JobId(job), ours);
     }
@@ -81,12 +88,12 @@ impl ScriptedExecutor {
         self.health.send_replace(reason.map(|it| Trouble { since, reason: it.to_owned() }));
     }
 
-    /// What jobs may have from now on.
+    /// Sets the offer to jobs from now on.
     pub(crate) fn offers(&self, offer: Offer) {
         self.offer.send_replace(Some(offer));
     }
 
-    /// What was asked for besides runs.
+    /// The calls other than runs.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }
@@ -128,7 +135,7 @@ impl Stage {
     }
 }
 
-/// Files that hold their own names.
+/// Files that contain their own names.
 struct Shelf(Vec<String>);
 
 #[async_trait]
@@ -145,7 +152,7 @@ impl ArtifactSource for Shelf {
     }
 }
 
-/// What its containers would be made of.
+/// Describes its imaginary containers.
 fn scripted() -> Ran {
     Ran {
         image: "scripted".to_owned(),
@@ -231,7 +238,7 @@ async fn step_of(
 
 struct Mouth {
     events: mpsc::Sender<RunEvent>,
-    /// So many bytes need not be said again.
+    /// How many bytes need not be printed again.
     stored: u64,
 }
 
@@ -248,7 +255,7 @@ impl Mouth {
     }
 }
 
-/// Counts an attempt as running, also when it panics.
+/// Counts an attempt as running, even if it panics.
 struct Running<'a>(&'a AtomicUsize);
 
 impl Drop for Running<'_> {

@@ -1,5 +1,5 @@
-//! What the tests of several modules share: a master and an executor that
-//! follow a script, and short ways to make leases and names.
+//! Shared test support: a scripted master, a scripted executor, and short ways to make leases and
+//! names.
 
 mod cutter;
 mod executor;
@@ -25,7 +25,7 @@ pub(crate) fn lease_ref(job: i64, attempt: u32) -> LeaseRef {
     LeaseRef { job: JobId(job), attempt: AttemptNo(attempt), token }
 }
 
-/// The first attempt of a job, as a claim brings it.
+/// The first attempt of a job, as a claim returns it.
 pub(crate) fn claimed(id: i64, script: &str) -> Claimed {
     let job = serde_json::json!({
         "id": id, "status": "Assigned", "assignedWorker": "w", "retryCount": 0, "attempt": 1,

@@ -1,4 +1,4 @@
-//! The calls of a worker, answered as the test has scripted them.
+//! Answers a worker's calls as the test has scripted them.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A master in memory that misbehaves as it is told: it keeps one log and the files of one
-//! attempt, hands out the jobs that it was given, and remembers what workers say.
+//! A master in memory that misbehaves on request. It keeps one log and the files of one attempt,
+//! hands out the jobs that it was given, and records what workers send.
 
 mod answers;
 mod refusals;
@@ -19,19 +19,19 @@ use tokio::sync::Notify;
 
 use self::{refusals::unanswered, state::State};
 
-/// What happens to one append. After the script everything is stored.
+/// What happens to one append. After the script, everything is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Append {
     Store,
     LoseRequest,
     LoseAnswer,
-    /// A connection that broke on the way: only the first frame came through.
+    /// The connection broke on the way: only the first frame came through.
     StoreFirstFrame,
     StoreFirstFrameAndComplain,
     Unwell,
     LeaseLost,
     AnswerOffset(u64),
-    /// Of a file: all of it is forgotten, and the piece begins behind its end.
+    /// For a file: all of it is lost, so the piece begins beyond its end.
     ForgetAndComplain,
     TooLarge,
 }
@@ -57,17 +57,17 @@ impl FakeMaster {
         self.state.lock().unwrap().log.clone().freeze()
     }
 
-    /// Length of each append.
+    /// The length of each append.
     pub(crate) fn requests(&self) -> Vec<usize> {
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// What happens to the next pieces of files.
+    /// Scripts what happens to the next pieces of files.
     pub(crate) fn script_pieces(&self, script: &[Append]) {
         self.state.lock().unwrap().piece_script = script.iter().copied().collect();
     }
 
-    /// An earlier process has sent this.
+    /// Sets what an earlier process has sent.
     pub(crate) fn has_file(&self, path: &str, content: &[u8]) {
         self.state.lock().unwrap().files.insert(path.to_owned(), content.to_vec());
     }
@@ -81,7 +81,7 @@ impl FakeMaster {
         self.state.lock().unwrap().pieces.clone()
     }
 
-    /// Has the worker hold this from before, with so much of its log stored.
+    /// Makes the worker hold this job from before, with this much of its log stored.
     pub(crate) fn hold(&self, job: Claimed, log: &[Frame]) {
         let mut state = self.state.lock().unwrap();
         state.held.push(job);
@@ -95,7 +95,7 @@ impl FakeMaster {
         self.state.lock().unwrap().beats.clone()
     }
 
-    /// What ails the worker, by its last heartbeat.
+    /// The worker's trouble, according to its last heartbeat.
     pub(crate) fn unwell(&self) -> Option<String> {
         self.state.lock().unwrap().unwell.clone()
     }
@@ -105,22 +105,22 @@ impl FakeMaster {
         self.changed.notify_waiters();
     }
 
-    /// The answers to so many claims are lost on the way.
+    /// Loses the answers to the next `count` claims.
     pub(crate) fn lose_claims(&self, count: u32) {
         self.state.lock().unwrap().lost_claims = count;
     }
 
-    /// The answers to so many reports with a claim are lost on the way.
+    /// Loses the answers to the next `count` reports with a claim.
     pub(crate) fn lose_reports(&self, count: u32) {
         self.state.lock().unwrap().lost_reports = count;
     }
 
-    /// It is one of an older version.
+    /// Makes it behave like an older version.
     pub(crate) fn grow_old(&self) {
         self.state.lock().unwrap().is_old = true;
     }
 
-    /// What the worker said of itself, as it came.
+    /// The worker's registrations, in order.
     pub(crate) fn registrations(&self) -> Vec<Registration> {
         self.state.lock().unwrap().registrations.clone()
     }
@@ -137,12 +137,12 @@ impl FakeMaster {
         self.state.lock().unwrap().silent = false;
     }
 
-    /// Updates to this status are not heard; `None` ends that.
+    /// Leaves updates to this status unanswered; `None` ends that.
     pub(crate) fn be_deaf_to(&self, status: Option<JobStatus>) {
         self.state.lock().unwrap().deaf_to = status;
     }
 
-    /// What the next heartbeats are answered with.
+    /// Changes the answer to the next heartbeats.
     pub(crate) fn answer_heartbeats(&self, change: impl FnOnce(&mut HeartbeatReply)) {
         let mut state = self.state.lock().unwrap();
         change(&mut state.reply);
@@ -163,12 +163,12 @@ impl FakeMaster {
         }
     }
 
-    /// What the last heartbeat said that was found on the worker's machine.
+    /// The checks of the worker's machine, according to its last heartbeat.
     pub(crate) fn checks(&self) -> Vec<Check> {
         self.state.lock().unwrap().checks.clone()
     }
 
-    /// From now on its clock stands there.
+    /// Stops its clock at this time.
     pub(crate) fn show(&self, date: Timestamp) {
         self.state.lock().unwrap().date = Some(date);
     }

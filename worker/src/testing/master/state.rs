@@ -23,7 +23,7 @@ use super::{
 pub(super) struct State {
     pub(super) script: VecDeque<Append>,
     pub(super) log: BytesMut,
-    /// What every upload has.
+    /// The content of every upload.
     pub(super) upload: Vec<u8>,
     pub(super) requests: Vec<usize>,
     /// What happens to pieces of files.
@@ -31,31 +31,31 @@ pub(super) struct State {
     pub(super) files: BTreeMap<String, Vec<u8>>,
     pub(super) pieces: Vec<(String, u64, usize)>,
     pub(super) jobs: VecDeque<Claimed>,
-    /// What it believes the worker to hold.
+    /// The jobs that it believes the worker holds.
     pub(super) held: Vec<Claimed>,
-    /// The leases of each heartbeat, as they came.
+    /// The leases of each heartbeat, in order.
     pub(super) beats: Vec<Vec<LeaseRef>>,
-    /// What the last of them said of the worker.
+    /// What the last of them said about the worker.
     pub(super) unwell: Option<String>,
     pub(super) checks: Vec<Check>,
-    /// What its clock shows.
+    /// The time of its clock.
     pub(super) date: Option<Timestamp>,
-    /// Request ids of claims, as they came.
+    /// Request ids of claims, in order.
     pub(super) claims: Vec<(String, u32)>,
     pub(super) lost_claims: u32,
-    /// What claims in reports brought, by their ids.
+    /// The jobs that claims in reports brought, by request id.
     pub(super) brought: BTreeMap<String, Vec<Claimed>>,
     pub(super) lost_reports: u32,
-    /// It knows of nothing that comes along with reports.
+    /// Whether it ignores everything that a report carries along.
     pub(super) is_old: bool,
     pub(super) updates: Vec<JobUpdate>,
     pub(super) registrations: Vec<Registration>,
     pub(super) reply: HeartbeatReply,
     /// How often the answer to heartbeats has changed.
     pub(super) orders: u64,
-    /// No answer to anything but claims.
+    /// Whether it answers nothing but claims.
     pub(super) silent: bool,
-    /// Updates to this status are not heard.
+    /// Updates to this status get no answer.
     pub(super) deaf_to: Option<JobStatus>,
 }
 
@@ -66,7 +66,7 @@ impl State {
         self.head()
     }
 
-    /// As a master does that knows of all that comes along, or of nothing of it.
+    /// Behaves like a master that supports everything a report carries along, or nothing of it.
     pub(super) fn update(&mut self, update: &JobUpdate) -> Result<Vec<Claimed>, ClientError> {
         self.updates.push(update.clone());
         if let (false, Some(LogRest(rest)), Some(log)) = (self.is_old, &update.rest, update.log) {
