@@ -1,4 +1,4 @@
-//! What is done with a master's database from outside: by its operator, beside the master or without it.
+//! Administration of a master's database by its operator, with or without a running master.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     store::{self, Backup, Moved, Restored, SettleTerms, Settled},
 };
 
-/// Copies the database into a new file, while its master runs or without it. See [`store::backup`].
+/// Copies the database into a new file. The master may be running. See [`store::backup`].
 ///
 /// # Errors
 /// [`MasterError::Admin`].
@@ -18,8 +18,8 @@ pub async fn backup(url: &str, file: &Path) -> Result<Backup, MasterError> {
     store::backup(url, file).await.map_err(MasterError::Admin)
 }
 
-/// Puts a backup in the place of the database, without its master. `lease` is the one that the
-/// master gave until now. See [`store::restore`].
+/// Replaces the database with a backup. No master may be running. `lease` is the lease time that
+/// the master has used until now. See [`store::restore`].
 ///
 /// # Errors
 /// [`MasterError::Admin`].
@@ -28,7 +28,7 @@ pub async fn restore(url: &str, file: &Path, lease: Span) -> Result<Restored, Ma
     store::restore(url, file, terms).await.map_err(MasterError::Admin)
 }
 
-/// Does the rest where PostgreSQL's own means have restored a database. See [`store::settle`].
+/// Finishes a restore that was made with PostgreSQL's own tools. See [`store::settle`].
 ///
 /// # Errors
 /// [`MasterError::Admin`].
@@ -37,7 +37,8 @@ pub async fn settle(url: &str, lease: Span) -> Result<Settled, MasterError> {
     store::settle(url, terms).await.map_err(MasterError::Admin)
 }
 
-/// Moves an installation from SQLite to PostgreSQL, without its master. See [`store::transfer`].
+/// Moves an installation from SQLite to PostgreSQL. No master may be running. See
+/// [`store::transfer`].
 ///
 /// # Errors
 /// [`MasterError::Admin`].

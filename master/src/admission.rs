@@ -1,5 +1,5 @@
-//! Before the doors open: whether a token is needed, and the files that hold one
-//! for each role.
+//! Access control at startup: decides whether a token is required, and maintains the token files,
+//! one for each role.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,13 +17,13 @@ use crate::{
     service::{Adopted, Service, new_token},
 };
 
-/// In the folder of its role: folders can be handed on one by one, as volumes.
+/// Lies in the folder of its role, so that each folder can be passed on separately, as a volume.
 const FILE: &str = "token";
-/// In the folder of all roles.
+/// Lies in the folder of all roles.
 const LOCK: &str = ".lock";
 
-/// Decides who is let in at `address`. Nobody from outside without a token,
-/// unless the operator says so in as many words.
+/// Decides who is let in at `address`. Clients on other machines need a token, unless the operator
+/// explicitly allows everybody.
 pub(crate) async fn prepare(
     config: &Config,
     address: SocketAddr,
@@ -32,7 +32,7 @@ pub(crate) async fn prepare(
     let hosts = config.hosts()?;
     let mut valid = service.load_tokens().await?;
     if let Some(folder) = &config.tokens {
-        // Another master that begins with the same empty folder waits, and finds what was made.
+        // Another master that starts with the same empty folder waits here, then finds the tokens.
         let _alone = alone(folder).await;
         for role in Role::ALL {
             adopt(service, folder, role).await?;
@@ -55,8 +55,8 @@ pub(crate) async fn prepare(
     if valid == 0 { Err(MasterError::NoTokens(address)) } else { Ok(Access::with_tokens(hosts)) }
 }
 
-/// Waits until no other master looks through this folder. Where it cannot be written to, all is
-/// made already, or the tokens themselves will say so.
+/// Waits until no other master works on this folder. `None` if the lock file cannot be created:
+/// then either all tokens exist already, or writing one fails with a clear error.
 async fn alone(folder: &Path) -> Option<File> {
     let path = folder.join(LOCK);
     let lock = move || {
@@ -69,8 +69,7 @@ async fn alone(folder: &Path) -> Option<File> {
     tokio::task::spawn_blocking(lock).await.ok().flatten()
 }
 
-/// Lets in whoever has the token of this file, and makes one where there is none
-/// or where it was revoked.
+/// Admits the token in this role's file. Makes a new token if there is none or if it was revoked.
 async fn adopt(service: &Service, folder: &Path, role: Role) -> Result<(), MasterError> {
     let path = folder.join(role.as_str()).join(FILE);
     let unusable = |reason: String| MasterError::TokenFile { path: path.clone(), reason };
@@ -87,7 +86,7 @@ async fn adopt(service: &Service, folder: &Path, role: Role) -> Result<(), Maste
     Ok(())
 }
 
-/// `None` where there is no file yet.
+/// Reads a token file. `None` if it does not exist yet.
 fn read(path: &Path) -> Result<Option<Token>, String> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -104,7 +103,7 @@ fn read(path: &Path) -> Result<Option<Token>, String> {
     Ok(Some(token))
 }
 
-/// For its owner alone, and never half of it.
+/// Writes a token file atomically, readable by its owner alone.
 fn write(path: &Path, token: &Token) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -156,7 +155,7 @@ mod tests {
         assert!(tokio::time::timeout(pause, &mut second).await.is_err(), "it waits");
         drop(first);
         assert!(second.await.is_some());
-        // Nowhere to lock is no reason not to look.
+        // A folder that cannot be locked does not stop the master from reading it.
         assert!(alone(Path::new("/proc/orchestra")).await.is_none());
     }
 

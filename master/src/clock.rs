@@ -1,5 +1,5 @@
-//! The one place in the master that asks the system for the time, and what keeps
-//! that time from running backwards.
+//! The only place in the master that reads the system time. It also keeps that time from going
+//! backwards.
 
 use std::{
     fmt,
@@ -12,16 +12,15 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-/// Where `now` comes from. Everything below the service takes it as an argument.
+/// The source of `now`. Everything below the service takes `now` as an argument.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time, in whole milliseconds, which is what the database keeps.
+    /// The current time in whole milliseconds, the resolution of the database.
     fn now(&self) -> Timestamp;
 
-    /// How much time has passed since some moment that stays the same. It never
-    /// leaps, whatever becomes of [`Clock::now`].
+    /// Monotonic time since a fixed moment. It never jumps, whatever [`Clock::now`] does.
     fn passed(&self) -> Duration;
 
-    /// A clock that others go by as well shows `now`: from now on so does this one.
+    /// Sets this clock by a shared one, which shows `now`.
     fn adjust(&self, _now: Timestamp) {}
 }
 
@@ -42,20 +41,20 @@ impl Clock for SystemClock {
     }
 }
 
-/// The system's clock, set by another that several masters share: leases that one of them gives end by the
-/// clock of another.
+/// The system's clock, adjusted to one that several masters share: a lease that one master grants
+/// may be expired by another.
 #[derive(Debug)]
 pub struct AdjustedClock {
     own: Arc<dyn Clock>,
-    /// Milliseconds by which the other one is ahead.
+    /// Milliseconds by which the shared clock is ahead.
     ahead: AtomicI64,
 }
 
-/// What a way to the database and back may make of a difference that is none.
+/// Differences up to this size are ignored: a round trip to the database can cause them.
 const NOISE: SignedDuration = SignedDuration::from_millis(5);
 
 impl AdjustedClock {
-    /// As it is, until it is set.
+    /// Unadjusted until the first [`Clock::adjust`].
     pub fn new(own: Arc<dyn Clock>) -> Self {
         Self { own, ahead: AtomicI64::new(0) }
     }
@@ -80,9 +79,9 @@ impl Clock for AdjustedClock {
     }
 }
 
-/// Another clock's time that never goes back. When the other one does, this one
-/// goes on, a little slower, until the other has caught up: a lease that was given
-/// before ends when it should, and not an hour later.
+/// A clock that never goes back. When the underlying clock does, this one keeps running, slightly
+/// slower, until the other has caught up. So leases that were granted before still end on time, and
+/// not an hour late.
 #[derive(Debug)]
 pub struct SteadyClock {
     wall: Arc<dyn Clock>,
@@ -95,12 +94,12 @@ struct Shown {
     at: Duration,
 }
 
-/// While it waits for the wall clock it loses one part of so many: little enough for
-/// leases, of which workers keep back an eighth.
+/// While it waits for the wall clock it loses one part in this many. Leases tolerate that: workers
+/// keep an eighth of each in reserve.
 const SLOWER: i32 = 20;
 
 impl SteadyClock {
-    /// `latest`: the latest time that was ever shown before a restart, if that is known.
+    /// `latest` is the latest time known to have been shown before a restart.
     pub fn new(wall: Arc<dyn Clock>, latest: Option<Timestamp>) -> Self {
         let now = wall.now();
         if let Some(latest) = latest.filter(|latest| *latest > now) {
@@ -140,7 +139,7 @@ impl Clock for SteadyClock {
 mod tests {
     use super::*;
 
-    /// A wall clock that is set by hand, and the time that has passed.
+    /// A wall clock that is set by hand, with a monotonic time beside it.
     #[derive(Debug, Default)]
     struct Set(Mutex<(Timestamp, Duration)>);
 

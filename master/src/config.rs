@@ -1,4 +1,4 @@
-//! The master's settings: flags, each with a variable of the environment.
+//! The master's settings: flags, each with an environment variable.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -62,7 +62,8 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_HOSTS", value_name = "NAMES", value_delimiter = ',')]
     pub hosts: Vec<String>,
 
-    /// A token that this process lends to a part of itself. No setting: it never leaves.
+    /// A token that this process lends to a part of itself. Not a setting: it never leaves the
+    /// process.
     #[arg(skip)]
     pub lent: Option<Token>,
 
@@ -132,7 +133,7 @@ pub struct Config {
     #[arg(long, env = "ORCHESTRA_RETRY_BACKOFF", value_name = "TIME", default_value = "1s")]
     pub retry_backoff: Span,
 
-    /// Longest wait before any retry
+    /// Maximum wait before any retry
     #[arg(long, env = "ORCHESTRA_MAX_RETRY_BACKOFF", value_name = "TIME", default_value = "60s")]
     pub max_retry_backoff: Span,
 
@@ -148,18 +149,18 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the database is: what was given, or the file in the data folder.
+    /// URL of the database: the configured one, or the file in the data folder.
     pub fn database(&self) -> String {
         let file = || format!("sqlite:{}", self.data.join("orchestra.db").display());
         self.database_url.clone().unwrap_or_else(file)
     }
 
-    /// Where the key is that secrets are sealed with.
+    /// Path of the file with the key that seals secrets.
     pub fn secret_key(&self) -> PathBuf {
         self.secret_key_file.clone().unwrap_or_else(|| self.data.join("secret.key"))
     }
 
-    /// How to speak TLS, where that is wanted.
+    /// The TLS configuration, if TLS is enabled.
     ///
     /// # Errors
     /// When the certificate or the key cannot be used.
@@ -168,20 +169,20 @@ impl Config {
         Tls::load(cert, key).map(Some).map_err(MasterError::Tls)
     }
 
-    /// The names that were added.
+    /// The additional host names.
     ///
     /// # Errors
-    /// When one is no name.
+    /// When one is not a host name.
     pub fn hosts(&self) -> Result<Hosts, MasterError> {
         Hosts::named(&self.hosts).map_err(|wrong| {
             MasterError::Setting(format!("--hosts: {wrong:?} is neither a name nor an address"))
         })
     }
 
-    /// What the service needs of it.
+    /// The service's settings.
     ///
     /// # Errors
-    /// When a time makes no sense.
+    /// When a duration is out of range.
     pub fn settings(&self) -> Result<Settings, MasterError> {
         let refuse = |wrong: bool, sentence: &str| {
             if wrong { Err(MasterError::Setting(sentence.to_owned())) } else { Ok(()) }
@@ -229,7 +230,7 @@ impl Config {
     }
 }
 
-/// The database's URL may hold a password.
+/// By hand, because the database's URL may hold a password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

@@ -1,13 +1,13 @@
-//! How many connections the descriptors of this process allow. Readers get a
-//! part of them, so that there are always some left for workers.
+//! Divides this process's file descriptors among connections. Readers of logs get only a share of
+//! them, so that some are always left for workers.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the database, the log, and what the rest of the program opens.
+/// Reserved for the database, the log, and other files of the program.
 const OTHERS: usize = 128;
-/// More than anybody needs. Each takes some kilobytes, also when it says nothing.
+/// More connections than any installation needs. Each costs some kilobytes, even when idle.
 const ENOUGH: usize = 1 << 15;
-/// Of the connections, readers may hold this part: the first of the second.
+/// The share of connections that readers may hold, as (numerator, denominator).
 const READERS: (usize, usize) = (3, 4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +17,11 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Asks for as many as the system gives, and divides them.
+    /// Raises the descriptor limit as far as the system allows, and divides it.
     pub(crate) fn claim(max_streams: usize) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        // Everybody may raise it so far. When that fails, less is divided.
+        // Any process may raise its soft limit to the hard one. If that fails, the soft limit is
+        // divided.
         let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
         let limit = if raised.is_ok() { maximum } else { current };
         Self::of(limit.map_or(usize::MAX, |limit| limit as usize), max_streams)

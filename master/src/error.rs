@@ -1,4 +1,4 @@
-//! Why a master did not start, or stopped. Each is a sentence that says what to do.
+//! Why a master did not start, or stopped. Each message says what to do.
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -33,7 +33,7 @@ pub enum MasterError {
     Tokens(#[from] ServiceError),
     #[error("the database cannot be used: {0}")]
     Database(#[from] StoreError),
-    /// Of what an operator does beside a master; the sentence says which file or database it is of.
+    /// An error of an administration command. The message names the file or database.
     #[error("{0}")]
     Admin(StoreError),
     #[error("{0}")]

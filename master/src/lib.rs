@@ -1,10 +1,10 @@
-//! The master: keeps jobs in a database, hands them out, serves the REST API.
+//! The master: stores jobs in a database, hands them out to workers, and serves the REST API.
 //!
 //! ```text
 //! domain <- store <- live <- service <- http      upkeep -> service -> courier
 //! ```
 //!
-//! [`run`] is the whole of it; the caller owns the socket and the reason to stop.
+//! [`run`] is the entry point. The caller owns the listening socket and the shutdown token.
 
 use std::{fs::DirBuilder, io, net::SocketAddr, os::unix::fs::DirBuilderExt, sync::Arc};
 
@@ -38,7 +38,7 @@ use store::{JobFilter, ListOrder, Store};
 pub use config::Config;
 pub use error::MasterError;
 
-/// Opens the socket that the settings name.
+/// Binds the listening socket to the configured address.
 ///
 /// # Errors
 /// [`MasterError::AddressInUse`], [`MasterError::Listen`].
@@ -50,12 +50,12 @@ pub async fn bind(config: &Config) -> Result<TcpListener, MasterError> {
     })
 }
 
-/// A master on this socket, until the token is cancelled and all has ended well.
+/// Runs a master on this socket until `shutdown` is cancelled and all its tasks have ended.
 ///
-/// Boxed, for else each program that has a master in it would compile all of it anew.
+/// The future is boxed so that programs that embed a master do not each compile it again.
 ///
 /// # Errors
-/// When it cannot start, and when a part of it crashed.
+/// When the master cannot start, or when one of its tasks crashed.
 pub fn run(
     listener: TcpListener,
     config: Config,
@@ -76,7 +76,7 @@ async fn serve(
     if config.database_url.is_none() || config.secret_key_file.is_none() {
         make_data_folder(&config)?;
     }
-    // First: it says best what a full disk needs.
+    // The store opens first: it reports a full disk most clearly.
     let store = store::open_with(&config.database(), config.min_free).await?;
     let vault = match secret_key::load_or_make(&config.secret_key()) {
         Ok(key) => service::Vault::new(&key),
@@ -124,10 +124,9 @@ fn local_address(listener: &TcpListener, config: &Config) -> Result<SocketAddr, 
     listener.local_addr().map_err(|reason| MasterError::Listen { address, reason })
 }
 
-/// The clock of a master on this database: the wall's, but never behind what an
-/// earlier master wrote down. A clock that was put back meanwhile would keep the
-/// leases of dead workers alive for as long as it was put back. Where several masters share
-/// the database, they go by its clock.
+/// The clock of a master on this database: the wall clock, but never behind a time that an earlier
+/// master stored. If the wall clock was set back in the meantime, it would keep the leases of dead
+/// workers alive for that much longer. Masters that share a database use the database's clock.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -135,7 +134,7 @@ pub async fn steady_clock(
     store: &dyn Store,
     wall: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Clock>, store::StoreError> {
-    /// Workers are heard of all the time; leases cover those made of curl.
+    /// Enough: registered workers report all the time, so held jobs matter only for curl workers.
     const HELD: u32 = 10_000;
     if let Some(time) = store.time().await? {
         wall.adjust(time);
@@ -155,7 +154,7 @@ pub async fn steady_clock(
     Ok(Arc::new(clock::SteadyClock::new(wall, latest)))
 }
 
-/// For the owner alone: commands and their output can be anything.
+/// Creates the data folder, accessible to its owner alone: commands and output may be confidential.
 fn make_data_folder(config: &Config) -> Result<(), MasterError> {
     let refuse = |reason: io::Error| MasterError::DataFolder { path: config.data.clone(), reason };
     DirBuilder::new().recursive(true).mode(0o700).create(&config.data).map_err(refuse)?;

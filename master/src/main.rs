@@ -1,4 +1,4 @@
-//! `orchestra-master`: the master by itself. `orchestra master` is the same.
+//! `orchestra-master`: the master as a program of its own, the same as `orchestra master`.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ struct Arguments {
     #[arg(long, env = "ORCHESTRA_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 
-    /// How its lines are written: text for people, json for what collects logs
+    /// Log format: text for people, json for log collectors
     #[arg(long, env = "ORCHESTRA_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }

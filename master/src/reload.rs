@@ -1,8 +1,9 @@
-//! Settings that are taken up while a master runs, at SIGHUP, from a file of lines NAME=VALUE: the one that
+//! Settings that a running master reloads at SIGHUP, from a file of NAME=VALUE lines: the file that
 //! systemd reads as `EnvironmentFile` when it starts the program.
 //!
-//! What stays for how long, and what is logged, can change at any moment. All else is known to workers or
-//! callers, or was allotted at the start: what changes there is named in the log, and waits for a restart.
+//! Retention and the log filter can change at any time. All other settings are known to workers or
+//! callers, or were used to allocate resources at startup: a change to one of those is logged, and
+//! takes effect at the next restart.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,10 +24,10 @@ use crate::service::{Retention, Service};
 type Lines = BTreeMap<String, String>;
 
 const LOG: &str = "ORCHESTRA_LOG";
-/// Where the file says nothing of it any more.
+/// The log filter once the file no longer sets one.
 const USUAL_LOG: &str = "info";
 
-/// Reads the file now and at each SIGHUP. One with a mistake changes nothing.
+/// Reads the file now and at each SIGHUP. A file with a mistake changes nothing.
 pub(crate) async fn run(file: PathBuf, service: Arc<Service>, shutdown: CancellationToken) {
     let mut hangups = Hangups::listen();
     let mut before = None;
@@ -44,7 +45,7 @@ pub(crate) async fn run(file: PathBuf, service: Arc<Service>, shutdown: Cancella
     }
 }
 
-/// One that is not there says nothing.
+/// A missing file counts as empty.
 fn content(file: &Path) -> Result<String, String> {
     match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -75,7 +76,7 @@ fn take_up(service: &Service, before: Option<&Lines>, text: &str) -> Result<Line
     Ok(lines)
 }
 
-/// What is in force at the start of what the file names.
+/// The values in force at startup, for the names in the file.
 #[expect(
     clippy::disallowed_methods,
     reason = "the file repeats the environment, and is compared with it"
@@ -89,7 +90,7 @@ fn environment(lines: &Lines) -> Lines {
 struct Changes {
     retention: Retention,
     log: Option<String>,
-    /// What only a restart takes up.
+    /// Names of changed settings that need a restart.
     later: Vec<String>,
 }
 
@@ -110,7 +111,7 @@ fn changes(mut retention: Retention, before: &Lines, now: &Lines) -> Result<Chan
     Ok(Changes { retention, log, later })
 }
 
-/// Whether it is one of those that can be set.
+/// Sets a retention setting. `false` if the name is not one.
 fn set(retention: &mut Retention, name: &str, text: Option<&str>) -> Result<bool, String> {
     let Retention { jobs, logs, artifacts } = retention;
     let bytes = || Ok::<_, String>(read::<Size>(name, text)?.map(|size| size.0));
@@ -130,7 +131,7 @@ fn read<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Opti
     text.map(|text| text.parse().map_err(|error| format!("{name}: {error}"))).transpose()
 }
 
-/// As systemd reads them, without its continued lines.
+/// Parses lines as systemd does, except for continuation lines.
 fn parse(text: &str) -> Result<Lines, String> {
     let mut lines = Lines::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -139,7 +140,7 @@ fn parse(text: &str) -> Result<Lines, String> {
             continue;
         }
         let Some((name, value)) = line.split_once('=') else {
-            // It may hold a password: it is not repeated.
+            // The line may hold a password, so the error does not quote it.
             return Err(format!("line {number} is not of the form NAME=VALUE"));
         };
         let value = value.trim();

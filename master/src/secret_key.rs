@@ -1,5 +1,5 @@
-//! The key that secrets are sealed with: in a file beside the database and never in it, so
-//! that a stolen database or a backup of it shows none.
+//! The key that seals secrets. It is in a file beside the database and never in it, so that a
+//! stolen database or backup reveals no secret.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,14 +11,14 @@ use std::{
 use crate::error::MasterError;
 
 const KEY: usize = 32;
-/// Hexadecimal digits, and room for a line feed.
+/// The hexadecimal digits, and room for a line feed.
 const LONGEST: u64 = 2 * KEY as u64 + 2;
 
-/// The key in this file, which is made where it does not exist. Two masters that make it at
-/// the same time end up with the same one.
+/// Reads the key from this file, or creates the file if it does not exist. Two masters that create
+/// it at the same time end up with the same key.
 ///
 /// # Errors
-/// When the file holds no key, when others may read it, or when it cannot be made.
+/// When the file holds no key, when others may read or write it, or when it cannot be created.
 pub(crate) fn load_or_make(path: &Path) -> Result<[u8; KEY], MasterError> {
     let refuse = |reason: String| MasterError::SecretKey { path: path.to_owned(), reason };
     let key = match read(path) {
@@ -49,19 +49,19 @@ fn wrong(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Complete or not at all: it is written under another name and then given its own.
+/// Creates the file atomically: writes it under a temporary name, then links it to its own.
 fn make(path: &Path) -> io::Result<()> {
     let mut key = [0; KEY];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let mut name = path.as_os_str().to_owned();
-    // Another master that makes it may have our number, in a container of its own.
+    // Random, not the process id: a master in another container may have the same id.
     let mut unique = [0; 8];
     getrandom::fill(&mut unique).map_err(io::Error::other)?;
     name.push(format!(".{}", hex::encode(unique)));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&name)?;
     let written = writeln!(file, "{}", hex::encode(key)).and_then(|()| file.sync_all());
-    // Unlike a renaming, this never takes the place of a key that is there.
+    // Unlike a rename, a hard link never replaces an existing key.
     let named = written.and_then(|()| match std::fs::hard_link(&name, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         named => named,

@@ -1,4 +1,4 @@
-//! Background tasks of a master, and what happens when one of them crashes.
+//! The master's background tasks, and what happens when one of them crashes.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::MasterError;
 
-/// Longer than any of them takes to end: the server gives what is under way ten seconds.
+/// The limit on shutdown. Longer than any task takes: the server drains requests for ten seconds.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Background tasks with names. They run until `shutdown`; one that ends before
-/// it has crashed, and takes the program down with an error.
+/// Named background tasks. They run until `shutdown` is cancelled. A task that ends before that has
+/// crashed: it shuts the master down with an error.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     shutdown: CancellationToken,
@@ -34,7 +34,7 @@ impl Tasks {
         });
     }
 
-    /// Waits for all of them, whatever made them end.
+    /// Waits until all tasks have ended, for whatever reason.
     pub(crate) async fn all_ended(mut self) -> Result<(), MasterError> {
         let mut crash = Ok(());
         loop {
@@ -64,7 +64,7 @@ impl Tasks {
     }
 }
 
-/// Returns when it was asked to end long ago.
+/// Returns [`LIMIT`] after the shutdown signal.
 async fn overdue(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(LIMIT).await;

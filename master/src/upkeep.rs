@@ -1,6 +1,6 @@
-//! What has to be done from time to time. Each pass is a use case of the
-//! service, can be called by itself, and does nothing when there is nothing to do. Of several
-//! masters on one database one makes them, until it is gone.
+//! Periodic maintenance. Each pass is a use case of the service: it can be called on its own, and
+//! does nothing when there is nothing to do. Where several masters share a database, one of them
+//! (the leader) runs the passes, until it goes away and another takes over.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::service::{Service, ServiceError};
 
-/// How soon a lease that ran out is noticed.
+/// The longest time until an expired lease is noticed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 type Pass = fn(&Service) -> BoxFuture<'_, Result<usize, ServiceError>>;
 
-/// Each with how often it is made.
+/// The passes, each with its interval.
 const PASSES: [(&str, Duration, Pass); 4] = [
     ("expire leases", INTERVAL, |service| service.expire_leases().boxed()),
     ("begin what is scheduled", INTERVAL, |service| service.step_schedules().boxed()),
@@ -23,7 +23,7 @@ const PASSES: [(&str, Duration, Pass); 4] = [
     ("forget uploads", Duration::from_mins(10), |service| service.forget_uploads().boxed()),
 ];
 
-/// Makes all passes again and again. One that fails is made again the next time.
+/// Runs all passes periodically. A pass that fails is tried again at its next interval.
 pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +50,8 @@ pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {
         }
         for ((name, interval, pass), due) in PASSES.iter().zip(&mut due) {
             let now = Instant::now();
-            // Those that are made with every tick are not held up by the clock's grain.
+            // Passes that run at every tick ignore `due`: its granularity could make them skip a
+            // tick.
             if *interval > INTERVAL && now < *due {
                 continue;
             }
