@@ -1,29 +1,30 @@
-//! What one call submits: arrays are spread out, and names of jobs in the same call are found.
+//! Plans a submission: expands arrays, and resolves names of jobs within the same call.
 
 use std::collections::HashMap;
 
 use orchestra_contracts::{Condition, FieldError, JobId, JobRef, JobSpec, limits};
 
-/// A job that is to be added.
+/// A job that is to be inserted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {
     pub spec: JobSpec,
-    /// Where it is of an array: which of the call's jobs is the array's first, and its own index.
+    /// Its place in an array: the position of the array's first job among the call's jobs, and its
+    /// own index.
     pub element: Option<(usize, u32)>,
-    /// What it waits for; never twice the same.
+    /// The jobs that it depends on; no duplicates.
     pub after: Vec<(Condition, Upstream)>,
 }
 
-/// A job that another one waits for.
+/// A job that another job depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Upstream {
     Known(JobId),
-    /// By its place among those of the same call.
+    /// A job of the same call, by its position.
     Fellow(usize),
 }
 
 impl From<JobSpec> for NewJob {
-    /// One that is of no array, and waits for jobs by their ids alone.
+    /// A job outside any array that depends on jobs by id only.
     fn from(spec: JobSpec) -> Self {
         let known =
             |(condition, job): (Condition, &JobRef)| Some((condition, Upstream::Known(job.id()?)));
@@ -33,7 +34,7 @@ impl From<JobSpec> for NewJob {
 }
 
 impl NewJob {
-    /// The spec to be kept, once it is known which ids the jobs of the call have.
+    /// The spec to store, with the ids of the call's jobs in place of names.
     pub fn settled(&self, ids: &[JobId]) -> JobSpec {
         let mut spec = self.spec.clone();
         for condition in Condition::ALL {
@@ -54,7 +55,7 @@ impl Upstream {
     }
 }
 
-/// All jobs of a call in their order, or what is wrong with it: `/2/after/0` names the place.
+/// All jobs of a call in order, or its errors, with pointers like `/2/after/0`.
 pub fn plan(specs: &[JobSpec]) -> Result<Vec<NewJob>, Vec<FieldError>> {
     let total: u64 = specs.iter().map(count).sum();
     if total > limits::JOBS as u64 {
@@ -114,7 +115,7 @@ fn count(spec: &JobSpec) -> u64 {
     spec.array.as_ref().map_or(1, orchestra_contracts::Array::count)
 }
 
-/// Where the jobs of each spec stand among all.
+/// The range of each spec's jobs among all jobs.
 fn spans(specs: &[JobSpec]) -> Vec<std::ops::Range<usize>> {
     let mut begin = 0;
     let span = |spec: &JobSpec| {
@@ -125,7 +126,7 @@ fn spans(specs: &[JobSpec]) -> Vec<std::ops::Range<usize>> {
     specs.iter().map(span).collect()
 }
 
-/// Which spec each name that is waited for means.
+/// The position of the spec that each name refers to.
 type Wanted<'a> = HashMap<(usize, Condition, &'a JobRef), usize>;
 
 fn names<'a>(specs: &'a [JobSpec], errors: &mut Vec<FieldError>) -> Wanted<'a> {
@@ -158,7 +159,7 @@ fn names<'a>(specs: &'a [JobSpec], errors: &mut Vec<FieldError>) -> Wanted<'a> {
     wanted
 }
 
-/// A job that waits for itself, over however many others.
+/// Finds a job that depends on itself, directly or through others.
 fn circle(specs: &[JobSpec], wanted: &Wanted<'_>) -> Option<FieldError> {
     let mut waits_for: Vec<Vec<usize>> = vec![Vec::new(); specs.len()];
     let mut waited_for: Vec<usize> = vec![0; specs.len()];
@@ -166,7 +167,7 @@ fn circle(specs: &[JobSpec], wanted: &Wanted<'_>) -> Option<FieldError> {
         waits_for[*place].push(*at);
         waited_for[*at] += 1;
     }
-    // Kahn's order: take out again and again what nobody waits for; a circle stays.
+    // Kahn's algorithm: repeatedly remove the jobs that nothing depends on; cycles remain.
     let mut free: Vec<usize> = (0..specs.len()).filter(|place| waited_for[*place] == 0).collect();
     let mut left = specs.len();
     while let Some(place) = free.pop() {
@@ -181,8 +182,8 @@ fn circle(specs: &[JobSpec], wanted: &Wanted<'_>) -> Option<FieldError> {
     if left == 0 {
         return None;
     }
-    // Each that is left has a waiter that is left, so that going from waiter to waiter ends in a
-    // circle: when a place comes again.
+    // Each remaining job has a remaining dependent, so walking from dependent to dependent ends in
+    // a cycle: when a job is visited twice.
     let mut place = waited_for.iter().position(|count| *count > 0)?;
     let mut way = Vec::new();
     while !way.contains(&place) {
@@ -252,7 +253,8 @@ mod tests {
         let refusals = refused(&specs);
         let [(pointer, detail)] = &refusals[..] else { panic!("one circle") };
         assert!(detail.ends_with("a after b after c after a"), "{pointer} {detail}");
-        // Neither what waits for the circle nor what the circle waits for is taken for it.
+        // Neither the jobs that depend on the cycle nor those that it depends on count as part of
+        // it.
         let specs = [spec("e", &[]), spec("a", &["e", "b"]), spec("b", &["a"])];
         assert_eq!(refused(&specs)[0].1, "waits for itself: a after b after a");
     }

@@ -8,26 +8,26 @@ use orchestra_contracts::{
 
 use super::{Finish, Hold, Job, JobState, QueueRules};
 
-/// What an explanation takes into account besides the job.
+/// What an explanation considers besides the job.
 #[derive(Clone, Debug)]
 pub struct ExplainContext {
     pub now: Timestamp,
     pub queue: QueueName,
     pub rules: QueueRules,
-    /// Jobs of the queue that workers hold.
+    /// Number of the queue's jobs that workers hold.
     pub held: u64,
-    /// Jobs of the queue that go first.
+    /// Number of the queue's jobs that are claimed before this one.
     pub ahead: u64,
     /// The workers that serve the queue.
     pub workers: Vec<WorkerMatch>,
-    /// Jobs that it waits for and that have not ended.
+    /// Jobs that it depends on and that have not ended.
     pub awaited: Vec<Awaited>,
 }
 
-/// So many workers or jobs are named.
+/// At most this many workers or jobs are listed.
 const NAMED: usize = 5;
 
-/// Whether a worker could take the job, and what it lacks.
+/// A worker of the queue, whether it is online, and what keeps it from taking the job.
 #[derive(Clone, Debug)]
 pub struct WorkerMatch {
     pub worker: WorkerName,
@@ -37,7 +37,7 @@ pub struct WorkerMatch {
     pub slots: u64,
 }
 
-/// Everything that explains where the job is; never empty.
+/// All causes that explain the job's state; never empty.
 pub fn explain(job: &Job, context: ExplainContext) -> Vec<Cause> {
     match &job.state {
         JobState::Pending { not_before, hold, after } => {

@@ -1,5 +1,5 @@
-//! What a job is, and the words of its machine. What each event does to it is
-//! in `machine.rs`.
+//! The job's states, events and verdicts: the vocabulary of the state machine. `machine.rs` holds
+//! the transitions.
 //!
 //! ```text
 //!  submit           Claimed            Started
@@ -20,11 +20,11 @@
 //!           +--- RetryRequested, fresh budgets --- Completed | Failed | Cancelled
 //! ```
 //!
-//! * A Pending job may be kept back by others ([`Hold`]): `Freed` lets it go on, and `Skipped`
+//! * A Pending job may be blocked by other jobs ([`Hold`]): `Freed` lets it proceed, and `Skipped`
 //!   cancels it when it can never begin.
-//! * A held job (Assigned, Running) is not cancelled or deleted at once: its
-//!   lease notes the wish ([`Stop`]), its worker ends the attempt and reports it.
-//! * `DeleteRequested` takes a Pending or Finished job out of every picture.
+//! * A held job (Assigned, Running) is not cancelled or deleted at once: its lease records the
+//!   request ([`Stop`]), and its worker ends the attempt and reports it.
+//! * `DeleteRequested` removes a Pending or Finished job altogether.
 //! * An attempt begins with a claim and ends when the job leaves Assigned or Running.
 
 use jiff::Timestamp;
@@ -37,29 +37,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{AttemptResults, MissingArtifact, NewJob, RetryPolicy};
 
-/// A job as the machine knows it.
+/// A job as the state machine sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub id: JobId,
     pub spec: JobSpec,
-    /// Which of an array's jobs it is.
+    /// Its place in an array, if it belongs to one.
     pub element: Option<Element>,
     pub state: JobState,
     /// Number of the newest attempt; 0 before the first claim.
     pub attempts: u32,
-    /// How many of `maxRetries` are used.
+    /// Retries used of `maxRetries`.
     pub retries: u32,
-    /// How much of our own budget is used.
+    /// Retries used of the infrastructure budget.
     pub infra_retries: u32,
-    /// How many of its attempts were lost.
+    /// Number of lost attempts.
     pub lost: u32,
     pub created_at: Timestamp,
-    /// How much of the newest attempt's log is stored.
+    /// The stored part of the newest attempt's log.
     pub log: LogHead,
 }
 
 impl Job {
-    /// A job as it is when it has just been submitted. It waits for nothing but its time.
+    /// A job that was just submitted. It waits for nothing but its `notBefore` time.
     pub fn new(id: JobId, spec: JobSpec, now: Timestamp) -> Self {
         Self {
             id,
@@ -75,7 +75,8 @@ impl Job {
         }
     }
 
-    /// The same of one that came with others, which have these ids: it may have to wait for some.
+    /// A job that was just submitted together with others, whose ids are `ids`. It may wait for
+    /// some of them.
     pub fn submitted(id: JobId, new: &NewJob, ids: &[JobId], now: Timestamp) -> Self {
         let mut job = Self::new(id, new.settled(ids), now);
         let element =
@@ -86,12 +87,12 @@ impl Job {
         job
     }
 
-    /// The array that it is of, by its first job.
+    /// The array that the job belongs to, identified by the array's first job.
     pub fn array(&self) -> Option<JobId> {
         self.element.map(|element| element.array)
     }
 
-    /// The state in the words of the API.
+    /// The job's state as the API shows it.
     pub fn status(&self) -> JobStatus {
         match &self.state {
             JobState::Pending { .. } => JobStatus::Pending,
@@ -105,7 +106,7 @@ impl Job {
         }
     }
 
-    /// The right to its newest attempt, while somebody has it.
+    /// The lease on the newest attempt, while a worker holds it.
     pub fn lease(&self) -> Option<&Lease> {
         match &self.state {
             JobState::Assigned { lease } | JobState::Running { lease, .. } => Some(lease),
@@ -113,7 +114,7 @@ impl Job {
         }
     }
 
-    /// How its newest attempt ended, once it has.
+    /// How the newest attempt ended. `None` while it has not.
     pub fn finish(&self) -> Option<&Finish> {
         match &self.state {
             JobState::Pending { after, .. } => after.as_ref(),
@@ -122,7 +123,7 @@ impl Job {
         }
     }
 
-    /// When its newest attempt's command began to run.
+    /// When the command of the newest attempt started.
     pub fn started_at(&self) -> Option<Timestamp> {
         match &self.state {
             JobState::Running { started_at, .. } => Some(*started_at),
@@ -131,10 +132,10 @@ impl Job {
     }
 }
 
-/// Each variant holds what is known in it and nothing else.
+/// The state of a job. Each variant holds what is known in that state and nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobState {
-    /// `after`: how the newest attempt ended, when this is a retry.
+    /// `after` is how the newest attempt ended, if the job is waiting for a retry.
     Pending {
         not_before: Option<Timestamp>,
         hold: Option<Hold>,
@@ -147,30 +148,30 @@ pub enum JobState {
         lease: Lease,
         started_at: Timestamp,
     },
-    /// Completed, Failed or Cancelled: its `finish` tells which.
+    /// Completed, Failed or Cancelled, depending on `finish`.
     Finished {
         finish: Finish,
     },
 }
 
-/// What keeps a job from being claimed, besides its time. The store knows when it is lifted.
+/// Why a job cannot be claimed yet, apart from its time. The store finds out when a hold is lifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Jobs that it begins after have not ended.
+    /// Jobs that it depends on have not ended.
     Jobs,
-    /// As many jobs of its array as may be at once are under way.
+    /// Its array already runs as many jobs as it may at once.
     Turn,
 }
 
 impl Hold {
-    /// What keeps a job back that waits for no others, or for none any more.
+    /// The hold of a job that depends on no other job, or no longer does.
     pub fn past_jobs(spec: &JobSpec) -> Option<Self> {
         let bounded = spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
         bounded.then_some(Self::Turn)
     }
 }
 
-/// A place in an array.
+/// A job's place in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element {
     /// The array's first job.
@@ -178,7 +179,7 @@ pub struct Element {
     pub index: u32,
 }
 
-/// The right of one worker to run the newest attempt.
+/// The right of one worker to run the newest attempt, until `expires_at`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lease {
     pub worker: WorkerName,
@@ -188,22 +189,21 @@ pub struct Lease {
     pub stop: Stop,
 }
 
-/// Whether somebody wants a held job ended, and what then.
+/// Whether a held job is to be stopped, and what happens to it then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
     #[default]
     No,
     Cancel,
-    /// Cancel, and delete the job when its attempt has ended.
+    /// Cancel the job, and delete it when its attempt has ended.
     Delete,
 }
 
-/// How an attempt ended. In a finished job the outcome is the job's: `Cancelled`
-/// when it was cancelled and `Poison` when it lost too many, whatever its last
-/// attempt met with.
+/// How an attempt ended. In a finished job the outcome is the job's: `Cancelled` if the job was
+/// cancelled, `Poison` if it lost too many attempts, whatever the outcome of its last attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finish {
-    /// `None` when the job was cancelled before any attempt.
+    /// `None` if the job was cancelled before any attempt.
     pub worker: Option<WorkerName>,
     pub outcome: Outcome,
     pub usage: Option<Usage>,
@@ -212,7 +212,7 @@ pub struct Finish {
     pub tail: Option<Tail>,
 }
 
-/// The last bytes of an attempt's output, as the Job shows them.
+/// The last bytes of an attempt's output, as the API shows them in a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
     pub output: String,
@@ -220,12 +220,12 @@ pub struct Tail {
     pub truncated: bool,
 }
 
-/// What a worker shows with everything that it says of an attempt.
+/// The proof that a worker holds the lease. It comes with every report about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     pub worker: WorkerName,
     pub token: LeaseToken,
-    /// Absent from workers made of curl: then the newest attempt is meant.
+    /// Omitted by curl workers: then the newest attempt is meant.
     pub attempt: Option<AttemptNo>,
 }
 
@@ -237,13 +237,13 @@ pub enum JobEvent {
         token: LeaseToken,
         ttl: Span,
     },
-    /// `ran` is kept with the attempt and decides nothing.
+    /// `ran` is stored with the attempt and does not affect the transition.
     Started {
         proof: Proof,
         ran: Option<Box<Ran>>,
     },
-    /// `HandedBack` as outcome gives the job back unfinished. `log` must agree with what is
-    /// stored, and so must the artifacts of `results`.
+    /// The outcome `HandedBack` returns the job unfinished. `log` and the artifacts of `results`
+    /// must match what is stored.
     Ended {
         proof: Proof,
         outcome: Outcome,
@@ -252,25 +252,25 @@ pub enum JobEvent {
         tail: Option<Tail>,
         results: AttemptResults,
     },
-    /// Upkeep saw that the lease has run out.
+    /// Upkeep found that the lease has expired.
     LeaseExpired,
     CancelRequested,
     DeleteRequested,
-    /// What held it is over; this holds it now.
+    /// The previous hold was lifted; `hold` replaces it.
     Freed {
         hold: Option<Hold>,
     },
-    /// A job that it was to begin after ended otherwise than it must have.
+    /// A job that it depends on ended with a status that its condition excludes.
     Skipped {
         job: JobId,
         ended: JobStatus,
         needs: Condition,
     },
-    /// Somebody wants an ended job run again, with fresh budgets.
+    /// A finished job is to run again, with fresh budgets.
     RetryRequested,
 }
 
-/// What the machine needs to know besides job and event.
+/// The machine's inputs besides the job and the event.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub now: Timestamp,
@@ -282,30 +282,31 @@ pub struct Rules {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one lives for as long as a call takes")]
 pub enum Verdict {
-    /// The job is now this; the effects are the caller's to perform.
+    /// The job's new state. The caller performs the effects.
     Moved(Box<Job>, Effects),
-    /// It was so before: the same call again gets the same answer.
+    /// The event had already been applied: a repeated call gets the same answer.
     AlreadyTrue,
     Refused(Refusal),
 }
 
-/// What follows from a move, besides the row itself.
+/// What the caller has to do besides updating the job's row.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "a list of things to do, not a state")]
 pub struct Effects {
     /// An attempt begins: insert its row.
     pub attempt_begins: bool,
-    /// The newest attempt ended: fill in its row.
+    /// The newest attempt ended: complete its row.
     pub attempt_ended: Option<Finish>,
-    /// Delete the job with all that belongs to it.
+    /// Delete the job and everything that belongs to it.
     pub delete: bool,
-    /// The job can be claimed (perhaps only later): wake the dispatcher.
+    /// The job can be claimed, perhaps only later: wake the dispatcher.
     pub claimable: bool,
-    /// The job's worker should end the attempt: tell it at its next heartbeat.
+    /// The job's worker should end the attempt: tell it with its next heartbeat.
     pub stop_worker: bool,
 }
 
-/// Why an event is not possible now. Its text fits into "the job cannot ...: {refusal}".
+/// Why an event is not possible now. The text completes the sentence "the job cannot ...:
+/// {refusal}".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("another attempt, or nobody, holds the job now")]

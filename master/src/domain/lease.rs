@@ -1,13 +1,13 @@
-//! How long leases last.
+//! The lease policy: how long leases last.
 
 use orchestra_contracts::Span;
 
 /// The operator's rules for leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasePolicy {
-    /// The lease of a job that asks for none of its own. None is shorter.
+    /// The lease of a job that asks for none. Also the minimum.
     pub base: Span,
-    /// None is longer, whatever a job asks for.
+    /// The maximum, whatever a job asks for.
     pub max: Span,
 }
 
@@ -18,8 +18,8 @@ impl Default for LeasePolicy {
 }
 
 impl LeasePolicy {
-    /// The lease of a job that asks for this one. What was accepted under other
-    /// rules is held to the present ones.
+    /// The lease of a job that asks for `asked`. The current policy applies, even if the job was
+    /// accepted under another.
     pub fn of(&self, asked: Option<Span>) -> Span {
         asked.unwrap_or(self.base).min(self.max).max(self.base)
     }

@@ -1,4 +1,4 @@
-//! What each event does to a job. Drawn in `job.rs`.
+//! The transitions of the job's state machine. `job.rs` has the diagram.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::{
     Stop, Tail, Verdict,
 };
 
-/// The one way in which a job changes.
+/// Applies an event to a job: the only way in which a job changes.
 pub fn apply(job: &Job, event: JobEvent, rules: &Rules) -> Verdict {
     match event {
         JobEvent::Claimed { worker, token, ttl } => claim(job, worker, token, ttl, rules.now),
@@ -70,9 +70,9 @@ fn start(job: &Job, proof: &Proof, now: Timestamp) -> Verdict {
     }
 }
 
-/// What a worker says of an attempt's end.
+/// A worker's report of an attempt's end.
 struct Report {
-    /// And of its start, at once.
+    /// Whether it also reports the attempt's start.
     began: bool,
     outcome: Outcome,
     usage: Option<Usage>,
@@ -81,8 +81,8 @@ struct Report {
     missing: Option<MissingArtifact>,
 }
 
-/// The job as it was when the report's attempt ran: a short one is told from its start to its end
-/// in one piece, and its start is as long after the claim as its preparation took.
+/// The job, moved to Running if the report includes the start: a short attempt is reported only
+/// once, at its end. The start time is the time of the claim plus the reported preparation time.
 fn begun_by<'a>(job: &'a Job, report: &Report) -> Cow<'a, Job> {
     let JobState::Assigned { lease } = &job.state else { return Cow::Borrowed(job) };
     if !report.began {
@@ -110,7 +110,7 @@ fn end(job: &Job, proof: &Proof, report: Report, rules: &Rules) -> Verdict {
     if let Some(missing) = report.missing {
         return Verdict::Refused(Refusal::ArtifactIncomplete(missing));
     }
-    // A worker made of curl may report the end without having reported the start.
+    // A curl worker may report the end without having reported the start.
     let started_at =
         job.started_at().or_else(|| has_run(&report.outcome).then_some(lease.claimed_at));
     let finish = Finish {
@@ -141,7 +141,7 @@ fn expire(job: &Job, rules: &Rules) -> Verdict {
     }
 }
 
-/// The newest attempt ended so: what becomes of the job?
+/// Decides the job's next state, given how its newest attempt ended.
 fn settle(job: &Job, stop: Stop, finish: Finish, rules: &Rules) -> Verdict {
     let mut next = job.clone();
     let mut effects = Effects { attempt_ended: Some(finish.clone()), ..Effects::default() };
@@ -160,7 +160,7 @@ fn settle(job: &Job, stop: Stop, finish: Finish, rules: &Rules) -> Verdict {
         Stop::Cancel if was_cut_short(&finish.outcome) => {
             JobState::Finished { finish: Finish { outcome: Outcome::Cancelled, ..finish } }
         }
-        // A command that came to its own end before the kill reached it keeps its result.
+        // A command that ended by itself before the kill keeps its result.
         Stop::Cancel => JobState::Finished { finish },
         Stop::Delete => {
             effects.delete = true;
@@ -176,7 +176,7 @@ enum Try {
     Poison,
 }
 
-/// Whether a budget pays for another try, and takes it from there.
+/// Decides whether the job is tried again, and charges the retry to a budget.
 fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
     let broken = outcome.blame() == Blame::Infrastructure;
     if broken && !job.spec.retry.on_lost && may_have_begun(job, outcome) {
@@ -189,8 +189,8 @@ fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
         }
     }
     let (used, budget) = match outcome.blame() {
-        // Nothing went wrong, so no budget pays and nothing is waited for. There
-        // is no bound either: each hand-back is one worker's orderly goodbye.
+        // Nothing failed, so the retry is free and immediate. It is also unbounded: each hand-back
+        // comes from a worker that shuts down in an orderly way.
         _ if *outcome == Outcome::HandedBack => return Try::Again { not_before: None },
         Blame::Nobody => return Try::NoMore,
         Blame::Command if !job.spec.retry.covers(outcome) => return Try::NoMore,
@@ -206,7 +206,7 @@ fn next_try(job: &mut Job, outcome: &Outcome, rules: &Rules) -> Try {
     Try::Again { not_before: Some(later(rules.now, wait)) }
 }
 
-/// Whether the command may have run. A lost worker may have begun without saying so.
+/// Whether the command may have started. A lost worker may have started it without reporting it.
 fn may_have_begun(job: &Job, outcome: &Outcome) -> bool {
     *outcome == Outcome::Lost || matches!(job.state, JobState::Running { .. })
 }
@@ -223,7 +223,7 @@ fn cancel(job: &Job, now: Timestamp) -> Verdict {
     }
 }
 
-/// Ends a Pending job. What is known of an attempt before stays known.
+/// Ends a Pending job. Keeps what is known of an earlier attempt.
 fn never_begun(job: &Job, after: Option<&Finish>, outcome: Outcome, now: Timestamp) -> Verdict {
     let finish = Finish {
         worker: after.and_then(|finish| finish.worker.clone()),
@@ -248,7 +248,8 @@ fn free(job: &Job, next: Option<Hold>) -> Verdict {
     }
 }
 
-/// One that somebody let begin without waiting is past this.
+/// Skips a job that still waits for others. A retry request lifts that wait, and then it applies no
+/// longer.
 fn skip(job: &Job, outcome: Outcome, now: Timestamp) -> Verdict {
     match &job.state {
         JobState::Pending { hold: Some(Hold::Jobs), after, .. } => {
@@ -274,7 +275,7 @@ fn retry(job: &Job) -> Verdict {
             _ => "still running",
         });
     };
-    // A job that was cancelled before its first attempt has no attempt to remember.
+    // A job that was cancelled before its first attempt has no attempt to keep.
     let after = (job.attempts > 0).then(|| finish.clone());
     let state = JobState::Pending { not_before: None, hold: None, after };
     let next = Job { state, retries: 0, infra_retries: 0, lost: 0, ..job.clone() };
@@ -293,15 +294,15 @@ fn stopping(job: &Job, lease: &Lease, stop: Stop) -> Verdict {
     moved(Job { state, ..job.clone() }, effects)
 }
 
-/// The job's lease, if the proof is of it.
+/// The job's lease, if the proof matches it.
 fn proven_lease<'a>(job: &'a Job, proof: &Proof) -> Option<&'a Lease> {
     job.lease().filter(|lease| {
         lease.worker == proof.worker && lease.token == proof.token && names_newest(job, proof)
     })
 }
 
-/// Whether this end of the newest attempt was accepted before: the worker asks
-/// again because our answer was lost.
+/// Whether this end of the newest attempt was accepted before: the worker repeats its report when
+/// our answer was lost.
 fn was_reported(job: &Job, proof: &Proof, outcome: &Outcome) -> bool {
     names_newest(job, proof)
         && job.finish().is_some_and(|finish| {
@@ -317,12 +318,12 @@ fn names_newest(job: &Job, proof: &Proof) -> bool {
     proof.attempt.is_none_or(|attempt| attempt.0 == job.attempts)
 }
 
-/// Whether the command came to an end of its own.
+/// Whether the command ran to an end of its own.
 fn has_run(outcome: &Outcome) -> bool {
     outcome.is_success() || outcome.blame() == Blame::Command
 }
 
-/// Whether it was stopped, or never begun, without a result of its own.
+/// Whether the attempt was stopped, or never started, and so has no result of its own.
 fn was_cut_short(outcome: &Outcome) -> bool {
     *outcome == Outcome::Cancelled || outcome.blame() == Blame::Infrastructure
 }
@@ -338,13 +339,13 @@ fn already(job: &Job) -> &'static str {
     }
 }
 
-/// Whole milliseconds, as the database keeps them; saturating at the end of time.
+/// Rounded to milliseconds, the database's resolution; saturates at the largest timestamp.
 fn later(now: Timestamp, span: Span) -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond().saturating_add(span.as_millis()))
         .unwrap_or(LAST)
 }
 
-/// The last whole millisecond that a timestamp can name.
+/// The last whole millisecond that a timestamp can represent.
 const LAST: Timestamp = Timestamp::constant(253_402_207_200, 999_000_000);
 
 fn moved(job: Job, effects: Effects) -> Verdict {

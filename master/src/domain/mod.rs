@@ -1,5 +1,5 @@
-//! What a job is and what may happen to it. Pure: no IO, no async, no clock
-//! (`now` is an argument), no randomness (the jitter is one too).
+//! Jobs and their rules. Pure: no IO, no async, no clock (`now` is an argument), no randomness (the
+//! jitter is an argument too).
 
 mod bulk;
 mod explain;

@@ -1,8 +1,9 @@
-//! Which worker can take which job, by what workers said of themselves.
+//! Matching: which worker can take which job, according to the workers' registrations.
 //!
-//! Labels, limits and the network are a hard match: a job waits rather than go to a worker that
-//! must refuse it. An image is not, for its folder may be added at any time: a worker
-//! without it takes the job where no other has it, and says so if it does not exist.
+//! Labels, limits and the network must match: a job waits rather than go to a worker that would
+//! have to refuse it. The image need not match, because its folder may be added at any time: a
+//! worker without the image takes the job if no other worker has it, and reports if the image does
+//! not exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,12 @@ use orchestra_contracts::{
     worker::{Offer, Registration},
 };
 
-/// After a longer silence a worker is not counted on any more: longer than restarts,
-/// upgrades and a night without power.
+/// A worker that was silent for longer no longer counts. Longer than a restart, an upgrade or a
+/// night without power.
 const COUNTED: SignedDuration = SignedDuration::from_hours(24);
 
-/// What workers offer. Of one that never registered nothing is known, so it takes any job but
-/// those that require a label.
+/// What the workers offer. Nothing is known of a worker that never registered, so it takes any job
+/// that requires no label.
 #[derive(Clone, Debug, Default)]
 pub struct Offers(BTreeMap<WorkerName, Arc<Known>>);
 
@@ -30,22 +31,22 @@ struct Known {
     registration: Registration,
     registered_at: Timestamp,
     seen_at: Timestamp,
-    /// It is handed nothing new, until an operator says otherwise.
+    /// It gets no new jobs until an operator lifts the drain.
     draining: bool,
 }
 
 /// Why a demand is unsatisfiable: no worker of the queue allows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsatisfiable {
-    /// The fields of the spec, each with the most that there is; never empty.
+    /// The spec's offending fields, each with the maximum on offer; never empty.
     pub errors: Vec<FieldError>,
-    /// The best that is offered, in a sentence.
+    /// The best offer, in a sentence.
     pub best: String,
 }
 
 impl Offers {
-    /// Takes in what a worker said. Answers whether that is new: it was unknown, or said
-    /// something else before.
+    /// Records a worker's registration. Returns whether it is new: the worker was unknown, or
+    /// registered something else before.
     pub fn note(
         &mut self,
         worker: &WorkerName,
@@ -56,7 +57,7 @@ impl Offers {
         let known = self.0.get(worker);
         let seen_at = known.map_or(seen_at, |known| known.seen_at.max(seen_at));
         let (registration, registered_at) = match known {
-            // Read before it said more.
+            // An older registration, read before the worker sent the known one.
             Some(known) if known.registered_at > registered_at => {
                 (known.registration.clone(), known.registered_at)
             }
@@ -69,7 +70,7 @@ impl Offers {
         is_new
     }
 
-    /// Takes in whether a worker is being drained.
+    /// Records whether a worker is being drained.
     pub fn note_drain(&mut self, worker: &WorkerName, draining: bool) {
         if let Some(known) = self.0.get_mut(worker)
             && known.draining != draining
@@ -78,7 +79,7 @@ impl Offers {
         }
     }
 
-    /// Whether this worker may be handed a job that asks for this.
+    /// Whether this worker may get a job with this demand.
     pub fn takes(&self, worker: &WorkerName, queue: &str, demand: &Demand, now: Timestamp) -> bool {
         let known = self.0.get(worker).map(|known| &known.registration);
         if !demand.requires.is_empty() && !known.is_some_and(|own| has_labels(own, demand)) {
@@ -97,8 +98,8 @@ impl Offers {
         own.images.contains(image) || !others.map(|known| &known.registration).any(is_better)
     }
 
-    /// What keeps this worker from a job that asks for this, in words; empty where it
-    /// [`takes`](Self::takes) it.
+    /// Why this worker may not get a job with this demand, in words. Empty if it
+    /// [`takes`](Self::takes) the job.
     pub fn lacks(
         &self,
         worker: &WorkerName,
@@ -126,10 +127,10 @@ impl Offers {
         lacks
     }
 
-    /// What keeps every worker of the queue from ever taking a job that asks for this; `None`
-    /// where one would, and where nobody is known who serves the queue.
+    /// Why no worker of the queue can ever take a job with this demand. `None` if one could, and if
+    /// no worker is known to serve the queue.
     pub fn beyond(&self, queue: &str, demand: &Demand, now: Timestamp) -> Option<Unsatisfiable> {
-        // Of one that tells of no offer nobody knows what it refuses.
+        // `None` if any worker registered without an offer: nobody knows what it refuses.
         let offers: Vec<&Offer> = self
             .counted(queue, now)
             .map(|it| it.registration.offer.as_ref())
@@ -142,7 +143,8 @@ impl Offers {
         let mut errors: Vec<_> =
             best.excesses(demand).iter().map(|excess| excess.refused_by("no worker")).collect();
         if errors.is_empty() {
-            // Each for itself is allowed somewhere; shown is what the nearest does not allow.
+            // Each field is allowed by some worker, but no worker allows them all. Shows what the
+            // closest one does not allow.
             let nearest = offers.iter().map(|offer| offer.excesses(demand)).min_by_key(Vec::len)?;
             errors = nearest.iter().map(|it| it.refused_with_the_rest("no worker")).collect();
         }
@@ -151,9 +153,9 @@ impl Offers {
         Some(Unsatisfiable { errors, best })
     }
 
-    /// The shared folders in one of which a job that asks for this would run, by the workers that were
-    /// heard of since then: each host has one of its own, and those with the same [`FILES_LABEL`] have the
-    /// same.
+    /// The shared folders in which a job with this demand might run, going by the workers that were
+    /// seen since `since`. Each host has a folder of its own, but workers with the same
+    /// [`FILES_LABEL`] share one.
     pub fn folders(&self, queue: &str, demand: &Demand, since: Timestamp) -> BTreeSet<&str> {
         let could = |known: &&Arc<Known>| {
             let own = &known.registration;
@@ -166,7 +168,7 @@ impl Offers {
         self.0.values().filter(could).filter_map(|known| folder_of(&known.registration)).collect()
     }
 
-    /// Those who serve the queue and may be expected to come back.
+    /// The workers that serve the queue and may be expected to come back.
     fn counted(&self, queue: &str, now: Timestamp) -> impl Iterator<Item = &Known> {
         let since = now.saturating_sub(COUNTED).unwrap_or(Timestamp::MIN);
         let serves = move |known: &Known| known.registration.queues.iter().any(|q| q == queue);
@@ -175,13 +177,13 @@ impl Offers {
     }
 }
 
-/// What its shared folder is called: by its label, else by its host, if it tells of one.
+/// The name of a worker's shared folder: its label, else its host, if it reports one.
 fn folder_of(own: &Registration) -> Option<&str> {
     let host = Some(own.host.as_str()).filter(|host| !host.is_empty());
     own.labels.get(FILES_LABEL).map(String::as_str).or(host)
 }
 
-/// Whether a worker has every label that is required, with its value.
+/// Whether a worker has all required labels with the required values.
 fn has_labels(worker: &Registration, demand: &Demand) -> bool {
     demand.requires.iter().all(|(key, value)| worker.labels.get(key) == Some(value))
 }

@@ -1,18 +1,18 @@
-//! What an operator decided of a queue, and what that leaves for claims.
+//! An operator's rules for a queue, and how many jobs they leave for claims.
 
 use jiff::Timestamp;
 use orchestra_contracts::QueueChange;
 
-/// A queue of which nothing was decided hands out whatever there is.
+/// Rules for one queue. The default is no restriction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueRules {
     pub paused_since: Option<Timestamp>,
-    /// At most so many of its jobs are held at once.
+    /// Maximum number of its jobs that workers may hold at once.
     pub concurrency: Option<u32>,
 }
 
 impl QueueRules {
-    /// The rules after a change. Who pauses what is paused does not begin anew.
+    /// The rules after a change. Pausing a paused queue keeps its original pause time.
     #[must_use]
     pub fn changed(self, change: QueueChange, now: Timestamp) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl QueueRules {
         }
     }
 
-    /// How many more of its jobs may be handed out while so many are held; `None` for any number.
+    /// How many more jobs may be handed out while `held` are held. `None` means any number.
     pub fn room(&self, held: usize) -> Option<usize> {
         if self.paused_since.is_some() {
             return Some(0);

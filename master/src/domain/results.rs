@@ -14,7 +14,7 @@ pub struct AttemptResults {
     pub artifacts: Vec<Artifact>,
     /// Stored with the attempt; the machine ignores it.
     pub changes: Option<Box<Changes>>,
-    /// Present where the start is reported together with the end: the attempt was over too soon for a
+    /// Present if the start is reported together with the end: the attempt was too short for a
     /// report of its own.
     pub ran: Option<Box<Ran>>,
     /// The first artifact that is not stored as reported. The store fills this in.

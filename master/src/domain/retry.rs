@@ -1,4 +1,4 @@
-//! When a failed attempt is tried again.
+//! The retry policy: when a failed attempt is tried again.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use orchestra_contracts::Span;
 /// The operator's rules for retries. Backoff is exponential with full jitter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// The longest first wait; it doubles with each retry.
+    /// Upper bound of the first wait. It doubles with each retry.
     pub base: Span,
-    /// No wait is longer.
+    /// Upper bound of every wait.
     pub max: Span,
-    /// How often a job is run again because of what we broke, before it fails.
+    /// Number of retries for infrastructure failures, before the job fails.
     pub infra_budget: u32,
-    /// So many lost attempts end a job as poison.
+    /// Number of lost attempts after which a job ends as poison.
     pub poison_after: u32,
 }
 
@@ -29,14 +29,14 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// For a job that asks for this first wait.
+    /// The policy for a job that asks for this first wait.
     #[must_use]
     pub fn beginning_with(self, base: Option<Span>) -> Self {
         Self { base: base.unwrap_or(self.base), ..self }
     }
 
-    /// How long to wait before the next try when `used` retries were made
-    /// already: the jitter's part (0.0 to 1.0) of a time that doubles up to `max`.
+    /// The wait before the next attempt after `used` retries: the fraction `jitter` (0.0 to 1.0) of
+    /// a duration that doubles with each retry, up to `max`.
     pub fn wait(&self, used: u32, jitter: f64) -> Span {
         let factor = 2_u32.checked_pow(used).unwrap_or(u32::MAX);
         let longest = self.base.0.saturating_mul(factor).min(self.max.0);

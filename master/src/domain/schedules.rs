@@ -1,34 +1,34 @@
-//! Which times of a schedule are due, which were missed, and which of those is made up for.
+//! Which times of a schedule are due, which were missed, and which missed one still runs.
 
 use jiff::Timestamp;
 use orchestra_contracts::{Overlap, Span};
 
 use super::Timetable;
 
-/// More times than these are not counted one by one when a master comes back.
+/// At most this many missed times are counted when a master comes back.
 const COUNTED: usize = 1_000;
 
-/// What is to be done with a schedule whose time has come.
+/// What to do with a schedule whose time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// The newest of its times, where it is not too late for it.
+    /// The newest time that is due, unless it is too late for it.
     pub time: Option<Timestamp>,
     pub missed: Option<Missed>,
-    /// The one that is waited for next; `None` when there will be none.
+    /// The next time. `None` if there will be none.
     pub next: Option<Timestamp>,
 }
 
-/// Times that came and went.
+/// Times that passed without a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// How many, up to some bound.
+    /// Their number, up to a bound.
     pub times: u64,
     pub newest: Timestamp,
 }
 
-/// `waited_for` is the oldest time for which nothing was done yet; `None` when it is still to
-/// come. Of several that are due only the newest counts, if it is no older than `catch_up`: who
-/// was away for a week wants one backup now and not seven.
+/// What is due now. `waited_for` is the oldest time that was not handled yet. `None` if that is
+/// still in the future. Of several times that are due only the newest runs, and only if it is at
+/// most `catch_up` old: after a week's absence one backup is wanted, not seven.
 pub fn due(
     table: &Timetable,
     waited_for: Timestamp,
@@ -38,7 +38,7 @@ pub fn due(
     if waited_for > now {
         return None;
     }
-    // What is stored counts also where the rules of the zone have changed since.
+    // The stored time counts even if the zone's rules have changed since.
     let newest = table.until(now).map_or(waited_for, |time| time.max(waited_for));
     let late = now.as_millisecond().saturating_sub(newest.as_millisecond());
     let in_time = late <= catch_up.as_millis();
@@ -55,17 +55,17 @@ pub fn due(
     })
 }
 
-/// What a job that has not ended means for the next one.
+/// What the schedule's unfinished jobs mean for its next job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Begin,
-    /// Not this time.
+    /// Skip this time.
     Skip,
-    /// When the others have ended, which somebody has to see to.
+    /// Begin when the others have ended. The caller has to end them.
     Wait,
 }
 
-/// Whether a job may begin while so many of its schedule have not ended.
+/// Whether a job may begin while `open` jobs of its schedule have not ended.
 pub fn turn(overlap: Overlap, open: usize) -> Turn {
     match overlap {
         _ if open == 0 => Turn::Begin,
@@ -118,7 +118,7 @@ mod tests {
     fn of_many_the_newest_counts() {
         let one = Some(what(Some("09T03:00"), Some((7, "08T03:00")), "10T03:00"));
         assert_eq!(nightly("02T03:00", 3600, "09T03:30"), one);
-        // However far back it may go.
+        // The same, however long `catch_up` is.
         assert_eq!(nightly("02T03:00", 30 * 86_400, "09T03:30"), one);
         let none = Some(what(None, Some((8, "09T03:00")), "10T03:00"));
         assert_eq!(nightly("02T03:00", 3600, "09T05:00"), none);

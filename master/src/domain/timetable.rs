@@ -1,10 +1,10 @@
-//! When the times of a cron expression are, by the clock of a time zone.
+//! The times of a cron expression in a time zone.
 //!
-//! Where a clock is put forward, the times that it leaps over do not exist: an expression that
-//! names one minute of one hour (`30 2 * * *`) gets the first moment after the gap, once, and
-//! any other (`*/30 * * * *`, `30 1,2 * * *`) goes on with its next time. Where a clock is put
-//! back, an hour comes twice: the former gets the first of the two, the latter both. That is
-//! what cron does since Vixie's.
+//! When clocks go forward, the skipped times do not exist: an expression that names one minute of
+//! one hour (`30 2 * * *`) fires once, at the first moment after the gap; any other (`*/30 * * *
+//! *`, `30 1,2 * * *`) continues with its next time. When clocks go back, an hour occurs twice: the
+//! former fires in the first of the two, the latter in both. This is how cron has behaved since
+//! Vixie's.
 
 use std::{cmp::Ordering, fmt};
 
@@ -20,7 +20,7 @@ use jiff::{
 };
 use orchestra_contracts::NewSchedule;
 
-/// A cron expression and whose clock it goes by.
+/// A cron expression with its time zone.
 #[derive(Clone)]
 pub struct Timetable {
     cron: Cron,
@@ -28,16 +28,16 @@ pub struct Timetable {
 }
 
 impl Timetable {
-    /// The five fields or a word like `@daily`; else why it is not a cron expression.
+    /// Parses five fields or a word like `@daily`. The error says why it is not a cron expression.
     pub fn new(cron: &str, zone: TimeZone) -> Result<Self, String> {
         if cron.len() > NewSchedule::CRON_BYTES {
             return Err(format!("has more than {} bytes", NewSchedule::CRON_BYTES));
         }
-        // The parser would take other letters for those that they are in upper case.
+        // The parser would uppercase the text, and so accept letters outside ASCII.
         if !cron.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             return Err("has characters that no cron expression has".to_owned());
         }
-        // It would take a field without a value, and look for its times until the end of time.
+        // The parser would accept an empty value, and then search for its times forever.
         if cron.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
             return Err("has a comma with nothing before or behind it".to_owned());
         }
@@ -47,25 +47,24 @@ impl Timetable {
         Ok(Self { cron, zone })
     }
 
-    /// The first of its times after this one; `None` when there is none, as for a 30th of
-    /// February.
+    /// The first time after `moment`. `None` if there is none, as for 30 February.
     pub fn after(&self, moment: Timestamp) -> Option<Timestamp> {
         let found = self.cron.find_next_occurrence(&self.local(moment), false);
         found.ok().map(|Local(zoned)| zoned.timestamp()).filter(|time| *time > moment)
     }
 
-    /// The last of its times up to and with this one.
+    /// The last time up to and including `moment`.
     pub fn until(&self, moment: Timestamp) -> Option<Timestamp> {
         let found = self.cron.find_previous_occurrence(&self.local(moment), true);
         found.ok().map(|Local(zoned)| zoned.timestamp()).filter(|time| *time <= moment)
     }
 
-    /// All of its times after this one, in order.
+    /// All times after `moment`, in order.
     pub fn from(&self, moment: Timestamp) -> impl Iterator<Item = Timestamp> {
         std::iter::successors(self.after(moment), |time| self.after(*time))
     }
 
-    /// Croner counts in seconds.
+    /// The local time, in whole seconds as croner counts.
     fn local(&self, moment: Timestamp) -> Local {
         let second = Timestamp::from_second(moment.as_millisecond().div_euclid(1000));
         Local(second.unwrap_or(moment).to_zoned_datetime(self.zone.clone()))
@@ -93,7 +92,7 @@ fn why(error: &CronError) -> String {
     }
 }
 
-/// What croner searches over. It knows an older jiff than ours.
+/// The calendar that croner searches. A type of our own, because croner uses an older jiff.
 #[derive(Clone)]
 struct Local(ZonedDateTime);
 
@@ -166,7 +165,7 @@ mod tests {
             ("*/20 * * * *", ["2026-01-01T12:20:00Z", "2026-01-01T12:40:00Z"]),
             ("30 6 * * mon-FRI", ["2026-01-02T06:30:00Z", "2026-01-05T06:30:00Z"]),
             ("0 0 1 jan,jul *", ["2026-07-01T00:00:00Z", "2027-01-01T00:00:00Z"]),
-            // Either of the two, where both are named.
+            // The day of the month or the day of the week, if both are given.
             ("0 0 4 * SUN", ["2026-01-04T00:00:00Z", "2026-01-11T00:00:00Z"]),
             ("0 0 29 2 *", ["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]),
             ("@hourly", ["2026-01-01T13:00:00Z", "2026-01-01T14:00:00Z"]),
@@ -228,7 +227,7 @@ mod tests {
         assert_eq!(table.after(at("2026-01-02T02:59:59.999Z")), Some(three));
     }
 
-    /// In Berlin, 02:00 to 03:00 is not there on 29 March 2026.
+    /// In Berlin, 02:00 to 03:00 does not exist on 29 March 2026.
     #[test]
     fn a_clock_that_is_put_forward_skips_no_fixed_time_and_doubles_none() {
         let daily = table("30 2 * * *", "Europe/Berlin");
@@ -242,7 +241,7 @@ mod tests {
         assert_eq!(some(&of_the_gap, "2026-03-29T00:00:00Z", 2), times);
     }
 
-    /// In Berlin, 02:00 to 03:00 comes twice on 25 October 2026.
+    /// In Berlin, 02:00 to 03:00 occurs twice on 25 October 2026.
     #[test]
     fn a_clock_that_is_put_back_has_a_fixed_time_once_and_others_twice() {
         let daily = table("30 2 * * *", "Europe/Berlin");
@@ -253,7 +252,7 @@ mod tests {
         assert_eq!(some(&hourly, "2026-10-25T00:00:00Z", 3), times);
     }
 
-    /// Looking back finds the times that looking ahead found.
+    /// Searching backwards finds the times that searching forwards found.
     #[test]
     fn both_directions_agree_around_every_change_of_the_clock() {
         for zone in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo"] {

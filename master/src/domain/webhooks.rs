@@ -1,4 +1,4 @@
-//! Which ends of jobs a webhook is told, and what follows from a receiver's answer.
+//! Which job ends a webhook reports, and how a delivery continues after a receiver's answer.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,18 +6,18 @@ use orchestra_contracts::{JobStatus, QueueName, Span};
 
 use super::Job;
 
-/// Of which jobs, and which ends, a webhook is told.
+/// The filter of a webhook: which jobs, and which of their ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndFilter {
     pub on: Vec<JobStatus>,
-    /// Any queue where it is `None`.
+    /// `None` matches any queue.
     pub queue: Option<QueueName>,
-    /// The job has all of these.
+    /// The job has all of these labels.
     pub labels: BTreeMap<String, String>,
 }
 
 impl EndFilter {
-    /// Whether this job's end is told; never of a job that has not ended.
+    /// Whether this job's end is reported. Always false for a job that has not ended.
     pub fn takes(&self, job: &Job) -> bool {
         let status = job.status();
         let has = |(key, value): (&String, &String)| job.spec.labels.get(key) == Some(value);
@@ -28,7 +28,7 @@ impl EndFilter {
     }
 }
 
-/// What came of one try.
+/// The result of one delivery attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The receiver answered with this status code.
@@ -39,7 +39,7 @@ pub enum Answer {
     Never(String),
 }
 
-/// What to do with a delivery after a try.
+/// What to do with a delivery after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     Done,
@@ -48,18 +48,18 @@ pub enum Next {
     GiveUp,
 }
 
-/// So many tries are made: the last one some eight hours after the first, so that a receiver
-/// that is down for a night misses nothing.
+/// Maximum number of delivery attempts. The last is some eight hours after the first, so that a
+/// receiver that is down for a night misses nothing.
 pub const TRIES: u32 = 20;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
-/// The receiver wants nothing more of this.
+/// HTTP 410: the receiver wants no more messages.
 const GONE: u16 = 410;
 
 impl Answer {
-    /// What follows from it after so many tries. Waits double from one second up to an hour; the
-    /// jitter (0.0 to 1.0) decides over half of each, so that messages that failed together do not
-    /// come back together.
+    /// The next step after `tries` attempts. Waits double from one second up to an hour. The jitter
+    /// (0.0 to 1.0) scales half of each wait, so that messages that failed together are not retried
+    /// together.
     pub fn next(&self, tries: u32, jitter: f64) -> Next {
         match self {
             Self::Status(200..=299) => Next::Done,
@@ -76,7 +76,7 @@ impl Answer {
         }
     }
 
-    /// Why it was no success, in a line.
+    /// Why the attempt did not succeed, in one line.
     pub fn error(&self) -> Option<String> {
         match self {
             Self::Status(200..=299) => None,

@@ -1,4 +1,4 @@
-//! Which job a worker takes, by what it offers.
+//! Which job a worker takes, depending on its offer.
 
 use orchestra_contracts::{JobSpec, Resources, Size};
 

@@ -1,4 +1,4 @@
-//! The machine against a table of every step, and against a model of a few lines.
+//! Tests of the state machine: a table of every transition, and a small model.
 
 mod model;
 mod steps;
@@ -30,7 +30,7 @@ fn new_job(max_retries: u32) -> Job {
     Job::new(JobId(1), spec, Timestamp::UNIX_EPOCH)
 }
 
-/// Each attempt has a token of its own, made of its number.
+/// The lease token of an attempt, made from its number.
 fn token(attempt: u32) -> LeaseToken {
     LeaseToken::new(format!("token {attempt}"))
 }
@@ -62,7 +62,7 @@ fn ended(attempt: u32, outcome: Outcome) -> JobEvent {
     }
 }
 
-/// The job after an event that must move it.
+/// The job after an event that must be accepted.
 fn moved(job: &Job, event: JobEvent, rules: &Rules) -> Job {
     match apply(job, event, rules) {
         Verdict::Moved(job, _) => *job,

@@ -1,4 +1,4 @@
-//! Random events against a second, much smaller account of the same rules.
+//! Compares the machine with a much smaller model of the same rules, under random events.
 
 use orchestra_contracts::{Blame, JobStatus, Outcome};
 use proptest::{collection::vec, prelude::*};
@@ -9,7 +9,7 @@ use crate::domain::{Job, JobEvent, JobState, Verdict, apply};
 #[derive(Clone, Debug)]
 enum Step {
     Claim,
-    /// By the newest attempt, or by the one before it.
+    /// From the newest attempt, or, if `stale`, from the one before it.
     Start {
         stale: bool,
     },
@@ -21,7 +21,7 @@ enum Step {
     Cancel,
     Delete,
     Retry,
-    /// So many seconds pass.
+    /// This many seconds pass.
     Wait(i64),
 }
 
@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
 enum Phase {
     #[default]
     Open,
-    /// Until this second.
+    /// `until` is a second.
     Held {
         until: i64,
         stopping: bool,
@@ -75,7 +75,7 @@ enum Done {
     Deleted,
 }
 
-/// What should be, told as counts.
+/// The expected state, kept as counts.
 #[derive(Debug, Default)]
 struct Model {
     phase: Phase,
@@ -180,7 +180,7 @@ proptest! {
         let mut model = Model { max_retries, ..Model::default() };
         let mut now = 0;
         let mut live = 0;
-        // Since the submission or the last request for a retry.
+        // Counted since the submission or the last retry request.
         let (mut begun, mut given_back) = (0, 0);
         for step in steps {
             if let Step::Wait(seconds) = step {

@@ -1,4 +1,4 @@
-//! What the table has no room for.
+//! Transitions that the table has no room for.
 
 use orchestra_contracts::{
     Condition, JobStatus, Ran, RetryOn, Usage,
@@ -30,7 +30,8 @@ fn a_finish_holds_what_the_worker_said() {
     assert_eq!((finish.started_at, finish.finished_at), (Some(at(2).now), at(4).now));
 }
 
-/// It began when it was prepared, and it did begin: another try is for jobs that allow one then.
+/// The start is set to when the preparation ended, and the command counts as started: it is retried
+/// only if the job allows that.
 #[test]
 fn an_attempt_whose_start_is_told_with_its_end_has_run() {
     let mut spec = JobSpec::new("true");

@@ -5,9 +5,9 @@ use orchestra_contracts::Outcome;
 use super::{at, claimed, ended, moved, new_job, started};
 use crate::domain::{Job, JobEvent, Refusal, Rules, Verdict, apply};
 
-/// What becomes of the job: its new status, with `+` when its worker is to stop
-/// it, `gone` when it is to be deleted, `=` when it was so before, `lost` and
-/// `no` when the lease is not the caller's or the step is illegal.
+/// The expected result: the job's new status, with `+` if its worker is to stop it; `gone` if it is
+/// to be deleted; `=` if the event had already been applied; `lost` if the caller does not hold the
+/// lease; `no` if the transition is illegal.
 const TABLE: &str = "
     state            claim    start   exit0     exit1     signal    refused given-back cancelled lost    expiry  cancel    delete   retry
     fresh            Assigned lost    lost      lost      lost      lost    lost      lost      lost     =       Cancelled gone     no
@@ -31,7 +31,7 @@ const TABLE: &str = "
     cancelled-held   no       lost    lost      lost      lost      lost    =         =         =        =       =         gone     Pending
 ";
 
-/// The table's events come at this second: every lease but the renewed one has run out.
+/// The table's events occur at this second: every lease but the renewed one has expired.
 const LATE: i64 = 100;
 
 fn state(name: &str) -> Job {
@@ -127,7 +127,7 @@ fn every_event_in_every_state() {
     assert_eq!(checked, 19 * 13);
 }
 
-/// What the caller has to do follows from what happened.
+/// The effects follow from the transition.
 #[test]
 fn effects_say_what_to_do() {
     let effects = |state_name: &str, event_name: &str| match apply(
