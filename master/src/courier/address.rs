@@ -1,6 +1,6 @@
-//! Which addresses a message may go to. By default those that are everybody's on the internet:
-//! whoever may register a webhook would otherwise have the master knock at doors that only the
-//! master can see (server-side request forgery).
+//! Decides which addresses messages may go to: by default only public ones. Otherwise anyone who
+//! may register a webhook could make the master call services that only the master can reach
+//! (server-side request forgery).
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -17,8 +17,8 @@ const fn v6(a: u16, b: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0), prefix)
 }
 
-/// IANA's registry of special-purpose addresses (RFC 6890), and a cloud's metadata service that
-/// stands outside of it. Others are within: 169.254.169.254, 100.100.100.200, 192.0.0.192.
+/// IANA's registry of special-purpose addresses (RFC 6890), and the one cloud metadata service
+/// outside of it. The others are covered by it: 169.254.169.254, 100.100.100.200, 192.0.0.192.
 const CLOSED_V4: &[(Ipv4Net, &str)] = &[
     (v4(0, 0, 0, 0, 8), "no address of another machine (RFC 1122)"),
     (v4(10, 0, 0, 0, 8), "a private address (RFC 1918)"),
@@ -38,40 +38,40 @@ const CLOSED_V4: &[(Ipv4Net, &str)] = &[
     (v4(240, 0, 0, 0, 4), "kept for later, or broadcast (RFC 1112)"),
 ];
 
-/// What is given out of IPv6: everything else is closed.
+/// The allocated part of IPv6. Everything outside is closed.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 3);
-/// Within it.
+/// Closed networks within it.
 const CLOSED_V6: &[(Ipv6Net, &str)] = &[
     (v6(0x2001, 0, 23), "kept for protocols (RFC 2928), Teredo among them"),
     (v6(0x2001, 0xdb8, 32), "for documentation (RFC 3849)"),
     (v6(0x2002, 0, 16), "an IPv4 address in disguise (6to4)"),
     (v6(0x3fff, 0, 20), "for documentation (RFC 9637)"),
 ];
-/// Outside of it, in words of their own.
+/// Networks outside of it that get a description of their own.
 const NAMED_V6: &[(Ipv6Net, &str)] = &[
     (v6(0xfc00, 0, 7), "a private address (RFC 4193)"),
     (v6(0xfe80, 0, 10), "a link-local address"),
     (v6(0xff00, 0, 8), "a multicast address"),
 ];
-/// RFC 6052: the last 32 bits are an IPv4 address, to which a translator sends on.
+/// RFC 6052: the last 32 bits are an IPv4 address, to which a NAT64 gateway forwards.
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 96);
 
-/// Where messages may go: everywhere on the internet, and where the operator allows it.
+/// Where messages may go: public addresses, and the networks that the operator allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reachable {
     allowed: Arc<[IpNet]>,
 }
 
 impl Reachable {
-    /// These networks as well (`ORCHESTRA_WEBHOOK_ALLOW`).
+    /// Also allows these networks (`ORCHESTRA_WEBHOOK_ALLOW`).
     pub fn with(allowed: Vec<IpNet>) -> Self {
         Self { allowed: allowed.into() }
     }
 
-    /// Whether a message may go there.
+    /// Checks whether a message may go to this address.
     ///
     /// # Errors
-    /// With what the address is instead, to go behind "is".
+    /// If not, with what the address is, as the end of a sentence "... is".
     pub(super) fn check(&self, address: IpAddr) -> Result<(), &'static str> {
         let meant = meant(address);
         let is_allowed = |network: &IpNet| network.contains(&address) || network.contains(&meant);
@@ -82,7 +82,7 @@ impl Reachable {
     }
 }
 
-/// The address that is reached in the end.
+/// The address that is finally reached: unwraps IPv4-mapped and NAT64 addresses.
 fn meant(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     if let Some(v4) = v6.to_ipv4_mapped() {

@@ -1,15 +1,15 @@
-//! Carries what leaves the master to addresses that others chose, and to no address that it must
-//! not reach.
+//! Sends webhook messages to addresses that users chose, and keeps them from reaching addresses
+//! that they must not reach.
 //!
 //! ```text
-//! target    what a URL may say, and literal addresses in it
-//! resolve   names, looked up by us for each request
+//! target    parses a URL, and checks literal addresses in it
+//! resolve   looks up host names for each request
 //!    both ask
-//! address   which addresses are everybody's to reach; the operator's exceptions
-//! sign      how a receiver knows that it was us
+//! address   decides which addresses may be reached; knows the operator's exceptions
+//! sign      signs messages, so that a receiver can verify the sender
 //! ```
-//! A request follows no redirect, takes no proxy from the environment, keeps no connection, and
-//! reads nothing of an answer but its status.
+//! A request follows no redirect, uses no proxy from the environment, does not keep its connection,
+//! and reads nothing of the response but its status.
 
 mod address;
 mod resolve;
@@ -28,38 +28,38 @@ pub use target::{Target, WrongTarget};
 
 use crate::domain::Answer;
 
-/// From the look at the name to the answer's status.
+/// The limit on one message, from the name lookup to the response's status.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends messages.
 #[derive(Debug)]
 pub struct Courier {
     reachable: Reachable,
-    /// Made for the first message: most masters never send one, and reading the certificates that
-    /// the system trusts takes its time.
+    /// Made for the first message: most masters never send one, and loading the system's root
+    /// certificates takes time.
     client: OnceCell<Client>,
 }
 
-/// One try of a message.
+/// One delivery attempt of a message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// The same with each try.
+    /// The same for every attempt.
     pub id: String,
-    /// In seconds; of this try.
+    /// The time of this attempt, in seconds since 1970.
     pub timestamp: i64,
     pub body: String,
 }
 
 impl Courier {
-    /// Of a master whose operator lets it reach these networks as well.
+    /// A courier that may also reach the networks that the operator allows.
     pub fn new(reachable: Reachable) -> Self {
         Self { reachable, client: OnceCell::new() }
     }
 
-    /// Reads where a message is to go.
+    /// Parses the URL of a webhook.
     ///
     /// # Errors
-    /// With the sentence that says what is wrong with it.
+    /// When it is not an acceptable URL; the message says why.
     pub fn target(&self, url: &str) -> Result<Target, WrongTarget> {
         Target::parse(url, &self.reachable)
     }
@@ -90,7 +90,7 @@ impl Courier {
             .header("webhook-signature", signature)
             .body(message.body);
         let answer = request.send().await.map_err(|error| reason(&error))?;
-        // Nothing of its body is read: it ends with the connection.
+        // The body is not read: it ends with the connection.
         Ok(answer.status().as_u16())
     }
 
@@ -106,9 +106,9 @@ impl Courier {
             .tls_backend_preconfigured(tls)
             .dns_resolver(resolve::Resolver::of(self.reachable.clone()))
             .redirect(redirect::Policy::none())
-            // A proxy would look the name up itself.
+            // A proxy would look up the name itself.
             .no_proxy()
-            // Each message is on a connection of its own, to an address that was looked at for it.
+            // Each message gets its own connection, to an address that was checked for it.
             .pool_max_idle_per_host(0)
             .referer(false)
             .timeout(TIME_LIMIT)
@@ -118,8 +118,8 @@ impl Courier {
     }
 }
 
-/// The innermost reason: the others say that sending failed, and to which URL, which may hold a
-/// secret.
+/// The innermost source of the error. The outer ones only say that sending failed, and name the
+/// URL, which may hold a secret.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("it took longer than {} s", TIME_LIMIT.as_secs());
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Anywhere on this machine.
+    /// A courier that may reach any address of this machine.
     fn courier() -> Courier {
         Courier::new(Reachable::with(vec!["127.0.0.0/8".parse().unwrap()]))
     }

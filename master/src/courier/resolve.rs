@@ -1,6 +1,6 @@
-//! Names, looked up by us for each message. What may not be reached is left out before anybody
-//! connects, so it does not help a name to lead elsewhere than when it was registered (DNS
-//! rebinding): the addresses that were looked at are those that are connected to.
+//! Looks up host names for each message, and drops forbidden addresses before anything connects.
+//! The connection goes to the very addresses that were checked, so changing a name's address after
+//! registration (DNS rebinding) does not help.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -21,7 +21,7 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let reachable = self.0.clone();
         Box::pin(async move {
-            // The port is the URL's, which is put in where there is none.
+            // Port 0 is replaced with the URL's port.
             let found: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
             open_of(&reachable, name.as_str(), found)
         })
@@ -45,7 +45,7 @@ fn open_of(
     if open.is_empty() { Err(refusal.into()) } else { Ok(Box::new(open.into_iter())) }
 }
 
-/// The sentence for an address that may not be reached.
+/// The error message for a forbidden address.
 pub(super) fn refusal_of(subject: &str, what: &str) -> String {
     format!("{subject} is {what}; the master's operator can allow it with ORCHESTRA_WEBHOOK_ALLOW")
 }

@@ -1,48 +1,50 @@
-//! How a receiver knows that a message is ours, new and whole: the signature of the specification
-//! "Standard Webhooks" (1.0.0), for which there are libraries in most languages. HMAC-SHA-256
-//! over `id.timestamp.body`, in base64 behind `v1,`, in the header `webhook-signature`.
+//! Signs messages, so that a receiver can verify sender, time and content, as specified by
+//! "Standard Webhooks" (1.0.0), for which most languages have libraries: HMAC-SHA-256 over
+//! `id.timestamp.body`, in base64 after `v1,`, in the header `webhook-signature`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use orchestra_contracts::Secret;
 use sha2::Sha256;
 
-/// What every secret begins with, so that people and scanners know one when they see it.
+/// The prefix of every secret, so that people and secret scanners recognize one.
 const PREFIX: &str = "whsec_";
-/// What the specification asks of the key behind it.
+/// The key lengths in bytes that the specification allows.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 const MADE: usize = 32;
 
-/// What the messages of one webhook are signed with.
+/// The key that signs the messages of one webhook.
 pub struct SigningKey(Vec<u8>);
 
-/// A secret is not what the specification asks for.
+/// The secret does not have the form that the specification asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not whsec_ and 24 to 64 bytes in base64; leave it out to have one made")]
 pub struct WrongSecret;
 
 impl SigningKey {
-    /// A new one, at random.
+    /// Makes a random key.
     pub fn make() -> Self {
         let mut key = vec![0; MADE];
         getrandom::fill(&mut key).expect("the system has random numbers");
         Self(key)
     }
 
+    /// Parses a secret.
+    ///
     /// # Errors
-    /// When it is not of the form of the specification.
+    /// When it does not have the form that the specification asks for.
     pub fn read(secret: &Secret) -> Result<Self, WrongSecret> {
         let encoded = secret.expose().strip_prefix(PREFIX).ok_or(WrongSecret)?;
         let key = STANDARD.decode(encoded).map_err(|_| WrongSecret)?;
         if BYTES.contains(&key.len()) { Ok(Self(key)) } else { Err(WrongSecret) }
     }
 
-    /// As receivers are given it.
+    /// The key in the form that receivers get.
     pub fn secret(&self) -> Secret {
         Secret::new(format!("{PREFIX}{}", STANDARD.encode(&self.0)))
     }
 
-    /// The header's value.
+    /// The value of the signature header.
     pub fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
@@ -73,7 +75,7 @@ mod tests {
         assert_eq!(key.secret(), secret);
     }
 
-    /// The example of the specification's own libraries.
+    /// The example of the specification's reference libraries.
     #[test]
     fn the_signature_is_that_of_the_specification() {
         let key = SigningKey::read(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();

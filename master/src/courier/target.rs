@@ -1,4 +1,4 @@
-//! Where a message is to go: a URL that says no more than it has to.
+//! The URL of a webhook, parsed and checked.
 
 use std::net::IpAddr;
 
@@ -6,21 +6,21 @@ use reqwest::Url;
 
 use super::{Reachable, resolve::refusal_of};
 
-/// Longer ones do not pass everywhere (RFC 9110, section 4.1, asks for 8,000).
+/// Some servers reject longer URLs (RFC 9110, section 4.1, recommends 8,000).
 const MAX_BYTES: usize = 2048;
 
-/// A URL that may be sent to, unless its name leads where nothing may go.
+/// A URL that may be sent to, unless its host name resolves to a forbidden address.
 #[derive(Clone, Debug)]
 pub struct Target(Url);
 
-/// What is wrong with a URL, to go behind it.
+/// What is wrong with a URL. The text follows the URL in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct WrongTarget(String);
 
 impl Target {
-    /// Literal addresses are looked at here, since nobody looks them up; in whatever way they are
-    /// spelled, for the parser knows each (`0177.1`, `0x7f.1`, `2130706433`).
+    /// Checks literal addresses here, since they need no lookup. The URL parser normalizes every
+    /// spelling of them (`0177.1`, `0x7f.1`, `2130706433`).
     pub(super) fn parse(text: &str, reachable: &Reachable) -> Result<Self, WrongTarget> {
         let refuse = |reason: &str| Err(WrongTarget(reason.to_owned()));
         if text.len() > MAX_BYTES {
