@@ -1,29 +1,29 @@
-//! The last hour by the minute, for those who look at the page: which runs have ended, and how long
-//! jobs had waited. Of a fixed size, whatever there is to count; it begins with the master.
+//! The last hour, minute by minute, for the web page: which runs ended, and how long jobs had
+//! waited. Its size is fixed. It starts empty with the master.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use orchestra_contracts::JobStatus;
 
-/// So many minutes are kept.
+/// Number of minutes that are kept.
 pub const MINUTES: usize = 60;
 
-/// What became of a job whose attempt has ended.
+/// What became of a job when an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Completed,
     Failed,
     Cancelled,
-    /// It will be tried again.
+    /// The job will be tried again.
     Again,
 }
 
 impl End {
-    /// All of them, in the order in which they are counted and shown.
+    /// All values, in the order in which they are stored and shown.
     pub const ALL: [Self; 4] = [Self::Completed, Self::Failed, Self::Cancelled, Self::Again];
 
-    /// Of a job that is so after its attempt, or that went with it.
+    /// Derives it from the job's status after the attempt. A deleted job counts as cancelled.
     pub fn of(status: JobStatus, is_deleted: bool) -> Self {
         match status {
             _ if is_deleted => Self::Cancelled,
@@ -35,12 +35,12 @@ impl End {
     }
 }
 
-/// One minute.
+/// The counts of one minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Minute {
-    /// Since 1970.
+    /// Minutes since 1970.
     number: i64,
-    /// As in [`End::ALL`].
+    /// Indexed as [`End::ALL`].
     pub ended: [u64; 4],
     pub waits: Waits,
 }
@@ -59,14 +59,14 @@ impl Minute {
     }
 }
 
-/// How long jobs had waited, counted in cells that are an eighth of their time wide.
+/// A histogram of waiting times, whose cells are an eighth of a power of two wide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waits {
     pub count: u64,
     cells: Box<[u32; CELLS]>,
 }
 
-/// Up to 2^33 milliseconds, which are 99 days; what waited longer is in the last.
+/// Covers up to 2^33 milliseconds (99 days). Longer waits count in the last cell.
 const CELLS: usize = 248;
 
 impl Default for Waits {
@@ -82,7 +82,7 @@ impl Waits {
         *cell = cell.saturating_add(1);
     }
 
-    /// With those of another time.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         for (cell, more) in self.cells.iter_mut().zip(&*other.cells) {
@@ -90,8 +90,8 @@ impl Waits {
         }
     }
 
-    /// So many milliseconds this share of them, in percent, had waited at most; at most an eighth
-    /// more than the truth. `None` of nobody.
+    /// The given percentile of the waiting times, in milliseconds, overestimated by at most an
+    /// eighth. `None` if nothing was counted.
     pub fn within(&self, percent: u64) -> Option<u64> {
         let rank = (self.count * percent).div_ceil(100).max(1);
         let mut counted = 0;
@@ -103,7 +103,7 @@ impl Waits {
     }
 }
 
-/// Eight for each power of two, and below that one for each millisecond.
+/// The cell of a waiting time: eight cells for each power of two, and one per millisecond below 8.
 fn cell(millis: u64) -> usize {
     let Some(power) = millis.checked_ilog2().filter(|power| *power >= 3) else {
         return usize::try_from(millis).unwrap_or_default();
@@ -112,13 +112,13 @@ fn cell(millis: u64) -> usize {
     usize::try_from(u64::from(power - 2) * 8 + eighth).map_or(CELLS - 1, |it| it.min(CELLS - 1))
 }
 
-/// The most that is counted in a cell, in milliseconds.
+/// The longest waiting time in a cell, in milliseconds.
 fn longest(cell: usize) -> u64 {
     let (power, eighth) = (cell / 8, cell as u64 % 8);
     if power == 0 { eighth } else { ((8 + eighth + 1) << (power - 1)) - 1 }
 }
 
-/// What is kept of the last hour.
+/// The counts of the last hour.
 #[derive(Debug, Default)]
 pub struct History(Mutex<Vec<Minute>>);
 
@@ -127,12 +127,13 @@ impl History {
         self.in_minute(at, |minute| minute.ended[end as usize] += 1);
     }
 
-    /// A job was handed out for the first time, so many milliseconds after it could be.
+    /// Records that a job was handed out for the first time, `waited` milliseconds after it became
+    /// claimable.
     pub fn handed_out(&self, at: Timestamp, waited: u64) {
         self.in_minute(at, |minute| minute.waits.add(waited));
     }
 
-    /// The hour before `now`, its minutes from the oldest to the one that is going on.
+    /// The hour up to `now`, minute by minute, the oldest first and the current one last.
     pub fn minutes(&self, now: Timestamp) -> Vec<Minute> {
         let newest = number(now);
         let kept = self.kept();
@@ -143,8 +144,8 @@ impl History {
             .collect()
     }
 
-    /// The clock goes on or stands still, but a note may be late: it counts where there is a
-    /// minute for it still.
+    /// The clock never goes back, but a record may arrive late: it counts if its minute is still
+    /// kept.
     fn in_minute(&self, at: Timestamp, count: impl FnOnce(&mut Minute)) {
         let number = number(at);
         let mut kept = self.kept();
@@ -215,14 +216,14 @@ mod tests {
         }
         history.ended(at(199 * 60 + 59), End::Again);
         history.handed_out(at(198 * 60), 7);
-        // Too late for its minute.
+        // Too late: its minute is no longer kept.
         history.ended(at(0), End::Failed);
         let minutes = history.minutes(at(199 * 60 + 30));
         assert_eq!(minutes.len(), MINUTES);
         assert_eq!((minutes[0].begins(), minutes[59].begins()), (at(140 * 60), at(199 * 60)));
         assert!(minutes[..59].iter().all(|minute| minute.ended == [1, 0, 0, 0]));
         assert_eq!((minutes[59].ended, minutes[58].waits.count), ([1, 0, 0, 1], 1));
-        // An hour later nothing of it is shown, though it is there until it is needed.
+        // An hour later none of it is shown, though it stays in memory until its place is needed.
         let later = history.minutes(at(260 * 60));
         assert!(later.iter().all(Minute::is_empty) && later[59].begins() == at(260 * 60));
         assert_eq!(history.kept().len(), MINUTES);

@@ -1,10 +1,10 @@
-//! What a master has counted since it started, and how it stands, in the text format of
-//! Prometheus. This is the only room that knows the crate for it.
+//! The master's metrics, in the text format of Prometheus. Only this module depends on the
+//! `prometheus` crate.
 //!
-//! * [`Metrics`] is what is counted while things happen; nobody waits for it.
-//! * [`Snapshot`] is what is looked up at each scrape.
-//! * [`History`] is the last hour, for the page.
-//! * `names` keeps the number of series bounded, whatever people call their queues.
+//! * [`Metrics`] holds counters and histograms. Recording never waits.
+//! * [`Snapshot`] holds gauges that are read at each scrape.
+//! * [`History`] is the last hour, for the web page.
+//! * `names` bounds the number of time series, whatever people call their queues.
 
 mod history;
 mod names;
@@ -26,19 +26,19 @@ pub use history::{End, History, MINUTES, Minute, Waits};
 pub use process::Process;
 pub use snapshot::{QueueState, Snapshot, WorkerState};
 
-/// So many queues, and as many workers, have series of their own; the others share one.
+/// Number of queues, and of workers, with their own time series. All others share one.
 pub const MOST_NAMES: usize = 100;
 
-/// A job waits from milliseconds to days.
+/// Buckets in seconds. Jobs wait from milliseconds to days.
 const WAITS: [f64; 12] =
     [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0];
-/// A warm start takes milliseconds, one with a build minutes.
+/// A warm start takes milliseconds, one that builds an image minutes.
 const STARTS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0];
-/// A commit takes a fraction of a millisecond, and seconds on a disk in trouble.
+/// A commit takes a fraction of a millisecond, or seconds on a failing disk.
 const COMMITS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// Counts since the start.
+/// Counters and histograms since the start of the master.
 pub struct Metrics {
     registry: Registry,
     queues: Names,
@@ -138,7 +138,8 @@ impl Default for Metrics {
             store: registered(&registry, commits),
             registry,
         };
-        // What has not happened yet is 0, so that the first time counts as an increase.
+        // Events that have not happened yet are exported as 0, so that the first one shows as an
+        // increase.
         for kind in Outcome::KINDS {
             metrics.attempts.with_label_values(&[kind]);
         }
@@ -152,7 +153,7 @@ impl Default for Metrics {
     }
 }
 
-/// Their names are constants and stand there once.
+/// Cannot fail: the names are constants, and each is registered once.
 fn registered<T: Collector + Clone + 'static>(
     registry: &Registry,
     made: Result<T, prometheus::Error>,
@@ -169,8 +170,8 @@ impl Metrics {
         }
     }
 
-    /// A claim was answered with jobs: their queues, when each could be claimed and when it was,
-    /// where this was the first time.
+    /// Records the answer to a claim: for each job its queue and, if this is its first claim, when
+    /// it became claimable and when it was claimed.
     pub fn claimed(&self, jobs: &[(&str, Option<(Timestamp, Timestamp)>)]) {
         self.claims.with_label_values(&[if jobs.is_empty() { "none" } else { "jobs" }]).inc();
         for (queue, times) in jobs {
@@ -185,7 +186,7 @@ impl Metrics {
         self.claims.with_label_values(&["failed"]).inc();
     }
 
-    /// An attempt has ended. The usage is its worker's word.
+    /// Records the end of an attempt. The usage is what its worker reported.
     pub fn ended(&self, outcome: &Outcome, usage: Option<&Usage>) {
         self.attempts.with_label_values(&[outcome.kind()]).inc();
         if *outcome == Outcome::Lost {
@@ -202,12 +203,12 @@ impl Metrics {
         self.log_bytes.inc_by(bytes);
     }
 
-    /// A message to a webhook was sent, or could not be.
+    /// Records one delivery attempt of a webhook message.
     pub fn told(&self, state: DeliveryState) {
         self.deliveries.with_label_values(&[result(state)]).inc();
     }
 
-    /// The route as it was registered, never what was asked for.
+    /// Records a response. `route` is the pattern as registered, never the requested path.
     pub fn answered(&self, method: &str, route: &str, status: u16) {
         let class = match status {
             ..200 => "1xx",
@@ -219,7 +220,7 @@ impl Metrics {
         self.requests.with_label_values(&[method, route, class]).inc();
     }
 
-    /// Waits for a call of the database, and counts it.
+    /// Awaits a database call, and records its duration and whether it failed.
     pub async fn stored<T, E>(
         &self,
         call: &'static str,
@@ -234,19 +235,19 @@ impl Metrics {
         done
     }
 
-    /// All of it, with what was just looked up.
+    /// All metrics as text, the snapshot included.
     pub fn text(&self, snapshot: &Snapshot) -> String {
         let mut families = self.registry.gather();
         families.extend(snapshot.gather());
         families.sort_by(|one, other| one.name().cmp(other.name()));
         let mut text = Vec::new();
-        // Writing into memory does not fail, and no family is without samples.
+        // Writing to memory does not fail, and every family has samples.
         let encoded = TextEncoder::new().encode(&families, &mut text);
         encoded.map(|()| String::from_utf8(text).unwrap_or_default()).unwrap_or_default()
     }
 }
 
-/// After one try.
+/// The result label of a delivery attempt.
 fn result(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Delivered => "delivered",

@@ -1,5 +1,5 @@
-//! A bounded set of names: whoever submits jobs chooses the names of queues, and each name is a
-//! series that Prometheus keeps.
+//! A bounded set of label values: users choose the names of queues, and each name is a time series
+//! that Prometheus keeps.
 
 use std::{
     borrow::Cow,
@@ -7,10 +7,10 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-/// No queue and no worker can be called so.
+/// The shared name. Not a valid name of a queue or worker.
 pub(super) const OTHER: &str = "(other)";
 
-/// The first so many names that come.
+/// The first `most` names that are seen.
 pub(super) struct Names {
     most: usize,
     known: RwLock<BTreeSet<String>>,
@@ -21,7 +21,7 @@ impl Names {
         Self { most, known: RwLock::default() }
     }
 
-    /// The name, or that of all others.
+    /// The name itself, or the shared name if the set is full.
     pub(super) fn of<'a>(&self, name: &'a str) -> Cow<'a, str> {
         if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
             return name.into();

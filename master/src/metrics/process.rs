@@ -1,4 +1,4 @@
-//! What the system says of this process, under the names that Prometheus's own clients use
+//! Metrics of this process, under the names that Prometheus's own client libraries use
 //! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 
 use std::fs;
@@ -8,21 +8,21 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// `None` where the system did not say it.
+/// `None` where the system does not provide a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Process {
     pub cpu_seconds: Option<f64>,
-    /// In bytes.
+    /// Resident memory in bytes.
     pub resident: Option<u64>,
     pub virtual_size: Option<u64>,
     pub open_files: Option<u64>,
     pub most_open_files: Option<u64>,
-    /// Since 1970.
+    /// The start time in seconds since 1970.
     pub started_seconds: Option<f64>,
 }
 
 impl Process {
-    /// As it is now.
+    /// Reads the current values.
     pub(crate) fn look() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let files = fs::read_dir("/proc/self/fd").ok();
@@ -32,7 +32,7 @@ impl Process {
             cpu_seconds: cpu.map(seconds),
             resident: resident.map(|pages| pages.saturating_mul(page_size() as u64)),
             virtual_size,
-            // Without the one that looks.
+            // Not counting the descriptor of this directory listing.
             open_files: files.map(|files| (files.count() as u64).saturating_sub(1)),
             most_open_files: getrlimit(Resource::Nofile).current,
             started_seconds: began.zip(boot()).map(|(began, boot)| seconds(began) + boot),
@@ -40,7 +40,7 @@ impl Process {
     }
 }
 
-/// What is taken of `/proc/self/stat` (proc(5)), in ticks, pages and bytes.
+/// The fields used from `/proc/self/stat` (proc(5)), in ticks, pages and bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Stat {
     cpu: Option<u64>,
@@ -50,10 +50,10 @@ struct Stat {
 }
 
 impl Stat {
-    /// The name of the program, in parentheses, can be anything; what follows are numbers.
+    /// Parses after the last parenthesis: the program name before it can contain anything.
     fn read(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        // The first of them is the third of the page.
+        // proc(5) numbers fields from 1; the first one after the name is number 3.
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Self {
             cpu: field(14).zip(field(15)).map(|(user, system)| user.saturating_add(system)),
@@ -64,7 +64,7 @@ impl Stat {
     }
 }
 
-/// When the machine started, in seconds since 1970.
+/// The boot time in seconds since 1970.
 fn boot() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
@@ -95,7 +95,7 @@ mod tests {
         assert!(process.resident.is_some_and(|bytes| bytes > 1 << 20), "{process:?}");
         assert!(process.virtual_size >= process.resident, "{process:?}");
         assert!(process.open_files.is_some_and(|files| files >= 3), "{process:?}");
-        // It is no older than the machine, and younger than this line of 2026.
+        // 1.7e9 is in November 2023, before this test was written.
         assert!(process.started_seconds.is_some_and(|start| start > 1.7e9), "{process:?}");
         assert!(process.cpu_seconds.is_some(), "{process:?}");
     }

@@ -1,5 +1,5 @@
-//! The current state of a master, its queues and its workers, read at each scrape. A queue or worker
-//! that is gone is not in it any more.
+//! The current state of the master, its queues and its workers, read at each scrape. Queues and
+//! workers that no longer exist drop out.
 
 use std::collections::BTreeMap;
 
@@ -8,24 +8,24 @@ use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry, proto::Met
 
 use super::{MOST_NAMES, Process, names::OTHER, registered, seconds};
 
-/// Everything that the master looks up at a scrape instead of counting it.
+/// The values that are read at a scrape instead of being counted.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Whether the database answered; without it there are no queues and no workers here.
+    /// Whether the database answered. If not, `queues` and `workers` are empty.
     pub store_usable: bool,
     pub started_at: f64,
     pub queues: Vec<QueueState>,
     pub workers: Vec<WorkerState>,
-    /// Messages to webhooks that wait for a try, as far as they were counted.
+    /// Pending webhook messages, counted up to a bound.
     pub untold: u64,
     pub process: Process,
-    /// How many read logs or wait, and how many may.
+    /// Open log readers and waiting requests, and their maximum.
     pub streams: (usize, usize),
-    /// Calls that came when their lease was lost, by what they were.
+    /// Number of calls with a lost lease, by kind of call.
     pub stale: [(&'static str, u64); 4],
 }
 
-/// One queue, at the time of the scrape.
+/// One queue at the time of the scrape.
 #[derive(Clone, Debug, Default)]
 pub struct QueueState {
     pub name: String,
@@ -33,22 +33,22 @@ pub struct QueueState {
     pub running: u64,
     pub workers: u64,
     pub paused: bool,
-    /// Since its oldest pending job was submitted, in seconds.
+    /// Age of its oldest pending job, in seconds.
     pub oldest: Option<f64>,
 }
 
-/// One worker, at the time of the scrape.
+/// One worker at the time of the scrape.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerState {
     pub name: String,
-    /// In a word: `online`, `draining`, `unwell` or `away`.
+    /// One of [`STATES`].
     pub state: &'static str,
     pub slots: u64,
     pub running: u64,
     pub stats: Option<Box<Stats>>,
 }
 
-/// In which a worker can be.
+/// The states of a worker.
 const STATES: [&str; 4] = ["online", "draining", "unwell", "away"];
 
 impl Snapshot {
@@ -214,7 +214,7 @@ impl Snapshot {
         }
     }
 
-    /// Those that are not away; the first so many by their names.
+    /// The workers that are not away. Those after the first [`MOST_NAMES`] get the shared name.
     fn there(&self) -> impl Iterator<Item = (&str, &WorkerState)> {
         let there = self.workers.iter().filter(|worker| worker.state != "away").enumerate();
         there.map(|(place, worker)| {
@@ -223,7 +223,7 @@ impl Snapshot {
     }
 }
 
-/// What is written for one reader.
+/// The registry for one scrape.
 struct Sheet(Registry);
 
 impl Sheet {
