@@ -1,5 +1,4 @@
-//! A stored file as an answer, whole or in part. Whatever it is, a browser saves it and runs
-//! nothing of it.
+//! Serves a stored file, whole or in part. A browser always saves it and never runs or renders it.
 
 use std::ops::Range;
 
@@ -20,19 +19,19 @@ use super::{
 };
 use crate::live::CutOff;
 
-/// RFC 9530: of all of the file, also where a part of it is sent.
+/// RFC 9530: the digest of the whole file, even in a partial response.
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
-/// What is known of a file before it is read.
+/// The metadata of a file.
 pub(super) struct Stored<'a> {
-    /// Under which a browser saves it.
+    /// The name under which a browser saves it.
     pub(super) name: &'a str,
     pub(super) bytes: u64,
-    /// In hexadecimal digits.
+    /// In hexadecimal.
     pub(super) sha256: &'a str,
 }
 
-/// The part of the file that is asked for, read by `read`.
+/// The response with the requested part of the file, read by `read`.
 pub(super) fn answer<S>(
     headers: &HeaderMap,
     file: &Stored<'_>,
@@ -48,7 +47,7 @@ where
     Ok(response)
 }
 
-/// Which bytes are wanted. A part of what is another file by now is not: `If-Range`, RFC 9110.
+/// The requested part. The whole file if it has changed since (`If-Range`, RFC 9110).
 fn part(headers: &HeaderMap, file: &Stored<'_>) -> Result<(StatusCode, Range<u64>), ApiError> {
     let same = headers.get(header::IF_RANGE).is_none_or(|tag| *tag == tag_of(file));
     let Some(wanted) = range::wanted(headers).filter(|_| same) else {

@@ -1,5 +1,5 @@
-//! `GET /openapi.json`: what this API is, for programs. It stands in the program and in its
-//! sources, so nobody is kept from it.
+//! `GET /openapi.json`: the description of the API for programs. It needs no token, since it is
+//! part of the public source code.
 
 use axum::{
     http::header,

@@ -1,9 +1,9 @@
 //! `Content-Disposition: attachment` (RFC 6266): the name under which a browser saves a file. The
-//! name is whatever a job chose, so none of its characters may end the value or mean something.
+//! job chose that name, so its characters are escaped.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// All but `attr-char` of RFC 8187, section 3.2.1.
+/// Everything but `attr-char` of RFC 8187, section 3.2.1.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -18,7 +18,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// For those who do not read the second form, the first has `_` for what could be misread.
+/// The header's value. For clients that do not support `filename*`, `filename` has `_` in place of
+/// special characters.
 pub(super) fn attachment(name: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%' | '/' | ';');
     let fallback: String =

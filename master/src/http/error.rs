@@ -1,4 +1,4 @@
-//! Refusals on the wire: `application/problem+json` (RFC 9457).
+//! Error responses: `application/problem+json` (RFC 9457).
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use orchestra_contracts::{
 
 use crate::{domain::Refusal, service::ServiceError, store::StoreError};
 
-/// A refusal, ready to be sent.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct ApiError(Box<Parts>);
 
-/// Rides in the answer, for those who write it in another way.
+/// A response extension, for code that renders the problem differently.
 #[derive(Clone, Debug)]
 pub(super) struct Refused(pub(super) Arc<Problem>);
 
@@ -42,18 +42,18 @@ impl ApiError {
         Self(Box::new(Parts { problem, header: None }))
     }
 
-    /// Something is wrong with a part of the address or with a header.
+    /// A part of the address or a header is invalid.
     pub(super) fn parameter(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::BadParameter, detail)
     }
 
-    /// The body is none that is read here.
+    /// The body's media type is not accepted here.
     pub(super) fn not_json(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::UnsupportedMediaType, detail)
             .hint("send JSON in UTF-8, with the header content-type: application/json")
     }
 
-    /// To stand among others in an answer.
+    /// The problem itself, for an answer that reports several.
     pub(super) fn into_problem(self) -> Problem {
         self.0.problem
     }
@@ -143,7 +143,7 @@ fn title(kind: ProblemKind) -> &'static str {
     }
 }
 
-/// The one place where reasons become statuses.
+/// The only place that maps errors to statuses.
 impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         let detail = error.to_string();
@@ -226,7 +226,7 @@ impl From<ServiceError> for ApiError {
     }
 }
 
-/// What exactly is wrong with the database is for the operator, in the master's log.
+/// The cause of a database error is for the operator: it goes to the master's log only.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -251,14 +251,14 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// A defect of ours. What it is stands in the master's log.
+/// A defect in the master. The details are in its log.
 pub(super) fn internal() -> ApiError {
     let detail = "something went wrong here; nothing was wrong with the request";
     ApiError::new(ProblemKind::Internal, detail)
         .hint("the master's log says more under the x-request-id of this answer")
 }
 
-/// What is left is kept for workers.
+/// The client connections are used up. The rest is reserved for workers.
 pub(super) fn busy() -> ApiError {
     let detail = "the master has as many requests under way as it can serve";
     ApiError::new(ProblemKind::Unavailable, detail)
@@ -266,7 +266,7 @@ pub(super) fn busy() -> ApiError {
         .header(header::RETRY_AFTER, HeaderValue::from_static("5"))
 }
 
-/// For a connection that is one too many: written before anything is read.
+/// The raw response for a connection over the limit. It is written before the request is read.
 pub(super) fn no_connection_left() -> Vec<u8> {
     let ApiError(parts) = busy();
     let body = serde_json::to_string(&parts.problem).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Is the master there, and can it work?
+//! Liveness and readiness.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ struct Health {
 #[derive(Serialize)]
 struct Ready {
     status: &'static str,
-    /// Calls of workers that came when their lease was lost.
+    /// Calls of workers whose lease was lost.
     stale: StaleCounts,
 }
 
@@ -33,12 +33,12 @@ pub(super) fn routes() -> Routes {
     )
 }
 
-/// The process lives. Whoever restarts it on a failure asks here.
+/// The process is alive. For supervisors that restart it.
 async fn alive(_: NoQuery) -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// The database can be used. Whoever sends it work asks here.
+/// The database is usable. For load balancers that route requests to it.
 async fn ready(State(service): State<Arc<Service>>, _: NoQuery) -> Result<Json<Ready>, ApiError> {
     service.check().await?;
     Ok(Json(Ready { status: "ready", stale: service.stale() }))

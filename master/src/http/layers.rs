@@ -1,4 +1,4 @@
-//! The layer around all routes: what happens to every request, whatever its address.
+//! The middleware around all routes: what happens to every request, whatever its path.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
@@ -26,13 +26,13 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// By which an answer and the lines of the log about it are found.
+/// Correlates a response with the log lines about it.
 const ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longer addresses than this lead nowhere; servers in front of us often take no more.
+/// Maximum length of path and query in bytes. Reverse proxies often allow no more.
 const ADDRESS: usize = 8 << 10;
-/// What every answer says to browsers, so that nothing that a job wrote is more
-/// than data there: no guessing of types, no scripts, no frames, no copies.
+/// Response headers that keep browsers from treating a job's output as anything but data: no type
+/// sniffing, no scripts, no frames, no caching.
 const FOR_BROWSERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (
@@ -43,15 +43,15 @@ const FOR_BROWSERS: [(HeaderName, HeaderValue); 4] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
 
-/// The state of the layer around all routes.
+/// The state of the middleware.
 #[derive(Clone)]
 struct RequestLayer {
     access: Access,
     metrics: Arc<Metrics>,
 }
 
-/// Puts the routes into what surrounds them all: one layer and not one for each concern, since
-/// every layer of the library's costs each request a copy of all those below it.
+/// Wraps all routes in one middleware. There is not one for each concern, since each axum layer
+/// copies everything below it for every request.
 pub(super) fn around<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     access: Access,
@@ -64,8 +64,8 @@ pub(super) fn around<S: Clone + Send + Sync + 'static>(
         .layer(middleware::from_fn_with_state(around, surround))
 }
 
-/// A request gets its id, then the span that carries the id to every line logged; its answer is
-/// counted, and says its id.
+/// Gives a request its id and the span that carries the id to every log line, counts the response,
+/// and puts the id on it.
 async fn surround(
     State(around): State<RequestLayer>,
     mut request: Request,
@@ -91,22 +91,22 @@ fn new_id(request: &Request) -> HeaderValue {
     id.map_or(HeaderValue::from_static("-"), RequestId::into_header_value)
 }
 
-/// Under a net for panics. Refusals are noted, and become pages for people.
+/// Catches panics, and logs refusals and renders them as pages for browsers.
 async fn answered(access: &Access, request: Request, next: Next) -> Response {
     let asked = web::Asked::of(&request);
-    // Nothing of a request outlives its panic.
+    // Unwind safe: no state of a request outlives its panic.
     let admitted = AssertUnwindSafe(looked_at(access, request, next)).catch_unwind();
     let response = admitted.await.unwrap_or_else(|panic| after_a_panic(&*panic));
     let mut response = asked.shown(response);
     for (name, value) in FOR_BROWSERS {
-        // What a route sets itself stays.
+        // Headers that a route set itself take precedence.
         response.headers_mut().entry(name).or_insert(value);
     }
     refusals::noted(&response);
     response
 }
 
-/// Its body is kept whole, then its head and browsers are looked at.
+/// Checks the request's head and the browser headers, and drains what the handler left of the body.
 async fn looked_at(access: &Access, request: Request, next: Next) -> Response {
     let (request, rest) = kept_whole(request);
     let looked = check_head(&request).and_then(|()| check_browser(access, &request));
@@ -135,7 +135,7 @@ async fn no_such_method(method: Method, uri: Uri) -> ApiError {
         .hint("the header `allow` lists what it knows")
 }
 
-/// The panic's text is for the log alone.
+/// Turns a panic into a 500. The panic's text goes only to the log.
 fn after_a_panic(payload: &(dyn Any + Send)) -> Response {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text");
@@ -143,14 +143,14 @@ fn after_a_panic(payload: &(dyn Any + Send)) -> Response {
     internal().into_response()
 }
 
-/// What HTTP itself asks of a request, and the library does not look at.
+/// Checks that HTTP requires and the library does not make.
 fn check_head(request: &Request) -> Result<(), ApiError> {
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, str::len) > ADDRESS {
         let detail = format!("the address has more than {ADDRESS} bytes");
         return Err(ApiError::new(ProblemKind::UriTooLong, detail));
     }
-    // RFC 9112, section 3.2. Within this process nobody needs a name for us.
+    // RFC 9112, section 3.2. Requests from within this process need no host header.
     let came_by_wire = request.extensions().get::<RequestSlot>().is_some();
     let headers = request.headers();
     if came_by_wire && request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST)
@@ -160,16 +160,16 @@ fn check_head(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The part of a request's body that the handler has not read.
+/// The part of a request's body that the handler did not read.
 struct UnreadBody {
     body: Draining,
     slot: Option<RequestSlot>,
 }
 
-/// Lets a client that is still sending finish before it gets its answer, for
-/// instance a 404 for ten megabytes: otherwise it would see a reset connection.
+/// Makes it possible to drain the body before the response: a client that is still sending would
+/// otherwise see a connection reset instead of, say, a 404 for ten megabytes.
 fn kept_whole(request: Request) -> (Request, Option<UnreadBody>) {
-    // Whoever waits for "100 Continue" has sent nothing yet.
+    // A client that waits for "100 Continue" has not sent its body yet.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return (request, None);
     }
@@ -182,7 +182,7 @@ fn kept_whole(request: Request) -> (Request, Option<UnreadBody>) {
 
 impl UnreadBody {
     async fn read_behind(self, answered: StatusCode) {
-        // There is time for that only where nobody else waits for the room.
+        // Draining holds a slot, so it is skipped when clients have used up their share.
         let is_crowded = self.slot.is_some_and(|slot| slot.is_crowded());
         if answered != StatusCode::REQUEST_TIMEOUT && !is_crowded {
             self.body.discard().await;

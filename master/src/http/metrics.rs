@@ -1,5 +1,4 @@
-//! `GET /metrics`: what a master counts and how it stands, for Prometheus; and under which names
-//! it is counted what is asked of it.
+//! `GET /metrics` for Prometheus, and the labels under which requests are counted.
 
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use crate::service::Service;
 
 /// <https://prometheus.io/docs/instrumenting/exposition_formats>
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Where there is nothing, whatever was asked for.
+/// The route label of all requests that match no route.
 const NO_ROUTE: &str = "(none)";
 
 pub(super) fn routes() -> Routes {
@@ -29,12 +28,12 @@ async fn handler(State(service): State<Arc<Service>>, _: NoQuery) -> Response {
     ([(header::CONTENT_TYPE, TEXT)], service.measure().await).into_response()
 }
 
-/// By its route, and not by its address, of which there are as many as people think of.
+/// The route label: the route's pattern, since the number of different paths is unbounded.
 pub(super) fn route(route: Option<&MatchedPath>) -> &str {
     route.map_or(NO_ROUTE, MatchedPath::as_str)
 }
 
-/// Anybody may make up others.
+/// The method label. Unknown methods share one, since clients can make them up.
 pub(super) fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("(other)")

@@ -1,6 +1,6 @@
-//! The REST API: one file an endpoint or small group. Handlers parse, call one
-//! use case and answer. Only this room knows status codes. `web` shows the same use
-//! cases to people.
+//! The REST API, one file for each endpoint or small group. Handlers parse the request, call one
+//! use case of the service, and write the response. Only this module knows status codes. `web`
+//! renders the same use cases as pages.
 
 use std::sync::Arc;
 
@@ -33,18 +33,18 @@ mod worker;
 pub use access::{Access, Hosts, Rule};
 pub use serve::{Tls, serve, serve_at_most, serve_over};
 
-/// Everything that the API and the pages answer.
+/// The router of the API and the pages.
 pub fn router(service: Arc<Service>, access: Access) -> Router {
     let metrics = service.metrics().clone();
     layers::around(all().guarded(&service, &access), access, metrics).with_state(service)
 }
 
-/// Every route of the API with its rule: for the test that asks each of them as each role.
+/// Every API route with its rule, for the test that calls each route with each role.
 pub fn routes() -> Vec<(Method, &'static str, Rule)> {
     all().listed(false)
 }
 
-/// The same of the pages for people.
+/// Every page route with its rule, for the same test.
 pub fn pages() -> Vec<(Method, &'static str, Rule)> {
     all().listed(true)
 }

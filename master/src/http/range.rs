@@ -1,11 +1,11 @@
-//! `Range: bytes=` (RFC 9110, section 14), one range of it. Several in one
-//! request, and other units, are answered with the whole, as the RFC allows.
+//! `Range: bytes=` (RFC 9110, section 14) with one range. Several ranges, or other units, get the
+//! whole content, as the RFC allows.
 
 use std::ops::RangeInclusive;
 
 use axum::http::{HeaderMap, header};
 
-/// What a client asks for, before the length is known.
+/// A requested range, before the length of the content is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Range {
     From(u64),
@@ -24,7 +24,7 @@ pub(in crate::http) fn wanted(headers: &HeaderMap) -> Option<Range> {
 }
 
 impl Range {
-    /// The bytes of a text of this length; `None` when it has none of them.
+    /// The range in content of this length. `None` if it is empty.
     pub(in crate::http) fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
         let last = length.checked_sub(1)?;
         let range = match self {

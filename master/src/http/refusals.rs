@@ -1,5 +1,5 @@
-//! Refused requests in the master's log: enough to see who knocks, never more
-//! than a journal can take, and nothing of what was sent but method and path.
+//! Logs refused requests: enough to see who tries to get in, at a bounded rate, and nothing of the
+//! request but method and path.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,7 +9,7 @@ use std::{
 use axum::response::Response;
 use orchestra_contracts::ProblemKind;
 
-/// So many lines in so much time; those beyond it are counted.
+/// At most this many lines per [`TIME`]. Lines beyond that are only counted.
 const LINES: u32 = 10;
 const TIME: Duration = Duration::from_secs(1);
 
@@ -22,8 +22,7 @@ struct Rate {
 }
 
 impl Rate {
-    /// Whether a line may be written at `now`, and how many were not since the last
-    /// one that says so.
+    /// Whether a line may be written at `now`, and how many were left out since the last one.
     fn admits(&mut self, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now.duration_since(since) >= TIME) {
             (self.since, self.lines) = (Some(now), 0);
@@ -37,15 +36,15 @@ impl Rate {
     }
 }
 
-/// One line, if there is room for one.
+/// Logs a refusal that belongs to no request, within the rate.
 pub(super) fn note(what: &'static str) {
     if let Some(left_out) = admitted() {
         tracing::info!(left_out, "refused: {what}");
     }
 }
 
-/// Runs within the request's span, which has its method, its path and its id. The
-/// path is quoted there, with control characters written out.
+/// Logs a refused request, within the rate. It runs within the request's span, which has its
+/// method, path and id. The path is quoted there, with control characters escaped.
 pub(super) fn noted(response: &Response) {
     let status = response.status();
     if !status.is_client_error() {
@@ -59,7 +58,7 @@ pub(super) fn noted(response: &Response) {
     }
 }
 
-/// Somebody who should not be here, or who lost the key.
+/// Whether the client lacks access, which the operator should see.
 fn is_unwelcome(kind: ProblemKind) -> bool {
     use ProblemKind::{CrossSite, Forbidden, Unauthenticated, WrongHost};
     matches!(kind, Unauthenticated | Forbidden | CrossSite | WrongHost)

@@ -1,5 +1,5 @@
-//! The span of a request, which carries its id to every line that is logged for it, those of an
-//! answer that comes bit by bit included.
+//! The tracing span of a request. It carries the request id to every log line about the request,
+//! also while the response body streams.
 
 use std::{
     pin::Pin,
@@ -25,7 +25,7 @@ pub(super) fn of(request: &Request, id: &HeaderValue) -> Span {
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id, trace_id)
 }
 
-/// An answer that is whole already has nothing more to log.
+/// Keeps the span entered while the body streams. A complete body has nothing more to log.
 pub(super) fn until_its_end(span: Span, response: Response) -> Response {
     if span.is_disabled() || response.body().size_hint().exact().is_some() {
         return response;

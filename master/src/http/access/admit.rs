@@ -1,4 +1,4 @@
-//! The one place where it is decided who comes in.
+//! The only place that decides whether a request is admitted.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     service::{Caller, Service},
 };
 
-/// What stands before one route.
+/// The access check of one route.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) service: Arc<Service>,
@@ -29,20 +29,19 @@ pub(super) struct Gate {
     pub(super) is_page: bool,
 }
 
-/// What a page has to know of the way in.
+/// What a page needs to know about authentication.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Entry {
-    /// No token is looked at here, so there is nothing to sign in with.
+    /// No token is required, so there is no sign-in.
     pub(in crate::http) open: bool,
 }
 
-/// Lets the caller in or says why not. A token that is revoked meanwhile ends the
-/// answer: a handler that waits is dropped, as when its client goes away, and a
-/// body that still comes breaks off.
+/// Admits the request or refuses it. If the token is revoked later, the response is cut off: a
+/// waiting handler is dropped, as when its client disconnects, and a streaming body breaks off.
 pub(super) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let caller = match gate.caller(&request) {
         Ok(caller) => caller,
-        // A page leads to where a token can be given.
+        // A page redirects to the sign-in instead.
         Err(refusal) if gate.is_page && refusal.kind() == ProblemKind::Unauthenticated => {
             return Redirect::to(&web::sign_in_for(request.uri())).into_response();
         }
@@ -78,8 +77,9 @@ impl Gate {
     }
 }
 
-/// The header outdoes the cookie. A browser adds the cookie by itself, so that one counts
-/// only where the browser says that a page of ours asks; see `browser` for reads.
+/// The request's token. The header takes precedence over the cookie. Browsers send the cookie on
+/// their own, so outside of reads it counts only if the browser says that our own page makes the
+/// request. For reads see `browser`.
 fn token_of(request: &Request) -> Option<Token> {
     let headers = request.headers();
     if headers.contains_key(header::AUTHORIZATION) {
@@ -89,7 +89,7 @@ fn token_of(request: &Request) -> Option<Token> {
     cookie::read(headers).filter(|_| is_read || browser::is_our_page(headers))
 }
 
-/// The token of `Authorization: Bearer <token>`, where there is one and no other.
+/// The token of `Authorization: Bearer <token>`, if that header is given exactly once.
 fn bearer(headers: &HeaderMap) -> Option<Token> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (only, None) = (values.next()?, values.next()) else { return None };
@@ -107,7 +107,7 @@ fn unauthenticated(detail: &str) -> ApiError {
         .header(header::WWW_AUTHENTICATE, challenge)
 }
 
-/// Who was let in. Every route has passed the gate, so somebody was.
+/// The admitted caller. Present in every handler, since every route has an access check.
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Response;
 

@@ -1,5 +1,5 @@
-//! What a page of another site asks through somebody's browser is refused, reads
-//! and streams included. Programs like curl send none of these headers but `host`.
+//! Refuses requests that another site's page makes through a user's browser, reads and streams
+//! included. Programs like curl send none of these headers except `host`.
 
 use axum::{
     extract::Request,
@@ -12,17 +12,18 @@ use super::Access;
 use crate::http::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The forms of our own pages, see [`is_our_page`].
+/// The forms of our own pages. See [`is_our_page`].
 const OUR_FORMS: [&str; 3] = [paths::SIGN_IN, paths::SIGN_OUT, paths::JOBS_PAGE];
-/// What a page may send anywhere without asking first (<https://fetch.spec.whatwg.org>).
+/// Content types that a page may send cross-origin without a preflight
+/// (<https://fetch.spec.whatwg.org>).
 const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
-/// Comes before every route and before the answer that there is none.
+/// Runs before every route, and also for paths without a route.
 pub(in crate::http) fn check(access: &Access, request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = host(request.uri(), headers)?;
-    // Nothing is gained by a rebound name where a token is needed: a browser has none to send to
-    // it, for cookies belong to names.
+    // Rebinding a name gains nothing where a token is required: cookies belong to names, so the
+    // browser has no cookie to send to the rebound one.
     if let Some(host) = host.as_ref().filter(|host| access.open && !access.hosts.know(host)) {
         let detail = format!("this master is not known as {host}");
         return Err(ApiError::new(ProblemKind::WrongHost, detail)
@@ -33,7 +34,7 @@ pub(in crate::http) fn check(access: &Access, request: &Request) -> Result<(), A
     no_form(request)
 }
 
-/// Who is asked for. A client without a name for us is no browser.
+/// The requested host. A client that sends none is not a browser.
 fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, ApiError> {
     if let Some(authority) = uri.authority() {
         return Ok(Some(authority.clone()));
@@ -48,8 +49,8 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, ApiError> {
     authority.map(Some).map_err(|_| ApiError::parameter("the header host is not a host"))
 }
 
-/// Whether the browser says that a page of ours asks, for what changes something and for
-/// forms. Comes after [`check`], by which no origin but ours is left.
+/// Whether the browser says that our own page makes the request. Required for changes and for
+/// forms. Runs after [`check`], which leaves no other origins.
 pub(in crate::http) fn is_our_page(headers: &HeaderMap) -> bool {
     match headers.get(SEC_FETCH_SITE) {
         Some(site) => site == "same-origin",
@@ -57,7 +58,7 @@ pub(in crate::http) fn is_our_page(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Newer browsers say themselves whether a page of ours asks.
+/// Newer browsers report whether our own page makes the request.
 fn same_site(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     match sites.find(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
@@ -66,7 +67,7 @@ fn same_site(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Older ones tell at least where the page is from.
+/// Older browsers report at least the page's origin.
 fn same_origin(
     access: &Access,
     host: Option<&Authority>,
@@ -83,7 +84,7 @@ fn same_origin(
     Ok(())
 }
 
-/// For browsers that tell nothing: the bodies that need no leave are not taken.
+/// For browsers that report nothing: refuses the content types that need no preflight.
 fn no_form(request: &Request) -> Result<(), ApiError> {
     if matches!(*request.method(), Method::GET | Method::HEAD) || request.body().is_end_stream() {
         return Ok(());

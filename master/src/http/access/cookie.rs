@@ -1,8 +1,7 @@
-//! The cookie that holds the token of somebody who signed in with a browser.
+//! The cookie that holds the token of a user who signed in with a browser.
 //!
-//! No script can read it, and no browser sends it along when another site's page asks.
-//! It lasts as long as the browser does, and is worth as much as its token: revoking
-//! that ends it.
+//! Scripts cannot read it, and browsers do not send it with requests from other sites' pages. It
+//! lasts for the browser session, and is worth as much as its token: revoking the token ends it.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use orchestra_contracts::Token;
@@ -10,7 +9,7 @@ use orchestra_contracts::Token;
 const NAME: &str = "orchestra";
 const ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Strict";
 
-/// The token in the cookie, where there is one such cookie and no other.
+/// The token in the cookie, if there is exactly one such cookie.
 pub(super) fn read(headers: &HeaderMap) -> Option<Token> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
@@ -19,7 +18,7 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Token> {
     Some(Token::new(only.1))
 }
 
-/// `secure` when the browser came by https: it never shows it by http then.
+/// `secure` if the browser used https: then it never sends the cookie over http.
 pub(in crate::http) fn set(token: &Token, secure: bool) -> Option<HeaderValue> {
     let secure = if secure { "; Secure" } else { "" };
     HeaderValue::try_from(format!("{NAME}={}; {ATTRIBUTES}{secure}", token.as_str())).ok()

@@ -1,7 +1,7 @@
-//! The names under which a master is reached.
+//! The host names of a master.
 //!
-//! A page whose own name was made to lead here (DNS rebinding) is of one origin
-//! with us in the eyes of its browser, and only the header `host` gives it away.
+//! To a browser, a page whose name was rebound to the master's address (DNS rebinding) has the same
+//! origin as the master. Only the `host` header gives it away.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -10,15 +10,15 @@ use std::{
 
 use axum::http::uri::Authority;
 
-/// Loopback, in every usual spelling, the operator's names, and the address that
-/// is listened on.
+/// Loopback in every usual spelling, the names that the operator configured, and the listen
+/// address.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     named: Vec<Host>,
     listen: Option<IpAddr>,
 }
 
-/// A name in lower case, or an address.
+/// A lower-case name, or an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Name(String),
@@ -26,18 +26,18 @@ enum Host {
 }
 
 impl Hosts {
-    /// Those that the operator names, with or without a port.
+    /// The names that the operator configured, with or without a port.
     ///
     /// # Errors
-    /// The first that is no host.
+    /// With the first one that is not a host.
     pub fn named(names: &[String]) -> Result<Self, &str> {
         let parse = |name: &'_ String| name.parse().ok().and_then(|it| Host::of(&it));
         let named = names.iter().map(|name| parse(name).ok_or(name.as_str()));
         Ok(Self { named: named.collect::<Result<_, _>>()?, listen: None })
     }
 
-    /// The address that is listened on. Where that is any, so is this: rebinding
-    /// takes a name, and an address is none.
+    /// Adds the listen address. If that is unspecified, every address is known: rebinding needs a
+    /// name, not an address.
     pub(super) fn and(mut self, listen: IpAddr) -> Self {
         self.listen = Some(listen.to_canonical());
         self
@@ -56,7 +56,7 @@ impl Hosts {
         known || self.named.contains(&host)
     }
 
-    /// Whether the operator named it.
+    /// Whether the operator configured it.
     pub(super) fn name(&self, authority: &Authority) -> bool {
         Host::of(authority).is_some_and(|host| self.named.contains(&host))
     }
@@ -75,7 +75,7 @@ impl Host {
         if let Ok(address) = host.parse() {
             return Some(Self::Address(address));
         }
-        // A name may end in the dot of the root.
+        // A fully qualified name may end in a dot.
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         (!name.is_empty()).then_some(Self::Name(name))
     }

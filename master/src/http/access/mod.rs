@@ -1,11 +1,11 @@
-//! Who is let in, and what each may do.
+//! Authentication and authorization.
 //!
-//! * `browser` refuses what a page of another site asks through somebody's
-//!   browser, at every address, known or not.
-//! * `routes` is the only way to add a route, and wants its [`Rule`].
-//! * `admit` decides: this rule, this token, yes or no.
-//! * `cookie` is how a browser shows its token.
-//! * `revocation` ends what is still being answered when a token is revoked.
+//! * `browser` refuses requests that another site's page makes through a user's browser, whatever
+//!   the address.
+//! * `routes` is the only way to add a route, and requires its [`Rule`].
+//! * `admit` checks a request's token against the route's rule.
+//! * `cookie` holds the token of a browser session.
+//! * `revocation` cuts off responses in progress when their token is revoked.
 
 mod admit;
 mod browser;
@@ -24,21 +24,21 @@ pub use hosts::Hosts;
 pub(super) use routes::Routes;
 pub use rule::Rule;
 
-/// How this master is reached, and whether a token is needed.
+/// The host names of this master, and whether a token is required.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// Everybody who reaches it may do everything: no token is looked at.
+    /// No token is required: everybody who reaches the master may do everything.
     open: bool,
     hosts: Hosts,
 }
 
 impl Access {
-    /// For everybody who reaches the address `listen`.
+    /// Access for everybody who reaches the address `listen`.
     pub fn open(listen: IpAddr, hosts: Hosts) -> Self {
         Self { open: true, hosts: hosts.and(listen) }
     }
 
-    /// For those who have a token.
+    /// Access for holders of a token.
     pub fn with_tokens(hosts: Hosts) -> Self {
         Self { open: false, hosts }
     }

@@ -13,8 +13,8 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Returns the response; if its length is not known, its body breaks off with an error at the
-/// revocation: a proper end would say that there is no more.
+/// Returns the response. If its length is unknown, its body breaks off with an error when the token
+/// is revoked: a regular end would look complete.
 pub(super) fn cut_off_at(revoked: CancellationToken, response: Response) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;

@@ -1,4 +1,4 @@
-//! The only way to add a route: with the rule that says whom it is for.
+//! The only way to add a route: together with its access rule.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct Route {
     method: Method,
     path: &'static str,
     rule: Rule,
-    /// For people in a browser, not for programs.
+    /// Whether it is for people with a browser, not for programs.
     is_page: bool,
     handler: MethodRouter<Arc<Service>>,
 }
@@ -43,7 +43,7 @@ macro_rules! methods {
 impl Routes {
     methods!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
-    /// A page, or a file that pages are made of. Who has no token is led to the sign-in.
+    /// A page, or an asset of the pages. Clients without a token are redirected to the sign-in.
     pub(in crate::http) fn page<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
         H: Handler<T, Arc<Service>>,
@@ -52,7 +52,7 @@ impl Routes {
         self.add(Method::GET, path, rule, true, routing::get(handler))
     }
 
-    /// Where a form of a page goes.
+    /// The target of a page's form.
     pub(in crate::http) fn form<H, T>(self, path: &'static str, rule: Rule, handler: H) -> Self
     where
         H: Handler<T, Arc<Service>>,
@@ -78,7 +78,7 @@ impl Routes {
         self
     }
 
-    /// Each route behind a gate of its own.
+    /// The router, with an access check on each route.
     pub(in crate::http) fn guarded(
         self,
         service: &Arc<Service>,
@@ -92,7 +92,7 @@ impl Routes {
         })
     }
 
-    /// Those of the API, or those of the pages.
+    /// The routes of the pages, or those of the API.
     pub(in crate::http) fn listed(&self, pages: bool) -> Vec<(Method, &'static str, Rule)> {
         let wanted = self.0.iter().filter(|route| route.is_page == pages);
         wanted.map(|route| (route.method.clone(), route.path, route.rule)).collect()

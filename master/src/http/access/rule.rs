@@ -1,13 +1,13 @@
-//! Whom a route is for.
+//! Who may use a route.
 
 use orchestra_contracts::Role;
 
-/// Stands beside each route. An admin may use all of them.
+/// The access rule of a route. An admin may use every route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Also without a token.
+    /// Anyone, even without a token.
     Anyone,
-    /// With any valid token.
+    /// Anyone with a valid token.
     AnyRole,
     Client,
     Worker,

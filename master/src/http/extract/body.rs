@@ -1,4 +1,4 @@
-//! Bodies, with limits in bytes and in time.
+//! Reads bodies, with limits on size and time.
 
 use std::{
     mem,
@@ -21,25 +21,25 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::http::error::ApiError;
 
-/// Nothing arrived for so long: the client is gone or means harm.
+/// Maximum pause between two pieces. A longer one means that the client is gone or hostile.
 const PAUSE: Duration = Duration::from_secs(10);
-/// All of a body arrives in this time, however slowly.
+/// The limit on receiving a whole body, whatever its rate.
 const WHOLE: Duration = Duration::from_mins(1);
-/// After the first pause it comes at least so fast, in bytes a second: whoever lets
-/// it drip is cut off as early as whoever sends nothing.
+/// Minimum rate in bytes per second after the first pause: a client that trickles is cut off as
+/// early as one that sends nothing.
 const RATE: usize = 16 << 10;
-/// A log upload carries up to this much.
+/// Maximum size of a log upload.
 const FRAMES: usize = 1 << 20;
-/// What is read and thrown away so that a client that still sends gets to read
-/// its refusal, rather than a reset connection.
+/// Maximum number of bytes to read and discard, so that a client that is still sending gets to read
+/// the refusal, not a connection reset.
 const DISCARD: usize = 32 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// The whole body, or the refusal of one that is too long or too slow.
+/// Reads the whole body. Refuses one that is too long or too slow.
 pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let begun = Instant::now();
     let mut read = BytesMut::new();
-    // A length that was announced is refused before anything is read.
+    // Refuses a declared length before reading anything.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
@@ -54,12 +54,12 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ApiError
     }
 }
 
-/// What arrives next; `None` at the end.
+/// The next bytes that arrive. `None` at the end.
 async fn next_bytes(body: &mut Body, until: Instant) -> Result<Option<Bytes>, ApiError> {
     let frame = timeout_at(until, body.frame()).await.map_err(|_| too_slow())?;
     let Some(frame) = frame else { return Ok(None) };
     let frame = frame.map_err(|_| ApiError::new(ProblemKind::Unreadable, "the body broke off"))?;
-    // Trailers are no part of it.
+    // Trailers are ignored.
     Ok(Some(frame.into_data().unwrap_or_default()))
 }
 
@@ -72,7 +72,7 @@ fn too_slow() -> ApiError {
     ApiError::new(ProblemKind::RequestTimeout, "the body did not arrive in time")
 }
 
-/// A body of log frames, unchecked.
+/// A body of log frames, not parsed yet.
 pub(in crate::http) struct Frames(pub(in crate::http) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Frames {
@@ -94,17 +94,17 @@ impl<S: Send + Sync> FromRequest<S> for Piece {
     }
 }
 
-/// A body that is a file, or a piece of one, of any length; read as it comes, in pieces.
+/// A file, or a piece of one, of any length. It is read in pieces as it arrives.
 pub(in crate::http) struct Pieces {
     body: Body,
-    /// What has arrived of the next piece.
+    /// The received part of the next piece.
     arrived: BytesMut,
-    /// How much was read before it.
+    /// Number of bytes in all pieces before it.
     read: usize,
     begun: Instant,
 }
 
-/// What `curl -T` sends has no type.
+/// Accepts a body without a content type, as `curl -T` sends it.
 impl<S: Send + Sync> FromRequest<S> for Pieces {
     type Rejection = ApiError;
 
@@ -118,7 +118,7 @@ impl<S: Send + Sync> FromRequest<S> for Pieces {
 }
 
 impl Pieces {
-    /// None is longer than a piece that workers send, and all but the last have that length.
+    /// The next piece. All but the last have the length of the pieces that workers send.
     pub(in crate::http) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         while self.arrived.len() < ARTIFACT_PIECE {
             let so_far = self.read + self.arrived.len();
@@ -147,14 +147,13 @@ fn no_octets(they_are: &str) -> ApiError {
     ApiError::new(ProblemKind::UnsupportedMediaType, detail)
 }
 
-/// The media type without its parameters, in lower case.
+/// The media type in lower case, without parameters.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
-/// A body of which a handler may leave a part unread; whoever kept a clone can
-/// throw the rest away.
+/// A body that a handler may leave partly unread. A clone can discard the rest.
 #[derive(Clone)]
 pub(in crate::http) struct Draining(Arc<Mutex<Body>>);
 
@@ -163,7 +162,7 @@ impl Draining {
         Self(Arc::new(Mutex::new(body)))
     }
 
-    /// Reads what is left, within bounds.
+    /// Reads and discards the rest, within limits.
     pub(in crate::http) async fn discard(self) {
         let mut body = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let discard = async {
@@ -174,7 +173,7 @@ impl Draining {
                 left = rest;
             }
         };
-        // Whoever sends more, or more slowly, is cut off.
+        // Clients that send more, or more slowly, are cut off.
         let _ = timeout(DISCARD_TIME, discard).await;
     }
 }
@@ -208,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// With the time standing still until everybody waits.
+    /// With paused time, which advances when all tasks wait.
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let begun = Instant::now();

@@ -6,11 +6,11 @@ use orchestra_contracts::ProblemKind;
 use super::{FromQuery, Pairs, body};
 use crate::http::error::ApiError;
 
-/// A token and an address, or a thousand jobs.
+/// Room for a token and an address, or for a thousand job ids.
 const LIMIT: usize = 16 << 10;
 const KIND: &str = "application/x-www-form-urlencoded";
 
-/// The fields of one kind of form, which are written like a query.
+/// The fields of a form, which are encoded like a query.
 pub(in crate::http) struct Form<T>(pub(in crate::http) T);
 
 impl<S: Send + Sync, T: FromQuery> FromRequest<S> for Form<T> {

@@ -1,5 +1,5 @@
-//! JSON bodies. What cannot be read is a 400 that says where; what can be read
-//! and is refused is a 422 with a JSON pointer.
+//! JSON bodies. One that cannot be parsed gets a 400 that says where; one that is refused gets a
+//! 422 with a JSON pointer.
 
 use axum::{
     extract::{FromRequest, Request},
@@ -16,14 +16,14 @@ use serde_path_to_error::{Path, Segment};
 use super::{body, readable::Readable};
 use crate::http::error::{ApiError, internal};
 
-/// A spec holds 1 MiB of standard input, as much of files and 64 KiB of command, and JSON may
-/// escape what is in them.
+/// Maximum body size. A spec holds up to 1 MiB of standard input, as much of files, and 64 KiB of
+/// command, and JSON may escape their characters.
 pub(super) const LIMIT: usize = 4 << 20;
-/// A report of a worker names a thousand files of each kind, and a job may name its files so
-/// that JSON escapes each character.
+/// Maximum size of a worker's report. It names up to a thousand files of each kind, and JSON may
+/// escape each character of their names.
 const REPORT: usize = 10 << 20;
 
-/// A body that is read from, or written as, JSON.
+/// A JSON body, of a request or a response.
 pub(in crate::http) struct Json<T>(pub(in crate::http) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -36,7 +36,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// The same from a worker that tells of an attempt, or of some in a list.
+/// A worker's report about one attempt, or a list of them.
 pub(in crate::http) struct Report<T>(pub(in crate::http) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Report<T> {
@@ -84,7 +84,8 @@ fn charset(headers: &HeaderMap) -> Option<String> {
     Some(charset.trim_matches('"').to_owned())
 }
 
-/// What stands at `place`. Serde would take the fields of an object from a list, by position.
+/// Parses an object, which is at the pointer `place`. Refuses a list, from which serde would read
+/// the fields by position.
 pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, ApiError> {
     if bytes.trim_ascii_start().starts_with(b"[") {
         parse_any::<de::IgnoredAny>(bytes, place)?;
@@ -96,7 +97,7 @@ pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Re
     parse_any(bytes, place)
 }
 
-/// The same, where a list may stand.
+/// Like [`parse_object`], but accepts a list.
 pub(super) fn parse_any<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, ApiError> {
     if bytes.is_empty() {
         let error = ApiError::new(ProblemKind::Unreadable, "the body is empty");
@@ -127,7 +128,7 @@ fn refused_field(path: &Path, message: &str) -> FieldError {
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    // Errors about a field that is missing or unknown belong to its object.
+    // serde reports a missing or unknown field at its object.
     let named =
         ["missing field `", "unknown field `"].iter().find_map(|text| detail.strip_prefix(text));
     if let Some((field, _)) = named.and_then(|rest| rest.split_once('`')) {
@@ -140,7 +141,7 @@ fn refused_field(path: &Path, message: &str) -> FieldError {
     FieldError { pointer: shortened(&pointer), detail: shortened(detail) }
 }
 
-/// What was sent is quoted in part: it may be a megabyte.
+/// Shortened, because the sender's input may be a megabyte.
 fn shortened(text: &str) -> String {
     const MOST: usize = 300;
     match text.char_indices().nth(MOST) {
@@ -149,7 +150,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// RFC 6901, section 3.
+/// Appends a token, escaped as in RFC 6901, section 3.
 fn push(pointer: &mut String, token: &str) {
     pointer.push('/');
     pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));

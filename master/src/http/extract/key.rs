@@ -5,7 +5,7 @@ use orchestra_contracts::IdempotencyKey;
 
 use crate::http::error::ApiError;
 
-/// The key, if the client sent one.
+/// The idempotency key, if the client sent one.
 pub(in crate::http) struct Key(pub(in crate::http) Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Key {

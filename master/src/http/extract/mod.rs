@@ -1,4 +1,4 @@
-//! Parsing at the edge. What does not parse is refused here, as a problem.
+//! Request parsing. Whatever does not parse is refused here, with a problem.
 
 mod body;
 mod form;

@@ -1,4 +1,4 @@
-//! Parts of the address.
+//! Path parameters.
 
 use std::str::FromStr;
 
@@ -58,7 +58,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AttemptPath {
     }
 }
 
-/// The path is a name to look up, and never leads anywhere.
+/// The path is only a key for a lookup, never a file system path.
 impl<S: Send + Sync> FromRequestParts<S> for ArtifactPath {
     type Rejection = ApiError;
 
@@ -141,7 +141,7 @@ async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathP
         .map_err(|_| ApiError::parameter("the address is not UTF-8 where it is percent-encoded"))
 }
 
-/// Empty when the route has no such part, which no value accepts.
+/// The parameter's text. Empty if the route has none, and no parser accepts that.
 fn part<'a>(params: &'a RawPathParams, wanted: &str) -> &'a str {
     params.iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value)
 }
@@ -156,7 +156,7 @@ fn number(text: &str, of: &str) -> Result<i64, ApiError> {
     })
 }
 
-/// A number in the one way of writing it: no sign, no leading zero.
+/// Parses a number in its canonical form: no sign, no leading zero.
 fn canonical<T: FromStr + ToString>(text: &str) -> Option<T> {
     text.parse().ok().filter(|number: &T| number.to_string() == text)
 }

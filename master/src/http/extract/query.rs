@@ -1,5 +1,5 @@
-//! What stands behind the `?`. Names that an address does not know are
-//! refused, so that a misspelt filter never silently lists everything.
+//! Query parameters. Unknown names are refused, so that a misspelt filter does not silently list
+//! everything.
 
 use std::str::FromStr;
 
@@ -11,17 +11,17 @@ use crate::http::error::ApiError;
 /// The parsed query of one kind of request.
 pub(in crate::http) struct Query<T>(pub(in crate::http) T);
 
-/// For addresses that take none.
+/// For addresses without query parameters.
 pub(in crate::http) type NoQuery = Query<()>;
 
 pub(in crate::http) trait FromQuery: Sized {
-    /// Every name that is known.
+    /// All accepted names.
     const NAMES: &'static [&'static str];
 
     fn from_pairs(pairs: &Pairs) -> Result<Self, ApiError>;
 }
 
-/// The decoded query, all of whose names are known.
+/// The decoded query. All names are known.
 pub(in crate::http) struct Pairs(Vec<(String, String)>);
 
 impl FromQuery for () {
@@ -55,22 +55,22 @@ impl Pairs {
         Ok(Self(pairs))
     }
 
-    /// Without what is left empty, as the fields of a form are that nobody filled in.
+    /// Without empty values, which are the fields of a form that were left blank.
     pub(in crate::http) fn filled(&self) -> Self {
         Self(self.0.iter().filter(|(_, value)| !value.is_empty()).cloned().collect())
     }
 
-    /// Each value of a name that may be repeated.
+    /// All values of a repeatable name.
     pub(in crate::http) fn all(&self, wanted: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str())
     }
 
-    /// The same, where a comma parts values too.
+    /// Like [`all`](Self::all), with values also split at commas.
     pub(in crate::http) fn words(&self, wanted: &str) -> impl Iterator<Item = &str> {
         self.all(wanted).flat_map(|value| value.split(',')).filter(|word| !word.is_empty())
     }
 
-    /// The value of a name that may stand there once.
+    /// The value of a name that may occur once.
     pub(in crate::http) fn one(&self, wanted: &str) -> Result<Option<&str>, ApiError> {
         let mut values = self.all(wanted);
         let first = values.next();
@@ -80,7 +80,7 @@ impl Pairs {
         }
     }
 
-    /// The same, parsed; `wanted` in words for the refusal is `is`.
+    /// Like [`one`](Self::one), parsed. `is` says in the error message what the value must be.
     pub(in crate::http) fn parsed<T: FromStr>(
         &self,
         wanted: &str,
@@ -105,7 +105,7 @@ impl Pairs {
     }
 }
 
-/// As forms encode it: `+` is a space (WHATWG URL, application/x-www-form-urlencoded).
+/// Decodes application/x-www-form-urlencoded (WHATWG URL): `+` is a space.
 fn decode(text: &str) -> Result<String, ApiError> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();

@@ -1,4 +1,4 @@
-//! Whether text is JSON at all, before anybody asks what it means.
+//! Checks that text is JSON at all, before it is parsed as a specific type.
 
 use std::{collections::HashSet, fmt};
 
@@ -7,8 +7,8 @@ use serde::{
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-/// Any JSON whose objects have no key twice: what such a body means depends on
-/// who reads it. `serde_json` bounds the depth.
+/// Any JSON without duplicate keys in an object: parsers disagree on what those mean. `serde_json`
+/// bounds the depth.
 pub(super) struct Readable;
 
 impl<'de> Deserialize<'de> for Readable {

@@ -1,4 +1,4 @@
-//! The body of a submission: a job or a list of jobs as JSON, or one job a line.
+//! The body of a submission: one job or a list of jobs as JSON, or one job per line.
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
@@ -7,12 +7,12 @@ use orchestra_contracts::{JobSpec, Specs};
 use super::{body, json};
 use crate::http::error::ApiError;
 
-/// Thousands of jobs, though not each with all that one may have.
+/// Room for thousands of jobs, but not each of maximum size.
 const LIMIT: usize = 16 << 20;
-/// The media types of one JSON text a line. None of them is registered.
+/// The media types for one JSON text per line. None of them is registered.
 const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
-/// What is handed in.
+/// The submitted specs.
 pub(in crate::http) struct Submitted(pub(in crate::http) Specs);
 
 impl<S: Send + Sync> FromRequest<S> for Submitted {
@@ -35,7 +35,7 @@ impl<S: Send + Sync> FromRequest<S> for Submitted {
     }
 }
 
-/// Blank lines are passed over. The pointers are those of a list.
+/// Parses one job per line. Blank lines are skipped. Error pointers are as for a list.
 fn lines(bytes: &Bytes) -> Result<Vec<JobSpec>, ApiError> {
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let jobs = lines.filter(|line| !line.is_empty()).enumerate();

@@ -8,7 +8,7 @@ use axum::{
 };
 use orchestra_program::TraceParent;
 
-/// The trace that a request is a part of. What cannot be read is ignored, as W3C Trace Context asks.
+/// The trace that a request belongs to. An invalid header is ignored, as W3C Trace Context asks.
 pub(in crate::http) struct Trace(pub(in crate::http) Option<TraceParent>);
 
 impl Trace {

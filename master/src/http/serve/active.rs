@@ -1,4 +1,4 @@
-//! Keeps a request active until the last byte of its response was handed over.
+//! Keeps a request active until the last byte of its response is sent.
 
 use std::{
     pin::Pin,

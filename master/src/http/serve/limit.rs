@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::access::Rule;
 
-/// One in so many connections is reserved for workers.
+/// One of this many connections is reserved for workers.
 const RESERVED: usize = 8;
-/// Connections that were told to close still exist for a moment: so many more than the limit.
+/// Connections that were told to close still exist for a moment: at most this many above the limit.
 const LEAVING: usize = 64;
 
 /// The limit on the connections of a listener.
@@ -26,11 +26,11 @@ pub(super) struct ConnectionLimit {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// Connections on which no request is under way, by how long that is so.
+    /// Connections without a request in progress, those idle for longest first.
     idle: BTreeMap<u64, CancellationToken>,
-    /// Counts up with every entry of `idle`.
+    /// The last key in `idle`. It increases with every entry.
     next: u64,
-    /// Requests under way that are not a worker's.
+    /// Number of requests in progress that are not a worker's.
     others: usize,
 }
 
@@ -39,7 +39,7 @@ struct State {
 pub(super) struct ConnectionPermit {
     limit: Arc<ConnectionLimit>,
     leave: CancellationToken,
-    /// The key in `idle`, while it is there.
+    /// The connection's key in `idle`, while it is idle.
     idle: Mutex<Option<u64>>,
 }
 
@@ -63,8 +63,8 @@ impl ConnectionLimit {
         Arc::new(Self { most, state: Mutex::default() })
     }
 
-    /// A permit for a new connection: a free one, or that of the connection which has been
-    /// idle for longest. `None` when all connections are busy.
+    /// Returns a permit for a new connection: a free one, or that of the connection that has been
+    /// idle for longest. `None` if all connections are busy.
     pub(super) fn acquire(self: &Arc<Self>) -> Option<Arc<ConnectionPermit>> {
         let leave = CancellationToken::new();
         let mut state = self.lock();
@@ -81,7 +81,7 @@ impl ConnectionLimit {
         Some(Arc::new(ConnectionPermit { limit: self.clone(), leave, idle: Mutex::new(Some(key)) }))
     }
 
-    /// Requests of others than workers that may be under way at once.
+    /// Maximum number of concurrent requests that are not a worker's.
     fn for_others(&self) -> usize {
         self.most - self.most / RESERVED
     }
@@ -105,7 +105,7 @@ impl ConnectionPermit {
         self.leave.cancelled().await;
     }
 
-    /// A request has begun. It counts as a client's until the gate knows better.
+    /// Begins a request. It counts as a client's until the access check knows better.
     pub(super) fn begin(self: &Arc<Self>) -> ActiveRequest {
         let mut idle = self.idle();
         let mut state = self.limit.lock();
@@ -154,8 +154,8 @@ impl Drop for ActiveRequest {
 }
 
 impl RequestSlot {
-    /// Says for whom the route is. False when others than workers have all that
-    /// they may have.
+    /// Records who the route is for. Returns `false` if the clients' share of the connections is
+    /// used up.
     pub(in crate::http) fn enter(&self, rule: Rule) -> bool {
         let mut is_worker = self.is_worker();
         let mut state = self.limit.lock();
@@ -166,7 +166,7 @@ impl RequestSlot {
         *is_worker || state.others <= self.limit.for_others()
     }
 
-    /// Whether others than workers have more than they may have.
+    /// Whether clients have more requests in progress than their share.
     pub(in crate::http) fn is_crowded(&self) -> bool {
         self.limit.lock().others > self.limit.for_others()
     }

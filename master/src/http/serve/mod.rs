@@ -1,6 +1,5 @@
-//! The accept loop. `axum::serve` has no timeout for a request's head, so that
-//! connections that send half of one would stay for ever, and no bound for their
-//! number.
+//! The accept loop. `axum::serve` has no timeout for a request's head, so connections that send
+//! half of one would stay forever, and it does not limit the number of connections.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -30,30 +29,28 @@ pub(super) use limit::RequestSlot;
 use limit::{ConnectionLimit, ConnectionPermit};
 pub use tls::Tls;
 
-/// The head of a request arrives in this time, however it trickles, or the connection
-/// is closed. It also bounds how long a connection may be idle.
+/// The limit on receiving a request's head; the connection is closed after it. This also bounds how
+/// long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(10);
-/// A head is no longer than this; the library takes 100 headers and an address of
-/// 64 KiB in it.
+/// Maximum size of a request's head, which holds up to 100 headers and a 64 KiB address.
 const HEAD_BYTES: usize = 64 << 10;
-/// What is under way at shutdown gets so long to end. Streams and long polls
-/// end by themselves.
+/// The limit on draining requests at shutdown. Streams and long polls end by themselves.
 const DRAIN: Duration = Duration::from_secs(10);
-/// A peer that says nothing for so long is asked whether it is there.
+/// A peer that is silent for this long gets TCP keepalive probes.
 const SILENT: Duration = Duration::from_mins(1);
-/// What a peer does not take for so long, it does not want.
+/// A peer that acknowledges nothing for this long is disconnected.
 const UNTAKEN: Duration = Duration::from_mins(2);
-/// After a failure to accept, for instance because no descriptor is free.
+/// The pause after `accept` fails, for instance for want of a file descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves connections until the token is cancelled and what was under way has ended.
+/// Serves connections until the token is cancelled and all requests have ended.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     serve_at_most(listener, router, usize::MAX, shutdown).await;
 }
 
-/// The same, with no more connections than that at once, so that descriptors never
-/// run out. Where there are as many, a new one takes the place of the one that has
-/// been idle for longest, and is told to come again where none is.
+/// Like [`serve`], with a limit on connections, so that file descriptors never run out. At the
+/// limit, a new connection replaces the one that has been idle for longest. If none is idle, it
+/// gets a 503.
 pub async fn serve_at_most(
     listener: TcpListener,
     router: Router,
@@ -63,7 +60,7 @@ pub async fn serve_at_most(
     serve_over(None, listener, router, most, shutdown).await;
 }
 
-/// The same, over TLS where that is given.
+/// Like [`serve_at_most`], over TLS if `tls` is given.
 pub async fn serve_over(
     tls: Option<Tls>,
     listener: TcpListener,
@@ -90,7 +87,7 @@ pub async fn serve_over(
                 } else {
                     refusals::note("no connection is left");
                     if tls.is_none() {
-                        // It has room for this, or it is gone.
+                        // Either the socket buffer has room for this, or the peer is gone.
                         let _ = rustix::io::write(&socket, &refusal);
                     }
                 }
@@ -108,18 +105,17 @@ pub async fn serve_over(
     connections.shutdown().await;
 }
 
-/// Answers and log events are small and wanted at once.
+/// Disables Nagle's algorithm, since responses and log events are small and urgent.
 fn prepared(socket: TcpStream) -> io::Result<TcpStream> {
     socket.set_nodelay(true)?;
-    // A peer that has gone without a word, or that takes nothing any more, must
-    // not hold its connection for ever.
+    // Keeps peers that vanished or stopped reading from holding their connections forever.
     sockopt::set_socket_keepalive(&socket, true)?;
     sockopt::set_tcp_keepidle(&socket, SILENT)?;
     sockopt::set_tcp_user_timeout(&socket, UNTAKEN.as_millis() as u32)?;
     Ok(socket)
 }
 
-/// One connection until its end, or until another connection needs its permit.
+/// Serves one connection until it ends, or until another connection needs its permit.
 async fn connection(
     socket: TcpStream,
     tls: Option<Arc<Tls>>,
@@ -155,7 +151,7 @@ async fn speak(
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    // What is wrong with a peer's bytes is between it and the library.
+    // The library handles a peer's protocol errors.
     let _ = watcher.watch(connection).await;
 }
 

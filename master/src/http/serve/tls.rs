@@ -1,4 +1,4 @@
-//! TLS on the listener: the certificate from files, which may be renewed at any time.
+//! TLS for the listener, with a certificate that may be renewed at any time.
 
 use std::{
     fmt, fs,
@@ -15,7 +15,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Between two looks whether the files have changed.
+/// The interval at which the files are checked for changes.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// A certificate and its key.
@@ -31,20 +31,22 @@ struct Current {
     seen: [Option<Stamp>; 2],
 }
 
-/// What changes with a file: inode, length, and time of change.
+/// Detects a changed file: inode, length, and change time (seconds, nanoseconds).
 type Stamp = (u64, u64, i64, i64);
 
 impl Tls {
+    /// Loads the certificate and its key.
+    ///
     /// # Errors
-    /// A sentence when the files cannot be used.
+    /// With a sentence, when the files cannot be used.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, String> {
         let seen = [stamp(cert), stamp(key)];
         let current = Current { config: config(cert, key)?, looked: Instant::now(), seen };
         Ok(Self { cert: cert.to_owned(), key: key.to_owned(), current: Mutex::new(current) })
     }
 
-    /// For the next connection. Files that have changed are read again; where they
-    /// cannot be used the old ones stay.
+    /// The acceptor for the next connection. Changed files are loaded again. If they cannot be
+    /// used, the current certificate stays.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK {
@@ -64,7 +66,7 @@ impl Tls {
                 tracing::info!(file = %self.cert.display(), "the certificate was renewed");
                 (current.config, current.seen) = (config, seen);
             }
-            // Perhaps one of the two is still being written.
+            // Perhaps one of the two files is still being written.
             Err(reason) => tracing::warn!(reason, "the renewed certificate cannot be used"),
         }
     }
