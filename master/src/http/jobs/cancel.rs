@@ -12,7 +12,7 @@ use crate::{
     service::Service,
 };
 
-/// 200 when the job has ended with it, 202 when its worker has to end it first.
+/// 200 if the job has ended, 202 if its worker has to end it first.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     JobPath(id): JobPath,

@@ -12,7 +12,7 @@ use crate::{
     service::{Deletion, Service},
 };
 
-/// 204 when it is gone, 202 when a worker holds it and has to end it first.
+/// 204 if the job is gone, 202 if a worker holds it and has to end it first.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     JobPath(id): JobPath,

@@ -23,8 +23,8 @@ impl FromQuery for Wait {
     }
 }
 
-/// With `wait` it answers when the job has ended or the time is over, after
-/// [`MAX_WAIT`] at the latest.
+/// With `wait`, a long poll: answers when the job has ended or the wait is over, after [`MAX_WAIT`]
+/// at the latest.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     JobPath(id): JobPath,

@@ -1,7 +1,6 @@
 //! `GET /api/job` and `GET /api/job/pending`
 //!
-//! With `limit` a page and a link to the next; without it everything there is,
-//! streamed.
+//! With `limit`, one page and a link to the next. Without it, all jobs, streamed.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -33,7 +32,7 @@ pub(in crate::http) struct List {
 }
 
 impl List {
-    /// Its limit is 0 where none is asked for.
+    /// The filter. Its limit is 0 if none was given.
     pub(in crate::http) fn filter(self) -> JobFilter {
         self.filter
     }
@@ -77,7 +76,7 @@ pub(super) async fn handler(
     Ok(response)
 }
 
-/// In the order in which they will be claimed.
+/// Pending jobs in claiming order.
 pub(super) async fn pending(
     State(service): State<Arc<Service>>,
     _: NoQuery,
@@ -87,8 +86,8 @@ pub(super) async fn pending(
         .await
 }
 
-/// The first page is read before the answer begins, so that a database that is
-/// away is a 503 and not a torn list.
+/// Reads the first page before the response begins, so that an unavailable database gets a 503 and
+/// not a truncated list.
 async fn everything(service: Arc<Service>, filter: JobFilter) -> Result<Response, ApiError> {
     let mut jobs = Box::pin(service.all_jobs(filter));
     let first = jobs.try_next().await?;
@@ -97,7 +96,7 @@ async fn everything(service: Arc<Service>, filter: JobFilter) -> Result<Response
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// An error ends it without the closing bracket, and the connection with it.
+/// An error ends the stream without the closing bracket, and so breaks the connection.
 fn json_array(
     jobs: impl Stream<Item = Result<Job, ServiceError>>,
 ) -> impl Stream<Item = Result<Bytes, ServiceError>> {
@@ -110,7 +109,7 @@ fn json_array(
     bracket(b"[").chain(items).chain(bracket(b"]"))
 }
 
-/// The same list, after the last job of this page.
+/// The address of the next page, after the last job of this one.
 fn link(uri: &Uri, last: JobId) -> Option<HeaderValue> {
     let query = uri.query().unwrap_or_default();
     let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));

@@ -1,4 +1,4 @@
-//! What people do with jobs.
+//! The API's calls about jobs, for clients.
 
 use orchestra_contracts::paths;
 

@@ -19,7 +19,7 @@ use crate::{
 
 const REPLAYED: HeaderName = HeaderName::from_static(IdempotencyKey::REPLAYED);
 
-/// Whether nothing is to be stored.
+/// Whether this is a dry run, which stores nothing.
 pub(super) struct DryRun(bool);
 
 impl FromQuery for DryRun {
@@ -30,9 +30,8 @@ impl FromQuery for DryRun {
     }
 }
 
-/// 201 also for what was submitted with the same key before. One job is answered with a job,
-/// a list and an array with a list. A dry run is answered with 200 and the specs as they would
-/// be stored.
+/// 201, also for a submission that is repeated with the same key. The answer to one job is a job,
+/// to a list or an array a list. A dry run gets 200 and the specs as they would be stored.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,

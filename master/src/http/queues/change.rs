@@ -13,7 +13,7 @@ use crate::{
     service::Service,
 };
 
-/// A queue need not have jobs to be changed: one may be paused before they come.
+/// Changes a queue. It need not have jobs: it may be paused before they are submitted.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     QueuePath(name): QueuePath,

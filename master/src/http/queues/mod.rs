@@ -1,4 +1,4 @@
-//! Queues: people look at them, operators change them.
+//! Queues: clients list them, admins change them.
 
 use orchestra_contracts::paths;
 

@@ -13,7 +13,7 @@ use crate::{
     service::Service,
 };
 
-/// Pauses or resumes it. Repeating it is safe.
+/// Pauses or resumes a schedule. Idempotent.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     SchedulePath(name): SchedulePath,

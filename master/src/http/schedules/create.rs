@@ -17,7 +17,7 @@ use crate::{
     service::Service,
 };
 
-/// The name is the key: the same again is a 409, and nothing begins twice.
+/// The name is the key: a repeated call gets a 409, so no schedule is created twice.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     _: NoQuery,

@@ -12,7 +12,7 @@ use crate::{
     service::Service,
 };
 
-/// Its jobs stay, and go on where they run.
+/// Deletes a schedule. Its jobs remain, and running ones continue.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     SchedulePath(name): SchedulePath,

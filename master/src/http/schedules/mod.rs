@@ -1,4 +1,4 @@
-//! Schedules: what begins by itself. Whoever may submit a job may have it begin at its times.
+//! Schedules, which submit jobs at set times. They need the same role as a submission.
 
 use orchestra_contracts::paths;
 

@@ -17,7 +17,7 @@ use crate::{
     service::Service,
 };
 
-/// No cache keeps the answer: it is the one that shows the token.
+/// The response is not cacheable: it is the only one that shows the token.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     _: NoQuery,

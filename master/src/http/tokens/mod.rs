@@ -1,4 +1,4 @@
-//! What an admin does with tokens.
+//! Token management, for admins.
 
 use orchestra_contracts::paths;
 

@@ -13,7 +13,7 @@ use crate::{
     service::Service,
 };
 
-/// The row stays and is the answer, so that the same call again gets the same answer.
+/// Answers with the token's row, which stays, so that a repeated call gets the same answer.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     TokenPath(id): TokenPath,

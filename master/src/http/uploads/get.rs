@@ -1,4 +1,4 @@
-//! `GET /api/upload/{sha256}`: one that is there whole, or a part of it.
+//! `GET /api/upload/{sha256}`: a complete upload, or a part of it.
 
 use std::sync::Arc;
 

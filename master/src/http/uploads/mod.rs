@@ -1,4 +1,4 @@
-//! Files that are brought before the jobs that have them.
+//! Files that are uploaded before the jobs that use them.
 
 use orchestra_contracts::paths;
 
@@ -7,7 +7,8 @@ use super::access::{Routes, Rule};
 mod get;
 mod put;
 
-/// Workers fetch what their jobs have; who knows a file's SHA-256 was told of it, or has it.
+/// Any role may fetch a file, since workers need those of their jobs. Knowing a file's SHA-256
+/// means having the file, or having been told about it.
 pub(super) fn routes() -> Routes {
     Routes::default().put(paths::UPLOAD, Rule::Client, put::handler).get(
         paths::UPLOAD,

@@ -1,4 +1,4 @@
-//! `PUT /api/upload/{sha256}`: all of a file, or a piece of it from `?offset=` on.
+//! `PUT /api/upload/{sha256}`: a whole file, or a piece of it starting at `?offset=`.
 
 use std::sync::Arc;
 
@@ -28,14 +28,14 @@ impl FromQuery for Place {
     }
 }
 
-/// 201 when the file is there whole, 202 while more is to follow.
+/// 201 when the file is complete, 202 while more must follow.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     UploadPath(sha256): UploadPath,
     Query(Place { mut offset }): Query<Place>,
     mut pieces: Pieces,
 ) -> Result<Response, ApiError> {
-    // An empty file is one, and an empty piece asks how much there is.
+    // The first piece may be empty: the file may be, or the client asks how much is stored.
     let mut piece = pieces.next().await?.unwrap_or_default();
     loop {
         let length = piece.len() as u64;

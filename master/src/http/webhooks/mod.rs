@@ -1,5 +1,5 @@
-//! What an admin does with webhooks. Nobody else does: they make the master send requests, and
-//! their URLs often hold what lets one in at the receiver.
+//! Webhooks. Only admins use these calls: webhooks make the master send requests, and their URLs
+//! often contain the receiver's credentials.
 
 use orchestra_contracts::paths;
 

@@ -29,7 +29,8 @@ impl FromQuery for FilePlace {
     }
 }
 
-/// Without the lease header the worker's name stands in.
+/// Appends to an artifact. Without the lease header, the worker's name takes the place of the
+/// token.
 pub(super) async fn append(
     State(service): State<Arc<Service>>,
     caller: Caller,

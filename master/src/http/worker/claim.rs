@@ -17,7 +17,7 @@ use crate::{
     service::{Caller, Service},
 };
 
-/// A bare name gets the job itself, the long form a list; 204 when there is none.
+/// A claim by name gets a job, the long form a list of jobs. 204 if there is none.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,

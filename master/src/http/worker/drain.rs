@@ -13,7 +13,7 @@ use crate::{
     service::Service,
 };
 
-/// It is handed nothing new and finishes what it has.
+/// Drains a worker: it gets no new jobs and finishes those that it holds.
 pub(super) async fn begin(
     State(service): State<Arc<Service>>,
     WorkerPath(worker): WorkerPath,
@@ -22,7 +22,7 @@ pub(super) async fn begin(
     Ok(Json(service.drain(&worker, true).await?))
 }
 
-/// It is handed jobs again.
+/// Ends the drain: the worker gets jobs again.
 pub(super) async fn lift(
     State(service): State<Arc<Service>>,
     WorkerPath(worker): WorkerPath,

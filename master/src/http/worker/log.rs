@@ -36,7 +36,7 @@ impl FromQuery for Place {
     }
 }
 
-/// Where the next upload begins.
+/// The stored length of the log, where the next upload begins.
 pub(super) async fn head(
     State(service): State<Arc<Service>>,
     AttemptPath(job, attempt): AttemptPath,
@@ -45,7 +45,7 @@ pub(super) async fn head(
     Ok(Json(service.log_head(job, attempt).await?))
 }
 
-/// Without the lease header the worker's name stands in.
+/// Appends to the log. Without the lease header, the worker's name takes the place of the token.
 pub(super) async fn append(
     State(service): State<Arc<Service>>,
     caller: Caller,

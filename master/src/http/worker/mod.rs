@@ -1,4 +1,4 @@
-//! The calls that workers make. `contracts::worker` lists them.
+//! The API's calls for workers, which `contracts::worker` lists.
 
 use orchestra_contracts::paths;
 
@@ -14,8 +14,8 @@ mod orders;
 mod register;
 mod update;
 
-/// People list workers, operators drain them, people ask how much of a log there is; the rest is for workers,
-/// each under its own name.
+/// Clients list workers, admins drain them, and any role may ask how much of a log is stored. All
+/// other calls are for workers, each acting under its own name.
 pub(super) fn routes() -> Routes {
     Routes::default()
         .get(paths::WORKERS, Rule::Client, list::handler)

@@ -29,7 +29,7 @@ impl FromQuery for Listening {
     }
 }
 
-/// Without `after` and `wait` it answers at once.
+/// Long-polls for orders. Without `after` and `wait` it answers at once.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,

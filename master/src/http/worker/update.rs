@@ -20,7 +20,7 @@ use crate::{
     service::{Caller, ReportReply, Service},
 };
 
-/// One report is answered with its job or with what its claim brought, a list with what became of each.
+/// The answer to one report is its job, or the jobs that its claim got; to a list, one result each.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     caller: Caller,
@@ -40,7 +40,7 @@ pub(super) async fn handler(
     if !(1..=MAX_UPDATES).contains(&updates.len()) {
         return Err(wrong_count(updates.len()));
     }
-    // At the same time: the store takes together what waits together.
+    // Concurrently, so that the store can commit the reports together.
     let each = updates.into_iter().map(async |update| {
         let id = update.id;
         carry_out(&service, &caller, update).await.map_or_else(

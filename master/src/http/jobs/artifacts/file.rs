@@ -1,4 +1,4 @@
-//! `GET /api/job/{id}/artifacts/{path}`: a file as it was left, or a part of it.
+//! `GET /api/job/{id}/artifacts/{path}`: one artifact, whole or in part.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `GET /api/job/{id}/artifacts`: the files that an attempt left, as a list or as an archive;
-//! and one of them.
+//! `GET /api/job/{id}/artifacts`: the artifacts of an attempt, as a list or as a tar archive.
+//! `file` serves a single one.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) mod file;
 
 use crate::http::disposition::attachment;
 
-/// Of which attempt. Without it: of the last that has ended.
+/// The attempt. By default the last one that has ended.
 pub(super) struct Of(pub(super) Option<AttemptNo>);
 
 impl FromQuery for Of {
@@ -36,7 +36,7 @@ impl FromQuery for Of {
     }
 }
 
-/// The same, and in which form.
+/// The attempt, and the form of the answer.
 pub(super) struct Wanted {
     of: Of,
     tar: bool,

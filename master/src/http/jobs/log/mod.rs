@@ -1,4 +1,4 @@
-//! `GET /api/job/{id}/log`: one resource, as text or as events, as it is or as it grows.
+//! `GET /api/job/{id}/log`: one resource, as text or as server-sent events, complete or live.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ mod text;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// Which part of the log, and how.
+/// The requested part of the log, and its form.
 pub(super) struct Wanted {
     attempt: Option<AttemptNo>,
     streams: Option<Streams>,
@@ -52,7 +52,7 @@ impl FromQuery for Wanted {
 }
 
 impl Wanted {
-    /// A position outdoes `tail`: it is where somebody was already.
+    /// A position takes precedence over `tail`: the client was there already.
     fn reading(
         &self,
         after: Option<Cursor>,
@@ -66,8 +66,8 @@ impl Wanted {
     }
 }
 
-/// Events tell of every stream unless asked otherwise, text only of the
-/// command's own: an event says which stream it is from.
+/// By default events cover every stream, since an event names its stream; text covers only the
+/// command's own.
 pub(super) async fn handler(
     State(service): State<Arc<Service>>,
     JobPath(id): JobPath,

@@ -19,8 +19,8 @@ use crate::{
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// All of it. One that is followed stays open; cut off by a shutdown, it ends
-/// in a broken body, since a proper end would say that the job has ended.
+/// The whole log. With `follow` the response stays open. When a shutdown cuts it off, the body
+/// breaks off with an error, since a regular end would say that the job has ended.
 pub(super) fn whole(
     service: &Service,
     id: JobId,
@@ -39,9 +39,8 @@ pub(super) fn whole(
     Ok(response)
 }
 
-/// A part of it. The length is found by reading everything once: it depends on
-/// which streams are shown and how. What is stored stays as it is, so the
-/// second reading finds the same bytes.
+/// A byte range of the log. Its length depends on the chosen streams and their form, so it is found
+/// by reading everything once. Stored log does not change, so the second read finds the same bytes.
 pub(super) async fn part(
     service: &Service,
     id: JobId,
@@ -90,7 +89,7 @@ fn rendered(
     })
 }
 
-/// Only these bytes of all that comes; reads no further than it must.
+/// Only these bytes of the stream. Reads no further than necessary.
 fn clipped<E>(
     text: impl Stream<Item = Result<Bytes, E>>,
     range: RangeInclusive<u64>,
