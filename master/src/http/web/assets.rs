@@ -1,6 +1,5 @@
-//! The files that pages are made of. They stand in the program; their address holds a
-//! hash of them all, so a browser may keep them for ever, and the modules among them
-//! find each other by their plain names.
+//! The assets of the pages, compiled into the program. Their URLs contain a hash of them all, so
+//! browsers may cache them forever, and modules import each other by their plain names.
 
 use std::sync::LazyLock;
 
@@ -45,7 +44,7 @@ files! {
     "twin.js": SCRIPT,
 }
 
-/// Of all files together.
+/// A hash of all files.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     for (name, _, content) in FILES {
@@ -55,7 +54,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     hex::encode(&hash.finalize()[..8])
 });
 
-/// The address of a file.
+/// The URL of a file.
 pub(super) fn address(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
@@ -66,7 +65,7 @@ pub(super) async fn handler(
 ) -> Result<Response, ApiError> {
     let file = FILES.iter().find(|(known, ..)| *known == name && version == *VERSION);
     let Some((_, kind, content)) = file else {
-        // Another version's page asks, perhaps; what it wants is not here any more.
+        // Perhaps a page of another version asks, whose files are gone.
         let error = ApiError::new(ProblemKind::NotFound, "there is no such file in this version");
         return Err(error.hint("load the page again"));
     };
@@ -91,7 +90,7 @@ mod tests {
         assert!(imports > 5, "{imports}");
     }
 
-    /// Text that a job wrote becomes text, never markup and never a program.
+    /// Text that a job wrote stays text, and never becomes markup or code.
     #[test]
     fn no_script_makes_markup_or_code_of_text() {
         let words = [

@@ -1,4 +1,4 @@
-//! `GET /`: how things stand.
+//! `GET /`: the overview.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     store::{JobFilter, ListOrder},
 };
 
-/// So many of the newest jobs are shown.
+/// Number of newest jobs on the page.
 const NEWEST: u32 = 12;
 
 pub(super) async fn handler(
@@ -84,7 +84,7 @@ fn figure(leads_to: &str, name: &str, number: u64, more: &Markup) -> Markup {
     }
 }
 
-/// What keeps jobs from running, if anything does.
+/// Warnings about what keeps jobs from running.
 fn warnings(queues: &[Queue], workers: &[Worker]) -> Markup {
     let unwell = workers.iter().filter(|worker| worker.unwell.is_some()).count();
     let waits = queues.iter().any(|queue| queue.pending > 0);

@@ -1,4 +1,5 @@
-//! `GET /images`: the job images that there are, and on which workers, by their last heartbeats.
+//! `GET /images`: the job images and the workers that have them, according to their last
+//! heartbeats.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,10 +18,10 @@ use crate::{
     service::Service,
 };
 
-/// One image on all workers together.
+/// One image, summed over all workers.
 #[derive(Default)]
 struct Everywhere {
-    /// Those whose engine has it, and those that have only its folder.
+    /// The workers whose engine has it. `unbuilt` are those with only its folder.
     built: Vec<String>,
     unbuilt: Vec<String>,
     size: Option<Size>,
@@ -63,7 +64,7 @@ fn gathered<'a>(workers: impl Iterator<Item = &'a Worker>) -> BTreeMap<String, E
             one.last_used = one.last_used.max(image.last_used);
             one.ready += image.ready;
         }
-        // One that has just started has said no more than which folders there are.
+        // A worker that just started has reported only its image folders.
         let offered = worker.registration.offer.iter().flat_map(|offer| &offer.images);
         for image in offered.filter(|image| !told.clone().any(|it| it.name == **image)) {
             all.entry(image.clone()).or_default().unbuilt.push(name.clone());

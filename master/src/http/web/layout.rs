@@ -1,5 +1,5 @@
-//! What surrounds every page, and what browsers are told to keep to: no script and no
-//! style but ours, in files of their own, whatever strangers' text slips in.
+//! The frame of every page, and its security headers: browsers run only our own scripts and styles,
+//! from files, whatever untrusted text ends up in a page.
 
 use axum::{
     http::{HeaderValue, header},
@@ -14,11 +14,11 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
-/// Forms say where they come from, to us and to nobody else.
+/// Forms send their origin to this master and to nobody else.
 const REFERRER: HeaderValue = HeaderValue::from_static("same-origin");
 const KIND: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// The pages that one can always get to.
+/// The pages in the navigation bar.
 const PLACES: [(&str, &str); 7] = [
     (paths::HOME, "Overview"),
     (paths::JOBS_PAGE, "Jobs"),
@@ -28,10 +28,10 @@ const PLACES: [(&str, &str); 7] = [
     (paths::IMAGES_PAGE, "Images"),
     (paths::API_PAGE, "API"),
 ];
-/// The same for admins.
+/// Another one, for admins only.
 const OF_ADMINS: (&str, &str) = (paths::WEBHOOKS_PAGE, "Webhooks");
 
-/// One page: who looks at it, and what it is called.
+/// One page: its visitor, title, place in the navigation, and script.
 pub(super) struct Page<'a> {
     visitor: Option<Visitor>,
     title: &'a str,
@@ -44,17 +44,17 @@ impl<'a> Page<'a> {
         Self { visitor: Some(visitor), title, place, script: None }
     }
 
-    /// The same for everybody, about nobody.
+    /// A page that is the same for everybody.
     pub(super) fn for_all(place: &'static str, title: &'a str) -> Self {
         Self { visitor: None, title, place, script: None }
     }
 
-    /// For whoever is there, known or not.
+    /// A page for anybody, signed in or not, without a navigation bar.
     pub(super) fn for_strangers(title: &'a str) -> Self {
         Self { visitor: None, title, place: "", script: None }
     }
 
-    /// A script of its own, besides that of all pages.
+    /// Adds a script besides the one of all pages.
     pub(super) fn with_script(self, name: &'static str) -> Self {
         Self { script: Some(name), ..self }
     }

@@ -1,10 +1,9 @@
-//! The pages for people: the rooms' own API in another clothing. Handlers parse, call
-//! the use cases that the JSON handlers call, and render. What changes something goes
-//! through the API itself, sent by the scripts in `assets`.
+//! The web pages. Their handlers parse the request, call the same use cases as the JSON handlers,
+//! and render HTML. Changes go through the API, which the scripts in `assets` call.
 //!
-//! * `layout` is what surrounds every page, with the policy that browsers keep to.
-//! * `text` makes strangers' text harmless; templates show it in no other way.
-//! * `assets` are the files that pages are made of, built into the program.
+//! * `layout` is the frame of every page, with its content security policy.
+//! * `text` escapes untrusted text. Templates show such text in no other way.
+//! * `assets` holds the scripts and styles of the pages, compiled into the program.
 
 mod api;
 mod assets;

@@ -1,6 +1,6 @@
-//! `GET /new`: the form for a job. A script turns it into a spec and shows the same for a
-//! terminal; what the form has no field for stands in one as JSON, so that a job that is
-//! run again loses nothing.
+//! `GET /new`: the form for a new job. A script turns it into a spec, and shows the equivalent
+//! command lines. Spec fields without a form field are in a text area as JSON, so that a job that
+//! is run again keeps everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use crate::{
     service::Service,
 };
 
-/// Fields of a spec that have one in the form, or that the job gets anew.
+/// Spec fields that have a form field of their own, or that a new job does not inherit.
 const HAVE_FIELDS: [&str; 14] = [
     "command",
     "name",
@@ -39,7 +39,7 @@ const HAVE_FIELDS: [&str; 14] = [
     "notBefore",
 ];
 
-/// The job that is to be run again.
+/// The job to run again.
 pub(super) struct From(Option<JobId>);
 
 impl FromQuery for From {
@@ -85,7 +85,7 @@ fn first(spec: &JobSpec) -> Markup {
     html! {
         div.field {
             label for="command" { "Command" }
-            // The first line feed of a textarea is not part of it.
+            // HTML drops a textarea's first line feed, so one is added.
             textarea #command rows="10" spellcheck="false" required autofocus
                 placeholder="A script for bash. It runs in worker-files." { "\n" (spec.command) }
         }
@@ -140,8 +140,8 @@ fn more(spec: &JobSpec) -> Markup {
     }
 }
 
-/// What the form has no field for: also variables of several lines. Values of secrets are not
-/// known here.
+/// The spec fields that the form has no field for, and variables with several lines. Without
+/// secrets, whose values are unknown here.
 fn rest(spec: &JobSpec) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(spec) else { return String::new() };
     fields.retain(|name, _| !HAVE_FIELDS.contains(&name.as_str()) && name != "secrets");
@@ -157,7 +157,7 @@ fn pairs(pairs: &BTreeMap<String, String>) -> String {
     lines.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("\n")
 }
 
-/// In a field of a form, which makes one line feed of every kind.
+/// Whether a form field keeps the value: forms normalize line breaks.
 fn fits_a_line(value: &str) -> bool {
     !value.contains(['\n', '\r'])
 }

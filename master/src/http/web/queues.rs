@@ -1,4 +1,4 @@
-//! `GET /queues`: what waits and runs in each, and what operators decide of them.
+//! `GET /queues`: the jobs that wait and run in each queue, and the rules that admins set.
 
 use std::sync::Arc;
 

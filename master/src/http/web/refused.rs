@@ -1,4 +1,4 @@
-//! Refusals for people: the same words on a page, where a browser asks for one.
+//! Error responses as pages, for browsers.
 
 use axum::{
     body::Body,
@@ -15,11 +15,11 @@ use super::{
 };
 use crate::http::error::Refused;
 
-/// Addresses of programs keep what programs read.
+/// Addresses for programs, which never answer with a page.
 const OF_PROGRAMS: [&str; 5] =
     ["/api/", paths::HEALTHZ, paths::READYZ, paths::DESCRIPTION, paths::METRICS];
 
-/// The address that a person asked for in a browser, and nothing of a program's request.
+/// The address, if a browser asks for a page. `None` for a program's request.
 pub(in crate::http) struct Asked(Option<Uri>);
 
 impl Asked {
@@ -48,7 +48,7 @@ fn is_of_programs(path: &str) -> bool {
     OF_PROGRAMS.iter().any(|it| path.starts_with(it))
 }
 
-/// Status and headers stay.
+/// Replaces the response's body with a page. Keeps its status and headers.
 fn written(response: Response, problem: &Problem, uri: &Uri) -> Response {
     let (mut parts, _) = response.into_parts();
     let page = Page::for_strangers(&problem.title).show(&body(problem, uri));
@@ -65,7 +65,7 @@ fn body(problem: &Problem, uri: &Uri) -> Markup {
             p.muted { (problem.status) }
             h1 { (problem.title) }
             @if problem.kind == ProblemKind::CrossSite {
-                // Followed from here it is a link of ours, which is answered.
+                // This link is on our own page, so its request is not refused.
                 p { "A link on another site led here." }
                 p { a.button.primary href=(local(again)) { "Open it" } }
             } @else {
@@ -77,7 +77,7 @@ fn body(problem: &Problem, uri: &Uri) -> Markup {
     }
 }
 
-/// An address that begins with two slashes would lead to another host.
+/// A path that begins with two slashes would lead to another host.
 fn local(path: &str) -> &str {
     if path.starts_with("//") { "/" } else { path }
 }

@@ -1,4 +1,4 @@
-//! `GET /schedules`: jobs that begin at times of a calendar.
+//! `GET /schedules`: the schedules and their jobs.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     service::Service,
 };
 
-/// Characters of a command.
+/// Maximum length of a command, in characters.
 const SHORT: usize = 200;
 
 pub(super) async fn handler(

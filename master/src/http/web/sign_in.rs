@@ -1,4 +1,4 @@
-//! `/signin` and `/signout`: a token goes into a cookie, and out of it.
+//! `/signin` and `/signout`: set and remove the cookie with the token.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use crate::{
     service::Service,
 };
 
-/// Where somebody signs in who wanted to go there.
+/// The address of the sign-in, which then leads on to `wanted`.
 pub(in crate::http) fn address(wanted: &Uri) -> String {
     let wanted = wanted.path_and_query().map_or(paths::HOME, |it| it.as_str());
     format!("{}?next={}", paths::SIGN_IN, utf8_percent_encode(wanted, NON_ALPHANUMERIC))
 }
 
-/// Where to go then: a path of this master, whatever a link says.
+/// Where the sign-in leads: always a path of this master, whatever the link said.
 pub(super) struct Next(String);
 
 impl FromQuery for Next {
@@ -38,7 +38,7 @@ impl FromQuery for Next {
     }
 }
 
-/// Browsers read `//host` and `/\host` as another host, and drop tabs and line feeds.
+/// Browsers treat `//host` and `/\host` as another host, and drop tabs and line feeds.
 pub(super) fn local(path: &str) -> String {
     let after = path.strip_prefix('/').unwrap_or("/");
     let is_local = !after.starts_with(['/', '\\']) && path.chars().all(|c| c.is_ascii_graphic());
@@ -59,7 +59,7 @@ impl FromQuery for Entering {
     }
 }
 
-/// Where no token is looked at, there is nothing to sign in with.
+/// The sign-in form. Where no token is required, it redirects on.
 pub(super) async fn handler(
     axum::Extension(entry): axum::Extension<Entry>,
     Query(Next(next)): Query<Next>,
@@ -70,7 +70,7 @@ pub(super) async fn handler(
     Page::for_strangers("Sign in").show(&form(&next, None))
 }
 
-/// 303 to where somebody wanted to go, with the token in a cookie.
+/// Sets the cookie and redirects (303) to the wanted page.
 pub(super) async fn enter(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
@@ -92,12 +92,12 @@ pub(super) async fn enter(
     };
     let mut response = Page::for_strangers("Sign in").show(&form(&next, Some(wrong)));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
-    // Noted in the master's log, as a token in a header is that is not valid.
+    // Logged like an invalid token in a header.
     response.extensions_mut().insert(ProblemKind::Unauthenticated);
     Ok(response)
 }
 
-/// The token stays valid; this browser has it no more.
+/// Removes the cookie. The token itself stays valid.
 pub(super) async fn leave(headers: HeaderMap, _: NoQuery) -> Result<Response, ApiError> {
     by_our_form(&headers)?;
     let mut response = Redirect::to(paths::SIGN_IN).into_response();
@@ -105,7 +105,7 @@ pub(super) async fn leave(headers: HeaderMap, _: NoQuery) -> Result<Response, Ap
     Ok(response)
 }
 
-/// Nothing is done with a form of another site, nor for what is no browser.
+/// Refuses forms of other sites, and programs other than browsers.
 pub(super) fn by_our_form(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_our_page(headers) {
         return Ok(());
@@ -115,7 +115,7 @@ pub(super) fn by_our_form(headers: &HeaderMap) -> Result<(), ApiError> {
         .hint("programs send their token with each request"))
 }
 
-/// Also through a proxy that speaks TLS for us: the browser names the origin of its page.
+/// Uses the page's origin, so it also works behind a proxy that terminates TLS.
 fn came_by_https(headers: &HeaderMap) -> bool {
     headers
         .get(header::ORIGIN)

@@ -1,4 +1,4 @@
-//! Jobs in a table: the same on every page that lists some.
+//! The table of jobs, the same on every page.
 
 use maud::{Markup, html};
 use orchestra_contracts::{Job, paths};
@@ -10,7 +10,7 @@ pub(super) fn of_jobs(jobs: &[Job]) -> Markup {
     table(jobs, false)
 }
 
-/// The same with a box before each, for a form that stands around it.
+/// The same with a checkbox in each row, for the form around it.
 pub(super) fn to_choose_from(jobs: &[Job]) -> Markup {
     table(jobs, true)
 }
@@ -59,14 +59,14 @@ fn row(job: &Job, choosing: bool) -> Markup {
     }
 }
 
-/// Leads to all jobs that have it.
+/// A label that links to all jobs with it.
 pub(super) fn label(key: &str, value: &str) -> Markup {
     let pair = format!("{key}={value}");
     let query = utf8_percent_encode(&pair, NON_ALPHANUMERIC);
     html! { a.label href={ (paths::JOBS_PAGE) "?label=" (query) } { (Line(&pair)) } }
 }
 
-/// Jobs that keep to one word of a list's query.
+/// The address of the job list with one filter.
 pub(super) fn jobs_with(name: &str, value: &str) -> String {
     format!("{}?{name}={}", paths::JOBS_PAGE, utf8_percent_encode(value, NON_ALPHANUMERIC))
 }

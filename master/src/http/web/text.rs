@@ -1,15 +1,15 @@
-//! Strangers' text on a page: names, commands, reasons. The template escapes what HTML
-//! would read; here that is shown which would change how people read the rest. And how
-//! times, sizes and statuses are written, everywhere alike.
+//! Rendering of untrusted text, such as names, commands and reasons. The templates escape HTML;
+//! this module makes characters visible that would change how people read the rest. It also formats
+//! times, sizes and statuses, the same on every page.
 
 use jiff::Timestamp;
 use maud::{Markup, Render, html};
 use orchestra_contracts::{Job, JobStatus, Size};
 
-/// Characters of a command or a name in a list.
+/// Maximum length, in characters, of a command or name in a list.
 const SHORT: usize = 120;
 
-/// Text of its own lines.
+/// Text that keeps its line breaks.
 pub(super) struct Block<'a>(pub(super) &'a str);
 
 impl Render for Block<'_> {
@@ -27,8 +27,8 @@ impl Render for Line<'_> {
     }
 }
 
-/// A sentence of ours, which may quote: times in it are shown as times, and what stands
-/// between backticks as code.
+/// A sentence of our own, which may contain quotes: timestamps in it are rendered as times, and
+/// text between backticks as code.
 pub(super) struct Sentence<'a>(pub(super) &'a str);
 
 impl Render for Sentence<'_> {
@@ -50,7 +50,7 @@ fn timed(word: &str) -> Markup {
     }
 }
 
-/// Plain stretches as they are, and each mark by its number.
+/// Renders plain text as it is, and hidden characters as visible marks.
 fn pieces(text: &str, keep: fn(char) -> bool) -> Markup {
     let hidden = |c: char| is_hidden(c) && !keep(c);
     html! {
@@ -63,7 +63,7 @@ fn pieces(text: &str, keep: fn(char) -> bool) -> Markup {
     }
 }
 
-/// The same where no markup can stand, as in a title.
+/// Like [`Line`], where no markup is possible, as in a title.
 pub(super) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -80,14 +80,14 @@ fn written_out(c: char) -> String {
     }
 }
 
-/// Control characters, separators, and the marks that turn the direction of writing
-/// (Unicode technical report 36, section 2.5).
+/// Control characters, separators, and characters that change the direction of writing (Unicode
+/// technical report 36, section 2.5).
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// What a job is called in a list: its name, else the beginning of its command.
+/// A job's title in a list: its name, else the beginning of its command.
 pub(super) fn called(job: &Job) -> String {
     let text = job.spec.name.as_deref().unwrap_or(&job.spec.command);
     shortened(text, SHORT)
@@ -100,12 +100,12 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// A moment in UTC; a script shows it by the reader's clock.
+/// A time in UTC. A script converts it to the reader's time zone.
 pub(super) fn moment(at: Timestamp) -> Markup {
     html! { time datetime=(at) { (written(at)) } }
 }
 
-/// The same, which a script turns into how long ago that is.
+/// The same. A script converts it to an age.
 pub(super) fn age(at: Timestamp) -> Markup {
     html! { time datetime=(at) data-age { (written(at)) } }
 }
@@ -114,7 +114,7 @@ fn written(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Counts on while somebody looks, where there is a script.
+/// The time since `at`. A script keeps it counting.
 pub(super) fn since(at: Timestamp) -> Markup {
     html! { time datetime=(at) data-since { "since " (written(at)) } }
 }
@@ -129,7 +129,7 @@ pub(super) fn millis(millis: u64) -> String {
     }
 }
 
-/// How long the newest attempt ran, or runs.
+/// How long the newest attempt ran, or has been running.
 pub(super) fn took(job: &Job) -> Markup {
     match (job.started_at, job.finished_at) {
         (Some(begun), Some(ended)) => html! { (millis(between(begun, ended))) },
@@ -159,7 +159,7 @@ pub(super) fn bytes(Size(bytes): Size) -> String {
     format!("{bytes} B")
 }
 
-/// A dot and a word: never the colour alone.
+/// A dot and a word: the status is never shown by colour alone.
 pub(super) fn status(job: &Job) -> Markup {
     let word = match job.status {
         JobStatus::Running | JobStatus::Assigned if job.cancelling => "Cancelling",

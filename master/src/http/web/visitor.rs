@@ -1,4 +1,4 @@
-//! Who looks at a page: what is not theirs to do is not offered to them.
+//! The visitor of a page. Pages offer only what the visitor may do.
 
 use axum::{extract::FromRequestParts, http::request::Parts, response::Response};
 use orchestra_contracts::Role;
@@ -8,12 +8,12 @@ use crate::{http::access::Entry, service::Caller};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visitor {
     role: Role,
-    /// There is a sign-in here.
+    /// Whether tokens are required here, so that the visitor has one.
     pub(super) has_token: bool,
 }
 
 impl Visitor {
-    /// Whether they may change queues and workers.
+    /// Whether the visitor may change queues and workers.
     pub(super) fn is_admin(self) -> bool {
         self.role == Role::Admin
     }

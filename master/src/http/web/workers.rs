@@ -1,4 +1,4 @@
-//! `GET /workers`: who is there, what they have to offer, and what they do.
+//! `GET /workers`: the workers, what they offer, and what they run.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     service::Service,
 };
 
-/// Links to jobs that a worker holds; the rest is counted.
+/// At most this many of a worker's jobs are linked. The rest is counted.
 const SHOWN_JOBS: usize = 8;
 
 pub(super) async fn handler(
@@ -82,7 +82,7 @@ fn card(worker: &Worker, visitor: Visitor) -> Markup {
     }
 }
 
-/// How its sandboxes and its engine do, since it started.
+/// Statistics of its warm sandboxes and engine calls since it started.
 fn measured(stats: &Stats) -> Markup {
     let sum = |of: fn(&Calls) -> u64| stats.engine.values().map(of).fold(0, u64::saturating_add);
     let (calls, failed) = (sum(|it| it.count), sum(|it| it.failed));
@@ -98,7 +98,7 @@ fn measured(stats: &Stats) -> Markup {
     }
 }
 
-/// What `orchestra doctor` says there: what is amiss in sight, the rest for who wants it.
+/// The results of `orchestra doctor` on the worker: failed checks in full, the others folded up.
 fn doctor(checks: &[Check]) -> Markup {
     let amiss = checks.iter().filter(|check| !check.ok);
     html! {
@@ -140,7 +140,7 @@ fn running(worker: &Worker) -> Markup {
     }
 }
 
-/// The most that a job may ask of it, and the images that it has.
+/// The limits that it offers to jobs, and its images.
 fn offered(offer: &Offer) -> Markup {
     let images: Vec<_> = offer.images.iter().map(String::as_str).collect();
     let references: Vec<_> = offer.references.iter().map(ToString::to_string).collect();

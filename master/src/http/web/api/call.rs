@@ -1,4 +1,4 @@
-//! One call: who may make it, what it takes, what it answers.
+//! One call: its access rule, parameters, bodies and answers.
 
 use maud::{Markup, html};
 use orchestra_contracts::DEFAULT_PORT;
@@ -12,12 +12,12 @@ const JSON: &str = "application/json";
 pub(super) struct Call<'a> {
     method: String,
     path: &'a str,
-    /// What the document says of it.
+    /// Its description in the document.
     said: &'a Value,
     rule: Option<Rule>,
 }
 
-/// All of them, in the document's order.
+/// All calls, in the document's order.
 pub(super) fn all(document: &Value) -> Vec<Call<'_>> {
     let routes = routes();
     let of_path = |(path, calls): (&'_ String, &'_ Value)| {
@@ -28,7 +28,7 @@ pub(super) fn all(document: &Value) -> Vec<Call<'_>> {
     let find = |(method, path): (String, String)| {
         let (path, calls) = document["paths"].as_object()?.get_key_value(&path)?;
         let said = calls.get(method.to_lowercase())?;
-        // The router writes a part of an address that may have slashes in another way.
+        // The router marks a parameter that may contain slashes with an asterisk.
         let is_it = |known: &str| known.replace("{*", "{") == *path;
         let route = routes.iter().find(|route| route.0 == *method && is_it(route.1));
         Some(Call { method, path, said, rule: route.map(|route| route.2) })
@@ -133,7 +133,7 @@ impl Call<'_> {
         }
     }
 
-    /// With the first example of its body, and what an address must have.
+    /// A curl command with the first example of the body and all required parameters.
     fn curl(&self) -> String {
         let mut path = self.path.to_owned();
         let mut query = Vec::new();
@@ -164,7 +164,7 @@ impl Call<'_> {
             None => format!(" -H 'content-type: {kind}' --data-binary @FILE"),
         });
         let data = data.unwrap_or_default();
-        // What curl does by itself needs no saying.
+        // Omits the method that curl uses by default.
         let method = match (self.method.as_str(), data.is_empty()) {
             ("GET", true) | ("POST", false) => String::new(),
             (method, _) => format!(" -X {method}"),
@@ -181,7 +181,7 @@ fn place(word: &str) -> &str {
     }
 }
 
-/// For a shell.
+/// Quoted for a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

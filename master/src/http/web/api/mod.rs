@@ -1,7 +1,7 @@
-//! `GET /docs`: the API for people, made of the same document that programs get: each call
-//! with its parameters, bodies, answers and a line for curl.
+//! `GET /docs`: the API for people, rendered from the OpenAPI description: each call with its
+//! parameters, bodies, answers and a curl command.
 //!
-//! * `call` shows one of them, `schema` what bodies are made of.
+//! * `call` renders a call, `schema` the schemas of bodies.
 
 mod call;
 mod schema;
@@ -17,9 +17,9 @@ use self::call::Call;
 use super::layout::Page;
 use crate::http::extract::NoQuery;
 
-/// Made when somebody first asks: it is the same for everybody.
+/// Rendered at the first request: it is the same for everybody.
 static BODY: LazyLock<Markup> = LazyLock::new(|| {
-    // The document stands in the program, and the tests read it.
+    // The description is compiled in, and tests check it.
     let document = serde_json::from_str(OPENAPI).unwrap_or_default();
     body(&document)
 });
@@ -75,7 +75,7 @@ fn anchor(name: &str) -> String {
     format!("group-{}", name.to_lowercase().replace(' ', "-"))
 }
 
-/// What is missing is nothing: whether the document is whole, its tests say.
+/// Missing text is empty: tests check that the description is complete.
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
@@ -88,14 +88,14 @@ fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }
 
-/// The examples of a body, from short to long.
+/// The examples of a body, shortest first.
 fn examples(body: &Value) -> Vec<&Value> {
     let mut all: Vec<_> = object(&body["examples"]).map(|(_, example)| example).collect();
     all.sort_by_key(|example| example["value"].to_string().len());
     all
 }
 
-/// As somebody would write it.
+/// Indented JSON.
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }

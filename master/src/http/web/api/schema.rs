@@ -1,11 +1,11 @@
-//! What a value may be, in words.
+//! JSON schemas, in words.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{list, object, pretty, text};
 
-/// One that has a name, with all its fields.
+/// A named schema with all its fields.
 pub(super) fn named(name: &str, schema: &Value) -> Markup {
     html! {
         article.card.call id={ "schema-" (name) } {
@@ -41,7 +41,7 @@ fn fields(schema: &Value) -> Markup {
     }
 }
 
-/// In one line, with a link where it has a name.
+/// A schema in one line, with a link if it has a name.
 pub(super) fn kind(schema: &Value) -> Markup {
     if let Some(name) = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next()) {
         return html! { a href={ "#schema-" (name) } { code { (name) } } };

@@ -1,4 +1,4 @@
-//! Every try of the job, once there was more than one.
+//! All attempts of the job, if there is more than one.
 
 use maud::{Markup, html};
 use orchestra_contracts::{Attempt, Size};

@@ -1,4 +1,4 @@
-//! The files that are kept of the newest attempt, and what its command changed.
+//! The artifacts of the newest attempt, and the files that its command changed.
 
 use maud::{Markup, html};
 use orchestra_contracts::{
@@ -11,9 +11,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Sheet;
 use crate::http::web::text::{Line, bytes};
 
-/// So many paths of each kind are shown; the command line has the rest.
+/// At most this many paths of each kind are shown. The command line shows the rest.
 const SHOWN: usize = 50;
-/// Of a path in an address.
+/// The characters to escape in a path.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
 pub(super) fn section(sheet: &Sheet) -> Markup {
@@ -59,7 +59,7 @@ fn kept_ones(job: JobId, kept: &Artifacts) -> Markup {
     }
 }
 
-/// Of the attempt that is shown, whatever has ended since.
+/// Names the attempt that the page shows, since another may have ended by the time of the click.
 fn address(job: JobId, kept: &Artifacts, path: &str) -> String {
     let path = utf8_percent_encode(path, ENCODED).to_string();
     format!("{}?attempt={}", paths::artifact(job, &path), kept.attempt)

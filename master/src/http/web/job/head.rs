@@ -1,4 +1,4 @@
-//! What the job is, how it stands and why, and what can be done with it.
+//! The head of the page: command, status, reasons, and actions.
 
 use maud::{Markup, Render, html};
 use orchestra_contracts::{Job, JobStatus, paths};
@@ -29,7 +29,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
     }
 }
 
-/// Why it waits, or who holds it.
+/// Why the job waits, or which worker holds it.
 fn reasons(sheet: &Sheet) -> Markup {
     html! {
         ul.reasons {
@@ -79,7 +79,7 @@ fn fact(name: &str, value: &dyn Render) -> Markup {
     html! { div { dt { (name) } dd { (value.render()) } } }
 }
 
-/// What the state allows. All of it goes through the API, by a script.
+/// Buttons for what the job's state allows. A script sends each to the API.
 fn actions(job: &Job) -> Markup {
     html! {
         @if job.status.is_final() {

@@ -1,5 +1,5 @@
-//! The log. What is in it comes by a script, as events, beginning at its tail; without
-//! one the ends of both streams are shown.
+//! The log. A script loads it as server-sent events, starting at the tail. Without JavaScript the
+//! page shows the tails of both streams.
 
 use maud::{Markup, html};
 use orchestra_contracts::paths;

@@ -1,4 +1,4 @@
-//! `GET /jobs/{id}`: everything of one job. A section is a file.
+//! `GET /jobs/{id}`: the page of one job. Each section has its own file.
 
 mod attempts;
 mod files;
@@ -29,13 +29,13 @@ use crate::{
     service::Service,
 };
 
-/// All that its sections tell of.
+/// The data for all sections.
 struct Sheet {
     job: Job,
     attempts: Vec<Attempt>,
     explanation: Explanation,
     repro: Option<Repro>,
-    /// Of the newest attempt that has ended.
+    /// Artifacts of the newest attempt that has ended.
     artifacts: Option<Artifacts>,
     changes: Option<Changes>,
 }
@@ -50,7 +50,7 @@ impl Sheet {
         let has_ended = attempts.iter().any(|attempt| attempt.finished_at.is_some());
         let (mut artifacts, mut changes) = (None, None);
         if has_ended {
-            // There may be none, and that is no failure of the page.
+            // Artifacts and changes are optional: an error here does not fail the page.
             if !job.spec.artifacts.is_empty() {
                 artifacts = service.artifacts(id, None).await.ok().map(|(kept, _)| kept);
             }

@@ -1,5 +1,5 @@
-//! Where the time of the newest attempt went: one bar after the other, each where it
-//! began. A drawing, for a style of its own no page may have.
+//! The phases of the newest attempt: one bar per phase, on a common time axis. Drawn as SVG, since
+//! the pages' policy forbids inline styles.
 
 use maud::{Markup, html};
 use orchestra_contracts::Attempt;
@@ -7,10 +7,10 @@ use orchestra_contracts::Attempt;
 use super::Sheet;
 use crate::http::web::text::{between, millis, since};
 
-/// The drawing's width, in its own units.
+/// Width of the chart in its own units.
 const WIDTH: u64 = 1000;
 
-/// Name, milliseconds.
+/// Name and duration in milliseconds.
 type Phase = (&'static str, u64);
 
 pub(super) fn section(sheet: &Sheet) -> Markup {
@@ -49,7 +49,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
 
 fn bar(name: &str, begin: u64, length: u64, whole: u64) -> Markup {
     let scaled = |millis: u64| millis.saturating_mul(WIDTH) / whole;
-    // One that took no time worth drawing is still to be seen.
+    // Even the shortest phase stays visible.
     let (x, width) = (scaled(begin).min(WIDTH - 4), scaled(length).max(4));
     html! {
         svg.bar viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" aria-hidden="true" {
@@ -58,7 +58,7 @@ fn bar(name: &str, begin: u64, length: u64, whole: u64) -> Markup {
     }
 }
 
-/// Those that are known: a worker that took an attempt over did not see its beginning.
+/// The known phases. A worker that took an attempt over did not measure its beginning.
 fn phases(attempt: &Attempt) -> Vec<Phase> {
     let mut all = Vec::new();
     all.extend(attempt.queued_ms.map(|millis| ("queued", millis)));

@@ -1,4 +1,4 @@
-//! The line with which it is run by hand.
+//! The command line that runs the job by hand.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! What was asked for.
+//! The job's spec.
 
 use maud::{Markup, html};
 use orchestra_contracts::{Job, JobSpec, Network, Workspace, paths};
@@ -57,7 +57,7 @@ fn limits(spec: &JobSpec) -> Markup {
     }
 }
 
-/// Of secrets no more than their names is known here.
+/// Of secrets only the names are known here.
 fn variables(spec: &JobSpec) -> Markup {
     html! {
         details {

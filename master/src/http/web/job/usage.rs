@@ -1,4 +1,4 @@
-//! What the newest attempt used of what it might.
+//! The resources that the newest attempt used, and its limits.
 
 use maud::{Markup, html};
 use orchestra_contracts::{Ran, Size, Usage};
@@ -41,7 +41,7 @@ fn memory(usage: &Usage, ran: Option<&Ran>) -> Markup {
 }
 
 fn processor(usage: &Usage, ran: Option<&Ran>) -> Markup {
-    // Of a job that was over at once it says nothing.
+    // Meaningless for a job of less than a second.
     let share = (usage.wall_ms >= 1000).then(|| usage.cpu_ms * 100 / usage.wall_ms);
     html! {
         dt { "Processor time" }

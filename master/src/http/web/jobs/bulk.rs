@@ -1,5 +1,5 @@
-//! `POST /jobs`: what the form of the list asks for, of each job that was chosen in it. Works
-//! without a script, and goes through the use cases of the API.
+//! `POST /jobs`: cancels or retries all jobs that were ticked in the list. It works without a
+//! script, and calls the same use cases as the API.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::{
     service::{Service, ServiceError},
 };
 
-/// As many as a list shows at most.
+/// The maximum number of jobs on a page of the list.
 const MOST: usize = 1000;
 
-/// What is to be done with each.
+/// What to do with each job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Cancel,
@@ -38,7 +38,7 @@ enum Verb {
 pub(in crate::http::web) struct Bulk {
     verb: Verb,
     jobs: Vec<JobId>,
-    /// The list from which it was sent.
+    /// The address of the list that the form was sent from.
     back: String,
 }
 
@@ -62,7 +62,7 @@ impl FromQuery for Bulk {
     }
 }
 
-/// Back to the list, where all of them did what was asked; else what became of which.
+/// Redirects back to the list if it succeeded for all jobs. Otherwise shows why it failed for some.
 pub(in crate::http::web) async fn handler(
     State(service): State<Arc<Service>>,
     visitor: Visitor,
@@ -111,7 +111,7 @@ fn said(bulk: &Bulk, refused: &[(JobId, String)]) -> Markup {
     }
 }
 
-/// For the list: what can be done with those that are chosen in it.
+/// The list's buttons for the ticked jobs.
 pub(super) fn actions(back: &str) -> Markup {
     html! {
         p.actions.bulk {

@@ -1,4 +1,4 @@
-//! `GET /jobs`: the list of jobs, by the same filters as that of the API, page by page.
+//! `GET /jobs`: the list of jobs in pages, with the same filters as in the API.
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ use crate::{
     store::{JobFilter, ListOrder},
 };
 
-/// On one page.
+/// Number of jobs on a page.
 const LIMIT: u32 = 50;
 
-/// The filter of the list, and how its form was filled in.
+/// The list's filter, and the form fields that it came from.
 pub(super) struct Shown {
     filter: JobFilter,
-    /// Names and values, as the form sends them.
+    /// Names and values, as the form sent them.
     said: Vec<(&'static str, String)>,
 }
 
@@ -57,18 +57,18 @@ impl Shown {
         self.said.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
-    /// The same list, from behind this job.
+    /// The address of the next page, after this job.
     fn after(&self, last: JobId) -> String {
         let joint = if self.said.is_empty() { '?' } else { '&' };
         format!("{}{joint}cursor={last}", self.address())
     }
 
-    /// This very page of the list.
+    /// The address of this page of the list.
     fn here(&self) -> String {
         self.filter.after.map_or_else(|| self.address(), |last| self.after(last))
     }
 
-    /// The beginning of the list.
+    /// The address of the list's first page.
     fn address(&self) -> String {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         let pairs = self.said.iter().map(|(name, value)| format!("{name}={}", encode(value)));

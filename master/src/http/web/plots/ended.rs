@@ -1,4 +1,4 @@
-//! The runs that ended in each minute, by what became of their jobs.
+//! A chart of the runs that ended in each minute, by result.
 
 use maud::{Markup, html};
 
@@ -41,7 +41,7 @@ pub(super) fn figure(minutes: &[Minute]) -> Markup {
     }
 }
 
-/// One minute: what became of its runs, one upon the other.
+/// One minute: a stacked bar of the results.
 fn bar(place: usize, minute: &Minute, top: u64) -> Markup {
     let told = End::ALL.into_iter().filter(|end| minute.ended[*end as usize] > 0);
     let told: Vec<_> =
@@ -81,7 +81,7 @@ fn ago(place: usize) -> String {
     }
 }
 
-/// The next of 1, 2, 4, 10, 20, 40 and so on, which have a half.
+/// The next number of 1, 2, 4, 10, 20, 40 and so on. From 2 on, each has an integer half.
 fn round_up(most: u64) -> u64 {
     let mut ten = 1_u64;
     loop {

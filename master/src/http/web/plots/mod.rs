@@ -1,6 +1,6 @@
-//! The last hour as two drawings: the runs that ended, and how long jobs had waited. Drawings of the
-//! master's own, for no page may have a style or a script that stands in it; each has its figures
-//! beside it in words, and all of them in a table.
+//! Two charts of the last hour: the runs that ended, and how long jobs had waited. They are SVG
+//! rendered by the master, since the pages' policy forbids inline styles and scripts. Each has a
+//! summary in words and a table of its numbers.
 
 mod ended;
 mod waited;
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use super::text::{age, moment};
 use crate::metrics::{MINUTES, Minute};
 
-/// The drawings' own units: four for a minute.
+/// Width of one minute in the chart's units.
 const STEP: usize = 4;
 const WIDTH: usize = MINUTES * STEP;
 const HEIGHT: f64 = 60.0;
@@ -48,7 +48,7 @@ fn axis() -> Markup {
     html! { div.axis aria-hidden="true" { span { "1 h ago" } span { "30 min" } span { "now" } } }
 }
 
-/// The minutes in which there was something, the newest first.
+/// The minutes with any counts, newest first.
 fn table(
     minutes: &[Minute],
     has: impl Fn(&Minute) -> bool,
@@ -73,7 +73,7 @@ fn table(
     }
 }
 
-/// No finer than is seen.
+/// Rounded to what is visible.
 fn short(number: f64) -> String {
     format!("{number:.1}")
 }
@@ -119,7 +119,7 @@ mod tests {
             "5 in all; 4 in the busiest minute.",
             "<title>this minute: 3 completed, 1 failed</title>",
             "<title>10 minutes ago: 1 to be tried again</title>",
-            // Three of four, and the one upon them.
+            // Three of four, with the fourth on top.
             "<rect class=\"completed\" x=\"236\" y=\"15.0\" width=\"3\" height=\"45.0\">",
             "<rect class=\"failed\" x=\"236\" y=\"0.0\" width=\"3\" height=\"15.0\">",
             "half began within 5 ms",
@@ -130,7 +130,7 @@ mod tests {
         ] {
             assert!(shown.contains(word), "{word}: {shown}");
         }
-        // One minute follows the other: one line, with a step.
+        // Adjacent minutes form one line with a step.
         assert!(shown.contains("class=\"half\" d=\"M232 "), "{shown}");
         assert_eq!(shown.matches('M').count(), shown.matches("M0 ").count() + 4, "{shown}");
     }

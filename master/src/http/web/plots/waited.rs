@@ -1,4 +1,4 @@
-//! How long jobs had waited that were handed out in each minute.
+//! A chart of how long the jobs that were handed out in each minute had waited.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,8 @@ use crate::{
     metrics::{Minute, Waits},
 };
 
-/// Steps of the scale of waits, in milliseconds: evenly drawn, so that each kind of time has its place.
+/// The scale's steps in milliseconds. They are drawn at equal distances, so that short and long
+/// waits are both readable.
 const STEPS: [(u64, &str); 10] = [
     (1, "1 ms"),
     (10, "10 ms"),
@@ -22,7 +23,7 @@ const STEPS: [(u64, &str); 10] = [
     (360_000_000, "100 h"),
 ];
 
-/// The drawn shares of those that waited, in percent.
+/// The percentiles in the chart.
 const HALF: u64 = 50;
 const MOST: u64 = 95;
 
@@ -76,14 +77,14 @@ pub(super) fn figure(minutes: &[Minute]) -> Markup {
     }
 }
 
-/// From one step of the waits' scale to another.
+/// The visible range of the scale, as indexes into [`STEPS`].
 struct Scale {
     low: usize,
     high: usize,
 }
 
 impl Scale {
-    /// Between two steps as their logarithms are.
+    /// The y coordinate, interpolated logarithmically between two steps.
     fn y(&self, millis: u64) -> f64 {
         let lowest = STEPS[self.low].0;
         let millis = millis.clamp(lowest, STEPS[self.high].0);
@@ -96,7 +97,7 @@ impl Scale {
     }
 }
 
-/// A flat step for each minute; where nobody was handed out, nothing.
+/// The path: a horizontal segment for each minute, with gaps where no job was handed out.
 fn steps(minutes: &[Minute], percent: u64, scale: &Scale) -> String {
     let mut path = String::new();
     let mut goes_on = false;

@@ -1,4 +1,4 @@
-//! `GET /webhooks`: where the master tells that jobs have ended. `one` shows what was sent there.
+//! `GET /webhooks`: the webhooks. `one` shows the deliveries of one of them.
 
 mod one;
 
@@ -55,7 +55,7 @@ fn card(webhook: &Webhook) -> Markup {
     }
 }
 
-/// Of which ends it is told.
+/// Its filter: which job ends it reports.
 fn facts(webhook: &Webhook) -> Markup {
     let ends: Vec<_> = webhook.on.iter().copied().map(JobStatus::as_str).collect();
     html! {

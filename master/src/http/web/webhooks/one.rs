@@ -1,4 +1,5 @@
-//! `GET /webhooks/{id}`: what was sent to one webhook, what became of it, and once more.
+//! `GET /webhooks/{id}`: the deliveries of one webhook and their results, with a button to repeat
+//! them.
 
 use std::sync::Arc;
 
