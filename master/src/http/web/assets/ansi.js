@@ -1,14 +1,14 @@
-// Colours of a terminal (SGR), and nothing else that a terminal would obey: other
-// sequences are dropped where they are whole, and written out where they are not. What
-// would turn the direction of writing, or hide, is written out too.
+// Renders terminal colours (SGR) and no other terminal sequences: complete ones are dropped,
+// incomplete ones shown. Characters that hide or change the direction of writing are shown as
+// marks.
 
 const SEQUENCE = /\x1b\[([0-9;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][0-9A-B]/g;
-// As `master/src/http/web/text.rs` has it; tabs stay.
+// The same as in `master/src/http/web/text.rs`, except that tabs stay.
 const HIDDEN = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 export const PLAIN = Object.freeze({});
 
-// Red, green and blue of one of 256 colours, beyond the first sixteen.
+// RGB of one of the 256 colours, from the 17th on.
 function cube(number) {
   if (number >= 232) return Array(3).fill(8 + (number - 232) * 10);
   const level = (n) => (n === 0 ? 0 : 55 + n * 40);
@@ -18,7 +18,7 @@ function cube(number) {
 
 const isByte = (n) => Number.isInteger(n) && n >= 0 && n <= 255;
 
-// What follows 38 or 48: a colour, and how many codes it took.
+// Parses what follows 38 or 48: a colour, and the number of codes it took.
 function wide(codes) {
   if (codes[0] === 5 && isByte(codes[1])) {
     return [codes[1] < 16 ? codes[1] : `rgb(${cube(codes[1]).join(', ')})`, 2];
@@ -59,7 +59,8 @@ function step(style, codes) {
   return next;
 }
 
-// Pieces of a line, each with its style, and the style that the next line begins with.
+// Splits a line into pieces with their styles. Also returns the style at the start of the next
+// line.
 export function read(text, style = PLAIN) {
   const pieces = [];
   let from = 0;
@@ -91,7 +92,7 @@ function mark(c) {
   return element;
 }
 
-// Text becomes text nodes, whatever stands in it.
+// Makes text nodes, so text never becomes markup.
 function* nodes(text) {
   let from = 0;
   for (const found of text.matchAll(HIDDEN)) {

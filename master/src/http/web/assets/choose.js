@@ -1,4 +1,4 @@
-// The boxes before jobs in a list: all at once, and how many are ticked.
+// The checkboxes in a list of jobs: one to tick all, and a count of the ticked ones.
 
 const boxes = () => [...document.querySelectorAll('#list input[name="job"]')];
 const all = document.querySelector('[data-choose-all]');

@@ -1,5 +1,5 @@
-// Server-sent events of one request, for what is read once and left early; what is
-// followed goes through EventSource.
+// Server-sent events of a single request, for reading a part of a log. To follow a log, EventSource
+// is used.
 
 function parsed(block) {
   const event = { name: 'message', id: '', data: '' };
@@ -30,7 +30,7 @@ export async function* events(address, signal) {
   }
 }
 
-// Whether a position in a log comes before another.
+// Whether a log position comes before another.
 export function isBefore(one, other) {
   const [[attempt, offset], [than, place]] = [one, other].map((id) => id.split('-').map(Number));
   return attempt < than || (attempt === than && offset < place);

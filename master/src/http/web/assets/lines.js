@@ -1,11 +1,11 @@
-// Turns pieces of output into lines. Each stream has a line of its own that is not at its
-// end yet. What a line has beyond the width is counted, not kept.
+// Splits output into lines. Each stream may have one open line. Characters beyond the width are
+// counted but not kept.
 
 import { PLAIN, read } from './ansi.js';
 
 export const WIDTH = 4000;
 
-// Bytes that are not UTF-8 come as base64; a character may be cut between two pieces.
+// Bytes that are not UTF-8 arrive as base64. A character may be split between two pieces.
 function decoded(event, decoders) {
   const stream = event.stream;
   if (event.base64 === undefined) {
@@ -19,12 +19,12 @@ function decoded(event, decoders) {
 }
 
 export class Lines {
-  // `onLine` gets every line when it begins, `onMore` when it has grown.
+  // `onLine` is called when a line begins, `onMore` when it grows.
   constructor(onLine, onMore) {
     Object.assign(this, { onLine, onMore, open: new Map(), styles: new Map(), decoders: new Map() });
   }
 
-  // `id` is the event's; `until` cuts off what is known already from this event.
+  // `id` is the event's id. `until` is the length of the text at its end that is known already.
   take(event, id, until = 0) {
     if (event.gap !== undefined) {
       const text = `${event.gap.toLocaleString('en')} bytes were left out here`;
@@ -45,7 +45,7 @@ export class Lines {
 
   begin({ attempt, stream, time }, id, left) {
     const style = this.styles.get(stream) ?? PLAIN;
-    // `left`: so much of its first event belongs to it and to what follows.
+    // `left`: length of the event's text from the start of this line on.
     const line = { attempt, stream, time, id, left, style, text: '', cut: 0 };
     if (stream !== 'gap') this.open.set(stream, line);
     this.onLine(line);
@@ -65,7 +65,7 @@ export class Lines {
   }
 }
 
-// What a terminal would show of a line that was written over.
+// What a terminal would show of a line that overwrites itself with carriage returns.
 export function overwritten(text) {
   const line = text.endsWith('\r') ? text.slice(0, -1) : text;
   return line.slice(line.lastIndexOf('\r') + 1);

@@ -1,12 +1,13 @@
-// Keeps the parts of a page fresh that say so: the page is asked for again, and the parts
-// that have changed are put in. They come escaped from the master, as the page itself did.
+// Refreshes the live parts of a page: fetches the page again, and replaces the parts that changed.
+// The master has escaped them, as in the page itself.
 
 import { show } from './time.js';
 
 const PAUSE = 2000;
-// After a failure, so that a master that is busy is not asked the more often.
+// The pause after a failure, so as not to add to the load of a busy master.
 const LONG_PAUSE = 10000;
-// What took long to find is looked for less often: a page costs so small a part of the time.
+// The pause is at least this many times as long as the fetch took, to bound a page's share of the
+// load.
 const SHARE = 20;
 let timer;
 let isLeaving = false;
@@ -16,7 +17,7 @@ const FOCUSABLE = 'a, button, summary, input[type="checkbox"], [tabindex]';
 
 const parts = (from) => [...from.querySelectorAll('[data-live][id]')];
 
-// Nothing is taken away from under somebody's hands.
+// A part that the user is working with is not replaced.
 const isInUse = (part) => {
   const active = document.activeElement;
   if (active && active !== part && part.contains(active) && active.matches('input:not([type="checkbox"]), textarea, [data-sure]')) return true;
@@ -24,14 +25,14 @@ const isInUse = (part) => {
   return !!chosen && !chosen.isCollapsed && part.contains(chosen.anchorNode);
 };
 
-// Where the keyboard was, so that it is there again.
+// The index of the focused element, so that its focus can be restored.
 const place = (part) => {
   const active = document.activeElement;
   const all = [...part.querySelectorAll(FOCUSABLE)];
   return part.contains(active) ? all.indexOf(active) : -1;
 };
 
-// What somebody has ticked stays ticked, and what is opened stays open, by its place.
+// Keeps ticked checkboxes, and open details by their position.
 function keep(from, to) {
   const opened = [...from.querySelectorAll('details')].map((it) => it.open);
   const next = [...to.querySelectorAll('details')];
@@ -62,7 +63,7 @@ export async function refresh() {
   const begun = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: 'text/html' } });
-    // The token is gone: the page itself says what to do.
+    // Redirected to the sign-in: the token is no longer valid.
     if (answer.redirected) return location.reload();
     if (answer.ok) {
       const text = await answer.text();
@@ -84,7 +85,7 @@ function plan(pause) {
   if (document.visibilityState === 'visible' && pause !== Infinity && !isLeaving) timer = setTimeout(refresh, pause);
 }
 
-// What the page is about may be gone by now.
+// Stops refreshing before a navigation: the page's subject may be deleted by now.
 export function leave() {
   isLeaving = true;
   clearTimeout(timer);

@@ -1,15 +1,15 @@
-// The log of a job: it opens at its tail, follows what comes, and holds a bounded number
-// of lines, however long the log is and however fast it grows.
+// The log of a job. It opens at the tail, follows new output, and holds a bounded number of lines,
+// however long the log is and however fast it grows.
 
 import { render } from './ansi.js';
 import { events, isBefore } from './events.js';
 import { Lines, WIDTH, overwritten } from './lines.js';
 import { Search } from './search.js';
 
-// Lines that are asked for at first, and with each step back.
+// Number of lines to fetch at first, and with each step back.
 const STEP = 1000;
 const KEEP = 5000;
-// No log that is kept has more lines than this.
+// No stored log has more lines than this.
 const FURTHEST = 50_000_000;
 const RETRIES = 5;
 const RETRY_PAUSE = 3000;
@@ -64,7 +64,7 @@ class Log {
     this.search.go(step);
   }
 
-  // -- where it comes from
+  // -- reading
 
   address(words) {
     const stream = $('log-stream').value;
@@ -113,7 +113,7 @@ class Log {
     this.source = null;
   }
 
-  // A browser comes back by itself after a break, but not after a refusal.
+  // The browser reconnects by itself after a broken connection, but not after an error response.
   broken(source) {
     if (this.source !== source) return;
     if (source.readyState !== EventSource.CLOSED) return this.say('reconnecting');
@@ -127,7 +127,7 @@ class Log {
     this.open(this.lastId ? { after: this.lastId } : { tail: STEP });
   }
 
-  // Nobody looks: then the connection is somebody else's.
+  // Closes the connection while the page is hidden.
   seen() {
     if (this.hasEnded || this.isPaused) return;
     if (document.visibilityState === 'hidden') this.close();
@@ -145,7 +145,7 @@ class Log {
     if (state.textContent !== word) state.textContent = word;
   }
 
-  // -- what is shown
+  // -- rendering
 
   begun(line) {
     this.pending.push(line);
@@ -222,7 +222,7 @@ class Log {
     this.follow(isAtEnd);
   }
 
-  // -- what came before
+  // -- earlier lines
 
   async earlier() {
     const top = this.models.get(this.lines.firstElementChild);
@@ -243,7 +243,7 @@ class Log {
     }
   }
 
-  // How many lines there are behind the top is known only of those that are shown.
+  // Fetches ever longer tails, since it is unknown how many lines follow the top one in the log.
   async behind(top) {
     for (let tail = this.lines.childElementCount + STEP; tail < FURTHEST; tail *= 8) {
       const found = await this.before(top, tail);

@@ -1,4 +1,4 @@
-// The form for a job becomes a spec, here and for a terminal, and is handed in.
+// Turns the form for a new job into a spec, shows the equivalent command lines, and submits it.
 
 import { refusal } from './send.js';
 import { cli, curl } from './twin.js';
@@ -11,7 +11,7 @@ const LIMITS = { cpus: Number, memory: String, pids: Number, tmp: String };
 
 const given = (id) => $(id).value.trim();
 
-// `NAME=value` a line.
+// Parses one `NAME=value` per line.
 function pairs(id) {
   const all = {};
   for (const line of $(id).value.split('\n')) {
@@ -77,13 +77,13 @@ function mirror() {
   }
 }
 
-// The same until something is changed: sent again, it is the same job.
+// The idempotency key. It changes with every edit, so a repeated submission is the same job.
 let key;
 function newKey() {
   key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-// Marks the fields that a refusal names, and brings the first of them into view.
+// Marks the fields that an error names, and scrolls to the first.
 function point(problem) {
   const names = problem.map(({ pointer }) => pointer.split('/').filter((word) => word && word !== 'resources')[0]);
   const fields = names.map((name) => $(name)).filter((field) => field && form.contains(field));
@@ -103,7 +103,7 @@ async function submit() {
     return point(errors);
   }
   const jobs = [await answer.json()].flat();
-  // Leaving and coming back submits anew.
+  // A user who comes back to the form submits a new job.
   newKey();
   location.assign(`/jobs/${jobs[0].id}`);
 }

@@ -1,4 +1,4 @@
-// What every page does.
+// The script of every page.
 
 import { start as keepFresh } from './live.js';
 import { start as listen } from './send.js';

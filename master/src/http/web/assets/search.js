@@ -1,4 +1,4 @@
-// Finds text among the lines that are shown.
+// Searches the lines that are shown.
 
 export class Search {
   constructor(lines, found) {
@@ -9,7 +9,7 @@ export class Search {
     return this.text !== '' && node.lastChild.textContent.toLowerCase().includes(this.text);
   }
 
-  // For a line that is new or has grown.
+  // Updates a line that is new or has grown.
   look(node) {
     node.classList.toggle('hit', this.isHit(node));
   }
@@ -21,7 +21,7 @@ export class Search {
     this.tell();
   }
 
-  // To the next hit, or back to the one before; the last one comes first.
+  // Moves to the next or previous hit, at first to the last one.
   go(step) {
     const hits = [...this.lines.querySelectorAll('.hit')];
     if (hits.length === 0) return this.tell();

@@ -1,5 +1,5 @@
-// Buttons and small forms that change something: one call of the API each. What the
-// attributes say is written by the master's templates.
+// Buttons and small forms that change something, with one API call each. The master's templates
+// write their attributes.
 
 import { leave } from './live.js';
 
@@ -16,7 +16,7 @@ export function say(text, isWrong = false) {
   say.timer = setTimeout(() => { line.hidden = true; }, isWrong ? 15000 : 4000);
 }
 
-// What a refusal says, in a line.
+// An error response, in one line.
 export async function refusal(answer) {
   try {
     const problem = await answer.json();
@@ -27,7 +27,7 @@ export async function refusal(answer) {
   }
 }
 
-// A second press is wanted where nothing brings back what is gone.
+// Asks for a second click before something is deleted for good.
 function isSure(button) {
   if (!button.dataset.sure || button.dataset.asked) return true;
   const text = button.textContent;
@@ -67,7 +67,7 @@ async function act(event, from) {
   const method = METHODS.find((name) => name in from.dataset);
   if (from.dataset.busy || !isSure(from)) return;
   from.dataset.busy = 'yes';
-  // Else the part that it stands in counts as being in use.
+  // A focused input would keep its part of the page from being refreshed.
   document.activeElement?.matches('input') && document.activeElement.blur();
   try {
     await send(from, method);
@@ -84,7 +84,8 @@ async function copy(button) {
     await navigator.clipboard.writeText(source.textContent);
     say('Copied.');
   } catch {
-    // Pages that did not come by https may not: then it is chosen, ready to be copied.
+    // Pages without https have no clipboard access. The text is selected instead, ready to be
+    // copied.
     document.getSelection().selectAllChildren(source);
     say('Press Ctrl+C to copy.');
   }

@@ -1,4 +1,4 @@
-// Times by the reader's clock, and how long ago they are.
+// Shows times in the reader's time zone, and ages.
 
 const UNITS = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
 

@@ -1,4 +1,4 @@
-// A spec as a line for a terminal.
+// Renders a spec as a command line.
 
 const WORD = /^[A-Za-z0-9_./:=@%+,-]+$/;
 
@@ -19,7 +19,7 @@ const LIMITS = { cpus: '--cpus', memory: '--memory', pids: '--pids', tmp: '--tmp
 const PAIRS = { env: '-e', labels: '-l', requires: '--require' };
 const KNOWN = new Set([...Object.keys(FLAGS), ...Object.keys(PAIRS), 'command', 'resources', 'workspace']);
 
-// What the command line has no word for goes in as a file.
+// Specs with fields that have no option are passed as a file.
 function file(spec) {
   const marker = 'JOB';
   return `orchestra submit -f - <<'${marker}'\n${JSON.stringify(spec, null, 2)}\n${marker}`;
@@ -39,7 +39,7 @@ export function cli(spec) {
   }
   if (spec.workspace === 'private') words.push('--private');
   const command = spec.command ?? '';
-  // Else it would pass for an option.
+  // Otherwise it would be taken for an option.
   if (command.startsWith('-')) words.push('--');
   return [...words, quoted(command) || "''"].join(' ');
 }
