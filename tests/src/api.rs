@@ -1,4 +1,4 @@
-//! The REST API, as a program that knows nothing but its documentation calls it.
+//! The REST API, called with no more knowledge than its documentation gives.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{Reply, wait};
 
-/// One master, by its address.
+/// A master, reached by its base address.
 #[derive(Clone, Debug)]
 pub struct Api {
     http: Client,
@@ -27,13 +27,13 @@ impl Api {
         Self { http, base, token: None }
     }
 
-    /// The same, which shows this token with every request.
+    /// The same client, sending this token with every request.
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
         Self { token: Some(token.trim().to_owned()), ..self }
     }
 
-    /// The whole address of a path.
+    /// The absolute URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -64,7 +64,7 @@ impl Api {
         self.get(path).await.expect(200).json()
     }
 
-    /// Submits a spec; the job as it was stored.
+    /// Submits a spec and returns the stored job.
     pub async fn submit(&self, spec: &Value) -> Job {
         let reply = self.post(paths::JOBS, spec).await.expect(201);
         let job: Job = reply.json();
@@ -72,12 +72,12 @@ impl Api {
         job
     }
 
-    /// Submits a command and nothing else.
+    /// Submits a job that sets nothing but its command.
     pub async fn command(&self, command: &str) -> Job {
         self.submit(&json!({ "command": command })).await
     }
 
-    /// Submits a spec and waits for the job's end.
+    /// Submits a spec and waits until the job has finished.
     pub async fn run(&self, spec: &Value) -> Job {
         let job = self.submit(spec).await;
         self.finished(job.id).await
@@ -99,21 +99,21 @@ impl Api {
         self.read(paths::WORKERS).await
     }
 
-    /// The workers, or nothing while no master answers.
+    /// The registered workers; `None` while the master does not answer.
     pub async fn try_workers(&self) -> Option<Vec<worker::Worker>> {
         let answer = self.request(Method::GET, paths::WORKERS).send().await.ok()?;
         answer.json().await.ok()
     }
 
-    /// The job's log, whole, as `text/plain`; `query` is like `?stream=stdout` or empty.
+    /// The job's whole log as `text/plain`. `query` is like `?stream=stdout`, or empty.
     pub async fn log(&self, id: JobId, query: &str) -> Bytes {
         self.get(&format!("{}{query}", paths::log(id))).await.expect(200).body
     }
 
-    /// The job once it has ended for good.
+    /// Waits until the job has finished and returns it.
     ///
     /// # Panics
-    /// When it has not after [`wait::JOB`].
+    /// When it has not finished within [`wait::JOB`].
     pub async fn finished(&self, id: JobId) -> Job {
         let start = Instant::now();
         loop {
@@ -125,10 +125,10 @@ impl Api {
         }
     }
 
-    /// The job once it has this status.
+    /// Waits until the job has this status and returns it.
     ///
     /// # Panics
-    /// When it has not after [`wait::SOON`], or ends before.
+    /// When it does not within [`wait::SOON`], or when it finishes first.
     pub async fn reaches(&self, id: JobId, status: JobStatus) -> Job {
         wait::until(&format!("job {id} to be {status}"), wait::SOON, async || {
             let job = self.job(id).await;
@@ -138,7 +138,7 @@ impl Api {
         .await
     }
 
-    /// The job's log as events, from `last_event_id` on. A broken connection ends it.
+    /// The job's log as events after `last_event_id`. Stops at a broken connection.
     pub async fn events(
         &self,
         id: JobId,

@@ -1,6 +1,6 @@
-//! Named steps of a program that a test is to kill: a relay before something that
-//! the program calls sees its requests and their answers, and kills the program at
-//! the one that a test has named. The program itself knows nothing of it.
+//! Kills a program at a named step. A relay stands between the program and something that it
+//! calls, sees each request and its answer, and kills the program at the step that the test
+//! has armed. The program under test needs no hooks for this.
 
 use std::{
     net::SocketAddr,
@@ -15,21 +15,21 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A step, by what is said on one connection. Each part has to be met after the one
-/// before it, and before the connection's next request.
+/// A step, recognised by the traffic on one connection. The parts must match in this order,
+/// before the connection's next request.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Part of a request's first line, like `/containers/create`.
+    /// Part of the request line, like `/containers/create`.
     pub request: &'static str,
-    /// What the program says with it, or after it where a stream follows.
+    /// What the program sends with the request, or after it on a stream.
     pub says: Option<&'static str>,
-    /// What it is answered, `Some("")` for anything.
+    /// What it receives in answer; `Some("")` matches anything.
     pub hears: Option<&'static str>,
-    /// Whether the last of it still passes before the program dies.
+    /// Whether the last matching bytes are still forwarded before the program is killed.
     pub passes: bool,
 }
 
-/// Stands before one address. Dropping it ends its connections.
+/// A relay before one address. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Breakpoint {
     armed: Armed,
@@ -40,7 +40,7 @@ pub struct Breakpoint {
 struct Armed(Arc<Mutex<Option<(Step, Pid)>>>);
 
 impl Breakpoint {
-    /// Before a program that listens on this machine; where it listens itself.
+    /// Relays to a TCP port of this machine. Also returns the address the relay listens on.
     ///
     /// # Panics
     /// When no port is free.
@@ -60,7 +60,7 @@ impl Breakpoint {
         (Self { armed, _serving: serving }, address)
     }
 
-    /// Before a socket of this machine, at a socket of its own.
+    /// Relays to a Unix socket of this machine; the relay listens on `socket`.
     ///
     /// # Panics
     /// When the socket cannot be made.
@@ -78,11 +78,11 @@ impl Breakpoint {
         Self { armed, _serving: serving }
     }
 
-    /// The next time that it comes to this step, the process gets SIGKILL. It must
-    /// not be waited for before that, or its number may be another's.
+    /// Sends SIGKILL to the process the next time this step is reached. Do not wait for the process
+    /// before that: its PID could be reused by another process.
     ///
     /// # Panics
-    /// When there is no such number.
+    /// When `process` is not a valid PID.
     pub fn arm(&self, step: Step, process: u32) {
         let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
         *self.armed.lock() = Some((step, pid.expect("a process's number")));
@@ -94,7 +94,7 @@ impl Armed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills, once.
+    /// Kills the process, once.
     fn fire(&self) {
         if let Some((_, pid)) = self.lock().take() {
             kill_process(pid, Signal::KILL).expect("it was not waited for yet");
@@ -102,15 +102,15 @@ impl Armed {
     }
 }
 
-/// What was said on one connection since its last request began. It is kept when no
-/// step is armed, too: a request may wait for its answer for long.
+/// The traffic on one connection since its last request began. It is recorded even when no step
+/// is armed: a step may be armed while a request still waits for its answer.
 #[derive(Default)]
 struct Exchange {
     said: Vec<u8>,
     heard: Vec<u8>,
 }
 
-/// More of an exchange is not kept: nothing that a step names comes so late.
+/// Limit of what is kept of an exchange. No step matches anything later than this.
 const KEPT: usize = 1 << 20;
 
 impl Exchange {
@@ -149,7 +149,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     text.is_empty() || bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Until one of the two closes, or the step is there.
+/// Relays until either side closes or the step is reached.
 async fn relay(near: impl AsyncRead + AsyncWrite, far: impl AsyncRead + AsyncWrite, armed: Armed) {
     let (mut near_in, mut near_out) = tokio::io::split(near);
     let (mut far_in, mut far_out) = tokio::io::split(far);
@@ -167,7 +167,7 @@ async fn relay(near: impl AsyncRead + AsyncWrite, far: impl AsyncRead + AsyncWri
             exchange.hears(&down[..count]);
         }
         let step = armed.lock().map(|(step, _)| step);
-        // The last part of a step is what is there now, not what was said long ago.
+        // The last part of a step must match the bytes in hand, not earlier traffic.
         let there = step.is_some_and(|step| is_up == step.hears.is_none() && exchange.is_at(&step));
         if !there || step.is_some_and(|step| step.passes) {
             let written = if is_up {

@@ -1,6 +1,6 @@
-//! A container engine of one test's own, to be restarted, frozen and killed, or to be told of plugins. It
-//! lives in a network namespace of its own (a daemon without a bridge would remove
-//! the host's), and all that it made is gone when it is dropped.
+//! A container engine of the test's own, which it can restart, freeze, kill or give volume
+//! plugins. It runs in its own network namespace (a daemon without a bridge would remove the
+//! host's). Dropping it removes everything it made.
 
 use std::{
     fs,
@@ -14,37 +14,38 @@ use tempfile::TempDir;
 
 use crate::{Namespace, is_root, settings, skip};
 
-/// Starting it takes half a second on a quiet machine.
+/// Limit for a start, which takes half a second on a quiet machine.
 const SOON: Duration = Duration::from_mins(1);
 const DOCKER: &str = "docker can be started";
 const PAUSE: Duration = Duration::from_millis(50);
-/// What job images start from, as far as these tests know.
+/// Base image of the job images used in these tests.
 const BASE: &str = "orchestra/base:bookworm";
-/// All that the jobs of these tests need, and a worker in a container: the daemon copies its image for each.
+/// Packs the programs that these jobs and a worker in a container need into a minimal image.
+/// The daemon copies its image for each container, so the image has to be small.
 const PACK: &str = r#"programs="/bin/bash /bin/sh /usr/bin/seq /bin/sleep /bin/touch /bin/cat /bin/chmod
         /bin/mkdir /bin/mv /bin/stat /usr/bin/id /usr/bin/sha256sum /usr/bin/wc"
     ours=$(ls /lib/*/libgcc_s.so.1 /lib/*/libm.so.6)
     files="$programs $ours $(ldd $programs | grep -o "/lib[^ :]*" | sort -u)"
     folders=$(for it in /usr /lib $(dirname $files); do echo $it; done | sort -u)
     tar -chf - --no-recursion $folders $files"#;
-/// The folder of its plugins.
+/// Folder of the daemon's plugins.
 const PLUGINS: &str = "plugins";
-/// Puts `$0` where all engines of a machine look for plugins. Nobody sees it there who is outside of the mount
-/// namespace, which changes nothing beyond itself (`unshare` sees to that).
+/// Mounts `$0` where every engine of a machine looks for plugins. The mount is visible only inside
+/// the mount namespace that `unshare` makes.
 const HIDE: &str = r#"mkdir -p /run/docker/plugins && mount --bind "$0" /run/docker/plugins &&
     exec "$@""#;
 
 #[derive(Debug)]
 pub struct Daemon {
     folder: TempDir,
-    /// More arguments of its command line.
+    /// Additional command-line arguments.
     flags: Vec<&'static str>,
-    /// What stands before it: namespaces of its own.
+    /// Prefix of the command line that puts the daemon in its own namespaces.
     before: Vec<String>,
     process: Option<Child>,
 }
 
-/// How a daemon goes down.
+/// How to take a daemon down.
 #[derive(Clone, Copy, Debug)]
 pub enum Down {
     Terminated,
@@ -52,7 +53,7 @@ pub enum Down {
 }
 
 impl Daemon {
-    /// Ended and started again. What else the test does goes on meanwhile.
+    /// Stops and restarts the daemon without blocking the rest of the test.
     ///
     /// # Panics
     /// When it does not start.
@@ -68,16 +69,16 @@ impl Daemon {
         tokio::task::spawn_blocking(restart).await.expect("it starts again")
     }
 
-    /// With a small base image in it, made of `image` of the machine's engine. `None`
-    /// where none can run: the lane says so, and is no success in CI.
+    /// Starts a daemon that holds a small base image made from `image` of the machine's engine.
+    /// Returns `None` where no daemon can run; this prints a skip line, and fails in CI.
     pub fn start(live_restore: bool, image: &str) -> Option<Self> {
         let flags = if live_restore { vec!["--live-restore"] } else { Vec::new() };
         Self::with(flags, image, |_| ["unshare", "--net"].map(str::to_owned).to_vec())
     }
 
-    /// The same in this network namespace, with plugins in a folder of its own. An engine goes on looking for one
-    /// that it once knew, and holds up for half a minute whoever asks for a volume meanwhile. So no other
-    /// engine of the machine may ever see them, and this one ends with its test.
+    /// The same in this network namespace, with a plugin folder of its own. An engine keeps looking
+    /// for a plugin that it once knew, and every volume request then takes half a minute. So no other
+    /// engine of the machine may see these plugins, and this one ends with its test.
     pub fn with_plugins(namespace: &Namespace, image: &str) -> Option<Self> {
         let net = format!("--net={}", namespace.file().display());
         Self::with(Vec::new(), image, |folder| {
@@ -122,12 +123,12 @@ impl Daemon {
         self.path("engine.sock")
     }
 
-    /// Where it looks for plugins, after [`Daemon::with_plugins`].
+    /// Where the daemon looks for plugins when started by [`Daemon::with_plugins`].
     pub fn plugins(&self) -> PathBuf {
         self.path(PLUGINS)
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts the daemon and waits until it answers.
     fn run(&mut self) {
         fs::write(self.path("daemon.json"), "{}").expect("the folder is ours");
         let log =
@@ -166,17 +167,17 @@ impl Daemon {
         );
     }
 
-    /// The containers in it, running or not, by id.
+    /// The ids of its containers, running or not.
     ///
     /// # Panics
-    /// When it does not list them.
+    /// When they cannot be listed.
     pub fn containers(&self) -> Vec<String> {
         let mut list = docker(&self.address(), &["ps", "--all", "--quiet"]);
         let output = list.stdout(Stdio::piped()).output().expect(DOCKER);
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// What stood before it has become the daemon itself.
+    /// Signals the daemon: the prefix commands have replaced themselves with it by `exec`.
     fn signal(&self, signal: rustix::process::Signal) {
         let process = self.process.as_ref().expect("it runs");
         let pid = rustix::process::Pid::from_child(process);
@@ -191,7 +192,7 @@ impl Daemon {
         self.signal(rustix::process::Signal::CONT);
     }
 
-    /// As `systemctl stop` does. Returns when it has ended.
+    /// Stops it as `systemctl stop` does. Returns when it has ended.
     fn terminate(&mut self) {
         self.signal(rustix::process::Signal::TERM);
         self.process.take().expect("it runs").wait().expect("a child can be waited for");
@@ -200,8 +201,7 @@ impl Daemon {
     fn kill(&mut self) {
         self.signal(rustix::process::Signal::KILL);
         self.process.take().expect("it runs").wait().expect("a child can be waited for");
-        // Its containerd dies with it. The next one would take it for alive as long
-        // as nobody has reaped it.
+        // Its containerd dies with it. Until that is reaped, the next daemon would take it for alive.
         for file in ["pid", "exec/containerd/containerd.pid"] {
             let _ = fs::remove_file(self.path(file));
         }
@@ -225,8 +225,8 @@ fn docker(host: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Everything that names the folder in its command line: containerd, and what
-/// holds the containers that are left. No other process knows the folder.
+/// The PIDs of all processes with this folder in their command line: containerd, and the shims of
+/// the remaining containers. No other process knows the folder.
 fn of_folder(folder: &Path) -> Vec<i32> {
     let name = folder.display().to_string();
     let process = |entry: fs::DirEntry| {

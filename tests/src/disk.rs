@@ -1,4 +1,4 @@
-//! A small file system in memory, for tests of what happens when it is full.
+//! A small file system in memory, for tests of a full disk.
 
 use std::{
     fs::{self, File},
@@ -9,18 +9,18 @@ use std::{
 
 use crate::{is_root, skip};
 
-/// The file that takes up all the room.
+/// The file that takes up all the free space.
 const FILLER: &str = "filler";
-/// What a file system gives out at once.
+/// Allocation unit of the file system, in bytes.
 const PAGE: usize = 4096;
 
-/// Unmounted when dropped.
+/// A mounted file system. Dropping it unmounts it.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one of `size` (as in `8m`) on a new folder; `None`, and one line
-    /// that says why, where that is not allowed.
+    /// Mounts a file system of `size` (such as `8m`) at a new folder. Returns `None`, and prints one
+    /// line that says why, where mounting is not allowed.
     ///
     /// # Panics
     /// When the folder cannot be made.
@@ -46,7 +46,7 @@ impl SmallDisk {
         &self.0
     }
 
-    /// Bytes that are free.
+    /// Free bytes.
     pub fn free(&self) -> u64 {
         let disk = rustix::fs::statvfs(&self.0).expect("it is mounted");
         disk.f_bavail * disk.f_frsize
@@ -59,7 +59,7 @@ impl SmallDisk {
         while self.free() > left && file.write_all(&[1; PAGE]).is_ok() {}
     }
 
-    /// Makes all that room again.
+    /// Frees the filled space again.
     pub fn empty(&self) {
         fs::remove_file(self.0.join(FILLER)).expect("it was filled before");
     }

@@ -1,4 +1,4 @@
-//! What the engine holds of ours. Looks and removes, never starts anything.
+//! What Orchestra has left in the engine. This module inspects and removes; it starts nothing.
 
 use std::{collections::HashMap, path::PathBuf, sync::OnceLock};
 
@@ -15,12 +15,12 @@ use futures::StreamExt;
 
 use crate::{settings, tools, wait};
 
-/// Every label that Orchestra sets begins with it.
+/// Prefix of every label that Orchestra sets.
 const LABELS: &str = "orchestra.";
-/// So the sandboxes are called that wait for their jobs.
+/// Name prefix of warm sandboxes that wait for a job.
 const WARM: &str = "orchestra-warm-";
 
-/// Whether tests that need the engine can run; when they cannot, one line says so.
+/// Whether tests that need the engine can run. Prints one line when they cannot.
 ///
 /// # Panics
 /// Under `CI=true` when there is no engine.
@@ -36,7 +36,7 @@ pub async fn is_there() -> bool {
     }
 }
 
-/// The engine's socket, where it is reached by one.
+/// The engine's Unix socket; `None` when it is reached in another way.
 pub fn socket() -> Option<PathBuf> {
     Some(settings::engine().strip_prefix("unix://")?.into())
 }
@@ -45,18 +45,18 @@ async fn connect() -> Result<Docker, bollard::errors::Error> {
     Docker::connect_with_defaults()?.negotiate_version().await
 }
 
-/// The containers of this worker, running or not, by id. A container is the
-/// worker's when one of its `orchestra.` labels says the worker's name.
+/// Ids of this worker's containers, running or not. A container belongs to the worker when one
+/// of its `orchestra.` labels holds the worker's name.
 pub async fn containers_left(worker: &str) -> Vec<String> {
     containers_of(worker, true).await.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Those of them, running or not, that have had a job.
+/// Those of them that have been given a job, running or not.
 pub async fn jobs_left(worker: &str) -> Vec<String> {
     not_warm(containers_of(worker, true).await)
 }
 
-/// Those of them that run, but for those that wait for their jobs.
+/// Those of them that are running, warm sandboxes excluded.
 pub async fn running(worker: &str) -> Vec<String> {
     not_warm(containers_of(worker, false).await)
 }
@@ -65,7 +65,7 @@ fn not_warm(containers: Vec<(String, String)>) -> Vec<String> {
     containers.into_iter().filter(|(_, name)| !name.starts_with(WARM)).map(|(id, _)| id).collect()
 }
 
-/// By id and name.
+/// Pairs of id and name.
 async fn containers_of(worker: &str, all: bool) -> Vec<(String, String)> {
     let engine = connect().await.expect("the engine is still there");
     let options = ListContainersOptions { all, ..Default::default() };
@@ -81,12 +81,12 @@ fn belongs(container: &ContainerSummary, worker: &str) -> bool {
     labels.into_iter().any(|(key, value)| key.starts_with(LABELS) && value == worker)
 }
 
-/// Something that happened to a container.
+/// An event of a container.
 #[derive(Clone, Debug)]
 pub struct ContainerEvent {
-    /// The container's.
+    /// The container's id.
     pub id: String,
-    /// As it is called from then on.
+    /// The container's name after the event.
     pub name: String,
     pub action: String,
     /// Nanoseconds since 1970, by the engine's clock.
@@ -94,10 +94,10 @@ pub struct ContainerEvent {
     pub labels: HashMap<String, String>,
 }
 
-/// Starts, renamings and ends of all containers from now on, until it is dropped.
+/// Passes on starts, renames and ends of all containers from now on, until the future is dropped.
 ///
 /// # Panics
-/// When the engine breaks the stream off.
+/// When the engine closes the stream.
 pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
     let engine = connect().await.expect("the engine is still there");
     let wanted = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
@@ -118,21 +118,21 @@ pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
     panic!("the engine tells nothing any more");
 }
 
-/// The number of a container's PID 1 on the engine's machine, while it runs.
+/// PID of the container's PID 1 on the engine's machine, while it runs.
 pub async fn first_process(id: &str) -> Option<i32> {
     let engine = connect().await.ok()?;
     let state = engine.inspect_container(id, None).await.ok()?.state?;
     i32::try_from(state.pid?).ok().filter(|pid| *pid > 0)
 }
 
-/// Removes one container as somebody with a shell would; whether it was there.
+/// Removes one container, as a person at a shell would. Returns whether it existed.
 pub async fn remove(id: &str) -> bool {
     let engine = connect().await.expect("the engine is still there");
     let options = RemoveContainerOptions { force: true, ..Default::default() };
     engine.remove_container(id, Some(options)).await.is_ok()
 }
 
-/// Waits until this worker has no container any more but those that wait for their jobs.
+/// Waits until this worker has no containers left but warm sandboxes.
 ///
 /// # Panics
 /// When one is still there after [`wait::SOON`].
@@ -149,7 +149,7 @@ pub async fn has_image(name: &str) -> bool {
     engine.inspect_image(name).await.is_ok()
 }
 
-/// Containers, networks and volumes of a compose project, by name.
+/// Names of the containers, networks and volumes of a compose project.
 pub async fn left_of_project(project: &str) -> Vec<String> {
     let engine = connect().await.expect("the engine is still there");
     let label = format!("com.docker.compose.project={project}");
@@ -177,7 +177,7 @@ pub async fn of_service(project: &str, service: &str) -> Vec<String> {
     containers.into_iter().filter_map(|it| it.id).collect()
 }
 
-/// The images that were built of this image folder, by id.
+/// Ids of the images built from this image folder.
 pub async fn images(folder: &str) -> Vec<String> {
     let engine = connect().await.expect("the engine is still there");
     images_of(&engine, folder).await
@@ -191,7 +191,7 @@ async fn images_of(engine: &Docker, folder: &str) -> Vec<String> {
     list.into_iter().map(|image| image.id).collect()
 }
 
-/// Removes what was built of an image folder.
+/// Removes the images built from an image folder.
 pub fn remove_images(folder: &str) {
     let folder = folder.to_owned();
     clean_up(async move |engine| {
@@ -202,20 +202,20 @@ pub fn remove_images(folder: &str) {
     });
 }
 
-/// Removes what workers left that could not do so themselves.
+/// Removes the containers of workers that could not clean up after themselves.
 pub fn remove_containers(workers: Vec<String>) {
     clean_up(async move |engine| {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         for worker in &workers {
             for (id, _) in containers_of(worker, true).await {
-                // One that the worker is removing itself is gone a moment later.
+                // The worker may be removing the same container; it is gone a moment later.
                 let _ = engine.remove_container(&id, Some(options.clone())).await;
             }
         }
     });
 }
 
-/// Has a thread and a runtime of its own because it runs in `drop`.
+/// Runs on a thread and a runtime of its own, because it is called from `drop`.
 fn clean_up<F: Future<Output = ()>>(sweep: impl FnOnce(Docker) -> F + Send + 'static) {
     let cleaning = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,8 +1,8 @@
-//! A client of HTTP for tests that look at answers themselves.
+//! An HTTP client for tests that inspect raw answers.
 
 use reqwest::{Client, ClientBuilder};
 
-/// Without a proxy, whatever the environment says.
+/// A client that ignores the proxy settings of the environment.
 ///
 /// # Panics
 /// Never: a plain client has all it needs.
@@ -10,10 +10,10 @@ pub(crate) fn client() -> Client {
     client_builder().build().expect("a plain client has all it needs")
 }
 
-/// The same, to be changed.
+/// The same as a builder, for tests that change more settings.
 pub fn client_builder() -> ClientBuilder {
-    // The product's client brings TLS into the same build, which wants to know its
-    // cryptography. Whether this is the first to say so makes no difference.
+    // The product's client brings TLS into the same build, so a crypto provider must be
+    // installed. It does not matter if another call has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().no_proxy()
 }

@@ -1,24 +1,24 @@
-//! The harness of the whole-system tests: it starts the real `orchestra`
-//! program on free ports and temporary folders, speaks to it through its REST
-//! API and its command line alone, and leaves nothing behind.
+//! The harness of the whole-system tests. It starts the real `orchestra` program on free ports
+//! and in temporary folders, speaks to it only through the REST API and the command line, and
+//! leaves nothing behind.
 //!
-//! It must never reach into the programs it tests: of the workspace's crates it
-//! knows `contracts`, for the shapes on the wire, and nothing else.
+//! It must never reach into the programs it tests. Of the workspace's crates it depends only on
+//! `contracts`, for the wire format.
 //!
-//! * [`Stack`] is a master and its workers; [`Plan`] says what they are like.
+//! * [`Stack`] is a master and its workers; [`Plan`] configures it.
 //! * [`Api`] is the REST API, typed where that helps and raw where it matters.
 //! * [`breakpoint`] kills a program at a named step.
-//! * [`chaos`] breaks things by a seed and records what happens.
-//! * [`proxy`] stands between two programs and does what networks do.
-//! * [`Namespace`] is another machine, as far as a network can tell.
+//! * [`chaos`] injects faults drawn from a seed and records what happens.
+//! * [`proxy`] is a TCP proxy that imitates network faults.
+//! * [`Namespace`] is a network namespace that stands in for another machine.
 //! * [`program`] builds, starts, signals and runs `orchestra`.
-//! * [`check`] judges what was recorded by the invariants I1 to I12.
-//! * [`daemon`] is an engine of a test's own, to be restarted and frozen.
-//! * [`engine`] looks at the containers that the workers left.
-//! * [`Masters`] are several of them on one database.
+//! * [`check`] judges a recorded history by the invariants I1 to I12.
+//! * [`daemon`] is an engine of the test's own, which it can restart and freeze.
+//! * [`engine`] inspects the containers that workers left.
+//! * [`Masters`] is several masters on one database.
 //! * [`Postgres`] is a database server of the tests' own.
 //! * [`SmallDisk`] is a disk that can be filled.
-//! * [`wait`] waits for a condition, never for a while.
+//! * [`wait`] waits for a condition, never for a fixed time.
 
 pub mod breakpoint;
 pub mod chaos;

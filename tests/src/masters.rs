@@ -11,7 +11,7 @@ use crate::{
     wait,
 };
 
-/// Some masters on one database.
+/// Several masters on one database.
 #[derive(Debug)]
 pub struct Masters {
     pub all: Vec<Master>,
@@ -21,7 +21,7 @@ pub struct Masters {
     _turn: Option<Turn>,
 }
 
-/// One of them.
+/// One of the masters.
 #[derive(Debug)]
 pub struct Master {
     pub port: u16,
@@ -30,7 +30,7 @@ pub struct Master {
 }
 
 impl Masters {
-    /// None of them ready yet.
+    /// Starts `count` masters. Returns before any of them is ready.
     ///
     /// # Panics
     /// When a program cannot be started.
@@ -43,24 +43,24 @@ impl Masters {
         masters
     }
 
-    /// One more, of this program.
+    /// Starts one more, with this program.
     pub fn add(&mut self, program: &Path) {
         let port = free_port();
         let program = self.program_of(program, self.all.len(), port);
         self.all.push(Master { port, api: Api::new(format!("http://127.0.0.1:{port}")), program });
     }
 
-    /// What they seal secrets with is the same for all.
+    /// The key that seals secrets; all masters share it.
     pub fn key(&self) -> PathBuf {
         self.folder.path().join("secret.key")
     }
 
-    /// Starts one again that was killed.
+    /// Restarts a killed master.
     pub fn again(&mut self, number: usize) {
         self.again_as(number, program::path());
     }
 
-    /// Starts one again with this program.
+    /// Restarts a killed master with this program.
     pub fn again_as(&mut self, number: usize, program: &Path) {
         let port = self.all[number].port;
         self.all[number].program = self.program_of(program, number, port);
@@ -79,7 +79,7 @@ impl Masters {
         Program::start(&format!("master-{number}"), command, log)
     }
 
-    /// Waits until all of them answer `/readyz` well.
+    /// Waits until `/readyz` of every master succeeds.
     ///
     /// # Panics
     /// When one has ended, or is not ready in time.
@@ -95,7 +95,7 @@ impl Masters {
         }
     }
 
-    /// Ends them all in order.
+    /// Terminates all masters one after another.
     pub async fn stop(mut self) {
         for master in &mut self.all {
             master.program.terminate().await;

@@ -1,4 +1,4 @@
-//! Network namespaces: other machines, as far as a network can tell.
+//! Network namespaces, which stand in for other machines.
 
 use std::{
     net::Ipv4Addr,
@@ -11,25 +11,25 @@ use tokio::process::Command;
 
 use crate::{is_root, skip};
 
-/// A network namespace with one way out of it, gone when it is dropped.
+/// A network namespace with one link to the host. Dropping it removes it.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
     /// This machine's end of the link.
     pub host: Ipv4Addr,
-    /// Its own end.
+    /// The namespace's end of the link.
     pub guest: Ipv4Addr,
 }
 
 impl Namespace {
-    /// `None`, and one line that says why, where there can be none.
+    /// Makes one. Returns `None`, and prints one line that says why, where that is not possible.
     pub async fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if !is_root() {
             skip("network namespaces", "only root can make them");
             return None;
         }
-        // A network of four addresses for each, of 16,384 that there are in 10.231.
+        // Each takes a network of four addresses; 10.231.0.0/16 has 16,384 of them.
         let number = (std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed)) % 0x4000;
         let [high, low] = ((number * 4) as u16).to_be_bytes();
         let [host, guest] = [1, 2].map(|last| Ipv4Addr::new(10, 231, high, low | last));
@@ -55,30 +55,30 @@ impl Namespace {
         Some(namespace)
     }
 
-    /// By which `nsenter` finds it.
+    /// The file by which `nsenter` finds it.
     pub fn file(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)
     }
 
-    /// What stands before a command that is to run in it.
+    /// Prefix of a command line that runs the command in the namespace.
     pub fn enter(&self) -> Vec<String> {
         ["ip", "netns", "exec", &self.name].map(str::to_owned).to_vec()
     }
 
-    /// It has this address, too, and this machine knows the way there.
+    /// Gives the namespace this address as well, and adds a route to it on the host.
     ///
     /// # Errors
-    /// When the address has a way already, for one.
+    /// When this fails, for example because a route to the address exists already.
     pub async fn is_also(&self, address: Ipv4Addr) -> Result<(), String> {
         let (address, guest) = (format!("{address}/32"), self.guest.to_string());
         run("ip", &["-n", &self.name, "addr", "add", &address, "dev", "lo"]).await?;
         run("ip", &["route", "add", &address, "via", &guest]).await
     }
 
-    /// Nothing goes in or out any more, and nobody is told.
+    /// Drops all packets in and out, without any reply.
     ///
     /// # Errors
-    /// Where there is no packet filter.
+    /// When there is no packet filter.
     pub async fn part(&self) -> Result<(), String> {
         for chain in ["INPUT", "OUTPUT"] {
             let rule = ["netns", "exec", &self.name, "iptables", "-A", chain, "-j", "DROP"];
@@ -87,8 +87,10 @@ impl Namespace {
         Ok(())
     }
 
+    /// Undoes [`Namespace::part`].
+    ///
     /// # Panics
-    /// When it was not parted before.
+    /// When the rules cannot be removed.
     pub async fn join(&self) {
         let rule = ["netns", "exec", &self.name, "iptables", "-F"];
         run("ip", &rule).await.expect("what was parted can be joined");
@@ -97,7 +99,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Its end of the link goes with it, and with that the other end and the ways there.
+        // This also deletes the link, both ends of it, and the routes over it.
         let _ = std::process::Command::new("ip").args(["netns", "del", &self.name]).status();
     }
 }

@@ -1,20 +1,19 @@
-//! Ports that are free and stay so.
+//! Ports that are free and stay free.
 
 use std::{
     net::TcpListener,
     sync::atomic::{AtomicU16, Ordering},
 };
 
-/// Below the range from which the kernel gives ports to outgoing connections
-/// (32768 and up, `ip_local_port_range`), so that a restarted master finds its
-/// port free.
+/// Below the kernel's range for outgoing connections (32768 and up, `ip_local_port_range`), so
+/// a restarted master finds its port free.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port of 127.0.0.1 on which nobody listens, never given out twice by this process.
+/// A free port of 127.0.0.1, never handed out twice by this process.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test programs that run side by side begin at different places.
+    // Test programs that run side by side start at different offsets.
     let start = (std::process::id() % u32::from(COUNT)) as u16;
     (0..COUNT)
         .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of the tests' own, from the binaries of this machine: on a free port, in a
-//! temporary folder, gone with the process that started it.
+//! A PostgreSQL server of the tests' own, started from this machine's binaries on a free port and
+//! in a temporary folder. It ends with the process that started it.
 
 use std::{
     fs,
@@ -15,11 +15,11 @@ use std::{
 
 use crate::{free_port, is_root, settings, skip};
 
-/// Whom the server belongs to. It does not run as root.
+/// The user that runs the server, which refuses to run as root.
 const USER: &str = "postgres";
 
-/// Starts the server and stops it when its input ends, which it does with our process, however
-/// that ends.
+/// Starts the server, and stops it when standard input closes. That happens when our process
+/// ends, however it ends.
 const KEEPER: &str = r#"
     "$1/pg_ctl" -D "$2/data" -l "$2/log" -o "$3" -w start >/dev/null || exit 1
     echo ready
@@ -28,12 +28,13 @@ const KEEPER: &str = r#"
     rm -rf "$2"
 "#;
 
-/// Nothing here has to survive the machine.
+/// The data need not survive a crash of the machine.
 const OPTIONS: &str = "-c fsync=off -c max_connections=400 -c shared_buffers=64MB";
-/// As it comes, but for the memory of a small machine that is its own.
+/// The defaults, with memory settings for a small machine that does nothing else.
 const DURABLE: &str = "-c shared_buffers=256MB -c max_wal_size=4GB";
 
-/// In one snapshot, queues of which the numbers of open jobs that masters keep are not those that are there.
+/// Queues whose counters, as kept by masters, differ from a count of the open jobs. One statement,
+/// so both come from one snapshot.
 const MISCOUNTED: &str = "
     SELECT string_agg(format('%s: %s and %s kept, %s and %s there', queue, k.pending, k.held, c.pending,
                              c.held), '; ')
@@ -56,25 +57,25 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The one of this process, started by the first who asks; `None` where there are no binaries:
-    /// the lane says so, and is no success in CI.
+    /// The server shared by this process, started on first use. Returns `None` where there are no
+    /// binaries; this prints a skip line, and fails in CI.
     pub fn shared() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
         SERVER.get_or_init(Self::start).as_ref()
     }
 
-    /// A new database of the shared server, for tests that may have either kind, where
-    /// `ORCHESTRA_TEST_DATABASE` asks for this one.
+    /// A new database on the shared server when `ORCHESTRA_TEST_DATABASE` asks for PostgreSQL. For
+    /// tests that can run on either database.
     pub fn asked_for() -> Option<String> {
         settings::wants_postgres().then(|| Some(Self::shared()?.database()))?
     }
 
-    /// One that nobody else uses, to be restarted.
+    /// A server that nothing else uses, for tests that restart it.
     pub fn start() -> Option<Self> {
         Self::start_with(OPTIONS)
     }
 
-    /// One that syncs its commits, to be measured.
+    /// A server that syncs its commits, for measurements.
     pub fn durable() -> Option<Self> {
         Self::start_with(DURABLE)
     }
@@ -107,14 +108,14 @@ impl Postgres {
         Some(Self { binaries, folder, port, databases: AtomicU32::new(0), keeper })
     }
 
-    /// The URL of a new and empty database.
+    /// Creates an empty database and returns its URL.
     pub fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.run("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)
     }
 
-    /// Takes one away, from whoever uses it.
+    /// Drops a database even while it is in use.
     pub fn drop_database(&self, url: &str) {
         let name = url.rsplit('/').next().unwrap_or_default();
         self.run("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
@@ -124,39 +125,39 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// What a statement answers, in psql's plain words.
+    /// Runs a statement and returns psql's unaligned output.
     pub fn run(&self, database: &str, statement: &str) -> String {
         let mut psql = command(&self.binaries.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database)]);
         expect_success(&psql.args(["-c", statement]).output().expect("psql can be started"))
     }
 
-    /// In words, where the numbers of jobs that masters keep are not those that a count finds; empty where
-    /// all is well, which it is at any moment.
+    /// The queues whose job counters differ from an actual count, as text. Empty when all agree, which
+    /// must hold at any moment.
     pub fn miscounted(&self, database: &str) -> String {
         self.run(database, MISCOUNTED)
     }
 
-    /// As after a crash: whoever is connected is cut off, and what was not committed is gone.
+    /// Restarts as after a crash: connections are cut, and uncommitted changes are lost.
     pub fn crash_and_restart(&self) {
         let mut pg_ctl = command(&self.binaries.join("pg_ctl"));
         pg_ctl.arg("-D").arg(self.folder.join("data")).args(["-m", "immediate", "-w", "restart"]);
         pg_ctl.arg("-l").arg(self.folder.join("log"));
-        // Its output would be held open by the server.
+        // The server would inherit the pipes and hold them open.
         let status = pg_ctl.stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(status.expect("pg_ctl can be started").success(), "PostgreSQL does not restart");
     }
 }
 
 impl Drop for Postgres {
-    /// The one that all share goes with the process, which its keeper notices.
+    /// Stops this server. The shared one is never dropped: its keeper stops it when the process ends.
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
 }
 
-/// The newest that there are.
+/// The binaries of the newest installed version.
 fn binaries() -> Option<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
@@ -170,7 +171,7 @@ fn binaries() -> Option<PathBuf> {
     versions.into_iter().rev().find(|path| path.join("initdb").exists())
 }
 
-/// A command as somebody who may run the server.
+/// A command that runs as a user who may run the server.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
@@ -180,7 +181,7 @@ fn command(program: &Path) -> Command {
     command
 }
 
-/// Numbers of the user and its group, where we are root.
+/// UID and GID of the server's user, when we are root.
 fn user() -> Option<(u32, u32)> {
     if !is_root() {
         return None;

@@ -1,4 +1,4 @@
-//! The `orchestra` program: built once, started, signalled, run to its end.
+//! The `orchestra` program: built once, then started, signalled, or run to completion.
 
 use std::{
     ffi::OsStr,
@@ -13,27 +13,27 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{repository, settings, wait};
 
-/// Where the tests keep their lock, beside what cargo builds for them.
+/// The tests' lock file, beside cargo's build output.
 const LOCK: &str = "orchestra-tests.lock";
 
-/// The folder of the profile that the tests were built with, for example `target/release`.
+/// Folder of the profile the tests were built with, for example `target/release`.
 fn profile_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let deps = test.parent().and_then(Path::parent);
     deps.expect("a test stands in target/<profile>/deps").to_owned()
 }
 
-/// Where cargo builds: the folder of the profiles' folders.
+/// Cargo's target folder, the parent of the profile folders.
 ///
 /// # Panics
-/// When the test stands nowhere.
+/// When the test executable is not in a target folder.
 pub fn target_folder() -> PathBuf {
     let folder = profile_folder();
     folder.parent().expect("a profile's folder stands in the target folder").to_owned()
 }
 
-/// The cargo that runs the tests, without what it told this test of its package: there are
-/// build scripts that run anew when it differs (that of `ring`), and all is built again then.
+/// The cargo that runs the tests, without the package variables it set for this test. Some build
+/// scripts (that of `ring`) run again when these differ, and everything would be rebuilt.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(settings::cargo());
     for (name, _) in std::env::vars_os() {
@@ -45,7 +45,7 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// The program, built with the profile of the tests; usually there is nothing left to build.
+/// Path of the program, built with the profile of the tests. Usually it is up to date already.
 ///
 /// # Panics
 /// When it does not build.
@@ -57,8 +57,8 @@ pub fn path() -> &'static Path {
             Some("debug") | None => "dev",
             Some(name) => name,
         };
-        // Not `cargo build --package orchestra-cli`: without the other members'
-        // test dependencies cargo chooses other features, and builds it all again.
+        // Not `cargo build --package orchestra-cli`: without the other members' test dependencies
+        // cargo resolves other features and rebuilds everything.
         let status = cargo()
             .args(["test", "--no-run", "--quiet", "--workspace", "--profile", profile])
             .arg("--target-dir")
@@ -71,10 +71,10 @@ pub fn path() -> &'static Path {
     })
 }
 
-/// Builds the default job image, once for all tests, also for those of another process.
+/// Builds the default job image, once for all tests and across processes.
 ///
 /// # Panics
-/// When it cannot be built; the message holds what the command said.
+/// When it cannot be built; the message holds the command's output.
 pub async fn job_image() {
     static BUILT: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     BUILT
@@ -87,8 +87,8 @@ pub async fn job_image() {
         .await;
 }
 
-/// The program with these arguments, the repository's images, and no setting of
-/// the person who runs the tests.
+/// A command that runs the program with these arguments and the repository's images, without any
+/// setting of the person who runs the tests.
 pub fn command<I, S>(arguments: I) -> Command
 where
     I: IntoIterator<Item = S>,
@@ -97,7 +97,7 @@ where
     command_of(path(), arguments)
 }
 
-/// The same for another `orchestra` than ours.
+/// The same for another `orchestra` program.
 pub fn command_of<I, S>(program: &Path, arguments: I) -> Command
 where
     I: IntoIterator<Item = S>,
@@ -114,7 +114,7 @@ where
     command
 }
 
-/// What a program printed until it ended.
+/// Exit code and output of a finished program.
 #[derive(Clone, Debug)]
 pub struct Ran {
     /// `None` when a signal ended it.
@@ -132,7 +132,7 @@ impl Ran {
         self
     }
 
-    /// The sentence of a program that could not do its work: code 125, one line on
+    /// The error message of a program that could not do its work: exit code 125, one line on
     /// standard error, and no trace of a panic.
     ///
     /// # Panics
@@ -149,7 +149,7 @@ impl Ran {
     }
 }
 
-/// Runs a command to its end; it is killed when it does not end in time.
+/// Runs a command to completion, and kills it at the time limit.
 ///
 /// # Panics
 /// When it does not end `within` the limit.
@@ -168,7 +168,7 @@ pub async fn run(mut command: Command, within: Duration) -> Ran {
     }
 }
 
-/// A program that runs until it is told to end. Dropping it kills it.
+/// A program that runs until it is told to stop. Dropping it kills it.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -177,7 +177,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with both streams going into one file.
+    /// Starts it with both output streams appended to one file.
     pub fn start(name: &str, mut command: Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
         command.stderr(file.try_clone().expect("a second handle")).stdout(file);
@@ -185,12 +185,12 @@ impl Program {
         Self { name: name.to_owned(), child, log }
     }
 
-    /// What it has printed so far.
+    /// Everything it has printed so far.
     pub fn printed(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The process's number.
+    /// The PID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -200,19 +200,19 @@ impl Program {
         kill_process(pid, signal).expect("the child was not reaped yet");
     }
 
-    /// How it ended, when it has.
+    /// The exit status; `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
     }
 
-    /// SIGKILL, and the program is gone on return.
+    /// Sends SIGKILL and reaps the process.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        // It may have ended on its own.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Whether it catches SIGTERM (`SigCgt` in `proc_pid_status(5)`).
+    /// Whether it handles SIGTERM (`SigCgt` in `proc_pid_status(5)`).
     fn listens(&self) -> bool {
         let path = format!("/proc/{}/status", self.id());
         let status = std::fs::read_to_string(path).unwrap_or_default();
@@ -221,12 +221,12 @@ impl Program {
         caught.is_some_and(|mask| mask & (1 << (Signal::TERM.as_raw() - 1)) != 0)
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and waits for a clean end.
     ///
     /// # Panics
     /// When it does not end with code 0 within [`wait::STOP`].
     pub async fn terminate(&mut self) {
-        // One that has only just begun would be ended by the signal itself.
+        // A process that has not installed its handler yet would be killed by the signal.
         let limit = Instant::now() + wait::START;
         while self.ended().is_none() && !self.listens() && Instant::now() < limit {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -240,19 +240,21 @@ impl Program {
     }
 }
 
-/// What a program holds of the machine's memory, in bytes.
+/// Memory use of a program, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Which program.
+    /// The program's name.
     pub program: String,
     pub now: u64,
-    /// The most that it ever held.
+    /// Peak resident memory.
     pub peak: u64,
 }
 
 impl Program {
+    /// Reads its memory use from `/proc`.
+    ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub fn memory(&self) -> Memory {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the program runs");
