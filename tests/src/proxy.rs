@@ -1,4 +1,4 @@
-//! A TCP proxy that does what networks do: delays, cuts, swallows, trickles.
+//! A TCP proxy that imitates network faults: delays, resets, black holes, trickle.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,30 +13,29 @@ use tokio::{
     time::sleep,
 };
 
-/// What is wrong with the network. It holds for the connections that there are
-/// and for those that come.
+/// A network fault. It applies to open connections and to new ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Toxic {
     #[default]
     Nothing,
-    /// Every piece arrives so much later.
+    /// Delays every read by this much.
     Latency(Duration),
-    /// So many bytes of each connection arrive, then it is reset.
+    /// Forwards this many bytes in each direction of a connection, then resets it.
     CutAfter(u64),
-    /// Nothing arrives, and nobody is told. What was sent arrives when it is over.
+    /// Nothing is forwarded and no side is notified. The data arrives once the fault is over.
     BlackHole,
-    /// Requests arrive; in place of their answers the connection ends.
+    /// Forwards requests, but closes the connection in place of an answer.
     DropAnswers,
-    /// What is sent is lost for good, and neither side is told before it is over.
+    /// Loses all data. Neither side is notified until the fault is over.
     HalfOpen,
-    /// One byte at a time, so many a second.
+    /// Forwards one byte at a time, this many a second.
     Trickle(u32),
 }
 
-/// Looks at what the far side answers, in pieces as they come, connection by connection.
+/// Called with the connection's number and each chunk that the target answers.
 pub type Tap = Arc<dyn Fn(u64, &[u8]) + Send + Sync>;
 
-/// Stands before one address. Dropping it ends all its connections.
+/// A proxy before one address. Dropping it closes all its connections.
 pub struct Proxy {
     pub address: SocketAddr,
     settings: watch::Sender<Settings>,
@@ -46,7 +45,7 @@ pub struct Proxy {
 #[derive(Clone, Default)]
 struct Settings {
     toxic: Toxic,
-    /// Connections of an older one are cut.
+    /// Connections of an earlier generation are cut.
     generation: u64,
     tap: Option<Tap>,
 }
@@ -62,15 +61,15 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// A proxy on a free port of this machine.
+    /// Starts a proxy on a free port of this machine.
     ///
     /// # Panics
-    /// When there is none.
+    /// When no port is free.
     pub async fn before(target: SocketAddr) -> Self {
         Self::at(([127, 0, 0, 1], 0).into(), target).await
     }
 
-    /// A proxy on this address.
+    /// Starts a proxy on this address.
     ///
     /// # Panics
     /// When the address cannot be listened on.
@@ -87,8 +86,8 @@ impl Proxy {
         self.settings.send_modify(|settings| settings.toxic = toxic);
     }
 
-    /// Well again. Connections that may have lost something are cut, as the two
-    /// sides' own kernels would do.
+    /// Ends the fault. Connections that may have lost data are cut, as the kernels of both sides would
+    /// do.
     pub fn heal(&self) {
         self.settings.send_modify(|settings| {
             let cut = matches!(settings.toxic, Toxic::HalfOpen | Toxic::CutAfter(_));
@@ -97,7 +96,7 @@ impl Proxy {
         });
     }
 
-    /// Ends all connections there are, in the middle of whatever travels.
+    /// Cuts all open connections, whatever is in flight.
     pub fn cut(&self) {
         self.settings.send_modify(|settings| settings.generation += 1);
     }
@@ -122,7 +121,7 @@ async fn serve(listener: TcpListener, target: SocketAddr, settings: watch::Recei
             let (far_in, far_out) = far.into_split();
             let up = Pump::new(near_in, far_out, None, settings.clone());
             let down = Pump::new(far_in, near_out, Some(number), settings);
-            // One direction that ends well leaves the other to end by itself.
+            // When one direction ends cleanly, the other may go on until it ends as well.
             let (up, down) = (up.run(), down.run());
             tokio::pin!(up, down);
             let (first, up_ended) = tokio::select! {
@@ -137,9 +136,9 @@ async fn serve(listener: TcpListener, target: SocketAddr, settings: watch::Recei
 }
 
 enum End {
-    /// The side that is read from has no more to say.
+    /// The sending side has closed.
     Closed,
-    /// Both sides are to be dropped.
+    /// Both sides must be dropped.
     Cut,
 }
 
@@ -147,11 +146,11 @@ enum End {
 struct Pump {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    /// The connection's number where these are the answers.
+    /// The connection's number, in the direction of the answers.
     answers: Option<u64>,
     settings: watch::Receiver<Settings>,
     generation: u64,
-    /// Bytes since the toxic began.
+    /// Bytes since the fault began.
     passed: u64,
 }
 
@@ -196,7 +195,7 @@ impl Pump {
         self.settings.borrow().generation != self.generation
     }
 
-    /// `None` when the connection is to end.
+    /// Forwards a chunk under the current fault; `None` when the connection must end.
     async fn pass(&mut self, mut bytes: &[u8]) -> Option<()> {
         while !bytes.is_empty() {
             let Settings { toxic, tap, .. } = self.settings.borrow_and_update().clone();
@@ -219,7 +218,7 @@ impl Pump {
                     continue;
                 }
                 Toxic::HalfOpen => {
-                    // Swallowed; the connection is cut when the toxic ends.
+                    // The chunk is dropped, and the connection is cut when the fault ends.
                     return Some(());
                 }
                 Toxic::Trickle(a_second) => {

@@ -1,14 +1,14 @@
-//! An answer, whichever way it was asked for.
+//! An HTTP answer, whether it came from the client or from curl.
 
 use bytes::Bytes;
 use orchestra_contracts::{PROBLEM_JSON, Problem, ProblemKind};
 use serde::de::DeserializeOwned;
 
-/// One HTTP answer, whole.
+/// A complete HTTP answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
-    /// Names in lower case, in the order in which they came.
+    /// Names in lower case, in the order received.
     headers: Vec<(String, String)>,
     pub body: Bytes,
 }
@@ -27,7 +27,7 @@ impl Reply {
         Self { status, headers, body }
     }
 
-    /// Reads what `curl -i` prints.
+    /// Parses the output of `curl -i`.
     pub(crate) fn parse(raw: &[u8]) -> Self {
         let end = raw.windows(4).position(|four| four == b"\r\n\r\n").expect("a header ends");
         let head = String::from_utf8_lossy(&raw[..end]).into_owned();
@@ -52,22 +52,27 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Checks the status.
+    ///
     /// # Panics
-    /// When the status is another one; the message holds the body.
+    /// When it is another one; the message holds the body.
     #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
         self
     }
 
+    /// Parses the body.
+    ///
     /// # Panics
-    /// When the body is not JSON of this shape.
+    /// When it is not JSON of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The refusal of this status and type, with everything that every refusal must have.
+    /// Checks that this is a problem of this status and kind, with all members that every problem
+    /// must have.
     ///
     /// # Panics
     /// When it is anything else.

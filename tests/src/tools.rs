@@ -1,4 +1,4 @@
-//! Small things that most tests need.
+//! Small helpers that most tests need.
 
 use std::{
     io::Write,
@@ -22,7 +22,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says in one line why a test did not run. Under `CI=true` it fails instead.
+/// Prints one line that says why a test did not run. Under `CI=true` it fails instead.
 ///
 /// # Panics
 /// Under `CI=true`.
@@ -31,21 +31,21 @@ pub fn skip(lane: &str, why: &str) {
     say(&format!("skipped {lane}: {why}"));
 }
 
-/// A line for whoever watches the tests, also while they pass: the test runner
-/// keeps what `println` and `eprintln` write to itself.
+/// Prints a line that is visible even while the tests pass: the test runner captures what
+/// `println` and `eprintln` write.
 pub fn say(line: &str) {
-    // Nobody is left to tell when it fails.
+    // If this fails, nobody is listening.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Runs the real curl, silent, with the status and headers before the body.
+/// Runs curl quietly, with status and headers before the body.
 pub async fn curl<I, S>(arguments: I) -> Reply
 where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
 {
     let mut command = Command::new("curl");
-    // An empty Expect: no "100 Continue" before the real header of a large upload.
+    // An empty Expect header avoids a "100 Continue" before the real headers of a large upload.
     command.args(["-sS", "-i", "-H", "Expect:"]).args(arguments);
     let output = tokio::time::timeout(wait::JOB, command.kill_on_drop(true).output())
         .await
@@ -55,10 +55,10 @@ where
     Reply::parse(&output.stdout)
 }
 
-/// Runs a bash script with these variables; standard output, when it succeeds.
+/// Runs a bash script with these variables and returns its standard output.
 ///
 /// # Panics
-/// When the script fails; the message holds what it printed.
+/// When the script fails; the message holds its output.
 pub async fn shell(script: &Path, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new("bash");
     command.arg(script).envs(variables.iter().copied()).stdin(Stdio::null());

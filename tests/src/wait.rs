@@ -1,29 +1,29 @@
-//! Waiting for a condition, with a limit that has a name.
+//! Waiting for a condition, with named time limits.
 //!
-//! The limits are generous: they say when a run is stuck, not how fast it must be.
+//! The limits are generous: they tell when a run is stuck, not how fast it must be.
 
 use std::time::{Duration, Instant};
 
-/// A program is up and answers.
+/// For a program to start and answer.
 pub const START: Duration = Duration::from_mins(1);
-/// A program has ended after it was asked to.
+/// For a program to end after it was asked to.
 pub const STOP: Duration = Duration::from_mins(1);
-/// A short job has been through all its states, with its image at hand.
+/// For a short job to finish, with its image already present.
 pub const JOB: Duration = Duration::from_mins(2);
-/// Something that follows at once: a state, a line, a container's removal.
+/// For an immediate effect: a state, a line, a container's removal.
 pub const SOON: Duration = Duration::from_mins(1);
-/// One command of the command line that waits for nothing.
+/// For one CLI command that does not wait for anything.
 pub const COMMAND: Duration = Duration::from_mins(1);
-/// The job image is bootstrapped and built.
+/// For the job image to be bootstrapped and built.
 pub const IMAGE: Duration = Duration::from_mins(15);
 
-/// Between two looks: short beside a container's start, long beside a request.
+/// Time between two polls: short beside a container's start, long beside a request.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Looks until `look` finds something.
+/// Polls until `look` returns something.
 ///
 /// # Panics
-/// When it has found nothing `within` the limit; `what` completes "waited for".
+/// When it returns nothing `within` the limit; `what` completes "waited for".
 pub async fn until<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! A client that bears anything: it never panics over an answer that does not
-//! come, and writes down every one that does.
+//! A client that tolerates any fault: it never panics over a missing answer, and records every
+//! answer it gets.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::Recorder;
 use crate::check::{JobPlan, REQUEST_LABEL, What, Wish};
 
-/// No answer for that long is none.
+/// A request without an answer for this long counts as unanswered.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One client of one master, by any address.
+/// A client of one master.
 #[derive(Clone, Debug)]
 pub struct Caller {
     http: Client,
@@ -30,7 +30,7 @@ impl Caller {
         Self { http, base, recorder }
     }
 
-    /// The answer, if one comes in time; server errors are recorded.
+    /// Sends a request. Returns the answer if one comes in time; records server errors.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Option<Response> {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         request = request.timeout(PATIENCE);
@@ -42,10 +42,10 @@ impl Caller {
         Some(answer)
     }
 
-    /// An answer that goes on, without a limit of time; else the status of the refusal.
+    /// Opens an event stream, without a time limit for its body.
     ///
     /// # Errors
-    /// When the answer is another one, or none.
+    /// The status when the master refuses; `None` when no answer comes.
     pub async fn open(
         &self,
         path: &str,
@@ -72,7 +72,7 @@ impl Caller {
         }
     }
 
-    /// Submits once, with the number as a label; the id when it is known.
+    /// Submits once, with the request number as a label. Returns the id if it is known.
     pub async fn submit(&self, request: u64, mut spec: Value, plan: JobPlan) -> Option<JobId> {
         spec["labels"] = serde_json::json!({ REQUEST_LABEL: request.to_string() });
         self.recorder.record(What::SubmitSent { request, plan });
@@ -88,7 +88,7 @@ impl Caller {
                 self.recorder.record(What::Submitted { request, job: job.id });
                 Some(job.id)
             }
-            // A promise whose number did not arrive, or a database that may have it all the same.
+            // An answer whose id was lost, or a database error after which the job may exist.
             (201 | 503, _) => {
                 self.recorder.record(unknown);
                 None
@@ -100,7 +100,7 @@ impl Caller {
         }
     }
 
-    /// Cancels or deletes, once.
+    /// Cancels or deletes a job, once.
     pub async fn wish(&self, job: JobId, wish: Wish) {
         let (method, path) = match wish {
             Wish::Cancel => (Method::POST, paths::cancel(job)),
@@ -112,14 +112,14 @@ impl Caller {
         let status = answer.status().as_u16();
         let body = answer.json::<Job>().await.ok();
         if wish == Wish::Cancel && body.is_none() && status < 300 {
-            // The attempt that it was cancelled in is not known.
+            // The attempt in which it was cancelled is unknown.
             return;
         }
         let attempt = body.and_then(|job| job.attempt);
         self.recorder.record(What::Answered { job, wish, status, attempt });
     }
 
-    /// Reads a job once, and writes down what it says.
+    /// Reads a job once and records what it says.
     pub async fn look(&self, id: JobId) -> Option<Job> {
         let since = self.recorder.now();
         let answer = self.call(Method::GET, &paths::job(id), None).await?;
@@ -133,7 +133,7 @@ impl Caller {
         Some(job)
     }
 
-    /// Whether the master says that there is no such job.
+    /// Whether the master answers that there is no such job.
     pub async fn is_gone(&self, id: JobId) -> bool {
         let answer = self.call(Method::GET, &paths::job(id), None).await;
         answer.is_some_and(|answer| answer.status().as_u16() == 404)

@@ -1,13 +1,13 @@
-//! When containers started and ended: the engine's own word on the first, and on the second the
-//! kernel's, where it can be heard.
+//! Records when containers start and end. The start comes from the engine's events; the end comes
+//! from the kernel where it can be observed, else from the engine.
 //!
-//! With PID 1 of a container everything in it has ended (`pid_namespaces(7)`). The engine says so
-//! later, by as much as ten seconds where it has output left for a reader that stands still: such
-//! a container is on its list and runs nothing.
+//! When PID 1 of a container ends, every process in it has ended (`pid_namespaces(7)`). The engine
+//! reports this later, by up to ten seconds while it has output left for a stalled reader: such a
+//! container is listed but runs nothing.
 //!
-//! Whose a container is, its name says. One that was made ahead of its job gets that name as soon as
-//! it has its job, within milliseconds: for its attempt it starts then. One whose worker is killed in
-//! between is seen from its takeover on, or not at all.
+//! A container's name says which attempt it belongs to. A warm sandbox is renamed within
+//! milliseconds of getting its job; for its attempt it starts then. If its worker is killed before
+//! the rename, the container is recorded from its takeover on, or not at all.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,10 +33,10 @@ use crate::{
     engine::{self, ContainerEvent},
 };
 
-/// So much later than it was, at most, an end is written down.
+/// An end is recorded at most this much late.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-/// A container whose end is to be written down once.
+/// A running container. Its end is recorded once.
 struct Watched {
     recorder: Recorder,
     gone: AtomicBool,
@@ -51,13 +51,13 @@ impl Watched {
     }
 }
 
-/// Writes down starts and ends of these workers' containers until it is dropped.
+/// Records starts and ends of these workers' containers until the future is dropped.
 ///
 /// # Panics
-/// When the engine breaks the stream off: what follows would be unseen.
+/// When the engine closes the stream, since later events would be missed.
 pub async fn watch(recorder: Recorder, workers: Vec<String>) {
     let mut running: HashMap<String, Arc<Watched>> = HashMap::new();
-    // Those that run, and have no attempt yet.
+    // Running containers that have no attempt yet.
     let mut waiting = HashSet::new();
     let mut watching = JoinSet::new();
     engine::events(|event| {
@@ -68,7 +68,7 @@ pub async fn watch(recorder: Recorder, workers: Vec<String>) {
                 if event.action == "start" && of_attempt.is_none() {
                     waiting.insert(event.id.clone());
                 }
-                // Of one that has its attempt already: another process has taken it over.
+                // If it has its attempt already, the rename is a takeover by another process.
                 let is_new = event.action == "start" || waiting.contains(&event.id);
                 let Some((job, attempt, worker)) = of_attempt.filter(|_| is_new) else { return };
                 waiting.remove(&event.id);
@@ -109,23 +109,24 @@ fn attempt_of(
     Some((job, attempt, worker.parse().ok()?))
 }
 
-/// `orchestra-<job>-<attempt>-<anything>`, and behind a point whoever has taken it over.
+/// Parses `orchestra-<job>-<attempt>-<anything>`. After a dot, the name tells which process took
+/// the container over.
 fn named(name: &str) -> Option<(JobId, AttemptNo)> {
     let mut parts = name.split('.').next()?.strip_prefix("orchestra-")?.split('-');
     let (job, attempt) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     (parts.count() == 1).then_some((JobId(job), AttemptNo(attempt)))
 }
 
-/// PID 1 of a container, where it runs on this machine.
+/// A handle on the container's PID 1, if it runs on this machine.
 async fn process_of(id: &str) -> Option<OwnedFd> {
     let pid = engine::first_process(id).await?;
     let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    // The number may be of another machine, or somebody else's by now.
+    // The PID may belong to another machine, or may have been reused.
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     groups.contains(id).then_some(process)
 }
 
-/// As `pidfd_open(2)` says: it can be read from once the process has ended.
+/// A pidfd is readable once its process has ended (`pidfd_open(2)`).
 fn has_ended(process: &OwnedFd) -> bool {
     let mut looked = [PollFd::new(process, PollFlags::IN)];
     poll(&mut looked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)

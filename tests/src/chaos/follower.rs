@@ -1,4 +1,4 @@
-//! A reader of a job's event stream that goes on wherever a break left it.
+//! A reader of a job's event stream that resumes after every break.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Caller;
 use crate::check::{Piece, What};
 
-/// The master sends at least a keep-alive more often than that.
+/// Longest silence before reconnecting; the master sends keep-alives more often.
 const SILENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a reader saw up to its end, or to `deadline`; `None` when the job is not there.
+/// Follows the job until its end or until `deadline`; `None` when the job does not exist.
 pub async fn follow(caller: &Caller, job: JobId, deadline: Instant) -> Option<What> {
     let mut log: Vec<(AttemptNo, Vec<Piece>)> = Vec::new();
     let mut last: Option<String> = None;

@@ -1,4 +1,4 @@
-//! What a process takes: memory, file descriptors, threads, as `/proc` says.
+//! Resource use of a process: memory, file descriptors and threads, read from `/proc`.
 
 use super::Recorder;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     program::Program,
 };
 
-/// Writes down what the program takes now; nothing when it has ended.
+/// Records the program's current use, or nothing when it has ended.
 pub fn record(recorder: &Recorder, name: &str, program: &Program, phase: Phase) {
     let id = program.id();
     let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else { return };
@@ -16,7 +16,7 @@ pub fn record(recorder: &Recorder, name: &str, program: &Program, phase: Phase) 
     };
     let (Some(kib), Some(threads)) = (field("VmRSS:"), field("Threads:")) else { return };
     let files = std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count) as u64;
-    // A process that was started again is another one.
+    // A restarted program is a different process, and is measured as another program.
     let program = format!("{name} (process {id})");
     recorder.record(What::Measured { program, phase, memory: kib * 1024, files, threads });
 }

@@ -1,4 +1,4 @@
-//! Jobs of many kinds, drawn by a seed, each with what it will write and how it ends.
+//! Jobs of many kinds, drawn from a seed, each with its expected output and end.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use serde_json::{Value, json};
 
 use crate::check::{Content, JobPlan, Text, Wish};
 
-/// What is special about a job.
+/// What kind of job was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Short,
-    /// Writes a line now and then, for seconds.
+    /// Writes a line now and then, for some seconds.
     Long,
-    /// Fails each time, and is retried.
+    /// Fails every time and is retried.
     Failing,
-    /// Some megabytes at once.
+    /// Writes some megabytes at once.
     Noisy,
-    /// More than a log may hold.
+    /// Writes more than a log may hold.
     Flood,
     Binary,
     BothStreams,
     TimedOut,
-    /// Leaves processes behind that nobody waits for.
+    /// Leaves background processes behind.
     Background,
     /// Kills its own shell.
     Suicidal,
@@ -31,18 +31,18 @@ pub enum Kind {
     Deleted,
 }
 
-/// A job that was drawn.
+/// A drawn job.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     pub kind: Kind,
     pub spec: Value,
     pub plan: JobPlan,
     pub content: Content,
-    /// What is asked of it, and how long after its submit.
+    /// A request to cancel or delete it, and how long after its submission it is sent.
     pub wish: Option<(Wish, Duration)>,
 }
 
-/// Draws jobs.
+/// Draws jobs from a seed.
 #[derive(Debug)]
 pub struct Mix {
     random: StdRng,
@@ -138,12 +138,12 @@ impl Mix {
         Drawn { kind, spec, plan, content, wish }
     }
 
-    /// A pause before the next submit.
+    /// A pause before the next submission.
     pub fn pause(&mut self) -> Duration {
         Duration::from_millis(self.random.random_range(0..600))
     }
 
-    /// Whether a job gets a reader.
+    /// Whether a reader follows the job.
     pub fn is_followed(&mut self) -> bool {
         self.random.random_bool(0.4)
     }

@@ -1,10 +1,10 @@
-//! Breaking things by a seed, and recording what happens for [`crate::check`].
+//! Injects faults drawn from a seed, and records what happens for [`crate::check`].
 //!
-//! * [`Recorder`] is the one clock and the one list; everybody writes into it.
-//! * [`Caller`] is a client that bears anything and records every answer.
-//! * [`Mix`] draws jobs, [`Nemesis`] draws faults; [`Zombie`] says what a worker
-//!   would say that does not know that its lease is over.
-//! * [`containers`] listens to the engine, [`measure`] looks at processes.
+//! * [`Recorder`] holds the one clock and the one list that every observer writes to.
+//! * [`Caller`] is a client that tolerates any fault and records every answer.
+//! * [`Mix`] draws jobs, [`Nemesis`] draws faults. [`Zombie`] sends what a worker would send that
+//!   does not know that its lease is over.
+//! * [`containers`] listens to the engine, [`measure`] reads the resource use of processes.
 
 pub mod containers;
 pub mod measure;

@@ -1,4 +1,4 @@
-//! Faults, drawn by a seed, one after another, each of them healed again.
+//! Faults, drawn from a seed and injected one at a time, each healed before the next.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     engine,
 };
 
-/// What can be done to a stack.
+/// A fault that can be injected into a stack.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     KillWorker,
@@ -30,7 +30,7 @@ enum Fault {
     RemoveContainer,
 }
 
-/// What can be done to a connection.
+/// A fault of a connection.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     Cut,
@@ -52,11 +52,11 @@ const TROUBLES: [Trouble; 7] = [
     Trouble::Trickle,
 ];
 
-/// Breaks a stack again and again.
+/// Injects faults into a stack, one after another.
 #[derive(Debug)]
 pub struct Nemesis {
     random: StdRng,
-    /// Of the stack's leases.
+    /// Lease duration of the stack.
     lease: Duration,
     recorder: Recorder,
 }
@@ -66,15 +66,15 @@ impl Nemesis {
         Self { random: StdRng::seed_from_u64(seed), lease, recorder }
     }
 
-    /// One fault, healed on return, and a pause. `clients` stands between the
-    /// clients and the master.
+    /// Injects one fault, heals it, then pauses. `clients` is the proxy between the clients and the
+    /// master.
     ///
     /// # Panics
     /// When a program does not end, or does not come back.
     pub async fn strike(&mut self, stack: &mut Stack, clients: &Proxy) {
         let fault = self.draw();
         let worker = self.random.random_range(0..stack.workers.len());
-        // One in five is longer than a lease: what ran then has to begin anew.
+        // One in five outlasts the lease, so the running attempts are lost and start over.
         let long = self.random.random_bool(0.2);
         let time = if long {
             self.lease + self.lease / 4 + Duration::from_secs(3)
@@ -172,8 +172,8 @@ impl Nemesis {
         }
     }
 
-    /// A worker cannot renew its leases for that long. What it ran must be gone by
-    /// the end of the last one, if it is away for longer.
+    /// Cuts a worker off from renewing its leases for this time. If that is longer than the lease, its
+    /// containers must be gone when the last lease ends.
     async fn away(&self, worker: &str, time: Duration, longer_than_lease: bool) {
         let worker: WorkerName = worker.parse().expect("a worker has a worker's name");
         let (running, from) = (self.recorder.running_on(&worker), self.recorder.now());
@@ -186,12 +186,12 @@ impl Nemesis {
         }
     }
 
-    /// Writes down what all programs take now.
+    /// Records the current resource use of all programs.
     pub fn measure(&self, stack: &mut Stack) {
         self.measure_in(stack, Phase::During);
     }
 
-    /// The same in a phase of its own.
+    /// The same, in the given phase.
     pub fn measure_in(&self, stack: &mut Stack, phase: Phase) {
         measure::record(&self.recorder, "master", stack.master(), phase);
         for worker in &stack.workers {

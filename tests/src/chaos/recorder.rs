@@ -1,4 +1,4 @@
-//! One clock and one list for all who observe.
+//! One clock and one list of events for all observers.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,11 @@ use orchestra_contracts::{AttemptNo, JobId, WorkerName};
 
 use crate::check::{History, What};
 
-/// Where everything is written down. Clones write into the same list.
+/// The list of recorded events. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     start: Instant,
-    /// The same moment by the machine's clock, which the engine's events speak of.
+    /// `start` by the system clock, which the engine's events use.
     started_at: SystemTime,
     history: Arc<Mutex<History>>,
     answers: Arc<AtomicU64>,
@@ -45,24 +45,24 @@ impl Recorder {
     }
 
     pub fn record(&self, what: What) {
-        // Times are taken under the lock, so that they are in order.
+        // The time is read under the lock, so events are in order.
         let mut history = self.lock();
         history.record(self.start.elapsed(), what);
     }
 
-    /// Something that happened at this time by the machine's clock, in nanoseconds since 1970.
+    /// Records an event at this system time, in nanoseconds since 1970.
     pub fn record_at(&self, nanos: u64, what: What) {
         let started = self.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = Duration::from_nanos(nanos).saturating_sub(started);
         self.lock().record(at, what);
     }
 
-    /// One more answer was looked at and was no server error.
+    /// Counts one answer that was no server error.
     pub fn answer(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many faults were injected, by kind.
+    /// How many faults of each kind were injected.
     pub fn faults(&self) -> BTreeMap<String, usize> {
         let mut faults = BTreeMap::new();
         for event in &self.lock().events {
@@ -73,7 +73,7 @@ impl Recorder {
         faults
     }
 
-    /// The attempts whose containers run on this worker, as far as the engine told.
+    /// The attempts whose containers run on this worker, according to what was recorded.
     pub fn running_on(&self, name: &WorkerName) -> Vec<(JobId, AttemptNo)> {
         let mut running = Vec::new();
         for event in &self.lock().events {
@@ -90,7 +90,7 @@ impl Recorder {
         running
     }
 
-    /// What was recorded so far, in order of time.
+    /// Everything recorded so far, in order of time.
     pub fn history(&self) -> History {
         let mut history = self.lock().clone();
         let count = self.answers.load(Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! What a worker would still say of an attempt that it has lost. The leases are
-//! read from the answers to claims, on their way through a proxy.
+//! Sends what a worker would still send for an attempt that it has lost. The leases are read from
+//! the answers to claims, as they pass through a proxy.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use super::Recorder;
 use crate::{check::What, proxy::Tap};
 
-/// Longer answers than that are no answers to claims.
+/// Longer answers cannot be answers to claims.
 const LONGEST: usize = 256 * 1024;
 
-/// One lease that somebody once had.
+/// A lease that was once held.
 #[derive(Clone, Debug)]
 struct Old {
     worker: WorkerName,
@@ -31,7 +31,7 @@ struct Old {
     token: LeaseToken,
 }
 
-/// Remembers leases and speaks for those that are over.
+/// Remembers leases, and sends stale writes for those that are over.
 #[derive(Clone, Debug, Default)]
 pub struct Zombie {
     leases: Arc<Mutex<Vec<Old>>>,
@@ -39,7 +39,7 @@ pub struct Zombie {
 }
 
 impl Zombie {
-    /// Listens to one worker's connections.
+    /// Returns a tap for one worker's connections.
     pub fn tap(&self, worker: &str) -> Tap {
         let worker: WorkerName = worker.parse().expect("a worker has a worker's name");
         let leases = self.leases.clone();
@@ -62,26 +62,26 @@ impl Zombie {
         })
     }
 
-    /// What this worker was handed out.
+    /// Remembers the leases that this worker was given.
     pub fn hear(&self, worker: &WorkerName, claimed: Vec<Claimed>) {
         remember(&self.leases, worker, claimed);
     }
 
-    /// Leases that were seen, and how many of them are over by a newer attempt.
+    /// The number of leases seen, and the number of those superseded by a newer attempt.
     pub fn seen(&self) -> (usize, usize) {
         let (all, old) = (self.all(), self.superseded());
         (all.len(), old.len())
     }
 
-    /// How many refusals the master's own counter of stale writes accounts for, or
-    /// the absence of their job. It is read around each call of [`Zombie::speak`],
-    /// for a master that starts again begins to count anew.
+    /// How many refusals are explained by the master's own counter of stale writes, or by the absence
+    /// of the job. The counter is read around each call of [`Zombie::speak`], since it restarts with
+    /// the master.
     pub fn accounted(&self) -> u64 {
         self.accounted.load(Ordering::Relaxed)
     }
 
-    /// Speaks for every attempt that has a successor: it ends, and it writes to its
-    /// log. Both must be refused. Once said, a lease is forgotten.
+    /// For every superseded attempt, reports an end and uploads log. Both must be refused. Each lease
+    /// is forgotten afterwards.
     pub async fn speak(&self, base: &str, recorder: &Recorder) {
         let http = crate::http::client();
         let Some(before) = stale_writes(&http, base).await else { return };
@@ -100,7 +100,7 @@ impl Zombie {
                 .header(header::CONTENT_TYPE, "application/octet-stream")
                 .body(Vec::new());
             for request in [end, log] {
-                // A deleted job is 404: nobody's write can change it either.
+                // A deleted job answers 404, which protects it just as well.
                 let Ok(answer) = request.send().await else { return };
                 let refused = matches!(answer.status().as_u16(), 404 | 409);
                 absent += u64::from(answer.status() == 404);
@@ -139,8 +139,7 @@ fn remember(leases: &Mutex<Vec<Old>>, worker: &WorkerName, claimed: Vec<Claimed>
     }));
 }
 
-/// What the master has counted since its start: ends and pieces of logs that came
-/// under an old lease.
+/// The master's counter of stale writes since its start: ends and log uploads under an old lease.
 async fn stale_writes(http: &Client, base: &str) -> Option<u64> {
     let answer = http.get(format!("{base}/readyz")).send().await.ok()?;
     let ready: Value = answer.json().await.ok()?;

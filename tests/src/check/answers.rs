@@ -1,4 +1,4 @@
-//! I10: the API never answers with a defect of ours, and nothing panics.
+//! I10: the API never answers with a server error, and no program panics.
 
 use super::{Index, Invariant, Judgement, What};
 

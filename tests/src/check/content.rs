@@ -1,4 +1,4 @@
-//! What commands write and what logs hold, and whether the one is the other.
+//! What commands write and what logs hold, and the comparison of the two.
 
 use std::borrow::Cow;
 
@@ -9,11 +9,11 @@ use orchestra_contracts::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a command writes to one stream.
+/// The output of a command on one stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Text {
-    /// `line 1` to `line {count}`, each with its line feed.
+    /// `line 1` to `line {count}`, each followed by a line feed.
     Lines(u64),
     Text(String),
     Bytes(Vec<u8>),
@@ -43,7 +43,7 @@ impl Text {
     }
 }
 
-/// What a command writes. In which order it writes to its two streams is not told.
+/// The output of a command. The order between the two streams is not specified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     pub stdout: Text,
@@ -56,7 +56,7 @@ impl Content {
     }
 }
 
-/// A part of a stored log.
+/// A piece of a stored log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Piece {
@@ -65,7 +65,7 @@ pub enum Piece {
 }
 
 impl Piece {
-    /// The piece that an event of the log's stream carries; `None` when it is not well formed.
+    /// The piece carried by an event of the log stream; `None` when it is malformed.
     pub fn of(event: &LogEvent) -> Option<Self> {
         Some(match event.frame()?.body {
             Body::Bytes(stream, bytes) => Self::Bytes(stream, bytes),
@@ -74,13 +74,13 @@ impl Piece {
     }
 }
 
-/// The bytes of standard output and standard error together.
+/// The total number of bytes of standard output and standard error.
 pub(super) fn length(log: &[Piece]) -> u64 {
     log.iter().filter_map(Piece::output).map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
 impl Piece {
-    /// What the command wrote, where it is that: not a gap, not a line of ours.
+    /// The command's own output; `None` for gaps and system lines.
     fn output(&self) -> Option<(Stream, &Bytes)> {
         match self {
             Self::Bytes(Stream::System, _) | Self::Gap(_) => None,
@@ -89,8 +89,8 @@ impl Piece {
     }
 }
 
-/// Says in what a log differs from a beginning of what was written, or from all of
-/// it when it has to be `whole`.
+/// How a log differs from a prefix of the expected output, or from all of it when the log must be
+/// `whole`. `None` when it agrees.
 pub(super) fn difference(
     log: &[Piece],
     stdout: &[u8],
@@ -108,7 +108,7 @@ pub(super) fn difference(
     let written = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
     let one_stream = stdout.is_empty() || stderr.is_empty();
     written.into_iter().find_map(|(stream, written)| {
-        // A gap does not say how much of it was of which stream.
+        // A gap does not say how many of its bytes belong to which stream.
         let sizes_are_known = one_stream || gaps == 0;
         compare(log, stream, written, sizes_are_known)
     })

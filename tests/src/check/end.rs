@@ -1,4 +1,4 @@
-//! What is there when all is over, as the API and the machine show it.
+//! The final state, as the API and the machine show it.
 
 use std::time::Duration;
 
@@ -6,22 +6,21 @@ use orchestra_contracts::{Attempt, AttemptNo, Job};
 
 use super::{Piece, history::REQUEST_LABEL};
 
-/// All jobs, and what was left.
+/// All jobs, and what was left behind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct End {
     /// When the jobs were read, by the history's clock.
     pub at: Duration,
     /// Every job that the master lists.
     pub jobs: Vec<JobEnd>,
-    /// Refused writes under an old lease that the master's own counter accounts for,
-    /// or the absence of their job; `None` where nobody counts.
+    /// How many refused stale writes are explained by the master's own counter, or by the absence of
+    /// the job. `None` when that was not counted.
     pub fenced: Option<u64>,
-    /// Containers, networks, volumes, processes and files that nobody owns any
-    /// more; `None` when nobody looked.
+    /// Containers, networks, volumes, processes and files without an owner; `None` when nobody looked.
     pub left: Option<Vec<String>>,
 }
 
-/// One job with all that hangs on it.
+/// A job with its attempts and logs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobEnd {
     pub job: Job,

@@ -1,4 +1,4 @@
-//! I4: what comes with an old lease changes nothing.
+//! I4: a write under an old lease changes nothing.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) fn check(history: &Index<'_>, end: &End, found: &mut Judgement) {
     }
 }
 
-/// A later attempt of the job whose container ran before that time.
+/// A later attempt of the job whose container started before this time.
 fn begun_before(
     history: &Index<'_>,
     of: JobId,

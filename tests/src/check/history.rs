@@ -1,5 +1,5 @@
-//! What an observer saw, in its own order and by its own clock, and how that is
-//! kept on disk: one JSON object a line.
+//! What an observer recorded, ordered by its own clock, and its file format: one JSON object a
+//! line.
 
 use std::{
     fs::File,
@@ -13,30 +13,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, Piece, micros};
 
-/// The label by which a job is found again whose submit was never answered: its
-/// value is the number of the submit.
+/// The label that identifies a job whose submission was never answered. Its value is the number of
+/// the submission.
 pub const REQUEST_LABEL: &str = "request";
 
-/// One thing that happened.
+/// A recorded event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Since the observer began.
+    /// Time since the observer started.
     #[serde(with = "micros")]
     pub at: Duration,
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What a job does when nobody disturbs it.
+/// What a job does when nothing disturbs it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
     pub command: String,
     pub max_retries: u32,
-    /// All ends that the command itself may come to; empty when that is not known.
+    /// All outcomes that the command itself can have; empty when they are not known.
     pub ends: Vec<Outcome>,
 }
 
-/// What people ask of a job that exists.
+/// A request about an existing job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Wish {
@@ -52,30 +52,30 @@ pub enum Phase {
     /// At rest, before the first job.
     Before,
     During,
-    /// At rest, after the last one.
+    /// At rest, after the last job.
     After,
 }
 
-/// The kinds of things that are recorded.
+/// The kinds of recorded events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum What {
-    /// A job is submitted, with its number as the label [`REQUEST_LABEL`].
+    /// A job is submitted, with its request number as the label [`REQUEST_LABEL`].
     SubmitSent {
         request: u64,
         plan: JobPlan,
     },
-    /// 201.
+    /// The submission was answered with 201.
     Submitted {
         request: u64,
         job: JobId,
     },
-    /// Answered with another status: it must not exist.
+    /// The submission was answered with another status, so the job must not exist.
     SubmitRefused {
         request: u64,
         status: u16,
     },
-    /// Never answered: it may exist or not.
+    /// The submission was never answered, so the job may or may not exist.
     SubmitUnknown {
         request: u64,
     },
@@ -83,14 +83,14 @@ pub enum What {
         job: JobId,
         wish: Wish,
     },
-    /// `attempt`: the newest one that the answer speaks of, if it does.
+    /// `attempt` is the newest attempt in the answer, if it names one.
     Answered {
         job: JobId,
         wish: Wish,
         status: u16,
         attempt: Option<AttemptNo>,
     },
-    /// The job was read; the question was sent at `since`.
+    /// The job was read; the request was sent at `since`.
     Seen {
         job: JobId,
         #[serde(with = "micros")]
@@ -99,57 +99,57 @@ pub enum What {
         attempt: Option<AttemptNo>,
         outcome: Option<Outcome>,
     },
-    /// The job was asked for and answered with 404.
+    /// A read of the job was answered with 404.
     Missing {
         job: JobId,
         #[serde(with = "micros")]
         since: Duration,
     },
-    /// The first moment at which this container may have run.
+    /// The first moment at which this container may have been running.
     ContainerStarted {
         job: JobId,
         attempt: AttemptNo,
         worker: WorkerName,
     },
-    /// The last moment at which it may have run.
+    /// The last moment at which it may have been running.
     ContainerGone {
         job: JobId,
         attempt: AttemptNo,
         worker: WorkerName,
     },
-    /// The worker holds the attempt until then, if nothing renews it.
+    /// The worker holds the attempt until then, unless the lease is renewed.
     LeaseUntil {
         job: JobId,
         attempt: AttemptNo,
         #[serde(with = "micros")]
         until: Duration,
     },
-    /// What the command writes when it comes to its own end, or wrote until it was
-    /// stopped. Without an attempt it is the same in all. Several follow each other.
+    /// Output of the command: complete when it ends on its own, or up to the point where it was
+    /// stopped. Without an attempt, it applies to all. Several such events are concatenated.
     Wrote {
         job: JobId,
         attempt: Option<AttemptNo>,
         content: Content,
     },
-    /// What one reader of the event stream got; `whole` when it saw the end.
+    /// What one reader of the event stream received; `whole` when it saw the end.
     Followed {
         job: JobId,
         log: Vec<(AttemptNo, Vec<Piece>)>,
         whole: bool,
     },
-    /// A worker's report of the end was answered with 200.
+    /// A worker's report of the end was accepted with 200.
     EndAccepted {
         job: JobId,
         attempt: AttemptNo,
         outcome: Outcome,
     },
-    /// A write of a lease that was over; `refused` when the answer was 409.
+    /// A write under an expired lease; `refused` when the answer was 409.
     StaleWrite {
         job: JobId,
         attempt: AttemptNo,
         refused: bool,
     },
-    /// So many answers of the master were looked at, whatever they were.
+    /// How many answers of the master were inspected.
     Answers {
         count: u64,
     },
@@ -158,12 +158,12 @@ pub enum What {
         path: String,
         retry_after: bool,
     },
-    /// All that a program printed was read; `panic` is what it says of one.
+    /// A program's whole output was read; `panic` holds the line that reports one.
     Printed {
         program: String,
         panic: Option<String>,
     },
-    /// A process was measured. A restarted one is another `program`.
+    /// Resource use of a process. After a restart, `program` differs.
     Measured {
         program: String,
         phase: Phase,
@@ -171,7 +171,7 @@ pub enum What {
         files: u64,
         threads: u64,
     },
-    /// A size, in bytes, with the bound that it must respect.
+    /// A size in bytes, and its bound.
     Stored {
         what_of: String,
         bytes: u64,
@@ -185,7 +185,7 @@ pub enum What {
     Healed,
 }
 
-/// Everything that was recorded, in order.
+/// All recorded events, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     pub events: Vec<Event>,

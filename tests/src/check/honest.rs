@@ -1,4 +1,4 @@
-//! I9: every failure says its cause, and the true one.
+//! I9: every failure states its cause, and states it correctly.
 
 use std::time::Duration;
 

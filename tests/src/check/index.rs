@@ -1,4 +1,4 @@
-//! A history, looked through once: what is asked of one job is found without passing over all others.
+//! An index of a history: events of one job are found without scanning those of all others.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,7 +9,7 @@ use orchestra_contracts::JobId;
 
 use super::{End, History, JobEnd, JobPlan, What, Wish};
 
-/// In the order in which it was recorded.
+/// In recorded order.
 type Events<'a> = Vec<(Duration, &'a What)>;
 
 #[derive(Debug)]
@@ -43,29 +43,29 @@ impl<'a> Index<'a> {
         Self { history, of_job, ends, plans, refused }
     }
 
-    /// Each event with its time.
+    /// All events with their times.
     pub(super) fn all(&self) -> impl Iterator<Item = (Duration, &'a What)> + use<'a> {
         self.history.events.iter().map(|event| (event.at, &event.what))
     }
 
-    /// Each that is about this job.
+    /// The events of this job.
     pub(super) fn of(&self, job: JobId) -> impl DoubleEndedIterator<Item = (Duration, &'a What)> {
         self.of_job.get(&job).into_iter().flatten().copied()
     }
 
-    /// The job as it is in the end, if it is.
+    /// The job's final state, if it still exists.
     pub(super) fn end(&self, job: JobId) -> Option<&'a JobEnd> {
         self.ends.get(&job).copied()
     }
 
-    /// Whether somebody asked for this before `until`, answered or not.
+    /// Whether this was requested before `until`, answered or not.
     pub(super) fn was_asked(&self, of: JobId, what: Wish, until: Duration) -> bool {
         self.of(of).any(|(at, event)| {
             at <= until && matches!(event, What::Asked { wish, .. } if *wish == what)
         })
     }
 
-    /// The plan of a job, through the submit that was answered with its id.
+    /// The plan of a job, found through the answer that assigned its id, else through its label.
     pub(super) fn plan(&self, of: JobId, label: Option<&String>) -> Option<&'a JobPlan> {
         let answered = self.of(of).find_map(|(_, event)| match event {
             What::Submitted { request, .. } => Some(*request),
@@ -75,7 +75,7 @@ impl<'a> Index<'a> {
         self.plans.get(&number).copied()
     }
 
-    /// Whether the submit of this number, as the label says it, was refused.
+    /// Whether the submission with this number, as the label spells it, was refused.
     pub(super) fn is_refused(&self, label: &str) -> bool {
         label.parse().is_ok_and(|request: u64| {
             self.refused.contains(&request) && request.to_string() == label
@@ -84,7 +84,7 @@ impl<'a> Index<'a> {
 }
 
 impl What {
-    /// The job that it is about, if it is about one.
+    /// The job that the event is about, if any.
     fn job(&self) -> Option<JobId> {
         match self {
             Self::Submitted { job, .. }
@@ -122,7 +122,7 @@ mod tests {
         *,
     };
 
-    /// So many jobs like that of [`Scene::good`], one after the other.
+    /// This many jobs like the one of [`Scene::good`], one after another.
     fn crowd(jobs: u64) -> Scene {
         let one = Scene::good();
         let mut all = Scene::good();
@@ -142,7 +142,7 @@ mod tests {
         all
     }
 
-    /// What happened to the job, as of another one.
+    /// The same event, for a job with another number and id.
     fn renumbered(what: &What, number: u64, id: JobId) -> Option<What> {
         let mut what = what.clone();
         match &mut what {
@@ -174,7 +174,7 @@ mod tests {
         (0..3).map(|_| judge()).min().unwrap_or_default()
     }
 
-    /// Eight times as many jobs take 64 times as long where each is looked up in all that happened.
+    /// If every lookup scanned the whole history, eight times as many jobs would take 64 times as long.
     #[test]
     fn the_time_to_judge_grows_no_faster_than_the_history() {
         let (few, many) = (time(250), time(2000));

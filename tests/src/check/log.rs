@@ -1,4 +1,4 @@
-//! I6: what is stored is what was written, and what readers saw is what is stored.
+//! I6: the stored log equals what was written, and readers saw what is stored.
 
 use orchestra_contracts::{AttemptNo, Blame, JobId, Outcome, frame::Stream};
 
@@ -37,13 +37,13 @@ fn stored(history: &Index<'_>, end: &JobEnd, found: &mut Judgement) {
     }
 }
 
-/// Whether the command wrote all that it wanted to.
+/// Whether the command ran to its own end, so that its output is complete.
 fn is_own_end(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Exited { .. })
         || (matches!(outcome, Outcome::Signalled { .. }) && outcome.blame() == Blame::Command)
 }
 
-/// What an attempt's command wrote, as far as anybody told.
+/// The recorded output of an attempt's command; `None` when none was recorded.
 fn written(history: &Index<'_>, id: JobId, number: AttemptNo) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut all: Option<(Vec<u8>, Vec<u8>)> = None;
     for (_, what) in history.of(id) {
@@ -81,7 +81,7 @@ fn followed(history: &Index<'_>, found: &mut Judgement) {
     }
 }
 
-/// The same log in as few pieces as possible: how it was cut is no difference.
+/// The same log with adjacent pieces joined, so that logs cut differently compare equal.
 fn merged(log: &[Piece]) -> Vec<Piece> {
     let mut whole: Vec<(Option<Stream>, Vec<u8>, u64)> = Vec::new();
     for piece in log {
@@ -104,7 +104,7 @@ fn merged(log: &[Piece]) -> Vec<Piece> {
     pieces.collect()
 }
 
-/// Both merged.
+/// Whether `seen` is a prefix of `stored`. Both must be merged.
 fn is_beginning(seen: &[Piece], stored: &[Piece]) -> bool {
     let Some((last, before)) = seen.split_last() else { return true };
     stored.starts_with(before)

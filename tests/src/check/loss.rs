@@ -1,4 +1,4 @@
-//! I1, I2, I12: what was accepted ends, and in time; nothing else exists.
+//! I1, I2, I12: every accepted job finishes, and in time; no other job exists.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Times as whole microseconds: short lines, and numbers that can be compared by eye.
+//! Serialises durations as whole microseconds: the lines stay short and easy to compare.
 
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
-//! The oracle: from what an observer recorded and what the master holds in the
-//! end, which of the invariants I1 to I12 were broken.
+//! The checker: given what an observer recorded and the master's final state, it tells which of
+//! the invariants I1 to I12 were broken.
 //!
-//! [`check`] is pure and asks nobody. It judges only what was recorded, and says
-//! for each invariant how many things it had to judge, so that an empty history
-//! cannot pass for a good one ([`Judgement::unjudged`]).
+//! [`check`] is pure. It judges only what was recorded, and counts for each invariant how many
+//! things it had to judge, so that an empty history does not pass as a good one
+//! ([`Judgement::unjudged`]).
 //!
-//! * [`History`] is what happened, by one clock; [`End`] is what is left of it.
-//! * One file an invariant, or a few that look at the same things.
+//! * [`History`] is what happened, by one clock; [`End`] is the final state.
+//! * Each file holds one invariant, or a few that examine the same events.
 
 mod answers;
 mod content;
@@ -37,7 +37,7 @@ pub use end::{End, JobEnd};
 pub use history::{Event, History, JobPlan, Phase, REQUEST_LABEL, What, Wish};
 pub use overlap::longest_overlap;
 
-/// What must hold, whatever happens. [`Invariant::sentence`] says it.
+/// What must always hold. [`Invariant::sentence`] states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Invariant {
     I1,
@@ -94,27 +94,27 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// The bounds that invariants speak of.
+/// The bounds used by the invariants.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// I5: how long two containers of one job may both have been seen. Only what
-    /// the observer's own view lags behind by.
+    /// I5: how long two containers of one job may seem to overlap, to allow for the observer's own
+    /// delay.
     pub overlap: Duration,
-    /// I5: how long after its lease's end a container may be seen.
+    /// I5: how long after the end of its lease a container may still be seen.
     pub outlive: Duration,
-    /// I12: how long a job may take once the faults are over.
+    /// I12: how long a job may take once all faults are over.
     pub settle: Duration,
     /// I8: resident memory of one program, in bytes.
     pub memory: u64,
-    /// I7: by how much of itself, in percent, a program's memory may have grown in the end.
+    /// I7: by how many percent a program's memory may have grown at the end.
     pub growth_percent: u64,
-    /// I7: by how many bytes at least, so that a small program may breathe.
+    /// I7: growth in bytes that is always allowed, since small programs vary more in percent.
     pub growth_bytes: u64,
-    /// I7: by how many file descriptors, and by how many threads.
+    /// I7: growth allowed in file descriptors, and likewise in threads.
     pub growth_handles: u64,
-    /// I11: how often what we broke is paid for.
+    /// I11: how many retries after infrastructure failures a job gets.
     pub infra_budget: u32,
-    /// I11: after so many lost attempts a job is poison.
+    /// I11: after this many lost attempts a job counts as poison.
     pub poison_after: u32,
 }
 
@@ -134,11 +134,11 @@ impl Default for Limits {
     }
 }
 
-/// One thing that must not have happened.
+/// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     pub invariant: Invariant,
-    /// The job it happened to, where it is about one.
+    /// The job concerned, if any.
     pub job: Option<JobId>,
     pub sentence: String,
 }
@@ -152,16 +152,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What [`check`] found.
+/// The result of [`check`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     pub violations: Vec<Violation>,
-    /// How many things each invariant had to judge.
+    /// How many things were judged for each invariant.
     judged: BTreeMap<Invariant, u64>,
 }
 
 impl Judgement {
-    /// The invariants about which the history says nothing.
+    /// The invariants for which the history holds nothing to judge.
     pub fn unjudged(&self) -> Vec<Invariant> {
         Invariant::ALL.into_iter().filter(|it| self.judged(*it) == 0).collect()
     }
@@ -170,8 +170,10 @@ impl Judgement {
         self.judged.get(&invariant).copied().unwrap_or_default()
     }
 
+    /// Asserts that nothing is violated and that everything wanted was judged.
+    ///
     /// # Panics
-    /// When something is violated, or when one of `wanted` had nothing to judge.
+    /// When an invariant is violated, or when one of `wanted` had nothing to judge.
     pub fn assert_good(&self, wanted: &[Invariant]) {
         assert!(self.violations.is_empty(), "{self}");
         for invariant in wanted {
@@ -203,7 +205,7 @@ impl fmt::Display for Judgement {
     }
 }
 
-/// Judges a history by its end.
+/// Judges a history together with its final state.
 pub fn check(history: &History, end: &End, limits: &Limits) -> Judgement {
     let history = &Index::of_all(history, end);
     let mut judgement = Judgement::default();

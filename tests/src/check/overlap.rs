@@ -1,4 +1,4 @@
-//! I5: two containers of a job never run at once, and none runs on after its lease.
+//! I5: two containers of a job never run at once, and none outlives its lease.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,7 +6,7 @@ use orchestra_contracts::{AttemptNo, JobId, WorkerName};
 
 use super::{End, History, Index, Invariant, Judgement, Limits, What};
 
-/// From when to when a container may have run.
+/// The interval during which a container may have run.
 #[derive(Debug)]
 struct Life<'a> {
     attempt: AttemptNo,
@@ -47,7 +47,7 @@ pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut
     }
 }
 
-/// The longest time for which two containers of one job may both have run.
+/// The longest time for which two containers of one job may both have been running.
 pub fn longest_overlap(history: &History, end: &End) -> Duration {
     let events = history.events.iter().map(|event| (event.at, &event.what));
     let of_one_job = |lives: Vec<Life<'_>>| {
@@ -63,7 +63,7 @@ fn overlap(one: &Life<'_>, two: &Life<'_>) -> Duration {
     one.to.min(two.to).saturating_sub(one.from.max(two.from))
 }
 
-/// Those of each job, in the order of their beginnings.
+/// The intervals of each job, ordered by their start.
 fn lives<'a>(
     events: impl Iterator<Item = (Duration, &'a What)>,
     end: &End,
@@ -87,7 +87,7 @@ fn lives<'a>(
             _ => {}
         }
     }
-    // One that was never seen to go ran on for as long as anybody looked.
+    // A container whose end was never seen counts as running until the end of the observation.
     for life in all.values_mut().flatten().filter(|life| life.to == Duration::MAX) {
         life.to = end.at.max(life.from);
     }

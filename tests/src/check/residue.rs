@@ -1,4 +1,4 @@
-//! I7, I8: nothing is left behind, and nothing grows over its bound.
+//! I7, I8: nothing is left behind, and nothing exceeds its bound.
 
 use super::{End, Index, Invariant, Judgement, Limits, Phase, What};
 
@@ -49,7 +49,7 @@ fn growth(history: &Index<'_>, limits: &Limits, found: &mut Judgement) {
     }
 }
 
-/// Its last memory, open files and threads.
+/// The last measured memory, open files and threads.
 fn last(history: &Index<'_>, of: &str) -> Option<[u64; 3]> {
     let after = history.all().filter_map(|(_, what)| match what {
         What::Measured { program, phase: Phase::After, memory, files, threads }

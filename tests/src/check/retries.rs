@@ -1,4 +1,4 @@
-//! I11: two budgets, each paying for its own, neither more than it holds.
+//! I11: two retry budgets. Each pays only for its own failures, and never more than it holds.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{End, Index, Invariant, JobEnd, Judgement, Limits, Wish};
 
 pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut Judgement) {
     for end in &end.jobs {
-        // Somebody who asks for a retry gets fresh budgets, so nothing adds up any more.
+        // A retry requested by a person resets the budgets, so the counts no longer add up.
         if history.was_asked(end.job.id, Wish::Retry, Duration::MAX) {
             continue;
         }
@@ -25,7 +25,7 @@ pub(super) fn check(history: &Index<'_>, end: &End, limits: &Limits, found: &mut
 fn budgets(end: &JobEnd, limits: &Limits, stopped: bool) -> Vec<String> {
     let job = &end.job;
     let is_final = job.status.is_final();
-    // The last end of a job is paid by nobody: there is no further try.
+    // The final end costs nothing, since no further attempt follows.
     let unpaid = is_final && !end.attempts.is_empty() && !was_cancelled_before_its_retry(end);
     let tries = end.attempts.len() - usize::from(unpaid);
     let paid = |blame| {
@@ -70,13 +70,13 @@ fn budgets(end: &JobEnd, limits: &Limits, stopped: bool) -> Vec<String> {
     wrong
 }
 
-/// Then its last attempt failed by itself, and the retry that never came was paid.
+/// In that case the last attempt failed on its own, and the retry that never ran was already paid.
 fn was_cancelled_before_its_retry(end: &JobEnd) -> bool {
     let newest = end.attempts.last().and_then(|attempt| attempt.outcome.as_ref());
     end.job.status == JobStatus::Cancelled && newest.and_then(budget) == Some(Blame::Command)
 }
 
-/// Who pays for the try after this end; a hand-back is free.
+/// Which budget pays for the attempt after this end; a hand-back is free.
 fn budget(outcome: &Outcome) -> Option<Blame> {
     match outcome.blame() {
         _ if *outcome == Outcome::HandedBack => None,
@@ -93,7 +93,7 @@ mod tests {
 
     const FAILS: Outcome = Outcome::Exited { code: 1 };
 
-    /// A job of two retries whose attempts ended so.
+    /// A job with this retry limit whose attempts ended with these outcomes.
     fn ended(status: JobStatus, outcomes: &[Outcome], retries: u32) -> Scene {
         let mut scene = Scene::ended(status, outcomes[outcomes.len() - 1].clone());
         scene.plan().ends = Vec::new();

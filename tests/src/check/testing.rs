@@ -15,7 +15,7 @@ use super::{
 const COMMAND: &str = "seq -f 'line %g' 3";
 const LOG: &str = "line 1\nline 2\nline 3\n";
 
-/// What was recorded and what is left, ready to be broken.
+/// A history and its final state, for a test to break.
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) history: History,
@@ -27,11 +27,11 @@ pub(super) fn fault() -> What {
 }
 
 impl Scene {
-    /// Between two things that happen.
+    /// Time between two events.
     pub(super) const STEP: Duration = Duration::from_millis(500);
 
-    /// One job that was submitted, run, read and ended well under a fault; all of
-    /// the invariants have something to judge.
+    /// One job that is submitted, run, read and finished correctly during a fault. Every invariant has
+    /// something to judge.
     pub(super) fn good() -> Self {
         Self::ended(JobStatus::Completed, Outcome::Exited { code: 0 })
     }
@@ -76,7 +76,7 @@ impl Scene {
         check(&self.history, &self.end, &Limits::default())
     }
 
-    /// The checker says so.
+    /// Asserts that the checker finds this invariant broken.
     pub(super) fn breaks(&self, invariant: Invariant) {
         let judgement = self.check();
         let found = judgement.violations.iter().any(|it| it.invariant == invariant);
@@ -92,7 +92,7 @@ impl Scene {
         self.history.record(self.now() + Self::STEP, what);
     }
 
-    /// Something that is none of the job's happens so much later.
+    /// Records an unrelated event this much later.
     pub(super) fn later(&mut self, by: Duration) {
         self.history.record(self.now() + by, What::Answers { count: 1 });
     }
@@ -111,13 +111,13 @@ impl Scene {
         self.then(What::Seen { job, since, status, attempt, outcome });
     }
 
-    /// Moves the reading of the job's end to that time.
+    /// Moves the read that saw this status to this time.
     pub(super) fn seen_at(&mut self, at: Duration, status: JobStatus) {
         let seen = |event: &&mut Event| matches!(event.what, What::Seen { status: of, .. } if of == status);
         self.history.events.iter_mut().find(seen).expect("it was seen").at = at;
     }
 
-    /// What was read of the job's end.
+    /// Changes the status and outcome of every read of the job.
     pub(super) fn ended_as(&mut self, as_status: JobStatus, as_outcome: &Outcome) {
         for event in &mut self.history.events {
             if let What::Seen { status, outcome, .. } = &mut event.what {

@@ -1,5 +1,5 @@
-//! I3: one result an attempt, one end a job, attempts without a hole, and a wish
-//! that was granted is kept.
+//! I3: one result an attempt and one end a job, attempt numbers without gaps, and granted requests
+//! are honoured.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use orchestra_contracts::{JobStatus, Outcome};
 
 use super::{End, Index, Invariant, JobEnd, Judgement, What, Wish};
 
-/// A reading of a job: when it was asked for, when it was answered, what it said.
+/// A read of a job: when it was sent, when it was answered, and what it returned.
 type Reading<'a> = (Duration, Duration, JobStatus, &'a Option<Outcome>);
 
 pub(super) fn check(history: &Index<'_>, end: &End, found: &mut Judgement) {
@@ -39,7 +39,7 @@ fn attempts(end: &JobEnd, retried: bool, found: &mut Judgement) {
         broken(format!("attempt {} succeeded and has a successor", attempt.number));
     }
     let of_job = &end.job.outcome;
-    // These two are said of a job, whatever its last attempt met with.
+    // These two outcomes belong to the job, whatever its last attempt ended with.
     let of_job_alone = match of_job {
         Some(Outcome::Cancelled | Outcome::Skipped { .. }) => true,
         Some(Outcome::Poison { .. }) => newest.outcome == Some(Outcome::Lost),
@@ -86,7 +86,7 @@ fn readings(history: &Index<'_>, end: &JobEnd, found: &mut Judgement) {
             _ => None,
         })
         .collect();
-    // The last reading was asked for after everything that was recorded.
+    // The final read was sent after everything that was recorded.
     all.push((Duration::MAX, Duration::MAX, end.job.status, &end.job.outcome));
     let ended = all.iter().find(|(_, _, status, _)| status.is_final()).copied();
     let Some((_, known, first, outcome)) = ended else { return };
@@ -100,8 +100,8 @@ fn readings(history: &Index<'_>, end: &JobEnd, found: &mut Judgement) {
     }
 }
 
-/// What was answered with 2xx is kept: a deleted job stays away, a cancelled one
-/// has no further attempt.
+/// A request answered with 2xx is honoured: a deleted job stays gone, a cancelled job gets no
+/// further attempt.
 fn wishes(history: &Index<'_>, found: &mut Judgement) {
     for (at, what) in history.all() {
         let What::Answered { job, wish, status, attempt } = what else { continue };

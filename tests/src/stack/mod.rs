@@ -1,4 +1,4 @@
-//! A master and its workers, as processes of their own.
+//! A master and its workers, as separate processes.
 
 mod plan;
 mod worker;
@@ -21,14 +21,14 @@ use crate::{
 pub use plan::{Plan, Turn, turn, unique_name};
 pub use worker::{Way, Worker};
 
-/// A running master with its workers. Dropping it kills them and removes their containers.
+/// A running master and its workers. Dropping it kills them and removes their containers.
 #[derive(Debug)]
 pub struct Stack {
     pub api: Api,
     pub workers: Vec<Worker>,
     pub port: u16,
     master: Program,
-    /// Of all workers that there ever were.
+    /// The names of all workers ever started.
     names: Vec<String>,
     plan: Plan,
     disk: Option<SmallDisk>,
@@ -62,18 +62,18 @@ impl Stack {
         stack
     }
 
-    /// One more worker, online on return.
+    /// Adds a worker and waits until it is online.
     pub async fn add_worker(&mut self) {
         self.add_worker_by(Way::default()).await;
     }
 
-    /// One more worker that takes a way of its own, online on return.
+    /// Adds a worker with its own configuration and waits until it is online.
     pub async fn add_worker_by(&mut self, way: Way) {
         self.start_worker(way).await;
         self.workers_are_online().await;
     }
 
-    /// Takes the first worker out of the stack, still running.
+    /// Takes the first worker out of the stack without stopping it.
     ///
     /// # Panics
     /// When the stack has no workers.
@@ -81,7 +81,7 @@ impl Stack {
         self.workers.remove(0)
     }
 
-    /// A new process for the first worker, under its name, after [`Program::kill`].
+    /// Starts a new process for the first worker under the same name, after [`Program::kill`].
     ///
     /// # Panics
     /// When the stack has no workers.
@@ -90,10 +90,10 @@ impl Stack {
         self.workers_are_online().await;
     }
 
-    /// The same for any worker; does not wait until it is online.
+    /// The same for any worker, without waiting until it is online.
     ///
     /// # Panics
-    /// When there are not so many.
+    /// When there is no worker at `index`.
     pub fn start_worker_again(&mut self, index: usize) {
         self.workers[index].start_again(&self.plan, self.folder.path());
     }
@@ -120,7 +120,7 @@ impl Stack {
         &mut self.master
     }
 
-    /// The names of all workers that there ever were.
+    /// The names of all workers ever started.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -136,7 +136,7 @@ impl Stack {
         .await;
     }
 
-    /// Waits until all workers are registered and heard of.
+    /// Waits until all workers are registered and online.
     pub async fn workers_are_online(&mut self) {
         let (api, workers) = (&self.api, &mut self.workers);
         wait::until("the workers to be online", wait::START, async || {
@@ -151,7 +151,7 @@ impl Stack {
         .await;
     }
 
-    /// The worker-files of the first worker.
+    /// The worker-files folder of the first worker.
     ///
     /// # Panics
     /// When the stack has no workers.
@@ -159,57 +159,57 @@ impl Stack {
         &self.workers[0].files
     }
 
-    /// What the master and each worker hold of the machine's memory.
+    /// Memory use of the master and of each worker.
     pub fn memory(&self) -> Vec<Memory> {
         let workers = self.workers.iter().map(|worker| &worker.program);
         std::iter::once(&self.master).chain(workers).map(Program::memory).collect()
     }
 
-    /// The folder that goes with the stack.
+    /// The stack's temporary folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The disk of the master's data.
+    /// The disk that holds the master's data.
     ///
     /// # Panics
-    /// When the plan had none.
+    /// When the plan has no disk.
     pub fn disk(&self) -> &SmallDisk {
         self.disk.as_ref().expect("the plan has a disk")
     }
 
-    /// The folder of the master's data.
+    /// The master's data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// The file with the token of a role, in a stack [`Plan::with_tokens`].
+    /// The token file of a role, in a stack [`Plan::with_tokens`].
     pub fn token_file(&self, role: &str) -> PathBuf {
         token_file(self.folder.path(), role)
     }
 
-    /// What the master has printed so far.
+    /// Everything the master has printed so far.
     pub fn master_printed(&self) -> String {
         self.master.printed()
     }
 
-    /// SIGKILL for the master; everything that it had not stored is lost.
+    /// Sends SIGKILL to the master; whatever it had not stored is lost.
     pub fn kill_master(&mut self) {
         self.master.kill();
     }
 
-    /// A new master on the port and the data of the killed one.
+    /// Starts a new master with the port and data of the killed one, and waits until it is ready.
     pub async fn restart_master(&mut self) {
         self.start_master_again();
         self.master_is_ready().await;
     }
 
-    /// The same, and does not wait until it is ready.
+    /// The same, without waiting until it is ready.
     pub fn start_master_again(&mut self) {
         self.master = start_master(&self.plan, self.port, self.folder.path());
     }
 
-    /// `orchestra` with these arguments, told where this master is.
+    /// An `orchestra` command with these arguments, configured for this master.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program::command(arguments);
         command.env("ORCHESTRA_URL", self.api.url("")).current_dir(self.folder.path());
@@ -221,7 +221,7 @@ impl Stack {
         program::run(self.command(arguments), wait::JOB).await
     }
 
-    /// SIGTERM for all, workers first; each must end well and no container may be left.
+    /// Terminates all, workers first. Each must end cleanly and leave no containers.
     pub async fn stop(mut self) {
         for worker in &mut self.workers {
             worker.program.terminate().await;

@@ -1,4 +1,4 @@
-//! What a stack is to be like, and whose turn it is to start one.
+//! The configuration of a stack, and the limit on how many run at once.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,16 +7,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::Stack;
 use crate::{Postgres, SmallDisk, engine, program};
 
-/// How many tests run at once: all share one engine, and often two cores.
+/// How many tests run at once: they share one engine, and often two cores.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
-/// The variable that names the master's database.
+/// The variable that sets the master's database.
 const DATABASE: &str = "ORCHESTRA_DATABASE_URL";
 
-/// The owner of worker-files when the tests run as root: anybody but root.
+/// The owner of worker-files when the tests run as root: any user but root.
 const ORDINARY_USER: u32 = 1000;
 
-/// What a [`Stack`] is to be like.
+/// The configuration of a [`Stack`].
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) workers: usize,
@@ -46,64 +46,64 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// With none, the stack needs no engine.
+    /// The number of workers. With none, the stack needs no engine.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Jobs that each worker runs at once.
+    /// How many jobs each worker runs at once.
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         self.slots = slots;
         self
     }
 
-    /// One worker-files folder for all workers instead of one each.
+    /// All workers share one worker-files folder, instead of having one each.
     #[must_use]
     pub fn shared_files(mut self) -> Self {
         self.shared_files = true;
         self
     }
 
-    /// Each worker reaches the master through a [`crate::Proxy`] of its own.
+    /// Each worker reaches the master through its own [`crate::Proxy`].
     #[must_use]
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
         self
     }
 
-    /// Who owns worker-files. Only root can choose.
+    /// The owner of worker-files. Only root can choose it.
     #[must_use]
     pub fn owner(mut self, uid: u32) -> Self {
         self.owner = uid;
         self
     }
 
-    /// A disk of this size for the master's data.
+    /// Puts the master's data on a disk of this size.
     #[must_use]
     pub fn disk(mut self, size: &'static str) -> Self {
         self.disk = Some(size);
         self
     }
 
-    /// The master asks everybody for a token. The workers and [`Stack::api`] have
-    /// one each, see [`Stack::token_file`].
+    /// The master requires tokens. The workers and [`Stack::api`] have one each, see
+    /// [`Stack::token_file`].
     #[must_use]
     pub fn with_tokens(mut self) -> Self {
         self.tokens = true;
         self
     }
 
-    /// An environment variable for master and workers.
+    /// Sets an environment variable for master and workers.
     #[must_use]
     pub fn setting(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((name, value.into()));
         self
     }
 
-    /// Starts it all; `None`, and one line that says why, when there is no engine
+    /// Starts the stack. Returns `None`, and prints one line that says why, when there is no engine
     /// for the workers or no disk for the data.
     pub async fn start(mut self) -> Option<Stack> {
         if self.workers > 0 && !engine::is_there().await {
@@ -126,15 +126,15 @@ impl Plan {
     }
 }
 
-/// The right to use the engine, and a good part of the machine, until it is dropped.
+/// Permission to use the engine and much of the machine, until it is dropped.
 pub type Turn = SemaphorePermit<'static>;
 
-/// Waits for a turn. A [`Stack`] takes one by itself.
+/// Waits for a turn. Starting a [`Stack`] takes one itself.
 pub async fn turn() -> Turn {
     TURNS.acquire().await.expect("the semaphore is never closed")
 }
 
-/// A name that no other worker of this engine has.
+/// A name that no other worker on this engine has.
 pub fn unique_name(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

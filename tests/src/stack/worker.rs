@@ -1,4 +1,4 @@
-//! One worker of a stack: how it reaches the master, and where its files are.
+//! One worker of a stack: its way to the master, and its files.
 
 use std::{
     os::unix::fs::chown,
@@ -17,11 +17,11 @@ use crate::{
 /// How a worker is started, and how it reaches its master.
 #[derive(Clone, Debug, Default)]
 pub struct Way {
-    /// The master's address as the worker sees it; the stack's own without it.
+    /// The master's URL as the worker sees it; the stack's own if unset.
     pub url: Option<String>,
-    /// What stands before the program on its command line, like `ip netns exec name`.
+    /// Prefix of the worker's command line, like `ip netns exec name`.
     pub before: Vec<String>,
-    /// More variables of its environment.
+    /// Additional environment variables.
     pub settings: Vec<(&'static str, String)>,
 }
 
@@ -29,17 +29,17 @@ pub struct Way {
 #[derive(Debug)]
 pub struct Worker {
     pub name: String,
-    /// Its worker-files, as the host sees it.
+    /// Its worker-files folder, as the host sees it.
     pub files: PathBuf,
     pub program: Program,
-    /// Its own way to the master, when the plan is [`Plan::proxied`].
+    /// Its proxy to the master, when the plan is [`Plan::proxied`].
     pub link: Option<Proxy>,
     way: Way,
     url: String,
 }
 
 impl Worker {
-    /// A worker of a new name, started.
+    /// Starts a worker under a new name.
     pub(super) fn start(
         plan: &Plan,
         folder: &Path,
@@ -54,7 +54,7 @@ impl Worker {
         Self { name, files, program, link, way, url }
     }
 
-    /// A new process of its name. The one before it must have ended.
+    /// Starts a new process under the same name. The previous one must have ended.
     pub(super) fn start_again(&mut self, plan: &Plan, folder: &Path) {
         self.program = start(plan, folder, &self.name, &self.files, &self.url, &self.way);
     }
@@ -89,7 +89,7 @@ fn command(before: &[String]) -> Command {
     command
 }
 
-/// A worker-files folder with Hello.cpp in it, all of it this owner's.
+/// Makes a worker-files folder with Hello.cpp in it, all owned by this user.
 fn worker_files(folder: PathBuf, owner: u32) -> PathBuf {
     if folder.exists() {
         return folder;
