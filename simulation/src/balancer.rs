@@ -1,5 +1,5 @@
-//! The way from one host to real masters over HTTP: to one of them, and to the next when that one
-//! cannot be reached. On its way it sees what the checker has to know.
+//! The transport from one host to real masters over HTTP. It sends a request to one master, and
+//! tries the next when that one cannot be reached. It also records what the checker needs.
 
 use std::{
     collections::BTreeSet,
@@ -25,21 +25,21 @@ use tokio::time::Instant;
 
 use crate::record::Record;
 
-/// Clients are made with it; the balancer puts a master's port in.
+/// Base URL of the clients; the balancer replaces the port by a master's.
 const ADDRESS: &str = "http://127.0.0.1:1";
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// What all hosts' ways have in common.
+/// State shared by the transports of all hosts.
 #[derive(Debug)]
 pub struct Street {
     ports: Vec<u16>,
     record: Arc<Record>,
     pub zombie: Zombie,
-    /// Ends that were reported before: what comes again is no second one.
+    /// Ends that were reported before, to tell repeated reports from new ones.
     reported: Mutex<BTreeSet<(JobId, AttemptNo)>>,
-    /// When requests left.
+    /// When requests were sent.
     departures: Mutex<Vec<Instant>>,
-    /// Claims that wait for their answers.
+    /// Number of claims that wait for their answers.
     claims: AtomicUsize,
 }
 
@@ -53,7 +53,7 @@ impl Street {
         Arc::new(Self { ports, record, zombie, reported, departures, claims })
     }
 
-    /// A client on a host, which asks this master first.
+    /// A client on a host, which tries this master first.
     ///
     /// # Panics
     /// Never: a plain client has all it needs.
@@ -65,12 +65,12 @@ impl Street {
         client.over(Arc::new(Balancer { street: self.clone(), http, home }))
     }
 
-    /// How many claims wait now.
+    /// How many claims are waiting now.
     pub fn waiting(&self) -> usize {
         self.claims.load(Ordering::Relaxed)
     }
 
-    /// When requests left since the last time that somebody asked, in order.
+    /// When requests were sent since the last call, in order.
     pub fn departures(&self) -> Vec<Instant> {
         std::mem::take(&mut *lock(&self.departures))
     }
@@ -112,11 +112,11 @@ impl Street {
     }
 }
 
-/// What a request says, as far as somebody wants to know.
+/// The parts of a request that the balancer inspects.
 struct Said {
     path: String,
     body: Bytes,
-    /// The same end was reported before.
+    /// Whether the same end was reported before.
     again: bool,
 }
 
@@ -141,7 +141,7 @@ impl Said {
         self.path.ends_with("/heartbeat").then(|| self.json())?
     }
 
-    /// Whether its answer has to be read on the way.
+    /// Whether the answer must be read as it passes through.
     fn is_read(&self) -> bool {
         self.path == paths::CLAIM || self.path == paths::UPDATE || self.path.ends_with("/heartbeat")
     }
@@ -159,7 +159,7 @@ impl fmt::Debug for Balancer {
     }
 }
 
-/// Counts a claim while it waits.
+/// Counts a claim as waiting until it is dropped.
 struct Waits<'a>(Option<&'a AtomicUsize>);
 
 impl<'a> Waits<'a> {
@@ -207,7 +207,7 @@ impl Transport for Balancer {
 }
 
 impl Balancer {
-    /// Asks the masters in turn until one takes the request; what it took is not asked again.
+    /// Tries the masters in turn until one accepts the request, which is then not sent again.
     async fn reach(&self, request: Request) -> Result<Response, String> {
         let ports = &self.street.ports;
         let mut refused = String::new();

@@ -1,4 +1,4 @@
-//! People: they submit, follow, cancel, delete and retry, and write down what they saw.
+//! Simulated people: they submit, follow, cancel, delete and retry jobs, and record what they see.
 
 use std::{
     collections::BTreeMap,
@@ -20,16 +20,16 @@ use tokio::{
 
 use crate::{chance::Chance, record::Record, script::Script};
 
-/// A log as one reader saw it, by attempt.
+/// The log as one reader saw it, by attempt.
 pub type Log = Vec<(AttemptNo, Vec<Piece>)>;
 
-/// What people submit, and how quickly things come to their minds.
+/// What people submit, and how fast they act.
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
     pub script: fn(&Chance) -> Script,
-    /// Milliseconds between two submits, at most.
+    /// Longest pause between two submissions, in milliseconds.
     pub pause: u64,
-    /// Milliseconds until one asks for something else, at most.
+    /// Longest time until a person sends another request, in milliseconds.
     pub thought: u64,
 }
 
@@ -39,7 +39,7 @@ impl Default for Habits {
     }
 }
 
-/// What all people know together.
+/// State shared by all people.
 #[derive(Debug)]
 pub struct People {
     habits: Habits,
@@ -51,13 +51,13 @@ pub struct People {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Every job whose submit was answered.
+    /// Every job whose submission was answered.
     jobs: Vec<JobId>,
     retried: Vec<JobId>,
     readings: Vec<(JobId, Log, bool)>,
 }
 
-/// The longest that somebody follows one log.
+/// The longest that one log is followed.
 const FOLLOW: Duration = Duration::from_mins(4);
 
 impl People {
@@ -74,7 +74,7 @@ impl People {
         self.known().jobs.clone()
     }
 
-    /// One person's day: so many submits, and what comes to mind in between.
+    /// One person's day: this many submissions, with other requests in between.
     pub async fn day(self: Arc<Self>, client: Client, submits: u64) {
         let mut followers = JoinSet::new();
         for _ in 0..submits {
@@ -165,8 +165,8 @@ impl People {
         self.known().readings.push((job, log.into_iter().collect(), whole));
     }
 
-    /// Writes down what readers saw. A job that somebody had run again has logs
-    /// that a reader may have left before.
+    /// Records what readers saw. After a retry requested by a person, a job has logs that a reader may
+    /// have missed because it left before.
     pub fn tell(&self) {
         let Known { retried, readings, .. } = std::mem::take(&mut *self.known());
         for (job, log, whole) in readings {
@@ -176,8 +176,8 @@ impl People {
     }
 }
 
-/// Reads a log to the job's end. With `breaks` the reader itself goes away now and
-/// then, and comes back with the last position that it knows.
+/// Reads a log until the job's end. With `breaks`, the reader disconnects now and then and resumes
+/// from the last position it knows.
 pub async fn read(
     client: &Client,
     job: JobId,

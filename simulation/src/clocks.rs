@@ -1,4 +1,4 @@
-//! The master's wall clock: virtual time, and how wrong it is.
+//! The master's wall clock: virtual time plus an error.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use orchestra_master::clock::Clock;
 use tokio::time::Instant;
 
-/// Shows virtual time and an error that faults change.
+/// Shows virtual time plus an error that faults change.
 #[derive(Debug)]
 pub struct WallClock {
     start: Instant,
@@ -21,13 +21,13 @@ impl WallClock {
         Self { start, error: Mutex::default() }
     }
 
-    /// Moves the hands.
+    /// Moves the clock.
     pub fn jump(&self, by: SignedDuration) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }
 }
 
-/// A day in 2026, in seconds.
+/// A moment in 2026, in seconds since 1970.
 const BEGAN: Timestamp = Timestamp::constant(1_790_000_000, 0);
 
 impl Clock for WallClock {

@@ -1,5 +1,5 @@
-//! A simulated container: a command that writes lines in virtual time, and the fence
-//! that ends it when nobody renews its lease. It lives on while its worker is away.
+//! A simulated container: a command that writes lines in virtual time, and the fence that ends it
+//! when its lease is not renewed. It keeps running while its worker is away.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,12 +20,12 @@ use crate::{process::Process, record::Record, script::Script};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Code(i32),
-    /// The lease was over.
+    /// The lease ran out.
     Fenced,
-    /// It was asked to, and did or had to.
+    /// The container was told to stop, and did so by itself or was killed.
     Asked,
     TimedOut,
-    /// Without a word: removed by somebody, or with its host.
+    /// Without an exit status: it was removed, or its host went down.
     Vanished,
 }
 
@@ -37,7 +37,7 @@ pub struct Request {
     pub attempt: AttemptNo,
     pub script: Script,
     pub timeout: Duration,
-    /// The lease that it is given to begin with.
+    /// End of its first lease.
     pub until: Instant,
 }
 
@@ -53,13 +53,13 @@ pub struct Container {
 struct State {
     output: Vec<(Stream, Bytes)>,
     fence: Instant,
-    /// SIGKILL follows then, and why.
+    /// When SIGKILL follows, and with which exit.
     kill: Option<(Instant, Exit)>,
     exit: Option<Exit>,
     removed: bool,
 }
 
-/// What a reader finds next.
+/// What a reader gets next.
 #[derive(Debug)]
 pub enum Next {
     Piece(Stream, Bytes),
@@ -94,7 +94,7 @@ impl Container {
         self.state.borrow().exit.is_none()
     }
 
-    /// The whole life of its command.
+    /// Runs the command from start to end.
     pub async fn live(self: Arc<Self>) {
         let Request { job, attempt, worker, script, timeout, .. } = &self.request;
         let (job, attempt, worker) = (*job, *attempt, worker.clone());
@@ -141,7 +141,7 @@ impl Container {
         self.state.send_modify(|state| state.output.push((stream, line.into())));
     }
 
-    /// The first end is the one that counts.
+    /// Only the first end counts.
     fn end(&self, exit: Exit) {
         self.state.send_modify(|state| {
             state.exit.get_or_insert(exit);
@@ -155,7 +155,7 @@ impl Container {
         });
     }
 
-    /// As PID 1 does it: the newest word counts.
+    /// The latest renewal counts, as in the real PID 1.
     pub fn renew(&self, until: Instant) {
         self.state.send_modify(|state| state.fence = until);
     }
@@ -164,18 +164,18 @@ impl Container {
         self.ask(grace, Exit::Asked);
     }
 
-    /// Kills it and takes it away.
+    /// Kills and removes it.
     pub fn remove(&self) {
         self.end(Exit::Vanished);
         self.state.send_modify(|state| state.removed = true);
     }
 
-    /// Its host lost it; what it wrote can still be read.
+    /// The host loses it. Its output can still be read.
     pub fn vanish(&self) {
         self.end(Exit::Vanished);
     }
 
-    /// What stands at this place of all that it ever said.
+    /// Waits for the output at this position.
     pub async fn next(&self, place: usize) -> Next {
         let mut changes = self.state.subscribe();
         let there = |state: &State| place < state.output.len() || state.exit.is_some();

@@ -1,4 +1,4 @@
-//! What goes wrong, when, and for how long: drawn from the seed.
+//! Faults: which, when, and for how long, drawn from the seed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,7 +71,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 impl World {
-    /// Breaks one thing after the other until the time is over, then heals all.
+    /// Injects one fault after another until the time is over, then heals everything.
     pub async fn trouble(self: &Arc<Self>, chance: &Chance, long: Duration) {
         let until = Instant::now() + long;
         let pace = *chance.one_of(&[1_500, 4_000, 10_000]);
@@ -79,7 +79,7 @@ impl World {
         while Instant::now() < until {
             sleep(chance.millis(50, pace)).await;
             let fault = *chance.one_of(FAULTS);
-            // Often nothing, often longer than a lease.
+            // Often short, often longer than a lease.
             let lease = self.lease.as_millis() as u64;
             let most = *chance.one_of(&[200, lease / 2, lease, lease * 2]);
             let away = chance.millis(0, most);
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Ends all faults and starts what is down.
+    /// Ends all faults and starts whatever is down.
     pub async fn heal(&self) {
         self.network.heal();
         self.disk.set_weather(DiskWeather::default());
@@ -200,7 +200,7 @@ impl World {
     }
 }
 
-/// From fair to foul.
+/// Draws a network condition, from good to bad.
 pub fn any_weather(chance: &Chance, lease: Duration) -> Weather {
     let often = *chance.one_of(&[0, 10, 50, 150]);
     let part = |chance: &Chance| chance.number(0, often) as u32;

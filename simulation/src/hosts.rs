@@ -1,5 +1,5 @@
-//! The machines: one with a master, some with a worker. Each can be started, stopped
-//! in order, and killed.
+//! The simulated machines: one with a master, some with a worker. Each can be started, stopped in
+//! order, and killed.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ use crate::{
     process::Process,
 };
 
-/// The address that clients are made with; the simulated network carries it.
+/// Base URL of the clients; the simulated network carries it.
 const ADDRESS: &str = "http://master:5216";
-/// A stop in order takes no longer; then it is killed.
+/// Time limit of a stop in order, after which the process is killed.
 const STOP: Duration = Duration::from_secs(20);
 
 /// A client on one host.
@@ -32,7 +32,7 @@ pub fn client(network: &Arc<Network>, host: &'static str) -> Client {
     Client::new(ADDRESS).expect("it is an address").over(network.from(host))
 }
 
-/// The master's machine.
+/// The machine of the master.
 #[derive(Debug)]
 pub struct MasterHost {
     pub network: Arc<Network>,
@@ -50,7 +50,7 @@ struct RunningMaster {
 }
 
 impl Drop for RunningMaster {
-    /// However it ends: what it has not written by then it does not write.
+    /// However the process ends, its pending writes are lost.
     fn drop(&mut self) {
         self.disk.crash();
     }
@@ -70,7 +70,7 @@ impl MasterHost {
         self.running.is_some()
     }
 
-    /// What `orchestra_master::run` does, with this host's parts.
+    /// Does what `orchestra_master::run` does, with this host's parts.
     pub async fn start(&mut self) {
         if self.is_running() {
             return;
@@ -93,13 +93,13 @@ impl MasterHost {
         self.running = Some(RunningMaster { disk, shutdown, tasks });
     }
 
-    /// SIGKILL.
+    /// Ends it as SIGKILL does.
     pub fn kill(&mut self) {
         self.network.cut_off_master();
         self.running = None;
     }
 
-    /// SIGTERM. What is under way is answered as far as it gets.
+    /// Ends it as SIGTERM does. Requests in progress may still be answered.
     pub async fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.shutdown.cancel();
@@ -129,7 +129,7 @@ struct RunningWorker {
 }
 
 impl Drop for RunningWorker {
-    /// However it ends: nothing of it cleans up any more.
+    /// However the process ends, none of its clean-up runs afterwards.
     fn drop(&mut self) {
         self.process.kill();
     }
@@ -154,7 +154,7 @@ impl WorkerHost {
         self.running.is_some()
     }
 
-    /// What `orchestra_worker::run` does, with this host's engine.
+    /// Does what `orchestra_worker::run` does, with this host's engine.
     pub fn start(&mut self) {
         if self.is_running() {
             return;
@@ -173,12 +173,12 @@ impl WorkerHost {
         self.running = Some(RunningWorker { process, soft, task });
     }
 
-    /// SIGKILL: its containers stay.
+    /// Ends it as SIGKILL does: its containers stay.
     pub fn kill(&mut self) {
         self.running = None;
     }
 
-    /// SIGTERM; whether it ended by itself.
+    /// Ends it as SIGTERM does. Returns whether it ended by itself.
     pub async fn stop(&mut self) -> bool {
         let Some(mut running) = self.running.take() else { return true };
         running.soft.cancel();

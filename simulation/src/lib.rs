@@ -1,17 +1,16 @@
-//! The protocol under simulated faults: masters, workers and clients run as the real
-//! code, in one thread and in virtual time, on a network, a disk, an engine and a
-//! clock that fail as a seed says.
+//! The protocol under simulated faults. Masters, workers and clients run as the real code, on one
+//! thread and in virtual time. The network, disk, engine and clock fail according to a seed.
 //!
-//! What is real: the router with all its handlers, the service, the dispatcher,
-//! upkeep, the machine of the domain; the worker from its registration to its
-//! outbox; the client with its follower. What is simulated: HTTP's bytes on a
-//! connection (`network`), the database (`disk`, over the master's store in memory),
-//! the containers (`engine`, `container`), and the master's wall clock (`clocks`).
+//! These parts are real: the router with all its handlers, the service, the dispatcher, upkeep and
+//! the domain's state machine; the worker from registration to outbox; the client and its
+//! follower. These are simulated: HTTP as bytes on a connection (`network`), the database (`disk`,
+//! over the master's in-memory store), the containers (`engine`, `container`), and the master's
+//! wall clock (`clocks`).
 //!
-//! `balancer` and `staff` have the same workers, engine and people before real masters, over
-//! HTTP and in real time (`tests/masters.rs`, `tests/herd.rs`).
+//! `balancer` and `staff` run the same workers, engine and people against real masters, over HTTP
+//! and in real time (`tests/masters.rs`, `tests/herd.rs`).
 //!
-//! The same seed does the same: [`run`](run::run) says where its chance comes from.
+//! A run is determined by its seed: [`run`](run::run) shows where its randomness comes from.
 
 pub mod balancer;
 pub mod chance;

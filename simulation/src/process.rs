@@ -1,5 +1,5 @@
-//! One process of a worker: what tells a container whose worker lives from one whose
-//! worker was killed.
+//! One worker process. A container can tell from it whether its worker ended in order or was
+//! killed.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ impl Process {
         Arc::new(Self { alive: AtomicBool::new(true) })
     }
 
-    /// From now on none of its clean-up happens any more.
+    /// From now on, none of its clean-up runs.
     pub fn kill(&self) {
         self.alive.store(false, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! What happened, for the checker, and in what order, for the proof that the same
-//! seed does the same.
+//! The history for the checker, and a trace in order of time that proves that a run is determined
+//! by its seed.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub struct Record {
     start: Instant,
     state: Mutex<State>,
-    /// Whether each line is kept, to be shown.
+    /// Whether the trace's lines are kept for printing.
     keeps_lines: bool,
 }
 
@@ -30,10 +30,10 @@ struct State {
     along: Along,
 }
 
-/// What came along with reports of ends.
+/// What was sent together with reports of ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Along {
-    /// Logs whose last frames did.
+    /// Reports that carried the last frames of their log.
     pub rests: u64,
     pub claims: u64,
 }
@@ -51,12 +51,12 @@ impl Record {
         self.start.elapsed()
     }
 
-    /// The virtual time of another instant of this run.
+    /// The virtual time of an instant of this run.
     pub fn time_of(&self, instant: Instant) -> Duration {
         instant.saturating_duration_since(self.start)
     }
 
-    /// Something that the checker judges by.
+    /// Records an event that the checker judges.
     pub fn note(&self, what: What) {
         self.line(format_args!("{what:?}"));
         let mut state = self.state();
@@ -65,7 +65,7 @@ impl Record {
         state.history.record(now, what);
     }
 
-    /// Something that only the trace shows.
+    /// Records a line that only the trace shows.
     pub fn line(&self, line: fmt::Arguments<'_>) {
         let line = format!("{:>11.6} {line}", self.now().as_secs_f64());
         let mut state = self.state();
@@ -75,7 +75,7 @@ impl Record {
         }
     }
 
-    /// An answer of the master was looked at.
+    /// Counts one inspected answer of the master.
     pub fn answered(&self) {
         self.state().answers += 1;
     }
@@ -92,12 +92,12 @@ impl Record {
         self.state().along
     }
 
-    /// How many faults there were so far.
+    /// How many faults were injected so far.
     pub fn faults(&self) -> u64 {
         self.state().faults
     }
 
-    /// Everything, at the end.
+    /// Returns the history, the trace's hash and its lines, at the end of the run.
     pub fn finish(&self) -> (History, u64, Vec<String>) {
         let mut state = self.state();
         let count = state.answers;

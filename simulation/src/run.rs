@@ -1,4 +1,4 @@
-//! One run: a world from a seed, people and trouble in it, and what the checker says.
+//! One run: builds a world from a seed, runs people and faults in it, and checks the history.
 
 use std::{
     cell::RefCell,
@@ -31,34 +31,34 @@ use crate::{
     record::{Along, Record},
 };
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Debug)]
 pub struct Outcome {
     pub seed: u64,
     pub judgement: Judgement,
-    /// The same for every run of the same seed.
+    /// Hash of the trace; the same for every run of the same seed.
     pub trace: u64,
-    /// What happened, line by line, where it was asked for.
+    /// The trace line by line, if it was requested.
     pub lines: Vec<String>,
     pub jobs: usize,
     pub faults: u64,
     pub along: Along,
-    /// Virtual time.
+    /// Virtual time that the run took.
     pub took: Duration,
 }
 
-/// When the faults are over, so long may all jobs take.
+/// How long all jobs may take once the faults are over.
 const SETTLE: Duration = Duration::from_mins(10);
 
-/// Then for so long nothing happens: by the end of it the last call that was under
-/// way when the faults ended has been given up and made again.
+/// Quiet time after that. By its end, the last call that was in progress when the faults ended has
+/// been given up and made again.
 const QUIET: Duration = Duration::from_mins(1);
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs one seed on a thread of its own.
+/// Runs one seed on its own thread.
 ///
 /// # Panics
 /// When the harness itself fails.
@@ -77,7 +77,7 @@ pub fn run(seed: u64, keeps_lines: bool) -> Outcome {
     run.join().unwrap_or_else(|_| panic!("the harness failed with seed {seed}"))
 }
 
-/// Each thread writes down its own.
+/// Installs a panic hook that records panics per thread.
 fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -169,7 +169,7 @@ fn build(seed: u64, chance: &Chance, record: &Arc<Record>, start: Instant) -> Ar
     Arc::new(World { record, network, disk, engine, clock, master, workers, hosts, lease })
 }
 
-/// Reads all jobs until they have ended, or the time is over.
+/// Reads all jobs until they have finished, or the time is over.
 pub async fn settle(observer: &Client, people: &People, record: &Record) {
     let until = Instant::now() + SETTLE + Duration::from_mins(1);
     for id in people.jobs() {
@@ -191,7 +191,7 @@ pub async fn settle(observer: &Client, people: &People, record: &Record) {
             sleep(Duration::from_secs(1)).await;
         }
     }
-    // Jobs whose submit was never answered end as well.
+    // Jobs whose submission was never answered must finish as well.
     while Instant::now() < until {
         let statuses = vec![JobStatus::Pending, JobStatus::Assigned, JobStatus::Running];
         let query = JobQuery { statuses, limit: Some(1), ..JobQuery::default() };
@@ -202,7 +202,7 @@ pub async fn settle(observer: &Client, people: &People, record: &Record) {
     }
 }
 
-/// All jobs with their attempts and logs, when everything is healed.
+/// Reads all jobs with their attempts and logs, once everything is healed.
 ///
 /// # Panics
 /// When the master does not answer.

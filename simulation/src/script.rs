@@ -1,4 +1,4 @@
-//! What a simulated command does, written as the command of its job:
+//! A simulated command, written as the command of its job:
 //! `lines 20 every 150; exit 1,0; stubborn`.
 
 use std::{fmt, time::Duration};
@@ -12,7 +12,7 @@ pub struct Script {
     pub lines: u64,
     /// Milliseconds between lines.
     every: u64,
-    /// By attempt; the last one stays. Empty: it never ends.
+    /// Exit codes by attempt; the last one repeats. When empty, the command never ends.
     codes: Vec<i32>,
     /// SIGTERM does not end it.
     pub stubborn: bool,
@@ -30,7 +30,7 @@ impl Script {
         Self { lines, every, codes: chance.one_of(codes).to_vec(), stubborn: chance.permille(200) }
     }
 
-    /// One that is over in a fifth of a second, and comes to an end.
+    /// A script that ends within a fifth of a second.
     pub fn short(chance: &Chance) -> Self {
         let codes: &[&[i32]] = &[&[0], &[0], &[0], &[0], &[1], &[1, 0], &[3, 3, 0]];
         Self {
@@ -41,13 +41,13 @@ impl Script {
         }
     }
 
-    /// From its beginning to what it does after so many lines; `None` when that is nothing.
+    /// Time from its start to what follows after this many lines; `None` when nothing follows.
     pub fn next(&self, line: u64) -> Option<Duration> {
         let idles = line >= self.lines && self.codes.is_empty();
         (!idles).then(|| Duration::from_millis((line + 1) * self.every))
     }
 
-    /// Each attempt says who it is, so that no line can pass for another's.
+    /// The text of a line. It names its attempt, so lines of different attempts cannot be confused.
     pub fn line(&self, attempt: AttemptNo, number: u64) -> (Stream, String) {
         let stream = if number.is_multiple_of(5) { Stream::Stderr } else { Stream::Stdout };
         (stream, format!("attempt {attempt} line {number}\n"))
@@ -58,7 +58,7 @@ impl Script {
         self.codes.get(place).or(self.codes.last()).copied().unwrap_or_default()
     }
 
-    /// All ends that the command may come to when it is left alone for so long.
+    /// All ends that the command can have under this timeout when left alone.
     pub fn ends(&self, timeout: Duration) -> Vec<Outcome> {
         let mut ends: Vec<_> =
             self.codes.iter().map(|code| Outcome::Exited { code: *code }).collect();
@@ -84,7 +84,7 @@ impl fmt::Display for Script {
 }
 
 impl Script {
-    /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
+    /// Parses what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(command: &str) -> Option<Self> {
         let mut script = Self { lines: 0, every: 1, codes: Vec::new(), stubborn: false };
         for step in command.split("; ") {

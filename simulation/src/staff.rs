@@ -1,4 +1,4 @@
-//! Real workers around the simulated engine, at real masters: each can be started, killed and
+//! Real workers that use the simulated engine and real masters. Each can be started, killed and
 //! stopped in order.
 
 use std::{sync::Arc, time::Duration};
@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{balancer::Street, engine::Engine, process::Process};
 
-/// A worker's grace time.
+/// The workers' grace time.
 const GRACE: Duration = Duration::from_secs(2);
-/// A stop in order takes no longer.
+/// Time limit of a stop in order.
 const STOP: Duration = Duration::from_secs(30);
 
 /// One worker and its machine.
@@ -41,7 +41,7 @@ impl Drop for Running {
 
 impl Colleague {
     /// # Panics
-    /// Never: the name is one.
+    /// Never: the name is valid.
     pub fn new(number: usize, slots: u32, street: &Arc<Street>, engine: &Arc<Engine>) -> Self {
         let name = format!("worker-{number}").parse().expect("it is a worker's name");
         let (street, engine) = (street.clone(), engine.clone());
@@ -66,12 +66,12 @@ impl Colleague {
         self.running = Some(Running { process, soft, task });
     }
 
-    /// SIGKILL: its containers stay.
+    /// Ends it as SIGKILL does: its containers stay.
     pub fn kill(&mut self) {
         self.running = None;
     }
 
-    /// SIGTERM; whether it ended by itself.
+    /// Ends it as SIGTERM does. Returns whether it ended by itself.
     pub async fn stop(&mut self) -> bool {
         let Some(mut running) = self.running.take() else { return true };
         running.soft.cancel();

@@ -1,5 +1,6 @@
-//! A master is killed under many waiting workers and comes back: how soon all of them wait again, and
-//! that they do not all come at one moment. The workers are real ones around the simulated engine.
+//! Kills a master under many waiting workers and restarts it. Measures how soon all of them wait
+//! again, and checks that their requests are spread over time. The workers are real and use the
+//! simulated engine.
 //!
 //! ```sh
 //! ORCHESTRA_HERD=1000 cargo test --release -p orchestra-simulation --test herd -- --nocapture
@@ -18,14 +19,14 @@ use orchestra_tests::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Outages: one that is over before most have noticed, and one in which all pauses have grown.
+/// Two outages: one is over before most workers notice, in the other all back-offs have grown.
 const OUTAGES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
-/// Of all requests of a return, no tenth of a second sees more than so many of a hundred, and so many
-/// beside, which a small herd needs.
+/// Of all requests after a restart, at most this many percent fall within the same tenth of a
+/// second, plus a fixed number that a small herd needs.
 const MOST: usize = 25;
 const BESIDE: usize = 20;
 const TENTH: Duration = Duration::from_millis(100);
-/// All wait again: a pause is five seconds at most, and a worker may have to take two.
+/// Limit until all wait again: a back-off is five seconds at most, and a worker may need two.
 const BACK: Duration = Duration::from_secs(30);
 
 fn master(port: u16, data: &Path, log: &Path) -> Program {
@@ -42,7 +43,7 @@ async fn all_wait(street: &Street, herd: usize) -> Instant {
         .await
 }
 
-/// How many requests left in the busiest tenth of a second since then, and how many in all.
+/// Requests sent in the busiest tenth of a second since then, and requests sent in all.
 fn busiest(departures: &[Instant], since: Instant) -> (usize, usize) {
     let mut tenths = std::collections::BTreeMap::<u128, usize>::new();
     for departure in departures.iter().filter(|departure| **departure >= since) {
@@ -82,7 +83,7 @@ async fn a_herd_comes_back_to_its_master_without_a_stampede() {
         let up = Instant::now();
         wait::until("the master", wait::START, async || client.healthy().await.ok()).await;
         let back = all_wait(&street, herd).await - up;
-        // Those that wait are all there, and a job gets through to one of them at once.
+        // All workers are waiting, so a job reaches one of them at once.
         let submitted = Instant::now();
         let job = client.submit(&JobSpec::new("lines 0 every 1; exit 0")).await.expect("a job");
         let done = client.wait(job.id).await.expect("its end");

@@ -1,5 +1,5 @@
-//! Three real masters on PostgreSQL, one of which is killed every two seconds, while the server
-//! crashes now and then: what real workers and people see of it is judged by I1 to I12.
+//! Three real masters on PostgreSQL. One of them is killed every two seconds, and the server
+//! crashes now and then. What real workers and people observe is judged by I1 to I12.
 //!
 //! ```sh
 //! ORCHESTRA_MASTERS_JOBS=10000 cargo test --release -p orchestra-simulation --test masters -- --nocapture
@@ -34,17 +34,17 @@ const MASTERS: usize = 3;
 const WORKERS: usize = 12;
 const SLOTS: u32 = 8;
 const PEOPLE: u64 = 24;
-/// Between two kills of a master.
+/// Time between two kills of a master.
 const KILLS: Duration = Duration::from_secs(2);
-/// It is away for so long.
+/// How long it stays down.
 const AWAY: Duration = Duration::from_millis(700);
-/// With every so many kills of a master comes one of a worker, and one of the server.
+/// A worker is killed, and the server crashed, once every so many kills of a master.
 const PER_WORKER: usize = 3;
 const PER_CRASH: usize = 7;
 
 fn limits() -> Limits {
     Limits {
-        // The observer's tasks share two cores with all that they observe.
+        // The observer's tasks share two cores with everything they observe.
         overlap: Duration::from_millis(500),
         outlive: Duration::from_secs(1),
         settle: Duration::from_mins(10),
@@ -52,14 +52,14 @@ fn limits() -> Limits {
     }
 }
 
-/// All that takes part.
+/// Everything that takes part.
 struct World {
     server: Postgres,
     masters: Masters,
     workers: Vec<Colleague>,
     street: Arc<Street>,
     record: Arc<Record>,
-    /// What is seen of processes and of late words.
+    /// Records what is seen of processes and of stale writes.
     recorder: Recorder,
     chance: Chance,
 }
@@ -69,7 +69,7 @@ impl World {
         self.record.note(What::Fault { kind: kind.to_owned(), target: target.into() });
     }
 
-    /// One kill, and the return of who was killed; then peace until the next is due.
+    /// Kills one process and restarts it, then waits until the next kill is due.
     async fn strike(&mut self, number: usize) {
         let next = Instant::now() + KILLS;
         let victim = self.chance.number(0, MASTERS as u64 - 1) as usize;
@@ -86,7 +86,7 @@ impl World {
         }
         sleep(AWAY).await;
         self.masters.again(victim);
-        // Those that were killed earlier come back, some sooner than a lease and some later.
+        // Killed workers come back, some sooner than a lease and some later.
         for worker in &mut self.workers {
             if self.chance.permille(200) {
                 worker.start();
@@ -111,14 +111,14 @@ impl World {
         self.record.note(What::Healed);
     }
 
-    /// Every lease that has a successor speaks up, at each master's.
+    /// Sends stale writes for every superseded lease to each master.
     async fn late_words(&self) {
         for master in &self.masters.all {
             self.street.zombie.speak(&master.api.url(""), &self.recorder).await;
         }
     }
 
-    /// What all masters printed, and what the recorder saw.
+    /// Records what all masters printed, and what the recorder saw.
     fn tell(&self) {
         for (number, master) in self.masters.all.iter().enumerate() {
             let printed = master.program.printed();
@@ -174,7 +174,7 @@ async fn three_masters_that_are_killed_keep_every_promise() {
     world.heal().await;
     let observer = world.street.client(0);
     settle(&observer, &people, &world.record).await;
-    // Once said, a late word is forgotten.
+    // Counted first, because sending a stale write forgets its lease.
     let (leases, late) = world.street.zombie.seen();
     world.late_words().await;
     let took = begun.elapsed();

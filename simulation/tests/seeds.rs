@@ -1,5 +1,5 @@
-//! Runs seeds: those that failed once, then as many as are asked for. A failure says
-//! how to repeat it.
+//! Runs seeds: first those that once failed, then as many as requested. A failure prints how to
+//! repeat it.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use orchestra_tests::{check::Invariant, say};
 
 const CORPUS: &str = include_str!("../corpus.txt");
 
-/// Memory has a bound of its own in the tests of real processes (I8).
+/// Every invariant but memory (I8), which the tests with real processes check.
 const JUDGED: [Invariant; 11] = [
     Invariant::I1,
     Invariant::I2,
@@ -40,7 +40,7 @@ fn corpus() -> Vec<u64> {
     CORPUS.lines().filter(|line| !line.starts_with('#')).filter_map(seed).collect()
 }
 
-/// Runs them on all cores; after a few failures no more are begun.
+/// Runs the seeds on all cores. After a few failures no more are started.
 fn run_all(seeds: &[u64]) -> Vec<Outcome> {
     const ENOUGH: u64 = 3;
     const WHOLE: &str = "whoever pushes does not panic";
@@ -127,7 +127,7 @@ fn the_same_seed_does_the_same() {
     assert_eq!(different.len(), seeds.len(), "other seeds do something else");
 }
 
-/// For the command that a failure prints; without the variable there is nothing to do.
+/// For the command that a failure prints; without the variable it does nothing.
 #[test]
 fn one_seed() {
     let Some(seed) = settings::one_seed() else { return };

@@ -1,9 +1,8 @@
-//! The master's database on a bad disk: slow, away for a moment, and sometimes
-//! silent about a commit that it has made.
+//! The master's database on a bad disk: slow, unavailable for a moment, or failing to report a
+//! commit that it made.
 //!
-//! Writes go one after the other, as through the real writer, and are carried out
-//! even when their caller has gone meanwhile. A crash ends those that wait; what was
-//! committed stays.
+//! Writes run one after another, as in the real writer, even when their caller is gone by then. A
+//! crash drops the waiting writes and keeps what was committed.
 
 mod store;
 
@@ -24,15 +23,15 @@ use tokio::{sync::oneshot, task::JoinSet, time::sleep};
 
 use crate::{chance::Chance, record::Record};
 
-/// How bad the disk is, in so many of a thousand writes.
+/// How bad the disk is; rates per thousand writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskWeather {
-    /// Seconds instead of a few milliseconds.
+    /// Writes that take seconds instead of a few milliseconds.
     pub stall: u32,
     pub longest_stall: Duration,
-    /// Refused, and nothing was written.
+    /// Refused writes, of which nothing is stored.
     pub refuse: u32,
-    /// Written, and the answer is an error.
+    /// Writes that are stored but answered with an error.
     pub deny: u32,
 }
 
@@ -43,8 +42,8 @@ pub struct Disk {
     weather: Mutex<DiskWeather>,
     chance: Chance,
     record: Arc<Record>,
-    /// The newest attempt of each job that was handed out, and its token: the
-    /// harness's own book, by which it tells a late write.
+    /// The newest attempt of each claimed job, and its lease token. The harness uses this to recognise
+    /// a stale write.
     newest: Mutex<BTreeMap<JobId, (u32, LeaseToken)>>,
 }
 
@@ -63,7 +62,7 @@ impl Disk {
         *lock(&self.weather) = weather;
     }
 
-    /// The store as a master opens it.
+    /// Opens the store for a new master process.
     pub fn open(self: &Arc<Self>) -> Arc<OpenDisk> {
         let store = Arc::new(self.store.reopened());
         let turn = Arc::new(tokio::sync::Mutex::new(()));
@@ -77,7 +76,7 @@ impl Disk {
         }
     }
 
-    /// Notes until when the lease lasts, in the harness's time.
+    /// Records how long the lease lasts, in the harness's time.
     fn note_lease(&self, job: JobId, attempt: AttemptNo, now: Timestamp, expires: Timestamp) {
         let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
         let until = self.record.now() + left;
@@ -101,18 +100,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The store in the hands of one master's process.
+/// The store as opened by one master process.
 #[derive(Debug)]
 pub struct OpenDisk {
     disk: Arc<Disk>,
     store: Arc<MemoryStore>,
-    /// Who writes. Waiting callers get it in order.
+    /// Lock for writing. Waiting callers get it in order.
     turn: Arc<tokio::sync::Mutex<()>>,
     writes: Mutex<JoinSet<()>>,
 }
 
 impl OpenDisk {
-    /// What waits is not written any more.
+    /// Drops the waiting writes.
     pub fn crash(&self) {
         *lock(&self.writes) = JoinSet::new();
     }
@@ -126,7 +125,7 @@ impl OpenDisk {
         let (disk, turn) = (self.disk.clone(), self.turn.clone());
         let write = async move {
             let _turn = turn.lock().await;
-            // As the writer does: nobody waits for it, so it is not begun.
+            // Like the real writer: nobody waits for the answer, so the write is not started.
             if answer.is_closed() {
                 return;
             }
@@ -144,7 +143,7 @@ impl OpenDisk {
                 return;
             }
             let result = write.await;
-            // A crash may come here: committed and not answered.
+            // A crash can hit here: committed but not answered.
             sleep(Duration::from_micros(disk.chance.number(100, 3_000))).await;
             let denied = disk.chance.permille(weather.deny);
             if denied {

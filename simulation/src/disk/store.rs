@@ -1,4 +1,4 @@
-//! The verbs of the store: writes go through the bad disk, and the record has what they did.
+//! The store's operations. Writes pass through the bad disk, and their effects are recorded.
 
 use std::ops::Range;
 
@@ -155,7 +155,7 @@ impl Store for OpenDisk {
         self.write("upload", async move { store.append_upload(piece).await }).await
     }
 
-    /// Not by the weather: it is made too seldom for that.
+    /// Never fails by weather, because it is called too rarely.
     async fn forget_uploads(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.store.forget_uploads(now).await
     }

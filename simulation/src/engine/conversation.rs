@@ -1,5 +1,5 @@
-//! A worker's process and one of its containers, from the first word that is heard to
-//! the end: orders go in, output and an outcome come out.
+//! A worker process's session with one of its containers: it passes orders in, and output and an
+//! outcome out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use tokio::{
 use super::{Engine, Held, could_not_start};
 use crate::container::{Exit, Next};
 
-/// Between SIGTERM and SIGKILL.
+/// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A container of an earlier process.
@@ -40,7 +40,7 @@ impl Remains for Found {
         let Self { engine, held } = *self;
         let conversation = Conversation { engine, held, stored: ResumePoint::after(stored) };
         let end = conversation.hold(orders.clone(), events).await;
-        // As the real one: its own fence ended it, and yet the lease was renewed.
+        // Like the real executor: the fence ended the container although the lease was still renewed.
         let lost = orders.borrow().stop == Some(Stop::Lost);
         if end.outcome == Outcome::Lost && !lost {
             return could_not_start("its worker was away for longer than its lease").into();
@@ -49,7 +49,7 @@ impl Remains for Found {
     }
 }
 
-/// How much of what the container says is stored already.
+/// How much of the container's output is stored already.
 pub(super) struct ResumePoint {
     left: u64,
 }
@@ -60,7 +60,7 @@ impl ResumePoint {
     }
 }
 
-/// A worker's process and one container.
+/// A worker process's session with one container.
 pub(super) struct Conversation {
     pub(super) engine: Arc<Engine>,
     pub(super) held: Held,
@@ -94,7 +94,7 @@ impl Conversation {
             let container = &self.held.container;
             match turn {
                 Turn::Orders(Orders { stop: stop @ (None | Some(Stop::Cancel)), until }) => {
-                    // A duration travels, and some time passes on the way.
+                    // A renewal carries a duration, and some time passes in transit.
                     let ttl = until.saturating_duration_since(Instant::now());
                     sleep(self.engine.chance.millis(0, 20)).await;
                     container.renew(Instant::now() + ttl);
@@ -119,7 +119,7 @@ impl Conversation {
         }
     }
 
-    /// Passes on what the container says, while there is room for it.
+    /// Forwards the container's output while the channel has room.
     async fn listen(&mut self, place: &mut usize, events: &mpsc::Sender<RunEvent>) -> Exit {
         loop {
             let Ok(room) = events.reserve().await else { return Exit::Vanished };

@@ -1,5 +1,5 @@
-//! A simulated engine: all containers of all hosts, and the [`Executor`] through
-//! which one worker's process uses them.
+//! A simulated engine: the containers of all hosts, and the [`Executor`] through which one worker
+//! process uses them.
 
 mod conversation;
 
@@ -26,15 +26,15 @@ use crate::{
     script::Script,
 };
 
-/// How bad the engine is, in so many of a thousand creations.
+/// How bad the engine is; rates per thousand creations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineWeather {
     pub create_fails: u32,
-    /// Answers only after the worker's own limit for it.
+    /// Creations that are answered only after the worker's own timeout.
     pub create_hangs: u32,
 }
 
-/// What the worker allows the engine for one call.
+/// The worker's timeout for one engine call.
 const CALL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -65,12 +65,12 @@ impl Engine {
         *lock(&self.weather) = weather;
     }
 
-    /// The engine as one process of a worker sees it.
+    /// The engine as one worker process sees it.
     pub fn executor(self: &Arc<Self>, worker: WorkerName, process: Arc<Process>) -> Arc<Hands> {
         Arc::new(Hands { engine: self.clone(), worker, process })
     }
 
-    /// All containers that nobody has removed, by name.
+    /// Names of the containers that nobody has removed.
     pub fn left(&self) -> Vec<String> {
         let name = |container: &Arc<Container>| {
             let Request { worker, job, attempt, .. } = &container.request;
@@ -79,7 +79,7 @@ impl Engine {
         lock(&self.containers).iter().filter(|it| !it.is_removed()).map(name).collect()
     }
 
-    /// A host's containers are gone: it was restarted, or somebody removed them.
+    /// Loses a host's containers, as after a reboot or a removal by hand.
     pub fn lose(&self, worker: &WorkerName) {
         for container in lock(&self.containers).iter() {
             if container.request.worker == *worker && container.runs() {
@@ -109,7 +109,7 @@ fn could_not_start(reason: &str) -> Outcome {
     Outcome::CouldNotStart { reason: reason.to_owned() }
 }
 
-/// The engine in the hands of one process.
+/// The engine as one worker process sees it.
 #[derive(Debug)]
 pub struct Hands {
     engine: Arc<Engine>,
@@ -117,7 +117,7 @@ pub struct Hands {
     process: Arc<Process>,
 }
 
-/// A container that goes with its holder, unless the holder's process was killed.
+/// A container that is removed with its holder, unless the holder's process was killed.
 struct Held {
     container: Arc<Container>,
     process: Arc<Process>,
@@ -210,7 +210,7 @@ impl Hands {
     }
 }
 
-/// What to say when the order to stop comes before the container is there.
+/// The outcome when the order to stop comes before the container exists.
 async fn stop_of(orders: &mut watch::Receiver<Orders>) -> Outcome {
     let stop = orders.wait_for(|orders| orders.stop.is_some()).await.map(|orders| orders.stop);
     match stop {

@@ -1,4 +1,4 @@
-//! One host's way to the master, as the client's transport.
+//! The transport from one host to the master, as the client sees it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use tokio::{
 
 use super::{Message, Network};
 
-/// How long a client tries to connect (`CONNECT_TIMEOUT` of the real one).
+/// Connect timeout (`CONNECT_TIMEOUT` of the real client).
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// One host's way to the master.
+/// The transport from one host to the master.
 pub struct Link {
     pub(super) network: Arc<Network>,
     pub(super) host: &'static str,
@@ -92,7 +92,7 @@ impl Link {
         Ok(Response::from(axum::http::Response::from_parts(parts, body)))
     }
 
-    /// Nothing comes back: told at once, by a timeout, or never.
+    /// A request without an answer: fails at once, after a timeout, or never.
     async fn unheard(&self) -> Result<Response, String> {
         match self.network.chance.number(0, 2) {
             0 => Err("connection reset".to_owned()),
@@ -105,12 +105,12 @@ impl Link {
     }
 }
 
-/// The body of an answer on its way.
+/// The body of an answer in transit.
 struct Pieces {
     network: Arc<Network>,
     host: &'static str,
     arriving: mpsc::Receiver<Bytes>,
-    /// It breaks off after so many bytes.
+    /// The body is cut after this many bytes.
     left: Option<usize>,
     until: Option<Instant>,
     over: bool,
@@ -152,7 +152,7 @@ impl Pieces {
         pieces: &mut mpsc::Receiver<Bytes>,
     ) -> Option<Bytes> {
         let piece = pieces.recv().await?;
-        // In order, so a slow piece holds up those behind it.
+        // Chunks stay in order, so a slow one delays those behind it.
         sleep(network.latency() / 4).await;
         network.joined(host).await;
         Some(piece)

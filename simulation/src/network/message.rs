@@ -1,10 +1,10 @@
-//! A request as it travels: whole, and as often as somebody sends it.
+//! A request in transit, held whole so that it can be delivered more than once.
 
 use axum::body::Body;
 use bytes::Bytes;
 use reqwest::Request;
 
-/// A request as it travels.
+/// A request in transit.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     method: reqwest::Method,
@@ -42,7 +42,7 @@ impl Message {
         request
     }
 
-    /// No client of ours repeats a retry, so nothing on the way may.
+    /// A manual retry must not be duplicated: no client of ours sends one twice.
     pub(super) fn may_be_doubled(&self) -> bool {
         self.method != reqwest::Method::POST || !self.target.ends_with("/retry")
     }

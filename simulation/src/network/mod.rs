@@ -1,9 +1,9 @@
-//! The network between the clients' side and the master: it delays, loses, doubles
-//! and cuts what it carries, and parts hosts from the master.
+//! The network between clients, workers and the master. It delays, loses, duplicates and cuts
+//! messages, and partitions hosts from the master.
 //!
-//! A request is a whole message; the answer is its head and then its body piece by
-//! piece, so that event streams break in the middle. Every request is carried out on
-//! the master that serves when it arrives, by the real router.
+//! A request is one message. An answer is its head followed by its body in chunks, so event
+//! streams can break in the middle. The real router handles each request, on the master that
+//! serves when the request arrives.
 
 mod link;
 mod message;
@@ -30,31 +30,31 @@ pub use self::link::Link;
 use self::message::Message;
 use crate::{chance::Chance, record::Record};
 
-/// How bad it is, in so many of a thousand messages.
+/// How bad the network is; rates per thousand messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weather {
-    /// Up to 800 ms instead of a few.
+    /// Messages that take up to 800 ms instead of a few.
     pub slow: u32,
     /// Requests that never arrive.
     pub lose_request: u32,
-    /// Answers that never arrive, though the request was carried out.
+    /// Answers that never arrive although the request was carried out.
     pub lose_answer: u32,
-    /// Answers that break off in their body.
+    /// Answers whose body is cut short.
     pub cut_answer: u32,
-    /// Requests of which a copy arrives as well, at some later time.
+    /// Requests that are duplicated; the copy arrives at some later time.
     pub double: u32,
-    /// How late a copy may be.
+    /// The longest delay of a copy.
     pub copy_delay: Duration,
 }
 
-/// Pieces of one answer that are under way at once.
+/// How many chunks of one answer can be in transit at once.
 const PIECES: usize = 16;
 
-/// One network with one master's address in it.
+/// A network with the address of one master.
 #[derive(Debug)]
 pub struct Network {
     state: Mutex<State>,
-    /// Told whenever a partition begins or ends.
+    /// Notified whenever a partition begins or ends.
     changed: Notify,
     chance: Chance,
     record: Arc<Record>,
@@ -65,9 +65,9 @@ struct State {
     weather: Weather,
     parted: BTreeSet<&'static str>,
     master: Option<Router>,
-    /// What the master is at. Ends with it.
+    /// Requests that the master is handling. They end with it.
     serving: JoinSet<()>,
-    /// Copies on their way.
+    /// Duplicates in transit.
     copies: JoinSet<()>,
 }
 
@@ -86,19 +86,19 @@ impl Network {
         self.state().weather = weather;
     }
 
-    /// From now on this router answers.
+    /// From now on, this router answers.
     pub fn serve(&self, router: Router) {
         self.state().master = Some(router);
     }
 
-    /// Nobody answers any more, and what was under way ends where it is.
+    /// No requests are answered from now on, and those in progress are dropped.
     pub fn cut_off_master(&self) {
         let mut state = self.state();
         state.master = None;
         state.serving = JoinSet::new();
     }
 
-    /// Nothing passes between the host and the master until it is joined again.
+    /// Partitions the host from the master until it is joined again.
     pub fn part(&self, host: &'static str) {
         self.state().parted.insert(host);
         self.changed.notify_waiters();
@@ -109,7 +109,7 @@ impl Network {
         self.changed.notify_waiters();
     }
 
-    /// Ends every fault, also those that are still to come: late copies are dropped.
+    /// Ends all faults, pending ones included: duplicates in transit are dropped.
     pub fn heal(&self) {
         let mut state = self.state();
         state.weather = Weather::default();
@@ -119,7 +119,7 @@ impl Network {
         self.changed.notify_waiters();
     }
 
-    /// The way to the master from a host.
+    /// The transport from a host to the master.
     pub fn from(self: &Arc<Self>, host: &'static str) -> Arc<Link> {
         Arc::new(Link { network: self.clone(), host })
     }
@@ -147,7 +147,7 @@ impl Network {
         }
     }
 
-    /// Hands a request to whoever serves now. `patient`: it is carried out to its end
+    /// Passes a request to the current master. With `patient`, the request is carried out to the end
     /// even when nobody waits for the answer any more.
     fn arrive(&self, message: &Message, patient: bool) -> Option<oneshot::Receiver<Head>> {
         let mut state = self.state();
@@ -163,7 +163,7 @@ impl Network {
         Some(answer)
     }
 
-    /// Sends a copy of the message after a while.
+    /// Sends a copy of the message after a delay.
     fn double(self: &Arc<Self>, host: &'static str, message: &Message) {
         let mut state = self.state();
         let most = u64::try_from(state.weather.copy_delay.as_millis()).unwrap_or(u64::MAX);
@@ -185,7 +185,7 @@ async fn answer_of(router: Router, request: axum::http::Request<Body>) -> axum::
     }
 }
 
-/// Waits for the response and passes it on piece by piece.
+/// Waits for the response and forwards it in chunks.
 async fn carry_out(
     response: impl Future<Output = axum::response::Response>,
     mut head: oneshot::Sender<Head>,
@@ -223,7 +223,7 @@ async fn carry_out(
                     return;
                 }
             }
-            // The end of an answer is a piece of its own: without it, it broke off.
+            // The end of the body is a message of its own; without it, the body counts as cut.
             None => {
                 let _ = pieces.send(Bytes::new()).await;
                 return;
