@@ -1,5 +1,5 @@
-//! What must hold for any bytes. The fuzz targets and `tests/tests/fuzz_smoke.rs`
-//! share this file.
+//! Properties that must hold for any bytes. The fuzz targets and `tests/tests/fuzz_smoke.rs` share
+//! this file.
 
 use bytes::{Bytes, BytesMut};
 use orchestra_contracts::{
@@ -16,8 +16,7 @@ pub(crate) fn sandbox_frames(bytes: &[u8]) {
     messages::<Command>(bytes);
 }
 
-/// Where pieces end makes no difference, and what is written of a message is read
-/// as the same.
+/// Decoding does not depend on where the input is split, and an encoded message decodes to itself.
 fn messages<M: Message + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
     let (whole, end) = read::<M>(bytes.chunks(usize::MAX));
     let step = usize::from(bytes.first().copied().unwrap_or(0) % 16) + 1;
@@ -29,7 +28,7 @@ fn messages<M: Message + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
     assert_eq!(read::<M>(written.chunks(usize::MAX)), (whole, None));
 }
 
-/// The messages, and why there are no more.
+/// The decoded messages, and the error that stopped the decoder.
 fn read<'a, M: Message>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<M>, Option<Malformed>) {
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();
@@ -46,7 +45,7 @@ fn read<'a, M: Message>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<M>, Opti
     (messages, None)
 }
 
-/// Offsets in a log count encoded bytes, so there is one way to write each frame.
+/// Log offsets count encoded bytes, so each frame has exactly one encoding.
 pub(crate) fn log_upload(bytes: &[u8]) {
     let frames: Result<Vec<Frame>, _> = Frames::new(Bytes::copy_from_slice(bytes)).collect();
     let Ok(frames) = frames else { return };
@@ -58,7 +57,7 @@ pub(crate) fn log_upload(bytes: &[u8]) {
     assert_eq!(frames.iter().map(Frame::encoded_len).sum::<usize>(), bytes.len());
 }
 
-/// Bodies of requests: what was read is written so that it is read as the same.
+/// Request bodies: what was parsed serialises to something that parses to the same value.
 pub(crate) fn job_spec(bytes: &[u8]) {
     if let Some(spec) = again::<JobSpec>(bytes) {
         let wrong = spec.validate();

@@ -1,38 +1,38 @@
-//! What is to be measured, and how thoroughly.
+//! Command-line arguments: what to measure, and how thoroughly.
 
 use std::{fmt, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-/// Measures Orchestra beside others on this machine.
+/// Compares Orchestra with other systems on this machine.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
-    /// Which rows to measure, by their names.
+    /// Names of the rows to measure.
     #[arg(required = true, value_name = "ROW")]
     wanted: Vec<Wanted>,
-    /// Fewer and shorter blocks: a glance, no result.
+    /// Run fewer and shorter blocks. The figures are no results.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Of `scale` and `churn`: workers, slots of each, and jobs, as `1000x1x100000`.
+    /// Size of `scale` and `churn`: workers, slots of each, and jobs, as `1000x1x100000`.
     #[arg(long, value_name = "WORKERSxSLOTSxJOBS")]
     pub(crate) size: Option<Size>,
-    /// The `orchestra` program; built first unless it is given.
+    /// The `orchestra` program; built first if not given.
     #[arg(long, value_name = "FILE")]
     pub(crate) orchestra: Option<PathBuf>,
-    /// Where the container engine listens.
+    /// Address of the container engine.
     #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
     pub(crate) engine: String,
-    /// The folder for the table.
+    /// Output folder of the table.
     #[arg(long, value_name = "FOLDER", default_value = "bench/results")]
     pub(crate) out: PathBuf,
-    /// The folder for the plots.
+    /// Output folder of the plots.
     #[arg(long, value_name = "FOLDER", default_value = "docs/plots")]
     pub(crate) plots: PathBuf,
 }
 
 impl Args {
-    /// Each once, in the order of the table.
+    /// The requested rows, each once, in the order of the table.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let wanted = |row: &Row| {
             self.wanted.iter().any(|it| match it {
@@ -58,11 +58,11 @@ impl std::str::FromStr for Wanted {
     }
 }
 
-/// How much of everything there is in the rows `scale` and `churn`.
+/// Size of the rows `scale` and `churn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) workers: usize,
-    /// Of each worker: so many jobs it claims at once.
+    /// Slots of each worker; it claims this many jobs at once.
     pub(crate) slots: usize,
     pub(crate) jobs: usize,
 }
@@ -85,31 +85,31 @@ impl std::str::FromStr for Size {
 /// The rows of the table, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Row {
-    /// 1: a job that does nothing, in a sandbox that waited for it.
+    /// 1: a job that does nothing, in a warm sandbox.
     Warm,
-    /// 2: the same in one that is made for it.
+    /// 2: the same in a sandbox that is made for the job.
     Cold,
-    /// 3: such jobs a second, and the processor time of one.
+    /// 3: such jobs per second, and CPU time per job.
     Throughput,
-    /// 4: submit, claim and completion over HTTP, without containers.
+    /// 4: submit, claim and complete over HTTP, without containers.
     Lifecycles,
-    /// 5: bytes of output, from the container to a reader.
+    /// 5: output throughput from the container to a reader, in bytes.
     LogBytes,
-    /// 6: from an echo in a job to its byte at a reader.
+    /// 6: latency from an echo in a job to its arrival at a reader.
     FirstByte,
     /// 7: resident memory.
     Memory,
-    /// 8: what calls cost with a million stored jobs.
+    /// 8: the cost of calls with a million stored jobs.
     Growth,
-    /// 9: from a submit to the claim that it answers.
+    /// 9: latency from a submission to the claim that it answers.
     Waiters,
-    /// 10: many workers, many jobs, more than one master.
+    /// 10: many workers, many jobs, and more than one master.
     Scale,
-    /// 11: what many jobs leave in PostgreSQL's tables.
+    /// 11: dead rows and table sizes in PostgreSQL after many jobs.
     Churn,
-    /// What packing stored logs costs and saves.
+    /// The cost and benefit of compressing stored logs.
     Pack,
-    /// Where the processor time of one job goes.
+    /// Where the CPU time of one job goes.
     Profile,
 }
 

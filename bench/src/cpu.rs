@@ -1,31 +1,31 @@
-//! Processor time, as the kernel counts it (`proc(5)`).
+//! CPU time, as the kernel counts it (`proc(5)`).
 //!
-//! Of one process it is what it and its ended children took. What belongs to nobody for long,
-//! runtimes and their helpers, is what the whole machine did beside all that.
+//! The time of a process includes its reaped children. The time of short-lived processes, such as
+//! runtimes and their helpers, is what remains of the machine's total.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-/// What the machine's processors did since it started, and who.
+/// CPU time of the machine since it started, and who used it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cpu {
-    /// Everything but being idle.
+    /// Everything but idle time.
     pub(crate) machine: Duration,
-    /// By the name of the program; those of one name together.
+    /// By program name; processes of the same name are added up.
     by_name: BTreeMap<String, Duration>,
-    /// Of all containers, those that are gone included.
+    /// All containers, removed ones included.
     containers: Duration,
 }
 
-/// Fields of a line of `/proc/<pid>/stat` behind the name: user, system, and both of children.
+/// Fields of `/proc/<pid>/stat` after the name: user and system time, own and of children.
 const TIMES: std::ops::Range<usize> = 11..15;
-/// Fields of the first line of `/proc/stat` in which a processor waits.
+/// Fields of the first line of `/proc/stat` that count idle time.
 const IDLE: [usize; 2] = [3, 4];
 
 impl Cpu {
     pub(crate) fn now() -> Self {
         let mut all = Self { machine: machine(), containers: containers(), ..Self::default() };
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            // It may have ended meanwhile.
+            // The process may have ended meanwhile.
             let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
             if let Some((name, time)) = of_process(&stat) {
                 *all.by_name.entry(name).or_default() += time;
@@ -34,7 +34,7 @@ impl Cpu {
         all
     }
 
-    /// What was used since then.
+    /// The time used since then.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let by_name = self.by_name.iter().map(|(name, now)| {
             let before = before.by_name.get(name).copied().unwrap_or_default();
@@ -47,7 +47,7 @@ impl Cpu {
         }
     }
 
-    /// Of all programs of this name.
+    /// The time of all programs of this name.
     pub(crate) fn of(&self, name: &str) -> Duration {
         self.by_name.get(name).copied().unwrap_or_default()
     }
@@ -57,13 +57,13 @@ impl Cpu {
     }
 }
 
-/// Of one process.
+/// CPU time of one process.
 pub(crate) fn of(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     of_process(&stat).map_or(Duration::ZERO, |(_, time)| time)
 }
 
-/// What a process holds of the memory, in MiB.
+/// Resident memory of a process, in MiB.
 pub(crate) fn resident(id: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -83,12 +83,12 @@ fn machine() -> Duration {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = stat.lines().next().unwrap_or_default();
     let fields = first.split_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
-    // Those behind the eighth repeat what the first two say.
+    // The fields after the eighth are already included in the first two.
     let busy = fields.take(8).enumerate().filter(|(index, _)| !IDLE.contains(index));
     ticks(busy.map(|(_, time)| time).sum())
 }
 
-/// Version 1 of cgroups counts in nanoseconds, version 2 in microseconds.
+/// CPU time of all containers. cgroups v1 count in nanoseconds, v2 in microseconds.
 fn containers() -> Duration {
     if let Ok(text) = fs::read_to_string("/sys/fs/cgroup/cpuacct/docker/cpuacct.usage") {
         return Duration::from_nanos(text.trim().parse().unwrap_or_default());

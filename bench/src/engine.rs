@@ -1,5 +1,5 @@
-//! The container engine without us: `docker run --rm`, and the least that its API allows. Both
-//! take every flag from a container that a worker of ours has made.
+//! The container engine without Orchestra: `docker run --rm`, and the minimal sequence of API
+//! calls. Both copy every flag from a container that our worker made.
 
 use std::{
     path::Path,
@@ -19,19 +19,19 @@ use tokio::{process::Command, time::sleep};
 
 use crate::{error::BenchError, stack::Stack};
 
-/// What a container of ours was made with.
+/// The configuration of a container that our worker made.
 #[derive(Clone, Debug)]
 pub(crate) struct Flags {
     config: ContainerConfig,
     host: HostConfig,
 }
 
-/// How a container without a network is asked for.
+/// How a container without a network is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// As people ask for it.
+    /// With `--network none`, as people do.
     None,
-    /// As our workers do: the engine's network set-up is skipped.
+    /// As our workers do, which skips the engine's network set-up.
     Disabled,
 }
 
@@ -51,7 +51,7 @@ impl Engine {
         Ok(self.docker.version().await?.version.unwrap_or_default())
     }
 
-    /// The flags of a sandbox that waits at the stack's worker; its working folder is replaced.
+    /// The flags of a warm sandbox of the stack's worker, with another working folder.
     pub(crate) async fn flags_of(&self, stack: &Stack, files: &Path) -> Result<Flags, BenchError> {
         let labels = vec![format!("orchestra.worker={}", stack.name)];
         let filters = [("label".to_owned(), labels)].into();
@@ -77,8 +77,8 @@ impl Engine {
         Err(BenchError::unexpected("no sandbox waits at the worker"))
     }
 
-    /// Create, attach, start, read to the end, wait: until the exit code is known. The removal
-    /// follows, and is not in the time.
+    /// Runs a container: create, attach, start, read to the end, wait for the exit code. The time
+    /// does not include the removal that follows.
     pub(crate) async fn run(
         &self,
         flags: &Flags,
@@ -111,7 +111,7 @@ impl Engine {
         }
     }
 
-    /// `docker run --rm` with the same flags, ready to be started.
+    /// A `docker run --rm` command with the same flags.
     pub(crate) fn cli(&self, flags: &Flags, command: &str) -> Command {
         let mut cli = Command::new("docker");
         cli.args(["--host", &self.address, "run"]).args(flags.arguments());
@@ -119,7 +119,7 @@ impl Engine {
         cli
     }
 
-    /// Runs it to its end: until the container is removed.
+    /// Runs that command until the container is removed.
     pub(crate) async fn run_by_cli(
         &self,
         flags: &Flags,
@@ -155,7 +155,7 @@ impl Flags {
         }
     }
 
-    /// As they are said on the command line, the image last.
+    /// The flags as command-line arguments, with the image last.
     fn arguments(&self) -> Vec<String> {
         let (config, host) = (&self.config, &self.host);
         let mut all: Vec<String> = "--rm --pull never --read-only --no-healthcheck --network none \

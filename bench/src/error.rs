@@ -10,16 +10,16 @@ pub(crate) enum BenchError {
     Engine(#[from] bollard::errors::Error),
     #[error("the master: {0}")]
     Master(#[from] ClientError),
-    /// Something is not installed.
+    /// A required program or library is not installed.
     #[error("{what} is missing: {how}")]
     Missing { what: &'static str, how: &'static str },
-    /// Somebody answered, and not what was to be measured.
+    /// The answer was not the one to be measured.
     #[error("{0}")]
     Unexpected(String),
 }
 
 impl BenchError {
-    /// For `map_err`: what was tried.
+    /// For `map_err`; `what` names the operation.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |error| Self::Io { what: what.into(), error }
     }

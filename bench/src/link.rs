@@ -1,5 +1,5 @@
-//! One kept connection to a master. It does the least that HTTP asks for, since what a load
-//! generator costs is missing to what it loads.
+//! One persistent connection to a master. It does the minimum that HTTP requires, because the cost
+//! of a load generator takes resources from the server under load.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use tokio::{
 
 use crate::error::BenchError;
 
-/// Answers of ours are not longer; so a defect does not eat the machine's memory.
+/// Size limit of an answer, so that a defect cannot exhaust the machine's memory.
 const LONGEST: usize = 64 << 20;
 
-/// The master closes a connection that was idle for ten seconds. One that we replace first is never
-/// used in the moment in which it is closed.
+/// The master closes a connection after ten idle seconds. Replacing it earlier avoids using it just
+/// as it is closed.
 const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Link {
     used: Instant,
 }
 
-/// The status of an answer and its body.
+/// The status and body of an answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -35,7 +35,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body of an answer with this status.
+    /// The body, if the answer has this status.
     pub(crate) fn expect(self, status: u16) -> Result<Vec<u8>, BenchError> {
         if self.status == status {
             return Ok(self.body);
@@ -75,7 +75,7 @@ impl Link {
         self.ask(request.as_bytes()).await
     }
 
-    /// Bytes under a lease.
+    /// Uploads bytes under a lease.
     pub(crate) async fn upload(
         &mut self,
         path: &str,

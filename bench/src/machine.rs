@@ -1,4 +1,5 @@
-//! What the figures were taken on. A durable figure means nothing without the time of a sync.
+//! The machine that the figures come from. The duration of an fsync belongs to every durable
+//! figure.
 
 use std::{fs, io::Write as _, time::Instant};
 

@@ -1,13 +1,14 @@
-//! Orchestra beside others on one machine, in one run: `cargo run --release -p bench -- all`.
+//! Compares Orchestra with other systems on one machine in one run:
+//! `cargo run --release -p bench -- all`.
 //!
-//! * `rows` holds one file a row of docs/performance.md; each can be run alone.
-//! * `stack` is our master and worker, `engine` the container engine without us, `peers` are
-//!   other queues; `link` is a client of the REST API that costs little.
-//! * `statistics` is the arithmetic, `report` and `plots` what is left of a run.
+//! * `rows` holds one file for each row of docs/performance.md; each can be run alone.
+//! * `stack` is our master and worker, `engine` the container engine without us, `peers` are other
+//!   queues; `link` is a cheap client of the REST API.
+//! * `statistics` is the arithmetic; `report` and `plots` write the results.
 //!
-//! What is compared is measured in turns, block by block, with the same flags: so what else
-//! the machine does falls on both. It installs nothing; what is missing is named, with
-//! how to get it, and its row is run without it.
+//! Compared systems are measured in alternating blocks with the same flags, so other load on the
+//! machine affects both. Nothing is installed: when something is missing, the report names it and
+//! says how to get it, and the row runs without it.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people: no count comes near 2^52")]
 
@@ -44,7 +45,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether every row could be measured. A goal that is missed is a result, not a failure.
+/// Runs the rows. Returns whether every row could be measured. A missed goal is a result, not a
+/// failure.
 async fn run(args: Args) -> Result<bool, BenchError> {
     let bench = rows::Bench::new(&args).await?;
     let mut report = report::Report::new(machine::describe(&bench).await);

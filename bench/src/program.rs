@@ -1,4 +1,4 @@
-//! The `orchestra` program that is measured, and processes of ours that end with us.
+//! The measured `orchestra` program, and child processes that end with this one.
 
 use std::{
     fs::File,
@@ -10,13 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{args::Args, error::BenchError};
 
-/// Where the sources are.
+/// The root of the sources.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench stands in the workspace")
 }
 
-/// The program to measure: the one that was named, or one that cargo builds by the profile of
-/// this program, beside which it then stands. `orchestra-worker` stands beside it.
+/// The program to measure: the given one, or one that cargo builds with the profile of this
+/// program, into the same folder. `orchestra-worker` is in that folder too.
 pub(crate) fn find(args: &Args) -> Result<PathBuf, BenchError> {
     if let Some(path) = &args.orchestra {
         return path.canonicalize().map_err(BenchError::io(path.display().to_string()));
@@ -42,12 +42,12 @@ pub(crate) fn find(args: &Args) -> Result<PathBuf, BenchError> {
     Ok(folder.join("orchestra"))
 }
 
-/// A process that is told to end when this is dropped, and waited for.
+/// A child process. Dropping it terminates it and waits until it has ended.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts it with both of its streams in one file.
+    /// Starts it with both output streams in one file.
     pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self, BenchError> {
         let file = File::create(log).map_err(BenchError::io(log.display().to_string()))?;
         let second = file.try_clone().map_err(BenchError::io("a second handle"))?;
@@ -66,7 +66,7 @@ impl Process {
 }
 
 impl Process {
-    /// Asks it to end and waits until it has; ours do in bounded time.
+    /// Terminates it and waits until it has ended; our programs end in bounded time.
     pub(crate) fn end(&mut self) {
         if self.has_ended() {
             return;

@@ -1,4 +1,4 @@
-//! What is left of a run: a table a row, what it was to reach, and whether it did.
+//! The report of a run: a table for each row, its goal, and whether it was met.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
@@ -11,7 +11,7 @@ pub(crate) struct Measured {
     pub(crate) title: &'static str,
     pub(crate) lines: Vec<Line>,
     pub(crate) goals: Vec<Goal>,
-    /// What has to be known to read it.
+    /// Notes that the reader needs to interpret the row.
     pub(crate) notes: Vec<String>,
     pub(crate) plots: Vec<Plot>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Line {
     cells: Vec<String>,
 }
 
-/// What was to be reached.
+/// A goal, and whether it was met.
 #[derive(Debug)]
 pub(crate) struct Goal {
     wanted: String,
@@ -36,7 +36,7 @@ impl Measured {
         Self { row, title, lines, goals, notes, plots }
     }
 
-    /// Times or sizes: the middle, the end, and how far apart the blocks are.
+    /// Adds times or sizes: median, tail, and the spread of the blocks.
     pub(crate) fn line(&mut self, what: impl Into<String>, unit: &str, samples: &Samples) {
         let (low, high) = samples.spread();
         let cells = [
@@ -49,7 +49,7 @@ impl Measured {
         self.lines.push(Line { what: format!("{}, {unit}", what.into()), cells: cells.into() });
     }
 
-    /// One figure of a whole run.
+    /// Adds one figure for a whole run.
     pub(crate) fn figure(&mut self, what: impl Into<String>, unit: &str, value: f64) {
         let none = String::new;
         let cells = vec![short(value), none(), none(), none(), "1".to_owned()];
@@ -70,7 +70,7 @@ impl Measured {
     }
 }
 
-/// Three digits that mean something.
+/// Formats with three significant digits.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -124,7 +124,7 @@ impl Report {
         self.skipped.push(format!("{row}: not measured. {why}"));
     }
 
-    /// The table into one folder, under today's date, the plots into another.
+    /// Writes the table, named by today's date, into one folder and the plots into another.
     pub(crate) fn write(&self, tables: &Path, plots: &Path) -> Result<(), BenchError> {
         let what = |path: &Path| path.display().to_string();
         fs::create_dir_all(tables).map_err(BenchError::io(what(tables)))?;

@@ -1,4 +1,4 @@
-//! Our own side: a master on a fresh folder and, where a row has jobs that run, one worker.
+//! Our own side: a master with a fresh data folder and, for rows that run jobs, one worker.
 
 use std::{
     net::TcpListener,
@@ -18,30 +18,30 @@ use crate::{
     program::{Process, repository},
 };
 
-/// Whose worker-files are when root measures: anybody's but root's.
+/// Owner of worker-files when root measures: any user but root.
 const ORDINARY_USER: u32 = 1000;
-/// A program is up by then.
+/// Time limit for a program to start.
 const START: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Variables of the environment.
+/// Environment variables.
 pub(crate) type Settings = Vec<(&'static str, String)>;
 
-/// What a stack is to be like.
+/// The configuration of a stack.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Jobs at once; none without a worker.
+    /// Jobs that run at once. With none, there is no worker.
     pub(crate) slots: u32,
-    /// Sandboxes that wait, at least and at most.
+    /// Number of warm sandboxes, both minimum and maximum.
     pub(crate) warm: u32,
-    /// The worker is `orchestra-worker`, which is nothing else.
+    /// Whether the worker is the separate program `orchestra-worker`.
     pub(crate) alone: bool,
-    /// More variables for both.
+    /// Additional environment variables for both programs.
     pub(crate) settings: Settings,
 }
 
 impl Plan {
-    /// A master alone.
+    /// A master without a worker.
     pub(crate) fn master() -> Self {
         Self { slots: 0, warm: 0, alone: false, settings: Vec::new() }
     }
@@ -58,7 +58,7 @@ pub(crate) struct Stack {
     pub(crate) port: u16,
     pub(crate) worker: Option<Process>,
     pub(crate) master: Process,
-    /// What the worker is called.
+    /// The worker's name.
     pub(crate) name: String,
     orchestra: PathBuf,
     settings: Settings,
@@ -117,12 +117,12 @@ impl Stack {
         Ok(())
     }
 
-    /// The master's database.
+    /// Path of the master's database.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("data/orchestra.db")
     }
 
-    /// Ends the master, lets somebody at its data, and starts another on it.
+    /// Stops the master, runs `work` on its database, and starts another master on it.
     pub(crate) async fn between_masters<T>(
         mut self,
         work: impl FnOnce(&Path) -> Result<T, BenchError>,
@@ -139,7 +139,7 @@ impl Stack {
         Ok((self, done))
     }
 
-    /// Submits a job that has to end well, and waits for its end.
+    /// Submits a job that must succeed, and waits for its end.
     pub(crate) async fn finish(&self, spec: &JobSpec) -> Result<Job, BenchError> {
         let job = self.client.submit(spec).await?;
         let job = self.client.wait(job.id).await?;
@@ -152,12 +152,12 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // The worker says its last words to the master.
+        // The worker must end first: it sends its last messages to the master.
         drop(self.worker.take());
     }
 }
 
-/// A folder for jobs, not root's.
+/// Makes a folder for jobs that does not belong to root.
 pub(crate) fn make_files(folder: &Path) -> Result<(), BenchError> {
     let what = || folder.display().to_string();
     std::fs::create_dir_all(folder).map_err(BenchError::io(what()))?;
@@ -181,7 +181,7 @@ pub(crate) fn start_master(
     Process::start(command, &folder.join("master.log"))
 }
 
-/// The program without any setting of whoever measures.
+/// The program without any setting of the person who measures.
 fn command(program: &Path, what: Option<&str>) -> Command {
     let mut command = Command::new(program);
     command.args(what);

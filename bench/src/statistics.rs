@@ -1,7 +1,6 @@
-//! The arithmetic: percentiles of samples that were taken in blocks, and how far the blocks
-//! are apart.
+//! The arithmetic: percentiles of samples taken in blocks, and the spread between blocks.
 
-/// What was measured of one thing, block by block.
+/// Samples of one quantity, block by block.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     blocks: Vec<Vec<f64>>,
@@ -22,14 +21,14 @@ impl Samples {
         self.blocks.iter().map(Vec::len).sum()
     }
 
-    /// In order.
+    /// All samples, sorted.
     pub(crate) fn sorted(&self) -> Vec<f64> {
         let mut all: Vec<f64> = self.blocks.iter().flatten().copied().collect();
         all.sort_by(f64::total_cmp);
         all
     }
 
-    /// The value that so many of a hundred do not exceed; 0 where there is none.
+    /// The value that this many percent of the samples do not exceed; 0 without samples.
     pub(crate) fn percentile(&self, percent: f64) -> f64 {
         percentile(&self.sorted(), percent)
     }
@@ -38,15 +37,15 @@ impl Samples {
         self.percentile(50.0)
     }
 
-    /// The lowest and the highest of the blocks' medians: what else the machine did.
+    /// The lowest and highest median of a block. Their distance shows other load on the machine.
     pub(crate) fn spread(&self) -> (f64, f64) {
         let mut medians: Vec<f64> = self.blocks.iter().map(|block| median_of(block)).collect();
         medians.sort_by(f64::total_cmp);
         (medians.first().copied().unwrap_or_default(), medians.last().copied().unwrap_or_default())
     }
 
-    /// Ours over theirs: of the medians of all, and the lowest and highest of the pairs of
-    /// blocks that were measured one after the other.
+    /// Ours divided by theirs: of the medians of all samples, with the lowest and highest ratio of
+    /// blocks that were measured next to each other.
     pub(crate) fn ratio_to(&self, others: &Self) -> Ratio {
         let mut pairs: Vec<f64> = self
             .blocks
@@ -88,7 +87,7 @@ fn median_of(block: &[f64]) -> f64 {
     percentile(&sorted, 50.0)
 }
 
-/// The nearest rank: a value that was measured, never one between two.
+/// Percentile by nearest rank: always a measured value, never an interpolated one.
 fn percentile(sorted: &[f64], percent: f64) -> f64 {
     let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()

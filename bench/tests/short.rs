@@ -1,5 +1,5 @@
-//! The benchmark itself, as a test: whether it runs, and whether the ratios of one quick run
-//! still have the right order. No figure is judged, for a machine may be slow and busy.
+//! The benchmark as a test: whether it runs, and whether the ratios of one quick run keep their
+//! order. Absolute figures are not judged, because a machine may be slow and busy.
 
 use std::{process::Command, time::Duration};
 
@@ -7,10 +7,10 @@ use orchestra_tests::{engine, program, turn};
 
 /// Both rows together take half a minute on a quiet machine.
 const LIMIT: Duration = Duration::from_mins(5);
-/// A warm start was a fifteenth of `docker run --rm`.
+/// Measured: a warm start takes a fifteenth of `docker run --rm`.
 const AT_MOST: f64 = 0.5;
 
-/// The middle one of the samples in the line of this name.
+/// The median in the line of this name.
 fn median(report: &str, name: &str) -> f64 {
     let line = report.lines().find_map(|line| line.strip_prefix(&format!("| {name}")));
     let cell = line.and_then(|line| line.split('|').nth(1)).unwrap_or_default();
@@ -50,7 +50,7 @@ async fn a_crowd_of_scripted_workers_has_its_jobs_shared_out_evenly() {
     let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
     bench.args(["--quick", "scale", "--size", "40x1x800", "--orchestra"]).arg(program::path());
     bench.arg("--out").arg(folder.path()).arg("--plots").arg(folder.path());
-    // It says so itself where a job is lost, and ends with another code.
+    // The program reports lost jobs itself and exits with another code.
     let ran = program::run(bench, LIMIT).await.expect(0);
     let shares: Vec<_> =
         ran.stdout.lines().filter(|line| line.contains("the worker with the fewest")).collect();

@@ -1,4 +1,4 @@
-//! beanstalkd: put, reserve, delete, by its own protocol.
+//! beanstalkd: put, reserve and delete, by its own protocol.
 
 use std::{
     path::Path,
@@ -63,7 +63,7 @@ async fn client(port: u16, until: Instant) -> std::io::Result<u32> {
     Ok(jobs)
 }
 
-/// What follows the word that has to be answered.
+/// Sends a request, and returns the rest of the answer after the expected word.
 async fn ask(
     stream: &mut BufStream<TcpStream>,
     request: &str,

@@ -1,8 +1,8 @@
-//! Other queues, each with its own server in a folder of ours, ended afterwards. Nothing is
-//! installed: one that is not there is named, with how to get it.
+//! Other queues. Each runs its own server in a folder of ours and is stopped afterwards. Nothing is
+//! installed: for a missing queue the report says how to get it.
 //!
-//! * `beanstalkd` is spoken to as our master is, by as many clients.
-//! * `python` are libraries; each puts jobs in and has its own workers take them out.
+//! * `beanstalkd` is driven over the network like our master, by the same number of clients.
+//! * `python` covers libraries; each enqueues jobs and runs its own workers.
 
 mod beanstalkd;
 mod python;
@@ -14,7 +14,7 @@ use std::{
 
 use crate::{error::BenchError, rows::Bench, statistics::Samples};
 
-/// One of them, and what was measured of it so far.
+/// A peer and its measurements so far.
 #[derive(Debug)]
 pub(crate) struct Peer {
     name: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Peer {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// Synced at every write, or as it comes.
+    /// Syncing at every write, or with its defaults.
     Beanstalkd {
         sync: bool,
     },
@@ -48,7 +48,7 @@ pub(crate) fn all() -> Vec<Peer> {
 }
 
 impl Peer {
-    /// One more block, unless it was missing before.
+    /// Measures one more block, unless the peer was found missing before.
     pub(crate) async fn block(&mut self, bench: &Bench, time: Duration) -> Result<(), BenchError> {
         if self.missing.is_some() {
             return Ok(());
@@ -66,7 +66,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Its name, whether an answer of it outlives a loss of power, and jobs a second.
+    /// Its name, whether an acknowledged job survives a power loss, and jobs per second.
     pub(crate) fn done(self) -> Result<(&'static str, bool, Samples), BenchError> {
         match self.missing {
             Some(missing) => Err(missing),
@@ -75,7 +75,7 @@ impl Peer {
     }
 }
 
-/// A program on the path, or in one of these folders.
+/// Finds a program on the PATH or in one of these folders.
 fn program(name: &str, others: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(others.iter().map(PathBuf::from));

@@ -1,5 +1,5 @@
-//! Libraries for Python: each has a script beside this file that puts jobs in, has them done
-//! by the library's own worker, and prints how many that were in a second.
+//! Python libraries. Each has a script beside this file that enqueues jobs, has the library's own
+//! workers run them, and prints how many that were per second.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::{
     program::{Process, repository},
 };
 
-/// Beside the time of the block: for servers and workers to start and to end.
+/// Time allowed beyond the block, for servers and workers to start and stop.
 const AROUND: Duration = Duration::from_mins(1);
-/// Which one runs them; it has the libraries.
+/// Names the Python interpreter that has the libraries.
 const VARIABLE: &str = "BENCH_PYTHON";
 
 pub(super) async fn block(folder: &Path, library: &str, time: Duration) -> Result<f64, BenchError> {

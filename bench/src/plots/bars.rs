@@ -1,4 +1,4 @@
-//! Medians beside each other, one bar below the other, each with its figure.
+//! A bar chart of medians, one bar below the other, each with its value.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use plotters::{
 use super::{COLOURS, FONT, WIDTH};
 use crate::{report::short, statistics::Samples};
 
-/// Of the space left and right of the bars: their names, and their figures.
+/// Space left of the bars for names and right of them for values.
 const NAMES: u32 = 270;
 const FIGURES: u32 = 170;
 const HEAD: u32 = 46;

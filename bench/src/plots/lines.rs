@@ -1,4 +1,4 @@
-//! Lines over one axis; values of the axis are drawn by their logarithms.
+//! Lines over a common axis with a logarithmic scale.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! Pictures of what was measured, as SVG.
+//! Charts of the measurements, as SVG.
 
 mod bars;
 mod lines;
@@ -20,10 +20,10 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(148, 103, 189),
 ];
 
-/// One picture.
+/// One chart.
 #[derive(Clone, Debug)]
 pub(crate) struct Plot {
-    /// Of its file.
+    /// Base name of its file.
     pub(crate) name: &'static str,
     title: &'static str,
     kind: Kind,
@@ -36,7 +36,7 @@ enum Kind {
 }
 
 impl Plot {
-    /// How many of a hundred did not take longer than that.
+    /// The cumulative distribution: how many percent of the samples took at most this long.
     pub(crate) fn distribution(
         name: &'static str,
         title: &'static str,
@@ -45,7 +45,7 @@ impl Plot {
         Self { name, title, kind: Kind::Lines(Lines::distribution(all)) }
     }
 
-    /// What grows along an axis; both axes have their words.
+    /// Quantities over an axis; both axes are labelled.
     pub(crate) fn lines(
         name: &'static str,
         title: &'static str,
@@ -55,7 +55,7 @@ impl Plot {
         Self { name, title, kind: Kind::Lines(Lines { across, up, all }) }
     }
 
-    /// The medians beside each other, with the lowest and highest of their blocks.
+    /// Medians side by side, with the lowest and highest median of their blocks.
     pub(crate) fn bars<S: Into<String>>(
         name: &'static str,
         title: &'static str,

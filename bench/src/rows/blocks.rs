@@ -1,4 +1,4 @@
-//! Short jobs one after the other, in blocks.
+//! Short jobs in sequence, in blocks.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use crate::{
     stack::Stack,
 };
 
-/// Between two jobs: the next sandbox is made meanwhile, and the last one removed.
+/// Pause between two jobs, in which the next sandbox is made and the last one removed.
 pub(super) const PAUSE: Duration = Duration::from_millis(350);
 
 pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// From before the submit to the answer that says that it has ended.
+/// Times from before the submission to the answer that the job has finished, in milliseconds.
 pub(super) async fn ours(stack: &Stack, jobs: usize) -> Result<Vec<f64>, BenchError> {
     let spec = JobSpec::new("true");
     let mut block = Vec::with_capacity(jobs);
@@ -31,7 +31,7 @@ pub(super) async fn ours(stack: &Stack, jobs: usize) -> Result<Vec<f64>, BenchEr
     Ok(block)
 }
 
-/// The same of `docker run --rm`.
+/// The same for `docker run --rm`.
 pub(super) async fn by_cli(
     engine: &Engine,
     flags: &Flags,
@@ -45,7 +45,7 @@ pub(super) async fn by_cli(
     Ok(block)
 }
 
-/// The same of a loop over the engine's API.
+/// The same for a loop over the engine's API.
 pub(super) async fn by_api(
     engine: &Engine,
     flags: &Flags,

@@ -1,4 +1,4 @@
-//! Row 2: the same without a sandbox that waits: each is made when its job has come.
+//! Row 2: like row 1 without warm sandboxes: each is made when its job arrives.
 
 use crate::{
     args::Row,

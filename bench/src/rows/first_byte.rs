@@ -1,5 +1,5 @@
-//! Row 6: from an echo in a job to its byte at somebody who follows the log over HTTP. Job
-//! and reader read one clock: each line says when it was written.
+//! Row 6: latency from an echo in a job to its arrival at a follower of the log over HTTP. Job and
+//! reader share a clock: each line holds the time at which it was written.
 
 use futures::StreamExt;
 use orchestra_client::LogQuery;
@@ -18,14 +18,15 @@ use crate::{
 
 const MEDIAN: f64 = 4.0;
 const TAIL: f64 = 20.0;
-/// Fifty megabytes a second, in twenty pieces; it has ended when nobody listens any more.
+/// Writes fifty megabytes a second in twenty chunks, for a minute, so it ends even when no reader
+/// is left.
 const NEIGHBOUR: &str =
     "for ((i = 0; i < 1200; i++)); do head -c 2500000 /dev/zero; sleep 0.05; done";
 
 pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let (rounds, lines) = bench.pick((5, 120), (2, 40));
     let mut plan = Plan::worker(3, 2);
-    // The neighbour is not to be cut off.
+    // The neighbour's log must not hit its limit.
     plan.settings = vec![("ORCHESTRA_LOG_HEAD", "4g".to_owned())];
     let stack = bench.stack(&plan).await?;
     let (mut alone, mut beside) = <(Samples, Samples)>::default();
@@ -59,7 +60,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// So many lines, a twentieth of a second apart, and how old each was at the reader.
+/// Writes this many lines, a twentieth of a second apart, and returns how old each was at the reader.
 async fn echoes(stack: &Stack, lines: usize) -> Result<Vec<f64>, BenchError> {
     let command =
         format!("for ((i = 0; i < {lines}; i++)); do echo \"$EPOCHREALTIME\"; sleep 0.05; done");

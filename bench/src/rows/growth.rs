@@ -1,4 +1,4 @@
-//! Row 8: what calls cost with a million ended jobs in the database, and with five, against none.
+//! Row 8: the cost of calls with a million and with five million finished jobs, against none.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ const PAGE_MS: f64 = 5.0;
 const SPEC: &str = r#"{"command":"true"}"#;
 const CLAIM: &str = r#""bench""#;
 
-/// What is called, and how often it was timed.
+/// Times of each call.
 #[derive(Debug, Default)]
 struct Calls {
     submit: Samples,
@@ -110,14 +110,14 @@ async fn measure(
     Ok(found)
 }
 
-/// Some place in the list: the id of a job there is its cursor.
+/// A cursor in the middle of the list, which is the id of the job there.
 async fn middle(link: &mut Link, size: u64) -> Result<String, BenchError> {
     let wanted = (size / 2).max(1);
     let answer = link.get(&format!("/api/job?limit=1&cursor={wanted}")).await?;
     Ok(if answer.status == 200 { wanted.to_string() } else { "1".to_owned() })
 }
 
-/// One call of each kind after the other, so that all see the same machine.
+/// One call of each kind in turn, so that all see the same load of the machine.
 async fn block(link: &mut Link, calls: usize, deep: &str) -> Result<[Vec<f64>; 5], BenchError> {
     let mut found: [Vec<f64>; 5] = Default::default();
     for _ in 0..calls {

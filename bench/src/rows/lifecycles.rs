@@ -1,6 +1,6 @@
-//! Row 4: what the master alone does in a second: a job is submitted, claimed and completed, over
-//! HTTP, durably; beside other queues that are made as durable. No container has a part in it. A worker whose
-//! slots are full claims the next job with the end of the last one, and so does this.
+//! Row 4: the throughput of the master alone: jobs are submitted, claimed and completed over HTTP,
+//! durably, without containers. Compared with other queues configured to be as durable. A worker
+//! whose slots are full claims its next job together with the end of the last one; so do these clients.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// Of all clients together: how many a second, and the master's microseconds of processor time for one.
+/// Throughput of all clients together per second, and the master's CPU time per job in microseconds.
 async fn lifecycles(stack: &Stack, time: Duration, batch: usize) -> Result<(f64, f64), BenchError> {
     let (start, before) = (Instant::now(), cpu::of(stack.master.id()));
     let mut clients = JoinSet::new();
@@ -102,14 +102,14 @@ async fn lifecycles(stack: &Stack, time: Duration, batch: usize) -> Result<(f64,
     Ok((jobs as f64 / taken.as_secs_f64(), used.as_secs_f64() * 1e6 / jobs as f64))
 }
 
-/// What became of a report; of a claim only this.
+/// The answer to a report; only the jobs that it claimed.
 #[derive(Deserialize)]
 struct Told {
     #[serde(default)]
     next: Vec<Value>,
 }
 
-/// Until then; how many jobs it has completed.
+/// Runs until then; returns how many jobs were completed.
 async fn client(
     port: u16,
     worker: String,
@@ -126,7 +126,7 @@ async fn client(
         link.post("/api/job", &specs).await?.expect(201)?;
         if held.is_empty() {
             let answer = link.post("/api/job/claim", &claim).await?;
-            // Where there is none, others have taken them; they leave theirs.
+            // No job is left when others have claimed ours; in turn, theirs remain for us.
             held = if answer.status == 204 { Vec::new() } else { read(&answer.expect(200)?)? };
             continue;
         }
@@ -140,7 +140,7 @@ async fn client(
     Ok(jobs)
 }
 
-/// All that is held; what the last report brought that claims so many.
+/// Completes all jobs held, and returns the jobs that the last report claimed.
 async fn complete(
     link: &mut Link,
     worker: &str,
@@ -174,7 +174,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BenchError> {
     serde_json::from_slice(body).map_err(|error| BenchError::unexpected(error.to_string()))
 }
 
-/// What the answer to a list of reports says where one was refused: each may be, alone.
+/// The answer to a list of reports if any was refused; each report can be refused separately.
 pub(crate) fn refusal(told: &[u8]) -> Option<String> {
     let refused = told.windows(PROBLEM.len()).any(|part| part == PROBLEM);
     refused.then(|| String::from_utf8_lossy(told).into_owned())

@@ -1,5 +1,5 @@
-//! Row 5: bytes of output, from the container to somebody who reads them live, stored on the
-//! way; beside `docker run … > file` with the same log driver.
+//! Row 5: output throughput from the container to a live reader, including storage. Compared with
+//! `docker run … > file` with the same log driver.
 
 use std::{process::Stdio, time::Instant};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const SHARE: f64 = 0.8;
 const MANY: usize = 10;
-/// Memory counts as flat when it grows by less, in MiB, however long the log.
+/// Memory counts as flat when it grows by less than this, in MiB, whatever the log's size.
 const FLAT: f64 = 48.0;
 
 pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
@@ -66,7 +66,7 @@ fn command(mebibytes: usize) -> String {
     format!("yes 'a line of a log, as long as lines of logs are' | head -c {mebibytes}M")
 }
 
-/// Of so many at once, all together.
+/// Total throughput of this many jobs at once.
 async fn ours(stack: &Stack, jobs: usize, mebibytes: usize) -> Result<f64, BenchError> {
     let start = Instant::now();
     try_join_all((0..jobs).map(|_| read(stack, mebibytes))).await?;

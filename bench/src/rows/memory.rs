@@ -1,4 +1,4 @@
-//! Row 7: what our programs hold of the memory, idle and under what they may have to bear.
+//! Row 7: resident memory of our programs, idle and under load.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::{
     stack::Plan,
 };
 
-/// In MiB: the master idle, the master with much to do, a worker.
+/// Goals in MiB: idle master, busy master, worker.
 const MOST: [f64; 3] = [20.0, 50.0, 15.0];
-/// So many jobs at once, and as many sandboxes that wait.
+/// Number of jobs that run at once, and of warm sandboxes.
 const SLOTS: u32 = 2;
 const WAITING: usize = 1000;
 const SETTLE: Duration = Duration::from_secs(3);
@@ -51,7 +51,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// A master before it has anything to do, and its worker after jobs and output.
+/// Memory of a master before it does anything, and of its worker after jobs with output.
 async fn with_worker(bench: &Bench, jobs: usize, alone: bool) -> Result<(f64, f64), BenchError> {
     let stack = bench.stack(&Plan { alone, ..Plan::worker(SLOTS, SLOTS) }).await?;
     sleep(SETTLE).await;

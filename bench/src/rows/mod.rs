@@ -1,4 +1,4 @@
-//! One file a row of the table.
+//! One file for each row of the table.
 
 mod blocks;
 mod cold;
@@ -51,7 +51,7 @@ impl Bench {
         self.folder.path()
     }
 
-    /// The first of a thorough run, the second of a quick one.
+    /// The first value for a thorough run, the second for a quick one.
     pub(crate) fn pick<T>(&self, thorough: T, quick: T) -> T {
         if self.quick { quick } else { thorough }
     }
@@ -60,7 +60,7 @@ impl Bench {
         Stack::start(&self.orchestra, plan).await
     }
 
-    /// The flags of our containers, for those that are started without us.
+    /// The flags of our containers, for containers started without us.
     pub(crate) async fn flags(&self) -> Result<Flags, BenchError> {
         let files = self.folder().join("files");
         stack::make_files(&files)?;

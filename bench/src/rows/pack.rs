@@ -1,6 +1,6 @@
-//! What packing a stored log costs and saves: a real compiler's log, in pieces, with LZ4 as the master does it
-//! and with zstd where there is the program; and what the master takes to store and to read a log that gets
-//! shorter, beside one that does not and stands as it came.
+//! The cost and benefit of compressing stored logs. It compresses a real compiler's log in pieces,
+//! with LZ4 as the master does, and with zstd where that is installed. It also times how the master
+//! stores and reads a log that compresses, beside one that does not and is stored as it is.
 
 use std::{
     process::{Command, Stdio},
@@ -28,11 +28,11 @@ use crate::{
     statistics::Samples,
 };
 
-/// Of a log, so much is packed at once.
+/// How much of a log is compressed at once.
 const PIECE: usize = 16 << 10;
-/// One upload of a busy worker's.
+/// Size of one upload from a busy worker.
 const UPLOAD: usize = 4 * PIECE;
-/// Templates that do not fit, and which headers were read: what people's logs are full of.
+/// Template errors and a list of headers: typical content of people's logs.
 const COMPILE: &str = r#"
 {
     printf '#include <%s>\n' algorithm list map regex string vector
@@ -48,7 +48,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let (rounds, mebibytes) = bench.pick((9, 32), (3, 8));
     let mut stack = bench.stack(&Plan::worker(1, 0)).await?;
     let log = compiled(&stack).await?;
-    // From here on the worker is this program.
+    // From here on, this program acts as the worker.
     drop(stack.worker.take());
     let mut row = Measured::new(Row::Pack, "stored logs: what packing costs and saves");
     row.figure("a compiler's log", "kB", log.len() as f64 / 1e3);
@@ -98,7 +98,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// What a real compiler says.
+/// The output of a real compiler.
 async fn compiled(stack: &Stack) -> Result<Vec<u8>, BenchError> {
     let spec = JobSpec { workspace: Workspace::Private, ..JobSpec::new(COMPILE) };
     let job = stack.finish(&spec).await?;
@@ -113,7 +113,7 @@ async fn compiled(stack: &Stack) -> Result<Vec<u8>, BenchError> {
     Ok(all)
 }
 
-/// How many times shorter it gets, and the speeds both ways.
+/// The compression ratio, and the speed in both directions.
 fn lz4(log: &[u8]) -> Result<(f64, f64, f64), BenchError> {
     const TIMES: usize = 50;
     let begun = Instant::now();
@@ -137,7 +137,7 @@ fn lz4(log: &[u8]) -> Result<(f64, f64, f64), BenchError> {
     Ok((log.len() as f64 / short as f64, speed(packing), speed(unpacking)))
 }
 
-/// The same of the program's own measurement, where it is installed.
+/// The same as measured by the `zstd` program, where it is installed.
 fn zstd(bench: &Bench, log: &[u8]) -> Option<[f64; 3]> {
     let file = bench.folder().join("compiler.log");
     std::fs::write(&file, log).ok()?;
@@ -147,7 +147,7 @@ fn zstd(bench: &Bench, log: &[u8]) -> Option<[f64; 3]> {
     figures(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Of a line like `-3  13119 (23.546) 184.71 MB/s  620.8 MB/s  a.log`.
+/// Parses a line like `-3  13119 (23.546) 184.71 MB/s  620.8 MB/s  a.log`.
 fn figures(text: &str) -> Option<[f64; 3]> {
     let line = text.lines().rfind(|line| line.contains("MB/s"))?;
     let (_, line) = line.split_once('(')?;
@@ -158,7 +158,7 @@ fn figures(text: &str) -> Option<[f64; 3]> {
     Some([shorter.trim_start_matches('x').parse().ok()?, packing, unpacking])
 }
 
-/// What the master takes to store it as the log of a job, and to hand it out; in milliseconds.
+/// How long the master takes to store this as a job's log, and to serve it; in milliseconds.
 async fn through(stack: &Stack, bytes: &Bytes, round: usize) -> Result<[f64; 2], BenchError> {
     let worker = format!("packer-{round}");
     let mut link = Link::open(stack.port).await?;
@@ -199,7 +199,7 @@ fn unreadable(error: serde_json::Error) -> BenchError {
     BenchError::unexpected(error.to_string())
 }
 
-/// Bytes that get no shorter.
+/// Incompressible bytes.
 fn noise(length: usize) -> Bytes {
     let mut state = 1_u64;
     let mut byte = || {

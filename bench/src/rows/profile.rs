@@ -1,4 +1,4 @@
-//! Where the processor time of one short job goes, by program, and the wall time of a warm one.
+//! Where the CPU time of one short job goes, by program, and the wall time of a warm one.
 
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,10 @@ use crate::{
     statistics::Samples,
 };
 
-/// What an idle machine does meanwhile is measured for so long, and taken off.
+/// How long the idle machine is measured, to subtract its background load.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The wall times of one job, in its order.
+/// Wall times of one job's phases, in their order.
 #[derive(Debug, Default)]
 struct Phases {
     submit: Vec<f64>,

@@ -1,6 +1,6 @@
-//! Jobs that have ended, millions of them: one goes through the API, and its rows are copied in
-//! the master's database while no master has it open. That takes a tool which the machine may
-//! not have.
+//! Creates millions of finished jobs. One goes through the API; its rows are then copied in the
+//! master's database while no master has it open. That needs a tool that may be missing on the
+//! machine.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{error::BenchError, link::Link, stack::Stack};
 
-/// A job that a worker of the row's own has completed; gives back its id.
+/// Has one job completed by a worker of this row's own, and returns its id.
 pub(super) async fn complete_one(stack: &Stack) -> Result<JobId, BenchError> {
     let mut link = Link::open(stack.port).await?;
     link.post("/api/job", r#"{"command":"true"}"#).await?.expect(201)?;
@@ -25,7 +25,7 @@ pub(super) async fn complete_one(stack: &Stack) -> Result<JobId, BenchError> {
     Ok(JobId(id))
 }
 
-/// Until there are so many ended jobs like that one.
+/// Copies that finished job until there are this many.
 pub(super) async fn copy(stack: Stack, like: JobId, count: u64) -> Result<Stack, BenchError> {
     let (stack, ()) = stack.between_masters(|database| fill(database, like, count)).await?;
     Ok(stack)

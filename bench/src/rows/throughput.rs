@@ -1,5 +1,5 @@
-//! Row 3: short jobs as many as go, each in a container of its own, and the processor time of
-//! one. Ours and `docker run --rm` each at the number of slots that suits it best.
+//! Row 3: as many short jobs as possible, each in its own container, and the CPU time of one.
+//! Orchestra and `docker run --rm` each use the number of slots that suits them best.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ use crate::{
 const TIMES: f64 = 1.7;
 const SHARE: f64 = 0.6;
 const SLOTS: [u32; 4] = [1, 2, 4, 8];
-/// Jobs that wait at the master while others run, for each slot.
+/// Jobs queued at the master for each slot.
 const QUEUED: usize = 3;
 
-/// What one block came to.
+/// The result of one block.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     per_second: f64,
@@ -80,7 +80,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// As many jobs as end within the time.
+/// As many jobs as finish within the time.
 async fn ours(stack: &Stack, slots: usize, time: Duration) -> Result<Pace, BenchError> {
     let spec = &JobSpec::new("true");
     pace(slots * QUEUED, time, || async move { stack.finish(spec).await.map(drop) }).await
@@ -95,8 +95,8 @@ async fn by_cli(
     pace(parallel, time, || async move { engine.run_by_cli(flags, "true").await.map(drop) }).await
 }
 
-/// So many at once, one begun whenever one has ended; what runs at the end is waited for
-/// and counted with the time that it took.
+/// Keeps this many running at once, starting one whenever one has ended. Those still running at
+/// the end are awaited and counted, and so is the time they took.
 async fn pace<F: Future<Output = Result<(), BenchError>>>(
     at_once: usize,
     time: Duration,

@@ -1,5 +1,5 @@
-//! Row 9: from a submit to the claim that it answers, with one, a hundred and a thousand
-//! workers that wait; and what those cost while nothing happens.
+//! Row 9: latency from a submission to the claim that it answers, with one, a hundred and a
+//! thousand waiting workers; and the cost of these while idle.
 
 use std::{
     sync::{
@@ -27,11 +27,12 @@ const MEDIAN: f64 = 1.0;
 const GROWTH: f64 = 1.5;
 const IDLE: f64 = 2.0;
 const SPEC: &str = r#"{"command":"true"}"#;
-/// Leases as long as a job may take.
+/// Leases that outlast the row.
 const LEASES: [(&str, &str); 2] = [("ORCHESTRA_LEASE", "1h"), ("ORCHESTRA_MAX_LEASE", "1h")];
-/// Those that have waited before: a request of theirs that came again would be answered as before.
+/// Number of earlier rounds. It makes request ids unique: the master would answer a repeated one as
+/// it did before.
 static CALLS: AtomicU64 = AtomicU64::new(0);
-/// One is answered to before it is asked for again.
+/// Pause after an answer, until the worker waits again.
 const PAUSE: Duration = Duration::from_millis(4);
 
 /// Workers that wait with an open claim; each claims again after every job.
@@ -52,7 +53,7 @@ impl Waiting {
                 let mut link = Link::open(port).await?;
                 let worker = format!("waits-{index}");
                 for request in 0.. {
-                    // As workers do, by which they find an answer that was lost.
+                    // Like real workers, which use the id to recover a lost answer.
                     let request = format!("{call}-{worker}-{request}");
                     let terms = json!({
                         "worker": worker, "slots": 1, "wait": "20s", "requestId": request,
@@ -70,12 +71,12 @@ impl Waiting {
                 Ok(())
             });
         }
-        // All have asked, and the master holds their claims.
+        // By then all have sent their claims, and the master holds them open.
         sleep(Duration::from_millis(500) + PAUSE * u32::try_from(count).unwrap_or(1000)).await;
         Ok(Self { tasks, claimed })
     }
 
-    /// When a claim came back.
+    /// When the next claim was answered.
     async fn next(&mut self) -> Result<Instant, BenchError> {
         tokio::select! {
             Some(claimed) = self.claimed.recv() => Ok(claimed),
@@ -93,7 +94,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let mut all = [const { Samples::new() }; 3];
     let counts = [1, 100, 1000];
     let mut plan = Plan::master();
-    // Nobody completes the jobs, and none is to come back meanwhile.
+    // Nobody completes these jobs, and their leases must not expire during the run.
     plan.settings = LEASES.map(|(name, value)| (name, value.to_owned())).into();
     let stack = bench.stack(&plan).await?;
     let mut link = Link::open(stack.port).await?;
@@ -134,7 +135,7 @@ async fn deliver(
         let (submitted, claimed) = tokio::join!(link.post("/api/job", SPEC), waiting.next());
         submitted?.expect(201)?;
         block.push(millis(claimed?.saturating_duration_since(start)));
-        // Whoever was answered waits again.
+        // The answered worker claims again.
         sleep(PAUSE).await;
     }
     Ok(block)

@@ -1,5 +1,5 @@
-//! Row 1: a job that does nothing, in a sandbox that waited for it, on an idle machine; from
-//! before the submit to the answer that says that it has ended.
+//! Row 1: a job that does nothing, in a warm sandbox on an idle machine. The time runs from before
+//! the submission to the answer that it has finished.
 
 use crate::{
     args::Row,
@@ -21,7 +21,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     let flags = bench.flags().await?;
     let stack = bench.stack(&Plan::worker(2, 2)).await?;
     let (mut warm, mut cli, mut api) = <(Samples, Samples, Samples)>::default();
-    // What comes first is slower, whoever it is of.
+    // The first runs are slower on every system.
     blocks::ours(&stack, 3).await?;
     blocks::by_cli(&bench.engine, &flags, 2).await?;
     for _ in 0..rounds {

@@ -1,4 +1,4 @@
-//! What many jobs leave behind in PostgreSQL's tables: rows that are dead, room that they take, and how
+//! What many jobs leave behind in PostgreSQL's tables: dead rows, disk space, and how well
 //! autovacuum keeps up.
 
 use super::{Case, Crowd, Stage, Tally, load, stage::Server};
@@ -11,9 +11,9 @@ use crate::{
 };
 
 const CASE: Case = Case { name: "churn", masters: 1, postgres: Some(Server::Quick) };
-/// The tables are looked at after each of so many parts.
+/// The tables are examined after each of this many parts.
 const PARTS: usize = 10;
-/// Of the rows that are there, dead ones are to be no more than so many of a hundred.
+/// Goal for the share of dead rows, in percent of the live ones.
 const MOST: f64 = 20.0;
 
 pub(crate) async fn run(bench: &Bench) -> Result<Measured, BenchError> {

@@ -10,7 +10,7 @@ use tokio::{
 use super::{tally::Tally, worker::Scripted};
 use crate::{args::Size, error::BenchError};
 
-/// Between the starts of two, so that their beats do not fall together.
+/// Time between two starts, so that heartbeats do not coincide.
 const APART: Duration = Duration::from_millis(4);
 
 pub(super) struct Crowd {
@@ -34,7 +34,7 @@ impl Crowd {
         Ok(Self { tasks })
     }
 
-    /// Ends them all; says what was wrong with one that had ended before.
+    /// Stops them all; returns the error of one that had ended early.
     pub(super) async fn end(mut self) -> Result<(), BenchError> {
         let early = timeout(Duration::ZERO, self.tasks.join_next()).await;
         self.tasks.shutdown().await;

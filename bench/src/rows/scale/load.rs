@@ -1,4 +1,4 @@
-//! Those who submit.
+//! The clients that submit.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use crate::{args::Size, error::BenchError, link::Link};
 /// Jobs in one request.
 const BATCH: usize = 25;
 const SUBMITTERS: usize = 4;
-/// Jobs that are under way for each slot, so that there is always one that waits.
+/// Open jobs for each slot, so that one is always queued.
 const AHEAD: usize = 2;
 
 fn spec(queue: usize, tally: &Tally) -> Value {
@@ -23,7 +23,7 @@ fn spec(queue: usize, tally: &Tally) -> Value {
     })
 }
 
-/// One by one at this pace; returns when all have ended.
+/// Submits jobs one by one at this pace; returns when all have finished.
 pub(super) async fn steadily(
     ports: &[u16],
     jobs: usize,
@@ -44,7 +44,7 @@ pub(super) async fn steadily(
     all_ended(tally, jobs).await
 }
 
-/// As many as go, and how long that took, from the first submit to the last end.
+/// Submits jobs as fast as possible; returns the time from the first submission to the last end.
 pub(super) async fn at_once(
     ports: &[u16],
     size: Size,
@@ -86,7 +86,7 @@ async fn take(tally: &Tally, places: usize) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Waits until so many places have been given back.
+/// Waits until this many jobs have finished and released their permits.
 async fn all_ended(tally: &Tally, jobs: usize) -> Result<(), BenchError> {
     const LIMIT: Duration = Duration::from_mins(5);
     let ended = tokio::time::timeout(LIMIT, take(tally, jobs)).await;

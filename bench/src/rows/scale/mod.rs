@@ -1,6 +1,6 @@
-//! A thousand workers and a hundred thousand jobs: one master on SQLite, and one and two on
-//! PostgreSQL, in one run. The workers are scripted: they keep the whole protocol, over HTTP, to real
-//! master processes, and run nothing.
+//! A thousand workers and a hundred thousand jobs, in one run: one master on SQLite, and one and
+//! two on PostgreSQL. The workers are scripted: they speak the whole protocol over HTTP to real
+//! master processes, but run nothing.
 
 pub(crate) mod churn;
 mod crowd;
@@ -26,21 +26,22 @@ use self::{
     tally::Tally,
 };
 
-/// Of all jobs so many of a hundred come one by one, at a pace that leaves the master time.
+/// Percentage of jobs that are submitted one by one, at a pace that leaves the master idle time.
 const STEADY: usize = 5;
 /// Jobs a second at that pace.
 const PACE: u32 = 100;
-/// Two masters on one server are to do at least so much of what one does: they share its cores here.
+/// Goal for two masters on one server, as a share of one master's throughput: here they share its
+/// cores.
 const TWICE: f64 = 0.8;
-/// The worker with the fewest jobs has at least so many of the mean.
+/// Goal for the worker with the fewest jobs, as a share of the mean.
 const FEWEST: f64 = 0.5;
 
-/// Which master, on what.
+/// The masters and the database of one case.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     name: &'static str,
     masters: usize,
-    /// `None`: on SQLite.
+    /// `None` for SQLite.
     postgres: Option<Server>,
 }
 
@@ -78,7 +79,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Measured, BenchError> {
     Ok(row)
 }
 
-/// Jobs a second of one case; its lines go into the row.
+/// Throughput of one case in jobs per second; adds its lines to the row.
 async fn one(bench: &Bench, case: Case, size: Size, row: &mut Measured) -> Result<f64, BenchError> {
     let stage = Stage::open(bench, case).await?;
     let tally = Tally::new(size.workers);

@@ -1,4 +1,4 @@
-//! The masters of one case and what they stand on.
+//! The masters of one case and their database.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use crate::{
 
 const START: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(50);
-/// Sessions of the server tell what they counted once a second.
+/// The server's sessions publish their statistics once a second.
 const COUNTED: Duration = Duration::from_secs(3);
 
-/// What the server says of its tables: updates, those of them that needed no new index entry, rows that
-/// are dead, how often autovacuum came, and sizes.
+/// The server's table statistics: updates, the share that needed no new index entry, dead rows,
+/// autovacuum runs, and sizes.
 const TABLES: &str = "SELECT format('| %s | %s | %s | %s %% | %s | %s | %s | %s |', relname, n_live_tup, \
      n_tup_upd, round(100.0 * n_tup_hot_upd / greatest(n_tup_upd, 1), 1), n_dead_tup, autovacuum_count, \
      pg_size_pretty(pg_table_size(relid)), pg_size_pretty(pg_indexes_size(relid))) \
@@ -35,12 +35,12 @@ const COMMITS: &str = "SELECT xact_commit FROM pg_stat_database WHERE datname = 
 const DEAD: &str = "SELECT round(100.0 * n_dead_tup / greatest(n_live_tup + n_dead_tup, 1), 2) \
      FROM pg_stat_user_tables WHERE relname = ";
 
-/// Which PostgreSQL server.
+/// The configuration of the PostgreSQL server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Server {
-    /// It syncs each commit.
+    /// Syncs every commit.
     Durable,
-    /// It syncs nothing.
+    /// Never syncs.
     Quick,
 }
 
@@ -73,12 +73,12 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Of all masters.
+    /// CPU time of all masters.
     pub(super) fn cpu(&self) -> Duration {
         self.masters.iter().map(|master| cpu::of(master.id())).sum()
     }
 
-    /// How many of a hundred rows of a table are dead.
+    /// Dead rows of a table, in percent.
     pub(super) async fn dead(&self, table: &str) -> f64 {
         let Some((server, url)) = &self.server else { return 0.0 };
         sleep(COUNTED).await;
@@ -86,7 +86,7 @@ impl Stage {
         server.run(database, &format!("{DEAD} '{table}'")).parse().unwrap_or_default()
     }
 
-    /// What the server says of its tables, for people.
+    /// The server's table statistics as text.
     pub(super) async fn tables(&self, jobs: f64) -> Option<String> {
         let (server, url) = self.server.as_ref()?;
         sleep(COUNTED).await;

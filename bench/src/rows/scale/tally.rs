@@ -1,4 +1,4 @@
-//! What the scripted workers saw: when each job was claimed and ended, by whom, of which queue.
+//! What the scripted workers observe: when each job was claimed and ended, by whom, in which queue.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,11 +15,11 @@ pub(super) const QUEUES: usize = 4;
 pub(super) struct Tally {
     start: Instant,
     taken: Mutex<Taken>,
-    /// A place for each job that may be under way; whoever submits takes it, an end gives it back.
+    /// One permit for each open job: a submission takes it, the job's end returns it.
     pub(super) room: Semaphore,
 }
 
-/// Of one phase; times in milliseconds since the submit.
+/// Observations of one phase; times in milliseconds since the submission.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Taken {
     pub(super) claimed: Vec<f64>,
@@ -38,12 +38,12 @@ impl Tally {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Now, as a job carries it in its name.
+    /// The current time, in the form that a job carries in its name.
     pub(super) fn stamp(&self) -> u64 {
         self.start.elapsed().as_micros() as u64
     }
 
-    /// Since a job was stamped.
+    /// Time since a job was stamped.
     fn since(&self, stamp: u64) -> f64 {
         millis(self.start.elapsed().saturating_sub(Duration::from_micros(stamp)))
     }
@@ -62,7 +62,7 @@ impl Tally {
         self.room.add_permits(1);
     }
 
-    /// What was seen since the last time.
+    /// The observations since the last call.
     pub(super) fn take(&self) -> Taken {
         let mut taken = self.taken();
         let fresh = Taken::of(taken.workers.len());
@@ -79,7 +79,7 @@ impl Taken {
         std::iter::once(self.workers.iter().map(|jobs| *jobs as f64).collect()).collect()
     }
 
-    /// What the worker with the fewest jobs has of the mean.
+    /// Jobs of the worker with the fewest, as a share of the mean.
     pub(super) fn fewest(&self) -> f64 {
         let fewest = self.workers.iter().min().copied().unwrap_or_default();
         fewest as f64 * self.workers.len() as f64 / self.claimed.len().max(1) as f64

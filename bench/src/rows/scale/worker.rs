@@ -1,5 +1,5 @@
-//! A scripted worker: it keeps the protocol of docs/protocol.md to the letter and runs nothing. As a real one
-//! it sends short output along with the end, and claims with the ends of all that it held.
+//! A scripted worker. It follows the protocol of docs/protocol.md exactly, but runs nothing. Like a
+//! real worker it sends short output together with the end, and claims new jobs in the same request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use tokio::{task::JoinSet, time::sleep};
 use super::tally::{QUEUES, Tally};
 use crate::{error::BenchError, link::Link, rows::lifecycles::refusal};
 
-/// What each job takes.
+/// Duration of each job.
 pub(super) const WORK: Duration = Duration::from_millis(200);
-/// A quarter of the usual lease.
+/// A quarter of the default lease.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const OUTPUT: &[u8] = b"one line of what a command has to say\n";
 
-/// What a claim says, as far as it matters here.
+/// The parts of a claimed job that matter here.
 #[derive(Debug, Deserialize)]
 struct Claimed {
     job: Job,
     lease: Lease,
 }
 
-/// What became of a report; of a claim only this.
+/// The answer to a report; only the jobs that it claimed.
 #[derive(Debug, Deserialize)]
 struct Told {
     #[serde(default)]
@@ -80,7 +80,7 @@ impl Scripted {
         Ok(Self { port, number, slots, name, tally })
     }
 
-    /// Its three conversations.
+    /// Starts its three loops.
     pub(super) fn spawn(self, tasks: &mut JoinSet<Result<(), BenchError>>) {
         tasks.spawn(self.clone().works());
         tasks.spawn(self.clone().beats());
@@ -120,7 +120,7 @@ impl Scripted {
         }
     }
 
-    /// The report of its end, with what the job said.
+    /// The report of the job's end, with its output.
     fn end(&self, held: &Claimed) -> Value {
         let mut frame = BytesMut::new();
         let body = Body::Bytes(Stream::Stdout, OUTPUT.into());
@@ -163,7 +163,7 @@ impl Scripted {
     }
 }
 
-/// One report alone, several in lists, of which none may have been refused; what their claims brought.
+/// Sends one report alone, or several as lists. No report may be refused. Returns what they claimed.
 async fn tell(link: &mut Link, reports: Vec<Value>) -> Result<Vec<Claimed>, BenchError> {
     let mut brought = Vec::new();
     for part in reports.chunks(MAX_UPDATES) {
