@@ -29,7 +29,7 @@ if __name__ == "__main__":
     ) % (folder, port, str(seconds), source)
     worker = subprocess.Popen([sys.executable, "-B", "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        # It works from now on.
+        # The worker is running from here on.
         nothing.delay().get(timeout=30)
         start, jobs, under_way = time.monotonic(), 0, []
         while time.monotonic() - start < seconds:

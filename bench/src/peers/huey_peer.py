@@ -15,7 +15,7 @@ def nothing():
 
 start, jobs = time.monotonic(), 0
 while time.monotonic() - start < seconds:
-    # Put in and taken out by one process: what a client and a worker do by turns.
+    # One process enqueues and dequeues in turn, as a client and a worker would.
     for _ in range(50):
         nothing()
     for _ in range(50):

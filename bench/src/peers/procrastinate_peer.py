@@ -14,7 +14,7 @@ folder, port, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
 ROUND = 512
 data = folder + "/postgres"
 programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
-# It refuses to be root's.
+# The server refuses to run as root.
 user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -37,7 +37,7 @@ async def measure():
         await app.schema_manager.apply_schema_async()
         start, jobs = time.monotonic(), 0
         while time.monotonic() - start < seconds:
-            # Many in a round: a worker's start is in it.
+            # Many jobs in each round, because the round includes a worker's start.
             await asyncio.gather(*(nothing.defer_async() for _ in range(ROUND)))
             await app.run_worker_async(wait=False, concurrency=64, install_signal_handlers=False)
             jobs += ROUND
