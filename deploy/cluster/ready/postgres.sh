@@ -1,6 +1,6 @@
 #!/bin/sh
-# What of the usual image's beginning the compose file relies on: a database of its own, with a
-# password, made once. The server is the newest that Debian has.
+# Replaces the parts of the official image's entrypoint that the compose file needs: it creates the
+# database and its password on the first start. The server is the newest version in Debian.
 set -eu
 PATH="$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1):$PATH"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
