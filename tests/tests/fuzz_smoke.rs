@@ -1,5 +1,5 @@
-//! Some seconds of what `fuzz/` does for as long as one likes: its corpus, and each
-//! entry of it changed at random, with seeds that are always the same.
+//! A few seconds of what `fuzz/` does without limit: runs its corpus, and random mutations of each
+//! entry, with fixed seeds.
 
 #![expect(clippy::unwrap_used, reason = "this is a test; the lint knows only its test functions")]
 
@@ -10,9 +10,9 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 
-/// Changed inputs for each target.
+/// Mutated inputs for each target.
 const ROUNDS: u64 = 100_000;
-/// Numbers at which something may overflow, and bytes with a meaning.
+/// Boundary values at which something may overflow, and bytes with a meaning.
 const TELLING: [&[u8]; 12] = [
     &[0],
     &[0xff; 4],

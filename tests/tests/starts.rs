@@ -1,6 +1,6 @@
-//! How long it takes until a job begins, and until its client knows that it has ended: with a
-//! sandbox that waits for it and without, the two by turns. And what the waiting ones cost a job
-//! that needs all of its processor. Measures and judges nothing: docs/performance.md has the figures.
+//! Measures how long it takes until a job starts, and until its client knows that it has ended, with
+//! and without warm sandboxes in turns. Also measures what warm sandboxes cost a CPU-bound job. It
+//! asserts nothing: docs/performance.md has the figures.
 //!
 //! `cargo test --release -p orchestra-tests --test starts -- --ignored --nocapture --test-threads 1`
 
@@ -12,11 +12,11 @@ use serde_json::json;
 use tokio::time::sleep;
 
 const ROUNDS: u32 = 5;
-/// In a row, each when the one before has ended and a new sandbox is likely to wait.
+/// Jobs in sequence, with a pause after each in which a new sandbox can become ready.
 const JOBS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// Without and with.
+/// Without and with warm sandboxes.
 const WAYS: [(&str, &str); 2] = [("cold", "0"), ("warm", "2")];
 
 async fn stacks() -> Option<[Stack; 2]> {
@@ -24,7 +24,7 @@ async fn stacks() -> Option<[Stack; 2]> {
     let [cold, warm] = WAYS.map(start);
     let stacks = [cold.await?, warm.await?];
     for stack in &stacks {
-        // The image is there from now on.
+        // This makes sure that the image exists.
         stack.api.run(&json!({"command": "true"})).await;
     }
     sleep(4 * PAUSE).await;
@@ -39,7 +39,7 @@ async fn ended(stack: &Stack, command: &str) -> (Job, Duration) {
     (job, took)
 }
 
-/// The middle one, and those that 90 and 99 of 100 do not exceed.
+/// Median, 90th and 99th percentile.
 fn percentiles(mut all: Vec<u64>) -> String {
     all.sort_unstable();
     let at = |percent: usize| all[(all.len() - 1) * percent / 100];
@@ -101,7 +101,7 @@ async fn what_those_that_wait_cost_a_job_that_computes() {
         say(&format!("beside short jobs that start {way}, ms {}", percentiles(beside)));
     }
     for stack in stacks {
-        // What was begun beside the last one ends first.
+        // Sandboxes that are still being made finish first.
         sleep(2 * PAUSE).await;
         stack.stop().await;
     }

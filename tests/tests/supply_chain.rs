@@ -1,6 +1,6 @@
-//! What is built into the programs: licences, sources and crates that are not wanted,
-//! held to deny.toml by `cargo metadata` alone. `cargo deny` looks more closely, and
-//! at advisories; it takes a quarter of an hour to build, so it runs where it is.
+//! Checks licences, sources and banned crates of all dependencies against deny.toml, using only
+//! `cargo metadata`. `cargo deny` checks more, advisories included, but takes a quarter of an hour to
+//! build, so it runs only where it is installed.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace")
 }
 
-/// Every crate that any program or test of ours is made of.
+/// Every crate that any of our programs or tests depends on.
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
@@ -25,7 +25,7 @@ fn packages() -> Vec<Value> {
     packages
 }
 
-/// The strings of a list in deny.toml, and its inline tables as they stand there.
+/// The strings and inline tables of a list in deny.toml, as written there.
 fn list(name: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join("deny.toml")).expect("there is a deny.toml");
     let begin = format!("\n{name} = [\n");
@@ -39,8 +39,8 @@ fn text<'a>(package: &'a Value, field: &str) -> &'a str {
     package[field].as_str().unwrap_or_default()
 }
 
-/// An SPDX expression (<https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/>),
-/// or the older way of writing OR as a slash.
+/// Whether an SPDX expression is allowed
+/// (<https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/>). A slash is the old form of OR.
 fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<_> = spaced.split_whitespace().collect();
@@ -74,7 +74,7 @@ fn one(words: &[&str], at: &mut usize, allowed: &BTreeSet<String>) -> bool {
         *at += 1;
         return fits;
     }
-    // An exception is a licence of its own here.
+    // A licence with an exception is looked up as a licence of its own.
     if words.get(*at) == Some(&"WITH") {
         let exception = words.get(*at + 1).copied().unwrap_or_default();
         *at += 2;
@@ -107,7 +107,7 @@ fn everything_comes_from_the_one_registry_or_from_here() {
     assert!(sources.iter().all(|source| source.is_empty() || source.starts_with("registry+")));
 }
 
-/// `1.2.3` as numbers; what follows a dash is of no interest here.
+/// `1.2.3` as numbers. A suffix after a dash or plus is ignored.
 fn version(text: &str) -> Vec<u64> {
     let number = text.split(['-', '+']).next().unwrap_or_default();
     number.split('.').map(|part| part.parse().expect("a version has numbers")).collect()

@@ -1,5 +1,5 @@
-//! Holds the edges between modules to what ARCHITECTURE.md says (Cargo already
-//! holds those between crates), and the names in docs/testing.md to the sources.
+//! Checks the dependencies between modules against ARCHITECTURE.md (Cargo already checks those
+//! between crates), and the test names in docs/testing.md against the sources.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use orchestra_tests::check::Invariant;
 
-/// Files below the first may not mention any of the words.
+/// Files under the path must not contain any of the words.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("contracts/src", &["tokio", "async fn", "std::fs", "std::net", "reqwest", "sqlx", "axum"]),
     (
@@ -31,15 +31,15 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("cli/src", &["bollard", "sqlx", "axum"]),
 ];
 
-/// Only files below the second may mention the first.
+/// Only files under the second path may contain the first string.
 const KEPT_TO: &[(&str, &str, &[&str])] = &[
     ("bollard", "worker/src/executor/docker", &["worker/src"]),
     ("sqlx::", "master/src/store", &["master/src"]),
     ("rusqlite::", "master/src/store", &["master/src"]),
-    // What leaves the master passes by the addresses that it may reach.
+    // Outgoing requests of the master pass the check of allowed addresses.
     ("reqwest", "master/src/courier", &["master/src"]),
     ("prometheus::", "master/src/metrics", &["master/src"]),
-    // A route is added with the rule that says whom it is for, and in no other way.
+    // Every route is registered together with its access rule.
     ("routing::", "master/src/http/access/routes.rs", &["master/src"]),
     (".route(", "master/src/http/access/routes.rs", &["master/src"]),
     (
@@ -70,7 +70,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Each line of code (comments and tests apart) below `folder`, with its place.
+/// Lines of code under `folder`, without comments and tests, with their locations.
 fn code_lines(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     rust_files(&root().join(folder), &mut files);
@@ -140,7 +140,7 @@ fn every_module_says_what_it_is() {
     assert!(silent.is_empty(), "these begin without a module comment: {silent:#?}");
 }
 
-/// Where tests stand, and no copies of them.
+/// Folders with tests, without copies of the sources.
 const WITH_TESTS: &[&str] = &[
     "contracts",
     "client",
@@ -156,7 +156,7 @@ const WITH_TESTS: &[&str] = &[
 
 const PAGE: &str = include_str!("../../docs/testing.md");
 
-/// Everything between backticks, outside of blocks of code.
+/// All inline code spans, without code blocks.
 fn quoted(page: &str) -> Vec<&str> {
     let prose = page.split("```").step_by(2);
     prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
@@ -166,12 +166,12 @@ fn is_name(text: &str) -> bool {
     text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '/'))
 }
 
-/// `file::test`.
+/// Parses `file::test`.
 fn test_name(quoted: &str) -> Option<(&str, &str)> {
     quoted.rsplit_once("::").filter(|(file, test)| is_name(file) && is_name(test))
 }
 
-/// Cases of rstest and of the store's conformance are functions as well.
+/// Whether the source declares the test. rstest cases and store conformance cases are functions too.
 fn declares(source: &str, test: &str) -> bool {
     source.contains(&format!("fn {test}("))
 }
@@ -199,7 +199,7 @@ fn every_test_that_the_page_names_is_there() {
             wrong.push(format!("{file}::{test} is in {places} files"));
         }
     }
-    // The table of the guards has names without their files.
+    // The table of guards names tests without their files.
     let alone = |name: &&str| is_name(name) && name.matches('_').count() > 2;
     for test in quoted(PAGE).into_iter().filter(alone) {
         if !sources.iter().any(|(source, _)| declares(source, test)) {
@@ -209,7 +209,7 @@ fn every_test_that_the_page_names_is_there() {
     assert!(wrong.is_empty(), "docs/testing.md is out of date:\n{}", wrong.join("\n"));
 }
 
-/// The cells of the one row that begins with this name.
+/// The cells of the only row that starts with this name.
 fn row(name: &str) -> Vec<&'static str> {
     let begin = format!("| {name} |");
     let mut rows = PAGE.lines().filter(|line| line.starts_with(&begin));

@@ -1,5 +1,5 @@
-//! What a program can tell of whether people can use the pages who do not see them, or not well:
-//! axe-core's rules, for each page, light and dark, and on a phone.
+//! The machine-checkable part of accessibility: axe-core's rules on each page, light and dark, and on
+//! a phone.
 
 use std::{env, fs, path::PathBuf};
 
@@ -11,10 +11,10 @@ use crate::{
     looks::{PAGES, furnished},
 };
 
-/// Those of WCAG 2.2 on its levels A and AA, and what axe-core calls best practice.
+/// The rules of WCAG 2.2 at levels A and AA, and axe-core's best practices.
 const RULES: &str = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']";
 
-/// The rules' own program; `None`, and one line that says why, where it is not.
+/// The source of axe-core. Returns `None`, and prints one line that says why, where it is missing.
 fn axe() -> Option<String> {
     let path = env::var_os("ORCHESTRA_AXE").map(PathBuf::from);
     let program = path.and_then(|path| fs::read_to_string(path).ok());
@@ -24,7 +24,7 @@ fn axe() -> Option<String> {
     program
 }
 
-/// What is amiss on the page that is shown, and how many rules had something to say of it.
+/// The violations on the current page, and the number of rules that applied.
 async fn judged(browser: &Browser, axe: &str, what: &str) -> (Vec<String>, usize) {
     browser.teach(axe).await;
     let look = format!(
@@ -53,7 +53,7 @@ async fn no_page_breaks_a_rule_that_a_program_can_check() {
             if name == "job" {
                 browser.says("#log-lines", "no rule").await;
             }
-            // What is folded away is read by somebody as well.
+            // Folded content must be accessible as well.
             browser
                 .ask("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
                 .await;
@@ -86,7 +86,7 @@ async fn the_door_and_what_is_not_there_break_none_either() {
     browser.write("#token", token.trim()).await;
     browser.click("form button").await;
     browser.says("h1", "Overview").await;
-    // A master without anything, and a page that a client may not see.
+    // An empty master, and a page that a client may not see.
     for (path, status) in
         [("/", ""), ("/jobs", ""), ("/workers", ""), ("/jobs/9", "404"), ("/webhooks", "403")]
     {

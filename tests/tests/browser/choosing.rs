@@ -1,5 +1,5 @@
-//! Many jobs at once, and messages once more: what is ticked stays so while the list is kept
-//! fresh, and buttons do what they say.
+//! Actions on several jobs, and redelivery of webhook messages: ticks survive a refresh of the list,
+//! and buttons do what they say.
 
 use orchestra_contracts::{JobId, JobStatus};
 use orchestra_tests::{Plan, wait};
@@ -19,7 +19,7 @@ async fn those_that_are_ticked_are_cancelled_and_run_again() {
     browser.click("input[value='2']").await;
     browser.click("input[value='3']").await;
     browser.says("[data-chosen]", "2 chosen").await;
-    // The list is put in anew, with what somebody else submits meanwhile.
+    // The list is refreshed with a job that was submitted meanwhile.
     stack.api.submit(&json!({"command": "true", "name": "job 5"})).await;
     browser.says("#list", "job 5").await;
     browser.says("[data-chosen]", "2 chosen").await;
@@ -54,14 +54,15 @@ async fn a_message_is_sent_again_by_a_button() {
     browser.open("/webhooks").await;
     browser.click(".card h2 a").await;
     browser.says("#deliveries", "Cancelled").await;
-    // Nobody is there, so it is tried, and will be tried again, maybe before the page has shown the first.
+    // Nobody listens, so the delivery fails and is retried, maybe before the page shows the first
+    // try.
     let tried = "return Number(document.querySelector('[data-name=Tries]')?.innerText) >= 1";
     browser.holds(tried).await;
     let log = async || stack.api.get("/api/webhook/1/deliveries").await.expect(200);
     let first = log().await.json::<Value>()[0]["triedAt"].clone();
     browser.click("#deliveries [data-post$='/retry']").await;
     browser.says("#said", "Done").await;
-    // With all its tries before it: a retry by itself would be the second.
+    // A redelivery resets the count of tries; a retry would have counted as the second.
     wait::until("the message to be sent again", wait::SOON, async || {
         let delivery = log().await.json::<Value>()[0].clone();
         let is_again = delivery["triedAt"] != first && delivery["attempts"] == 1;

@@ -1,4 +1,4 @@
-//! A headless Chromium with a profile of its own, and what the tests ask of it.
+//! A headless Chromium with its own profile, and helpers for the tests.
 
 use std::{
     fs,
@@ -20,8 +20,7 @@ use thirtyfour::{
 };
 
 const DRIVER: &str = "chromedriver";
-/// As a server without a screen, without what a browser asks its maker for, and gone when
-/// its driver is.
+/// Headless, without background requests to its vendor, and ended together with its driver.
 const ARGUMENTS: [&str; 10] = [
     "--headless",
     "--hide-scrollbars",
@@ -35,7 +34,7 @@ const ARGUMENTS: [&str; 10] = [
     "--window-size=1280,900",
 ];
 
-/// Tells which of the wide and the narrow screens a page is looked at on.
+/// Viewports: a wide screen and a phone.
 pub(crate) const DESKTOP: (u32, u32) = (1280, 900);
 pub(crate) const PHONE: (u32, u32) = (360, 740);
 
@@ -48,8 +47,8 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// A fresh one for this master; `None`, and one line that says why, where there is no
-    /// Chromium.
+    /// Starts a new browser for this master. Returns `None`, and prints one line that says why, where
+    /// there is no Chromium.
     pub(crate) async fn start(base: &str) -> Option<Self> {
         if !is_there() {
             return None;
@@ -66,7 +65,7 @@ impl Browser {
         }
         wanted.set("goog:loggingPrefs", json!({"browser": "ALL"})).expect("it is JSON");
         let url = format!("http://127.0.0.1:{port}");
-        // Several crates bring TLS into the build, which wants to know its cryptography.
+        // Several crates bring TLS into the build, so a crypto provider must be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let driver = wait::until("a browser", wait::START, async || {
             WebDriver::new(&url, wanted.clone()).await.ok()
@@ -81,30 +80,30 @@ impl Browser {
         self.driver.goto(url).await.expect("the page is loaded");
     }
 
-    /// The path and the query of the page that is shown.
+    /// Path and query of the current page.
     pub(crate) async fn place(&self) -> String {
         let url = self.driver.current_url().await.expect("a page has an address");
         url.as_str().strip_prefix(&self.base).unwrap_or(url.as_str()).to_owned()
     }
 
-    /// What the script answers.
+    /// Runs a script and returns its result.
     pub(crate) async fn ask(&self, script: &str) -> Value {
         let answer = self.driver.execute(script, Vec::new()).await;
         answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
-    /// Has the page run a program that it did not bring along: no policy of a page binds its driver.
+    /// Injects a script. The driver is not bound by the page's content security policy.
     pub(crate) async fn teach(&self, program: &str) {
         let taught = self.driver.execute(program, Vec::new()).await;
         taught.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// The element, once it is there.
+    /// Waits for the element.
     pub(crate) async fn element(&self, css: &str) -> WebElement {
         wait::until(css, wait::SOON, async || self.driver.find(By::Css(css)).await.ok()).await
     }
 
-    /// An element that is replaced meanwhile is looked for again.
+    /// Clicks the element, and looks for it again if it was replaced meanwhile.
     pub(crate) async fn click(&self, css: &str) {
         wait::until(css, wait::SOON, async || {
             self.driver.find(By::Css(css)).await.ok()?.click().await.ok()
@@ -116,7 +115,7 @@ impl Browser {
         self.element(css).await.send_keys(text).await.expect("the field takes text");
     }
 
-    /// Waits until the element says this; answers all that it says.
+    /// Waits until the element contains this text; returns its whole text.
     pub(crate) async fn says(&self, css: &str, wanted: &str) -> String {
         let look = format!("return document.querySelector({})?.innerText ?? ''", json!(css));
         wait::until(&format!("{css} to say {wanted:?}"), wait::JOB, async || {
@@ -126,13 +125,13 @@ impl Browser {
         .await
     }
 
-    /// Waits until the script answers true.
+    /// Waits until the script returns true.
     pub(crate) async fn holds(&self, script: &str) {
         wait::until(script, wait::SOON, async || (self.ask(script).await == true).then_some(()))
             .await;
     }
 
-    /// The tab key, as a person presses it.
+    /// Presses the Tab key.
     pub(crate) async fn tab(&self) {
         self.press("Tab").await;
     }
@@ -167,7 +166,7 @@ impl Browser {
         set.expect("the reader prefers another scheme");
     }
 
-    /// Of the whole page, into `target/screenshots`.
+    /// Saves a screenshot of the whole page in `target/screenshots`.
     pub(crate) async fn picture(&self, name: &str) {
         let folder = target_folder().join("screenshots");
         fs::create_dir_all(&folder).expect("a folder for pictures");
@@ -178,8 +177,7 @@ impl Browser {
         fs::write(folder.join(format!("{name}.png")), png).expect("the picture is kept");
     }
 
-    /// What went wrong in the page by the browser's own word: errors of scripts, and what
-    /// the policy stopped.
+    /// The errors in the browser's log: script errors and policy violations.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let url =
             format!("http://127.0.0.1:{}/session/{}/se/log", self.port, self.driver.session_id());
@@ -191,7 +189,7 @@ impl Browser {
         severe.map(|line| line["message"].to_string()).collect()
     }
 
-    /// Ends it well, and without complaints.
+    /// Closes the browser, and asserts that it logged no errors.
     pub(crate) async fn close(self) {
         let complaints = self.complaints().await;
         assert!(complaints.is_empty(), "{complaints:#?}");
@@ -199,7 +197,7 @@ impl Browser {
     }
 }
 
-/// A test that fails must not leave a browser behind: those that have our profile are ours.
+/// Kills browsers that a failed test would leave behind: those with our profile folder.
 impl Drop for Browser {
     fn drop(&mut self) {
         let ours = self.profile.path().display().to_string();
@@ -209,7 +207,7 @@ impl Drop for Browser {
             if String::from_utf8_lossy(&line).contains(&ours)
                 && let Some(id) = Pid::from_raw(id)
             {
-                // It may have ended by itself.
+                // It may have ended on its own.
                 let _ = kill_process(id, Signal::KILL);
             }
         }

@@ -1,4 +1,4 @@
-//! How every page looks: on a wide screen and a phone, light and dark, with the keyboard.
+//! How every page looks: on a wide screen and a phone, light and dark, and by keyboard.
 
 use orchestra_contracts::frame::Stream;
 use orchestra_tests::Stack;
@@ -25,7 +25,7 @@ pub(crate) const PAGES: [(&str, &str); 13] = [
     ("docs", "/docs"),
 ];
 
-/// A master that has something of everything, long names among it.
+/// A master with some of everything, including long names.
 pub(crate) async fn furnished() -> Stack {
     let stack = held(&json!({
         "command": "set -e\ncmake -B build -G Ninja\nninja -C build\nctest --output-on-failure",
@@ -145,7 +145,7 @@ async fn the_keyboard_gets_everywhere_and_shows_where_it_is() {
     let Some(browser) = Browser::start(&stack.api.url("")).await else { return };
     for (_, path) in PAGES {
         browser.open(path).await;
-        // Where a field has it from the beginning, everything else comes behind that.
+        // If a field has the focus at first, everything else comes after it in tab order.
         let has_field = browser.ask("return document.querySelector('[autofocus]') !== null").await;
         if has_field == true {
             browser.ask("document.querySelector('.skip').focus()").await;
@@ -155,7 +155,7 @@ async fn the_keyboard_gets_everywhere_and_shows_where_it_is() {
             browser.tab().await;
             let at = "const it = document.activeElement; const style = getComputedStyle(it); return [it.tagName, it.innerText?.trim() ?? '', style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]";
             let at = browser.ask(at).await;
-            // Behind the last of a page.
+            // The focus has left the page.
             if at[0] == "BODY" {
                 break;
             }
@@ -167,7 +167,7 @@ async fn the_keyboard_gets_everywhere_and_shows_where_it_is() {
         }
         assert!(seen.iter().any(|text| text == "Jobs"), "{path}: {seen:?}");
     }
-    // Without a mouse: from the list to a job, and back up to its head.
+    // By keyboard alone: from the list to a job, and back up to its heading.
     browser.open("/jobs").await;
     browser.ask("document.querySelector('.rows .main a').focus()").await;
     browser.press("Enter").await;

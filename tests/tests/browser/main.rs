@@ -1,5 +1,5 @@
-//! The pages, as a person with a browser uses them: a real Chromium, a real master, and
-//! where jobs run, a real worker. One module a question.
+//! The web pages, used as by a person with a browser: a real Chromium, a real master, and where jobs
+//! run, a real worker. Each module tests one topic.
 
 mod accessible;
 mod choosing;

@@ -1,4 +1,4 @@
-//! The last hour, drawn: kept fresh with nobody loading the page again.
+//! The plots of the last hour, which refresh without a reload of the page.
 
 use orchestra_contracts::JobStatus;
 use orchestra_tests::{Api, wait};
@@ -18,7 +18,7 @@ async fn the_last_hour_is_drawn_while_it_happens() {
     let stack = held(&json!({"command": "true"})).await;
     let Some(browser) = Browser::start(&stack.api.url("")).await else { return };
     browser.open("/").await;
-    // It was handed out, and has not ended.
+    // The job is assigned and has not ended.
     let text = browser.says("#plots", "half began within").await;
     assert!(text.contains("No run has ended") && text.contains("Counted since"), "{text}");
     end(&stack.api, 1, JobStatus::Completed).await;
@@ -27,7 +27,7 @@ async fn the_last_hour_is_drawn_while_it_happens() {
     let bars = browser.ask(bars).await;
     assert!(bars[0].as_f64().is_some_and(|height| height > 50.0), "{bars}");
 
-    // A table that was opened stays open, and says what is drawn.
+    // An opened table stays open through refreshes, and shows the plotted numbers.
     browser.click("#plots details summary").await;
     browser.says("#plots details", "completed").await;
     stack.api.command("true").await;

@@ -1,4 +1,4 @@
-//! Logs: what hostile output does to a page, and what a long one does to a browser.
+//! Logs: hostile output must not affect the page, and a long log must not overload the browser.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::chromium::Browser;
 
-/// A master with a job that a worker holds which is made of this test.
+/// A master with one job, claimed by this test acting as its worker.
 pub(crate) async fn held(spec: &serde_json::Value) -> Stack {
     let stack = Plan::default().workers(0).start().await;
     let stack = stack.expect("a master alone needs no engine");
@@ -20,17 +20,17 @@ pub(crate) async fn held(spec: &serde_json::Value) -> Stack {
     stack
 }
 
-/// What the worker that this test is says of a job.
+/// Sends a report about the job as its worker.
 pub(crate) async fn report(api: &Api, id: i64, more: serde_json::Value) {
     let mut report = json!({"id": id, "assignedWorker": "me"});
     report.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     let _ = api.post("/api/job/update", &report).await.expect(200);
 }
 
-/// Appends output; answers where the log ends then.
+/// Appends output; returns the new end of the log.
 pub(crate) async fn append(api: &Api, offset: u64, pieces: &[(Stream, &str)]) -> u64 {
     let mut frames = BytesMut::new();
-    // What one frame holds at most.
+    // Cut into pieces that fit into one frame.
     let cut = pieces.iter().flat_map(|(stream, text)| {
         text.as_bytes().chunks(60_000).map(move |piece| (*stream, piece.to_vec()))
     });
@@ -59,7 +59,7 @@ async fn hostile_output_is_inert() {
         "{evil}\n\x1b[31mred\x1b[0m plain\n\x1b]0;title\x07\x1b[2J\x1b[Hafter\n\
          a\u{202e}b\u{2066}c\n10%\r20%\rdone\n{long}\n\x1b[38;5;208;1mwide\x1b[0m \x1b]8;;never closed\n"
     );
-    // The upload is cut in the middle of an escape sequence.
+    // The split is in the middle of an escape sequence.
     let (one, two) = output.split_at(output.find("[31m").unwrap());
     append(&stack.api, 0, &[(Stream::Stdout, one), (Stream::Stdout, two), (Stream::Stderr, evil)])
         .await;
@@ -113,7 +113,7 @@ async fn a_long_log_opens_at_its_tail_and_holds_a_bounded_number_of_lines() {
     let at_end = "const it = document.getElementById('log-lines'); return it.scrollHeight - it.scrollTop - it.clientHeight < 40";
     browser.holds(at_end).await;
 
-    // Each step back shows what came before, without a hole and not twice.
+    // Each step back adds the preceding lines, without gaps or repeats.
     for top in [18001, 17001, 16001, 15001, 14001] {
         browser.click("#log-earlier").await;
         browser.holds(&format!("{first} === 'line {top}'")).await;
@@ -137,7 +137,7 @@ async fn a_long_log_opens_at_its_tail_and_holds_a_bounded_number_of_lines() {
     browser.click("#log-stream option[value=stderr]").await;
     browser.holds("return document.querySelectorAll('.line').length === 1").await;
 
-    // A flood is not shown faster than it can be read, and does not pile up.
+    // A flood is rendered at a readable pace and does not build up.
     browser.click("#log-stream option[value=all]").await;
     browser.says("#log-lines", "and one more").await;
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! Jobs that really run: handed in with the form, watched while they run, ended.
+//! Jobs that really run: submitted with the form, followed live, finished.
 
 use orchestra_contracts::{JobId, JobStatus};
 use orchestra_tests::{Plan, wait};
@@ -19,7 +19,7 @@ async fn a_job_of_the_form_is_watched_to_its_end() {
     browser.says("h1", "of the form").await;
     assert_eq!(browser.place().await, "/jobs/1");
 
-    // While it runs, and with nobody loading the page again.
+    // While it runs, without a reload of the page.
     browser.says("#log-lines", "line 1").await;
     let lines = browser.says("#log-lines", "to the other").await;
     assert!(lines.contains("line 1\nline 2\nline 3"), "{lines}");
@@ -30,7 +30,7 @@ async fn a_job_of_the_form_is_watched_to_its_end() {
     let kept = stack.api.job(JobId(1)).await;
     assert_eq!(kept.spec.command, command);
 
-    // Again, with another command: the form has what the job said.
+    // Run again with another command: the form is filled from the job.
     browser.click("#head .actions a").await;
     browser.holds("return document.querySelector('#name')?.value === 'of the form'").await;
     let to_the_end = "const it = document.querySelector('#command'); it.focus(); it.setSelectionRange(it.value.length, it.value.length)";
@@ -54,7 +54,7 @@ async fn a_running_job_is_cancelled_by_a_button() {
     let job = stack.api.job(id).await;
     assert_eq!(job.status, JobStatus::Cancelled);
 
-    // It goes for good only when that is said twice.
+    // Deleting needs a second click.
     browser.click("#head .danger").await;
     browser.says("#head .danger", "for good").await;
     browser.click("#head .danger").await;

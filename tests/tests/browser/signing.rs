@@ -1,4 +1,4 @@
-//! Where tokens are needed: in with one, and out.
+//! Where tokens are required: signing in and out.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ async fn a_token_signs_in_and_the_way_goes_on_to_where_it_led() {
     assert_eq!(browser.place().await, "/jobs/1");
     assert_eq!(browser.ask("return document.cookie").await, "", "no script sees the token");
 
-    // The cookie is enough for what the page sends, and for its stream.
+    // The cookie authorises the page's requests and its event stream.
     browser.says("#log-state", "live").await;
     browser.click("#head [data-post$='/cancel']").await;
     browser.says("#head .standing", "Cancelled").await;
@@ -37,7 +37,7 @@ async fn a_token_signs_in_and_the_way_goes_on_to_where_it_led() {
     browser.says("h1", "Sign in").await;
     browser.open("/").await;
     assert_eq!(browser.place().await, "/signin?next=%2F");
-    // The refused token is the browser's one complaint.
+    // The only error in the browser's log is the refused token.
     let complaints = browser.complaints().await;
     assert!(complaints.iter().all(|line| line.contains("401")), "{complaints:#?}");
     browser.close().await;

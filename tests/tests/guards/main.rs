@@ -1,12 +1,11 @@
-//! Mutation of our own guards: without any of them, a named test turns red.
+//! Mutation tests of our guards: without any of them, a named test must fail.
 //!
 //! ```sh
 //! cargo test -p orchestra-tests --test guards -- --ignored --nocapture
 //! ```
-//! takes one guard after another out of a copy of the sources, and is not part of
-//! the usual run because it builds the programs again for each; `ORCHESTRA_GUARDS`
-//! names some of them, separated by commas. That every guard is still where
-//! [`table`] says is checked each time.
+//! This removes one guard after another from a copy of the sources. It is not part of the usual run,
+//! because it rebuilds the programs each time. `ORCHESTRA_GUARDS` selects guards by name, separated by
+//! commas. The usual run checks that every guard is where [`table`] says.
 
 mod table;
 
@@ -50,7 +49,7 @@ fn sources_have(text: &str) -> bool {
 fn without_any_guard_a_test_turns_red() {
     let copy = program::target_folder().join("guards");
     copy_sources(&copy);
-    // All at once and first: nothing has to be built between them.
+    // All passing runs come first, so nothing is rebuilt between them.
     let green: Vec<_> = asked_for().map(|guard| (guard, run(&copy, guard))).collect();
     let mut survivors = Vec::new();
     say("| guard | what it holds | test | with it | without it | s |");
@@ -69,7 +68,7 @@ fn without_any_guard_a_test_turns_red() {
     assert!(survivors.is_empty(), "nobody guards {survivors:?}");
 }
 
-/// All, or those that `ORCHESTRA_GUARDS` names.
+/// All guards, or those that `ORCHESTRA_GUARDS` names.
 fn asked_for() -> impl Iterator<Item = &'static Guard> {
     let names = guards();
     for name in names.iter().flatten() {
@@ -94,7 +93,7 @@ fn run_without(copy: &Path, guard: &Guard) -> Colour {
 enum Colour {
     Green,
     Red,
-    /// It did not build, or there is no such test.
+    /// The build failed, or the test does not exist.
     NotRun,
 }
 
@@ -119,7 +118,7 @@ fn run(copy: &Path, guard: &Guard) -> Colour {
     }
 }
 
-/// Of a line like `test result: ok. 3 passed; 0 failed; ...`.
+/// Parses a line like `test result: ok. 3 passed; 0 failed; ...`.
 fn passed_in(line: &str) -> u32 {
     let words: Vec<_> = line.split_whitespace().collect();
     let number = words.windows(2).find(|two| two[1] == "passed;").map(|two| two[0]);
@@ -136,7 +135,7 @@ fn tracked_files() -> Vec<PathBuf> {
     names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect()
 }
 
-/// Writes only what differs, so that a second run builds less.
+/// Writes only files that differ, so that a second run rebuilds less.
 fn copy_sources(copy: &Path) {
     for file in tracked_files() {
         let (from, to) = (repository().join(&file), copy.join(&file));

@@ -1,16 +1,15 @@
-//! The guards: where each stands, what the code is without it, and which test
-//! must turn red then.
+//! The guards: their locations, the code without each, and the test that must fail then.
 
-/// One guard.
+/// A guard.
 pub(crate) struct Guard {
     pub(crate) name: &'static str,
-    /// What it holds.
+    /// What it protects.
     pub(crate) sentence: &'static str,
     pub(crate) file: &'static str,
-    /// Stands in the file exactly once.
+    /// Must occur in the file exactly once.
     pub(crate) with: &'static str,
     pub(crate) without: &'static str,
-    /// Where cargo finds the test.
+    /// Cargo's arguments that select the test's target.
     pub(crate) target: &'static [&'static str],
     pub(crate) test: &'static str,
 }

@@ -1,4 +1,4 @@
-//! What is there when all is over, read without any proxy between.
+//! The final state, read without any proxy.
 
 use std::{path::Path, time::Duration};
 
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use crate::load::Load;
 
-/// Jobs' logs fill the database; more than that is a leak.
+/// Logs fill the database; a size beyond this means a leak.
 const LARGEST_STORE: u64 = 4 << 30;
 
-/// Waits until no job is left to run and no container is there.
+/// Waits until no job is open and no container of a job is left.
 pub(crate) async fn at_rest(stack: &Stack) {
     for status in ["Pending", "Assigned", "Running"] {
         let what = format!("no job to be {status}");
@@ -47,7 +47,7 @@ pub(crate) async fn collect(
     }
     let mut left = Vec::new();
     for name in stack.names() {
-        // The workers are there, and keep sandboxes for the next jobs; when they end, none is left.
+        // Workers still keep warm sandboxes; when the workers end, those are gone as well.
         left.extend(engine::jobs_left(name).await.into_iter().map(|id| format!("container {id}")));
     }
     left.extend(stray_files(&stack.folder().join("data"), recorder));
@@ -77,7 +77,7 @@ async fn read(caller: &Caller, id: JobId) -> JobEnd {
     JobEnd { job, attempts, logs: log }
 }
 
-/// Files beside the database, its own and the key of secrets, that have no place there.
+/// Unexpected files in the master's data folder, beside the database and the secret key.
 fn stray_files(data: &Path, recorder: &Recorder) -> Vec<String> {
     let mut stray = Vec::new();
     let mut bytes = 0;
@@ -94,7 +94,7 @@ fn stray_files(data: &Path, recorder: &Recorder) -> Vec<String> {
     stray
 }
 
-/// What the programs printed, beside the history of a failed run.
+/// Saves the programs' output next to the history of a failed run.
 pub(crate) fn keep_logs(stack: &mut Stack, beside: &Path) {
     let keep = |name: &str, text: String| {
         let path = beside.with_extension(format!("{name}.log"));

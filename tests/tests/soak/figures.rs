@@ -1,4 +1,4 @@
-//! What a soak did, in a few lines.
+//! A summary of a soak in a few lines.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ pub(crate) fn say_all(history: &History, end: &End, load: &Load, zombie: &Zombie
     sizes(history);
 }
 
-/// First and last, and the most, of each process that lived to the end.
+/// First, last and highest sizes of each process that lived to the end.
 fn sizes(history: &History) {
     let mut all: BTreeMap<&str, Vec<(Phase, u64, u64, f64)>> = BTreeMap::new();
     for event in &history.events {

@@ -1,4 +1,4 @@
-//! Clients: they submit, cancel, delete, read and follow, and bear what is broken.
+//! Clients that submit, cancel, delete, read and follow jobs, and tolerate faults.
 
 use std::{
     collections::BTreeMap,
@@ -20,17 +20,17 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// So many jobs wait or run at once.
+/// How many jobs are queued or running at once.
 const OUTSTANDING: usize = 14;
 const PAUSE: Duration = Duration::from_millis(500);
-/// A client asks for so long after the last fault.
+/// How long a client keeps asking after the last fault.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(crate) struct Load {
     mix: Mix,
     caller: Caller,
     recorder: Recorder,
-    /// All jobs that were drawn, by the number of their submit.
+    /// All drawn jobs, by the number of their submission.
     pub(crate) drawn: BTreeMap<u64, Drawn>,
     pub(crate) kinds: BTreeMap<Kind, usize>,
     clients: JoinSet<()>,
@@ -51,7 +51,7 @@ impl Load {
         }
     }
 
-    /// Submits until then.
+    /// Submits until `end`.
     pub(crate) async fn run_until(mut self, end: Instant) -> Self {
         while Instant::now() < end {
             if self.running.load(Ordering::Relaxed) < OUTSTANDING as u64 {
@@ -63,7 +63,7 @@ impl Load {
         self
     }
 
-    /// So many jobs more, to their end.
+    /// Runs this many more jobs to their end.
     pub(crate) async fn calm(&mut self, count: usize) {
         for _ in 0..count {
             while self.running.load(Ordering::Relaxed) >= OUTSTANDING as u64 {
@@ -74,7 +74,7 @@ impl Load {
         self.finish(Instant::now() + PATIENCE).await;
     }
 
-    /// Waits for all clients; how many were still waiting at that time.
+    /// Waits for all clients until the deadline; returns how many were left then.
     pub(crate) async fn finish(&mut self, deadline: Instant) -> usize {
         while !self.clients.is_empty() && Instant::now() < deadline {
             tokio::select! {
@@ -114,7 +114,7 @@ impl Load {
         });
     }
 
-    /// What each job writes, for those whose number is known only now.
+    /// Records the expected output of jobs whose id is known only now.
     pub(crate) fn record_content(&self, job: JobId, request: u64) {
         if let Some(drawn) = self.drawn.get(&request) {
             let content = drawn.content.clone();
@@ -129,7 +129,7 @@ async fn wish(caller: &Caller, id: JobId, wish: Option<(Wish, Duration)>) {
     caller.wish(id, wish).await;
 }
 
-/// Until it has ended, or is not there any more.
+/// Polls a job until it has finished or no longer exists.
 async fn look(caller: &Caller, id: JobId, deadline: Instant) {
     while Instant::now() < deadline {
         match caller.look(id).await {

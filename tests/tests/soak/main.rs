@@ -1,10 +1,10 @@
-//! The soak: mixed jobs on two workers, while everything around them is broken
-//! and healed by a seed; then what happened is judged by I1 to I12.
+//! The soak: runs mixed jobs on two workers while a seeded sequence of faults is injected and healed,
+//! then judges the history by I1 to I12.
 //!
 //! ```sh
 //! ORCHESTRA_SOAK=30m cargo test --release -p orchestra-tests --test soak -- --nocapture
 //! ```
-//! A minute unless told otherwise; `ORCHESTRA_SEED` repeats a run's jobs and faults.
+//! It takes a minute by default. `ORCHESTRA_SEED` repeats the jobs and faults of a run.
 
 mod ending;
 mod figures;
@@ -26,15 +26,15 @@ use tokio::{
 use crate::load::Load;
 
 const LEASE: Duration = Duration::from_secs(8);
-/// After the faults, so many jobs in peace, and again: nothing may grow by the second lot.
+/// How many jobs run after the faults, twice. Nothing may grow during the second round.
 const CALM: usize = 40;
-/// The master closes a client's connection when it has been idle for ten seconds.
+/// The master closes a client's connection after ten idle seconds.
 const IDLE_CONNECTIONS: Duration = Duration::from_secs(12);
 
 fn limits() -> Limits {
     Limits {
-        // A container's end is seen when the engine has cleaned up after it; its
-        // worker knows before, and the next attempt may begin meanwhile.
+        // The engine reports a container's end only after cleaning up. The worker knows earlier,
+        // so the next attempt may start meanwhile.
         overlap: Duration::from_secs(2),
         outlive: Duration::from_secs(3),
         settle: Duration::from_mins(4),
@@ -83,7 +83,7 @@ async fn nothing_is_lost_whatever_breaks() {
         say(&format!("{unfinished} jobs have not ended"));
     }
 
-    // Twice the same: what is opened once and kept, as the store's readers are, is no growth.
+    // Two rounds: what is opened once and kept, such as the store's read connections, is not growth.
     for phase in [Phase::Before, Phase::After] {
         load.calm(CALM).await;
         ending::at_rest(&stack).await;
