@@ -1,5 +1,4 @@
-//! Jobs after other jobs, many of one spec, and what else a spec says of a job's way, in real
-//! containers.
+//! Dependent jobs, array jobs, and other scheduling fields of a spec, in real containers.
 
 use orchestra_contracts::{Job, JobId, JobStatus, Outcome};
 use orchestra_tests::{Plan, Stack};
@@ -17,7 +16,7 @@ fn printed(ids: &str) -> Vec<JobId> {
     ids.lines().map(|id| id.parse().expect("an id a line")).collect()
 }
 
-/// As people write it, in one file.
+/// Several jobs in one file, as people write it.
 const PIPELINE: &str = "\
 - name: use
   command: ./made
@@ -60,7 +59,7 @@ async fn a_pipeline_of_one_file_runs_in_its_order() {
 #[tokio::test]
 async fn an_array_has_its_indexes_and_keeps_to_its_bound() {
     let Some(stack) = Plan::default().slots(6).start().await else { return };
-    // Each leaves a mark while it runs, and counts those of the others.
+    // Each job leaves a mark while it runs, and counts the marks of the others.
     let command = "mkdir -p marks; touch marks/$ORCHESTRA_ARRAY_INDEX; sleep 1; ls marks | wc -l; \
                    rm marks/$ORCHESTRA_ARRAY_INDEX; \
                    echo $ORCHESTRA_ARRAY_INDEX of $ORCHESTRA_ARRAY_SIZE in $ORCHESTRA_ARRAY_ID";

@@ -1,5 +1,4 @@
-//! Bad input to the program as it is shipped; the catalogue of what is refused, and how, is
-//! `master/tests/it/bad_input/`.
+//! Bad input to the shipped program. `master/tests/it/bad_input/` lists what is refused, and how.
 
 use std::{
     io::{Read, Write},
@@ -18,14 +17,14 @@ async fn send(stack: &Stack, path: &str, kind: &str, body: impl Into<reqwest::Bo
     stack.api.send(request.body(body)).await
 }
 
-/// A job that every test leaves waiting, to see that it stays.
+/// A master with one pending job, which every test checks afterwards.
 async fn master_with_a_job() -> Stack {
     let stack = Plan::default().workers(0).start().await.expect("a master alone needs no engine");
     stack.api.command("echo still here").await;
     stack
 }
 
-/// The one job is there, unharmed, and no other was made.
+/// Asserts that this job is unchanged and that no other was made.
 async fn nothing_changed(stack: Stack) {
     let jobs = stack.api.jobs("").await;
     assert_eq!(jobs.len(), 1, "a refused job was stored: {jobs:?}");
@@ -62,7 +61,7 @@ async fn a_body_that_cannot_be_read_is_refused() {
     nothing_changed(stack).await;
 }
 
-/// Bytes that are not HTTP; the answer is a refusal or a closed connection.
+/// Bytes that are not HTTP. The answer is an error or a closed connection.
 #[tokio::test]
 async fn a_connection_that_does_not_speak_http_harms_nobody() {
     let stack = master_with_a_job().await;
@@ -75,7 +74,7 @@ async fn a_connection_that_does_not_speak_http_harms_nobody() {
     ] {
         let mut connection = TcpStream::connect(("127.0.0.1", stack.port)).unwrap();
         connection.set_read_timeout(Some(orchestra_tests::wait::SOON)).unwrap();
-        // The master may close before it has read all of it.
+        // The master may close the connection before it has read everything.
         let _ = connection.write_all(bytes);
         let _ = connection.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();

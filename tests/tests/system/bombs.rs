@@ -1,8 +1,8 @@
-//! Bombs: jobs that take all they can of one thing after another. Each ends as its limit says,
-//! and meanwhile a neighbour's jobs get done and the API answers.
+//! Bombs: jobs that exhaust one resource after another. Each ends as its limit specifies. Meanwhile a
+//! neighbour's jobs complete and the API answers.
 //!
-//! The bounds say when a machine is not usable any more, however slow it is; the table that
-//! is printed says what it felt like.
+//! The bounds tell when a machine is unusable, however slow it is. The printed table shows how the
+//! neighbour fared.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +11,27 @@ use orchestra_tests::{Plan, Stack, engine, say, wait};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-/// A short job of the neighbour's takes no longer, from its submission to its end.
+/// Limit for a short job of the neighbour, from submission to end.
 const NEIGHBOUR: Duration = Duration::from_secs(30);
-/// 99 of 100 answers of the API take no longer.
+/// Limit for the 99th percentile of the API's response times.
 const API: Duration = Duration::from_secs(3);
-/// Between two requests.
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
-/// For bombs that go on until they are ended.
+/// Timeout of bombs that would run for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A bomb has to be ended so long after its timeout: the grace time, and a busy machine.
+/// How long after its timeout a bomb may end: the grace time, plus the delay of a busy machine.
 const LATE: Duration = Duration::from_secs(20);
 
-/// How a bomb has to end.
+/// How a bomb must end.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     TimedOut,
     OutOfMemory,
-    /// By itself, with this among what it printed.
+    /// By itself, with this in its output.
     Prints(&'static str),
 }
 
-/// Its name, its command, what it asks for, its end.
+/// Name, command, requested resources, and expected end.
 type Bomb = (&'static str, &'static str, &'static str, Ends);
 
 const BOMBS: &[Bomb] = &[
@@ -92,7 +92,7 @@ const BOMBS: &[Bomb] = &[
     ),
 ];
 
-/// How long things took.
+/// Measured durations.
 #[derive(Debug, Default)]
 struct Times(Vec<Duration>);
 
@@ -126,7 +126,7 @@ async fn requests(stack: &Stack, times: &mut Times) {
     }
 }
 
-/// What a neighbour's jobs and the API take until `done`.
+/// Measures a neighbour's jobs and the API's response times until `done`.
 async fn beside<T>(stack: &Stack, done: impl Future<Output = T>) -> (T, Times, Times) {
     let (mut jobs, mut answers) = (Times::default(), Times::default());
     let done = tokio::select! {
@@ -175,7 +175,7 @@ async fn bombs_leave_the_machine_and_the_neighbours_usable() {
         row(name, &mut jobs, &mut answers);
         check(name, &job, *ends);
     }
-    // What the neighbour was at when a bomb ended is nobody's any more, and ends all the same.
+    // The neighbour's jobs that were still running when the bomb ended must end as well.
     for job in stack.api.jobs("").await {
         let job = stack.api.finished(job.id).await;
         assert_ne!(job.status, JobStatus::Cancelled, "{job:?}");

@@ -1,5 +1,5 @@
-//! Jobs with a network: they get out, and reach neither this machine, nor the master, nor each
-//! other, nor the metadata service of a cloud. Another machine is a network namespace.
+//! Jobs with a network reach the outside, but neither this machine, nor the master, nor each other,
+//! nor a cloud's metadata service. A network namespace stands in for another machine.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,7 +17,7 @@ use tokio::{
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 const PORT: u16 = 8080;
 
-/// A job that listens: its address, and then for ever.
+/// A job that prints its address and then listens for ever.
 const NEIGHBOUR: &str = r"
     tail -n 1 /etc/hosts | cut -f 1
     exec perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalPort => 8080, Listen => 5)
@@ -39,7 +39,7 @@ async fn is_reached_from_here(address: Ipv4Addr) {
     .await;
 }
 
-/// What a job with a network finds at each of these.
+/// What a job with a network reports for each of these addresses.
 async fn found(stack: &Stack, addresses: &[SocketAddr]) -> Vec<String> {
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let command = format!("/orchestra/orchestra-sandbox --connect {}", addresses.join(" "));
@@ -52,7 +52,7 @@ fn all(addresses: &[SocketAddr], way: &str) -> Vec<String> {
     addresses.iter().map(|address| format!("{address}: {way}")).collect()
 }
 
-/// Runs such jobs until one has found its sandbox waiting: they are made where jobs ask for them.
+/// Runs such jobs until one has used a warm sandbox: these are made where jobs request them.
 async fn until_one_waited(stack: &Stack) {
     let hits = async || {
         stack.api.run(&json!({"command": "true", "network": "bridge"})).await;
@@ -63,7 +63,7 @@ async fn until_one_waited(stack: &Stack) {
     wait::until("a job that found its sandbox waiting", wait::SOON, hits).await;
 }
 
-/// Whether a sandbox is made for its job or waits for it.
+/// With cold and with warm sandboxes.
 #[tokio::test]
 async fn a_network_leads_out_and_to_nothing_that_is_ours() {
     for warm in ["0", "2"] {
@@ -91,7 +91,7 @@ async fn leads_out_and_to_nothing_that_is_ours(warm: &str) {
         assert_eq!(found(&stack, &outside).await, all(&outside, "REACHED"), "it leads out");
     }
 
-    // What this machine offers to all: at its own addresses, and at the gateways of its networks.
+    // A port open on every address of this machine, also on the gateways of its networks.
     let open = TcpListener::bind("0.0.0.0:0").await.expect("a free port");
     let port = open.local_addr().expect("it is bound").port();
     let gateway =
@@ -110,13 +110,13 @@ async fn leads_out_and_to_nothing_that_is_ours(warm: &str) {
         (elsewhere.host, port),
         (gateway, port),
         (address, PORT),
-        // Whether or not anybody is there.
+        // Out of reach whether or not anything listens there.
         (Ipv4Addr::new(172, 17, 0, 1), port),
     ]
     .map(SocketAddr::from);
     assert_eq!(found(&stack, &ours).await, all(&ours, "out of reach"));
 
-    // Nor can the job take the wall down, and without a network there is none.
+    // Nor can the job remove the wall, and without a network there is no way around it.
     let undo = "ip route flush table main 2>&1; /orchestra/orchestra-sandbox --wall 0.0.0.0/0";
     let undo = stack.api.run(&json!({"command": undo, "network": "bridge"})).await;
     assert!(undo.error.contains("Operation not permitted"), "{undo:?}");

@@ -1,4 +1,4 @@
-//! The `orchestra` command: what it prints, what it exits with, what it leaves.
+//! The `orchestra` command: its output, its exit codes, and what it leaves behind.
 
 use std::path::Path;
 
@@ -114,7 +114,7 @@ async fn a_refusal_is_a_sentence_and_code_125() {
     assert!(sentence.contains(&url), "{sentence}");
 }
 
-/// A command with everything of its own: data, worker-files, worker's name, port.
+/// A command with its own data, worker-files, worker name and port.
 fn alone(arguments: &[&str], folder: &Path, worker: &str, port: u16) -> std::process::Command {
     let mut command = program::command(arguments);
     command
@@ -152,7 +152,7 @@ async fn run_without_a_server_brings_its_own() {
     assert_eq!(rounds, "round 1\nround 2\n");
 }
 
-/// The second finds the master of the first, which stays until both are done.
+/// The second run finds the master of the first, which stays up until both are done.
 #[tokio::test]
 async fn two_runs_at_once_share_one_server() {
     if !engine::is_there().await {

@@ -1,5 +1,5 @@
-//! `deploy/cluster` for real: `PostgreSQL`, two masters behind a balancer, two workers and Prometheus,
-//! all from images that are built here; a job through them, and another when one master is gone.
+//! The real `deploy/cluster`: `PostgreSQL`, two masters behind a balancer, two workers and Prometheus,
+//! with images built here. Runs a job through them, and another after one master is gone.
 
 use std::{process::Command, time::Duration};
 
@@ -17,10 +17,10 @@ const OTHERS: &[&str] = &[
     "deploy/cluster/ready/postgres.sh",
     "deploy/monitoring/alerts.yml",
 ];
-/// Between two looks of Prometheus, and its first.
+/// Limit for Prometheus's first scrapes.
 const SCRAPED: Duration = Duration::from_mins(2);
 
-/// An image of deploy/cluster/ready, and the variable that names it.
+/// Builds an image of deploy/cluster/ready and returns the variable that sets it.
 pub(crate) async fn ready(
     project: &Project,
     target: &str,
@@ -35,7 +35,7 @@ pub(crate) async fn ready(
     (variable, tag)
 }
 
-/// What Prometheus says.
+/// Queries Prometheus.
 async fn ask(port: u16, path: &str) -> Option<Value> {
     let answer = Api::new(format!("http://127.0.0.1:{port}")).get(path).await;
     (answer.status == 200).then(|| answer.json())
@@ -91,7 +91,7 @@ async fn masters_share_a_database_behind_a_balancer() {
     let rules = ask(prometheus, "/api/v1/rules").await.expect("it answers");
     assert!(!rules["data"]["groups"].as_array().expect("a list").is_empty(), "{rules}");
 
-    // What it was about to answer is asked again elsewhere; nobody notices more.
+    // The balancer sends the killed master's requests to the other; clients notice nothing else.
     let masters = engine::of_service(&project.name, "master").await;
     assert_eq!(masters.len(), 2, "{masters:?}");
     let mut kill = Command::new("docker");

@@ -1,5 +1,5 @@
-//! docker-compose.yml for real: a master and two workers from a ready binary, a
-//! job through them, and nothing left of it.
+//! The real docker-compose.yml: a master and two workers from a ready binary, a job through them, and
+//! nothing left behind.
 
 use std::{
     fs,
@@ -15,11 +15,11 @@ use orchestra_tests::{
 };
 use serde_json::json;
 
-/// What the base of a job image is called where no registry answers.
+/// Name of the job images' base when it was made without a registry.
 const BOOTSTRAPPED: &str = "orchestra/base:bookworm";
 const PULLED: &str = "debian:bookworm-slim";
 
-/// The words that begin a compose command here: version 2, else 1.29.
+/// The compose command of this machine: version 2, or else 1.29.
 pub(crate) fn compose() -> Option<Vec<&'static str>> {
     let candidates = [vec!["docker", "compose"], vec!["docker-compose"]];
     candidates.into_iter().find(|words| {
@@ -33,7 +33,7 @@ pub(crate) fn compose() -> Option<Vec<&'static str>> {
     })
 }
 
-/// What images of services are built on here.
+/// The base on which this machine builds service images.
 pub(crate) async fn base() -> &'static str {
     if engine::has_image(BOOTSTRAPPED).await { BOOTSTRAPPED } else { PULLED }
 }
@@ -46,13 +46,13 @@ pub(crate) struct Project {
     pub(crate) port: u16,
     folder: tempfile::TempDir,
     pub(crate) base: &'static str,
-    /// Variables that its file reads, beside those that every one does.
+    /// Variables that only this compose file reads.
     pub(crate) settings: Vec<(&'static str, String)>,
     file: &'static str,
 }
 
 impl Project {
-    /// Of this file of the repository, which with these others is all that there is.
+    /// Makes a project from this file of the repository. The folder holds only it and these others.
     pub(crate) async fn new(words: Vec<&'static str>, file: &'static str, others: &[&str]) -> Self {
         let name = unique_name("compose-test");
         let base = base().await;
@@ -85,7 +85,7 @@ impl Project {
         command
     }
 
-    /// And leaves nothing, of itself or of its workers' jobs.
+    /// Takes it down, and asserts that neither it nor its workers' jobs leave anything behind.
     pub(crate) async fn is_taken_down(&self, workers: &[Worker]) {
         let _ = self.run(&["down", "--volumes", "--rmi", "all"]).await.expect(0);
         for worker in workers {
@@ -153,7 +153,7 @@ async fn two_workers_from_the_compose_file() {
         (workers.iter().filter(|worker| worker.online).count() == 2).then_some(workers)
     })
     .await;
-    // A worker sees its own token and no other.
+    // A worker sees only its own token.
     let worker = token("worker", "/tokens/worker/token").await.expect(0).stdout;
     assert_eq!(worker, token("master", "/tokens/worker/token").await.expect(0).stdout);
     assert_ne!(token("worker", "/tokens/admin/token").await.code, Some(0));

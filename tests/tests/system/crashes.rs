@@ -1,5 +1,5 @@
-//! Workers that are killed or frozen: what runs goes on under the next process of
-//! the same name, and what cannot go on is fenced and begins anew.
+//! Workers that are killed or frozen. The next process of the same name takes their running jobs
+//! over. A job that cannot be taken over is fenced and starts again.
 
 use std::time::{Duration, Instant};
 
@@ -71,11 +71,11 @@ async fn what_a_job_did_while_its_worker_was_away_is_not_lost() {
     stack.stop().await;
 }
 
-/// Beyond its lease: what the kernel takes to end the processes of a container, and
-/// the engine to notice. docs/operations.md names it.
+/// How long a container may outlive its lease: the kernel ends its processes, and the engine notices.
+/// docs/operations.md states this time.
 const LATE: Duration = Duration::from_secs(2);
 
-/// Killed or frozen, the worker cannot end it; it ends itself, before anybody begins anew.
+/// A killed or frozen worker cannot end the container. It ends itself before a new attempt starts.
 #[tokio::test]
 async fn no_container_outlives_its_lease_and_no_two_attempts_run_at_once() {
     const LEASE: Duration = Duration::from_secs(4);
@@ -110,7 +110,7 @@ async fn no_container_outlives_its_lease_and_no_two_attempts_run_at_once() {
     }
 }
 
-/// Its container ends by its own fence, and its late word counts for nothing.
+/// The container ends by its own fence, and the worker's stale report is refused.
 #[tokio::test]
 async fn a_frozen_worker_loses_its_job_and_cannot_disturb_the_next_attempt() {
     let plan = Plan::default().shared_files().setting("ORCHESTRA_LEASE", "5s");
@@ -149,7 +149,7 @@ async fn a_frozen_worker_loses_its_job_and_cannot_disturb_the_next_attempt() {
     stack.stop().await;
 }
 
-/// As a job does that takes its host down: each worker that gets it dies.
+/// Every worker that gets the job is killed, as by a job that takes its host down.
 #[tokio::test]
 async fn a_job_whose_workers_all_die_is_poison_in_the_end() {
     let plan = Plan::default().setting("ORCHESTRA_LEASE", "2s");

@@ -1,5 +1,5 @@
-//! The REST API with the real curl: the seven calls exactly, what stands beside
-//! them, and a worker made of nothing else. None of it needs an engine.
+//! The REST API through the real curl: the seven original calls, the other calls, and a worker written
+//! with curl alone. None of it needs an engine.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ async fn delete(stack: &Stack, path: &str) -> Reply {
     curl(["-X", "DELETE", &stack.api.url(path)]).await
 }
 
-/// A bare `POST`, as `curl -X POST` sends it.
+/// A `POST` without a body, as `curl -X POST` sends it.
 async fn poke(stack: &Stack, path: &str) -> Reply {
     curl(["-X", "POST", &stack.api.url(path)]).await
 }
@@ -121,7 +121,7 @@ async fn a_worker_of_curl_and_sed() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/scripts/worker.sh");
     let base = stack.api.url("");
     let folder = tempfile::tempdir().unwrap();
-    // The script keeps standard error in a file beside it.
+    // The script writes a file with standard error into its working folder.
     let inside = format!("cd '{}' && exec bash '{}'", folder.path().display(), script.display());
     let start = folder.path().join("start.sh");
     std::fs::write(&start, inside).unwrap();
@@ -160,7 +160,7 @@ async fn a_failed_job_comes_back_to_a_worker_of_curl() {
         })
         .await;
         assert_eq!((job.id.0, job.attempt.unwrap().0, job.retry_count), (1, attempt, attempt - 1));
-        // By number, in any case, and as text: all are read.
+        // A status is accepted as a number, in any case, and as text.
         let _ =
             update(&stack, json!({"id": 1, "status": 2, "assignedWorker": "me"})).await.expect(200);
         let failed = json!({"id": 1, "status": "failed", "assignedWorker": "me", "exitCode": 1});

@@ -1,5 +1,4 @@
-//! An engine that is restarted under running jobs, with a master and a worker
-//! around it.
+//! An engine that restarts under running jobs, with a real master and worker.
 
 use std::fs;
 

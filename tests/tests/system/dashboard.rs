@@ -1,5 +1,5 @@
-//! The dashboard of `deploy/monitoring`: what Grafana needs of it, and each of its questions put to a real
-//! Prometheus that watches a real master. Grafana itself is not started.
+//! The dashboard of `deploy/monitoring`: checks that it has what Grafana needs, and runs each of its
+//! queries against a real Prometheus that scrapes a real master. Grafana itself is not started.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +11,10 @@ use std::{
 use orchestra_tests::{Api, Plan, free_port, program::Program, repository, skip, wait};
 use serde_json::{Value, json};
 
-/// What has to fail for these to show something; an empty answer is right.
+/// Panels that show only failures, so an empty result is correct.
 const OF_FAILURES: [&str; 2] =
     ["Engine: calls that fail, a second", "Database: calls that fail, a second"];
-/// Grafana puts at least four scrapes in its place.
+/// Grafana uses at least four scrape intervals.
 const RATE_INTERVAL: &str = "15s";
 
 fn dashboard() -> Value {
@@ -26,7 +26,7 @@ fn panels(dashboard: &Value) -> &[Value] {
     dashboard["panels"].as_array().expect("it has panels")
 }
 
-/// Each question, with the title of its panel.
+/// Each query with the title of its panel.
 fn questions(dashboard: &Value) -> Vec<(String, String)> {
     let of_panel = |panel: &Value| {
         let title = panel["title"].as_str().expect("each has a title").to_owned();
@@ -39,14 +39,14 @@ fn questions(dashboard: &Value) -> Vec<(String, String)> {
     panels(dashboard).iter().flat_map(of_panel).collect()
 }
 
-/// As Grafana does, with all masters chosen.
+/// Replaces variables as Grafana does, with all masters selected.
 fn substituted(expr: &str) -> String {
     let expr = expr.replace("$__rate_interval", RATE_INTERVAL).replace("$instance", ".*");
     assert!(!expr.contains('$'), "a variable of which this test knows nothing: {expr}");
     expr
 }
 
-/// By <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>.
+/// <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>
 #[test]
 fn it_has_what_grafana_needs() {
     let dashboard = dashboard();
@@ -80,12 +80,12 @@ fn it_has_what_grafana_needs() {
             }
         }
     }
-    // Grafana moves up what hangs in the air, and then it is not what was drawn.
+    // Grafana moves panels up into gaps, which would change the layout.
     let deepest = taken.keys().map(|(_, y)| y + 1).max().unwrap_or_default();
     assert_eq!(taken.len() as u64, 24 * deepest, "there are holes");
 }
 
-/// Prometheus with the settings of `deploy/monitoring`, but for the address and the pace.
+/// Prometheus with the settings of `deploy/monitoring`, except for the address and the interval.
 fn prometheus(folder: &std::path::Path, master: u16, port: u16) -> Program {
     let monitoring = repository().join("deploy/monitoring");
     let settings = fs::read_to_string(monitoring.join("prometheus.yml")).expect("it is there");
@@ -103,7 +103,7 @@ fn prometheus(folder: &std::path::Path, master: u16, port: u16) -> Program {
     Program::start("prometheus", command, folder.join("prometheus.log"))
 }
 
-/// What it answers: the values of all series.
+/// Runs a query and returns the values of all series.
 async fn ask(prometheus: &Api, expr: &str) -> Result<Vec<f64>, String> {
     let request = prometheus.request(reqwest::Method::GET, "/api/v1/query");
     let answer = prometheus.send(request.query(&[("query", expr)])).await;
@@ -141,7 +141,7 @@ async fn prometheus_has_an_answer_to_all_that_it_asks() {
         let answer = ask(&prometheus, &substituted(expr)).await;
         answer.unwrap_or_else(|error| panic!("{title}: {error}"));
     }
-    // Rates need two scrapes and something between them, what workers know their heartbeats.
+    // Rates need two scrapes with a change in between; data from workers needs their heartbeats.
     let mut asked = 0;
     while !open.is_empty() {
         assert!(asked < 60, "nothing to show: {open:#?}");

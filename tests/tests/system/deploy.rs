@@ -1,5 +1,5 @@
-//! What is handed out for larger installations: a stack for a swarm, run on a swarm of one node, and
-//! manifests for Kubernetes, held to its schemas.
+//! The files for larger installations: a stack, run on a swarm of one node, and Kubernetes manifests,
+//! checked against the Kubernetes schemas.
 
 use std::{
     process::{Command, Stdio},
@@ -19,7 +19,7 @@ const OTHERS: &[&str] = &[
     "deploy/cluster/ready/postgres.sh",
 ];
 const SECRETS: [&str; 5] = ["database", "key", "admin", "client", "worker"];
-/// A swarm takes its time, and starts masters again that come before their database.
+/// A swarm is slow to start, and restarts masters that come up before their database.
 const UP: Duration = Duration::from_mins(3);
 
 #[tokio::test]
@@ -43,11 +43,11 @@ pub(crate) async fn docker(arguments: &[&str]) -> program::Ran {
     program::run(command, wait::IMAGE).await
 }
 
-/// A swarm of this engine alone, left when it is dropped.
+/// A swarm of this engine alone. Dropping it leaves the swarm.
 struct Swarm;
 
 impl Swarm {
-    /// `None` where the engine is in one, which is somebody's, or cannot be.
+    /// Returns `None` when the engine is already in somebody's swarm, or cannot start one.
     async fn begin() -> Option<Self> {
         let state = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).await;
         if state.stdout.trim() != "inactive" {
@@ -68,7 +68,7 @@ impl Drop for Swarm {
     }
 }
 
-/// Each with a value of its own, as the stack's first lines say; the client's token.
+/// Creates the secrets as the head of the stack file says; returns the client's token.
 async fn secrets(project: &Project) -> String {
     let mut client = String::new();
     for name in SECRETS {

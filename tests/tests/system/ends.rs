@@ -1,5 +1,4 @@
-//! How jobs end: each way is told from the others, is retried as it should be,
-//! and leaves no container.
+//! How jobs end: every outcome is told apart, is retried as specified, and leaves no container.
 
 use std::{
     fs,
@@ -11,12 +10,12 @@ use orchestra_contracts::{Job, JobStatus, Outcome, paths};
 use orchestra_tests::{Plan, Stack, Toxic, engine, is_root, skip, wait};
 use serde_json::{Value, json};
 
-/// A stack whose jobs get a second between SIGTERM and SIGKILL.
+/// A stack with one second between SIGTERM and SIGKILL.
 async fn stack() -> Option<Stack> {
     Plan::default().setting("ORCHESTRA_GRACE", "1s").start().await
 }
 
-/// Runs a job that must fail for good in this way, and sees its container go.
+/// Runs a job that must fail for good with this outcome, and waits for its container to go.
 async fn fails(stack: &Stack, spec: Value, outcome: Outcome) -> Job {
     let job = stack.api.run(&spec).await;
     assert_eq!(job.status, JobStatus::Failed, "{job:?}");
@@ -70,8 +69,8 @@ async fn a_running_job_and_a_waiting_one_can_be_cancelled() {
     stack.stop().await;
 }
 
-/// The command has ended, and its log is on the way: there is nothing to cut short, so
-/// the job ends as it did.
+/// The command has ended and its log is still being uploaded. Nothing is left to interrupt, so the
+/// job keeps its outcome.
 #[tokio::test]
 async fn a_cancel_after_the_commands_end_changes_nothing() {
     let Some(stack) = Plan::default().proxied().start().await else { return };

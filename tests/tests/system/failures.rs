@@ -1,5 +1,5 @@
-//! What Orchestra says when it cannot do its work: one sentence that says what to
-//! do, exit code 125, and never a trace of a panic.
+//! Error messages of Orchestra itself: one sentence that says what to do, exit code 125, and never a
+//! trace of a panic.
 
 use std::{
     ffi::OsString,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const NOBODY: u32 = 65_534;
 
-/// A folder for data and worker-files that anybody may enter.
+/// A folder for data and worker-files that every user can enter.
 fn open_folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("worker-files")).expect("a new folder");
@@ -31,7 +31,7 @@ fn settle(command: &mut Command, folder: &Path, port: u16) {
         .env("ORCHESTRA_WORKER_FILES", folder.join("worker-files"));
 }
 
-/// Runs the command in this folder; the sentence with which it gives up.
+/// Runs the command in this folder and returns its error message.
 async fn sentence(arguments: &[&str], folder: &Path, change: impl FnOnce(&mut Command)) -> String {
     let mut command = program::command(arguments);
     settle(&mut command, folder, free_port());
@@ -39,9 +39,9 @@ async fn sentence(arguments: &[&str], folder: &Path, change: impl FnOnce(&mut Co
     program::run(command, wait::COMMAND).await.own_failure()
 }
 
-/// The same as a user who may do nothing. Only root can become one.
+/// The same as an unprivileged user. Only root can switch to one.
 async fn sentence_of_nobody(arguments: &[&str], folder: &Path) -> String {
-    // The program stands where nobody may not look.
+    // That user cannot read the folder of the program.
     let copy = folder.join("orchestra");
     fs::copy(program::path(), &copy).expect("the program can be copied");
     let ids: [OsString; 3] = [

@@ -1,5 +1,4 @@
-//! Files go along with a job, and come back from it: the whole way, through real containers and
-//! the command line.
+//! Input files and artifacts of jobs, end to end: through real containers and the command line.
 
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _};
 
@@ -8,8 +7,8 @@ use orchestra_tests::Plan;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-/// Builds what came along, writes what is binary, large, empty and oddly called, and changes what
-/// was there before.
+/// Builds from the job's files; writes a binary, a large, an empty and an oddly named file; and changes
+/// files that existed before.
 const SCRIPT: &str = "
     test \"$(cat data/in.txt)\" = 'some text' || exit 90
     cmp data/in.bin <(printf '\\000\\377') || exit 91
@@ -107,7 +106,7 @@ async fn run_takes_a_file_along_and_brings_back_what_it_became() {
     stack.stop().await;
 }
 
-/// Larger than a spec, and than what the sandbox could hold in memory.
+/// A file larger than a spec, and larger than the sandbox could hold in memory.
 #[tokio::test]
 async fn a_large_file_goes_along_and_is_there_whole() {
     let Some(stack) = Plan::default().start().await else { return };

@@ -1,5 +1,5 @@
-//! Jobs that write more than anybody wants to keep: what is kept is exact, what is
-//! left out is counted, nobody's memory grows, and the job beside it does not notice.
+//! Jobs that write more than a log holds: what is kept is exact, what is left out is counted, no
+//! program's memory grows, and a job beside it is not affected.
 
 use std::{
     fs,
@@ -14,13 +14,13 @@ use serde_json::json;
 
 const HEAD: u64 = 4 << 20;
 const TAIL: u64 = 1 << 20;
-/// By how much a program may grow beyond what it was before the flood: what an
-/// upload, a transaction and the allocator hold, and no multiple of the flood.
+/// How much a program's memory may grow during a flood: room for an upload, a transaction and the
+/// allocator, independent of the flood's size.
 const GROWTH: u64 = 32 << 20;
-/// What a short job may take beside a flood, as a multiple of what it took before.
-/// Both containers share two cores, which the flood alone keeps busy.
+/// How much slower a short job may be beside a flood, as a multiple. Both containers share two cores,
+/// and the flood alone keeps them busy.
 const SLOWER: u32 = 5;
-/// On a quiet machine a short job takes less; then a hiccup would weigh too much.
+/// Lower bound of a short job's usual time, so that a hiccup on a quiet machine does not matter.
 const USUAL: Duration = Duration::from_millis(500);
 
 async fn stack() -> Option<Stack> {
@@ -35,7 +35,7 @@ async fn head_of(stack: &Stack, job: JobId) -> LogHead {
     stack.api.get(&paths::attempt_log(job, AttemptNo(1))).await.expect(200).json()
 }
 
-/// What is kept of the beginning and of the end of what a job wrote, `bytes` in all.
+/// The stored head and tail of the output of a job that wrote `bytes` in all.
 async fn kept(stack: &Stack, job: &Job, bytes: u64) -> (Vec<u8>, Vec<u8>) {
     let stored = head_of(stack, job.id).await;
     assert_eq!((stored.output, stored.gap), (HEAD + TAIL, bytes - HEAD - TAIL), "{job:?}");
@@ -43,7 +43,7 @@ async fn kept(stack: &Stack, job: &Job, bytes: u64) -> (Vec<u8>, Vec<u8>) {
     let marker = format!("[orchestra: {} bytes were left out here]\n", stored.gap).into_bytes();
     let at = log.windows(marker.len()).position(|part| part == marker);
     let at = at.expect("a line says how many bytes are missing");
-    // The line begins on a line of its own, whatever the head ends with.
+    // The gap's line starts on a new line, whatever the head ends with.
     let head = &log[..HEAD as usize];
     assert!([&b""[..], b"\n"].contains(&&log[HEAD as usize..at]), "only the head precedes it");
     let tail = &log[at + marker.len()..];
@@ -51,13 +51,13 @@ async fn kept(stack: &Stack, job: &Job, bytes: u64) -> (Vec<u8>, Vec<u8>) {
     (head.to_vec(), tail.to_vec())
 }
 
-/// Of a pattern that is written again and again, so many bytes in all.
+/// Whether these bytes, from this offset on, repeat the pattern.
 fn repeats(pattern: &[u8], kept: &[u8], from: u64) -> bool {
     let at = |index: usize| pattern[((from + index as u64) % pattern.len() as u64) as usize];
     kept.iter().enumerate().all(|(index, byte)| *byte == at(index))
 }
 
-/// A job that takes hardly any time, from its submission to its end.
+/// Duration of a very short job, from submission to end.
 async fn short(stack: &Stack) -> Duration {
     let begun = Instant::now();
     let job = stack.api.run(&json!({"command": "seq 1 1000"})).await;
@@ -70,7 +70,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Runs the job, and short ones beside it until it has ended.
+/// Runs the job, with short jobs beside it until it has ended.
 async fn beside_short_ones(stack: &Stack, command: &str) -> (Job, Vec<Duration>) {
     let job = stack.api.submit(&json!({"command": command, "timeout": "10m"})).await;
     let mut beside = vec![short(stack).await];
@@ -89,7 +89,7 @@ fn grown(before: &[Memory], after: &[Memory]) -> u64 {
     growth.max().expect("there are programs")
 }
 
-/// `bytes` of a pattern: the flood itself is quick, so the time is that of the way it takes.
+/// Writes `bytes` of a pattern. Producing them is fast, so the time measured is that of the transport.
 async fn survives(stack: &Stack, what: &str, command: &str, pattern: &[u8], bytes: u64) {
     let mut usual = Vec::new();
     for _ in 0..5 {

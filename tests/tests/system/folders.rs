@@ -1,4 +1,4 @@
-//! The folders that jobs run in: whose their files are, and what happens when there is no room.
+//! The folders that jobs run in: who owns the files, and what happens when the disk is full.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use orchestra_contracts::JobStatus;
 use orchestra_tests::{Plan, SmallDisk, is_root, program, skip, wait};
 use serde_json::json;
 
-/// As it is after a clone by root, and by a user who keeps things private.
+/// As after a clone by root, and by a user with a restrictive umask.
 #[tokio::test]
 async fn files_belong_to_the_owner_of_the_folder_and_never_to_root() {
     if !is_root() {

@@ -1,4 +1,4 @@
-//! Job images are folders: made when a job wants one, made anew after an edit.
+//! Job images are folders: built when a job needs one, and rebuilt after a change.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use orchestra_contracts::{JobStatus, Outcome, paths};
 use orchestra_tests::{Plan, Stack, engine, repository, unique_name, wait};
 use serde_json::{Value, json};
 
-/// An image folder of a name that nobody else has. What was built of it goes when dropped.
+/// An image folder with a unique name. Dropping it removes the images built from it.
 pub(crate) struct Image {
     pub(crate) name: String,
     folder: PathBuf,
@@ -51,7 +51,7 @@ async fn a_folder_with_a_dockerfile_is_an_image() {
     let spec = json!({"command": "cat /mark", "image": image.name});
 
     image.write("first");
-    // Both want it at the same time; one of them builds it.
+    // Both jobs need the image at the same time, and one build serves both.
     let (one, two) = (stack.api.submit(&spec).await, stack.api.submit(&spec).await);
     for id in [one.id, two.id] {
         let job = stack.api.finished(id).await;
@@ -76,7 +76,7 @@ async fn a_folder_with_a_dockerfile_is_an_image() {
     stack.stop().await;
 }
 
-/// Without a registry, from the clone's own folders; they are built once for all tests.
+/// Without a registry, from the repository's own folders. They are built once for all tests.
 #[tokio::test]
 async fn the_shipped_images_do_what_they_are_for() {
     let Some(stack) = Plan::default().start().await else { return };
@@ -95,7 +95,7 @@ async fn the_shipped_images_do_what_they_are_for() {
     stack.stop().await;
 }
 
-/// At once and with the reason: no budget could pay for a better end.
+/// The jobs fail at once with the reason, since no retry could help.
 async fn a_broken_folder_ends_the_jobs_that_wait(stack: &Stack, image: &Image) {
     image.write_step("echo there is no rule to make it; exit 7");
     let spec = json!({"command": "true", "image": image.name, "maxRetries": 3});
@@ -109,8 +109,7 @@ async fn a_broken_folder_ends_the_jobs_that_wait(stack: &Stack, image: &Image) {
     }
 }
 
-/// One end and no other: the job is cancelled, its command never ran, and nothing came
-/// of the build.
+/// The job ends once, as cancelled: its command never ran, and the build left nothing behind.
 async fn a_cancel_does_not_wait_for_a_build(stack: &Stack, image: &Image) {
     image.write_step("sleep 300");
     let job = stack.api.submit(&json!({"command": "touch never", "image": image.name})).await;

@@ -1,7 +1,6 @@
-//! The log: live, resumable, apart by stream, exact, and whole after the master
-//! was killed under it.
+//! The log: live, resumable, separable by stream, exact, and complete after the master was killed.
 //!
-//! Jobs wait for files in worker-files, so the tests decide what happens when.
+//! Jobs wait for files in worker-files, so the tests control the order of events.
 
 use std::{fs, ops::RangeInclusive, path::Path};
 
@@ -17,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-/// Bash: waits for a file that the test will make.
+/// A bash loop that waits until the test makes this file.
 fn until_there(file: &str) -> String {
     format!("until [ -e {file} ]; do sleep 0.02; done")
 }
@@ -47,7 +46,7 @@ async fn curl_shows_a_job_while_it_runs() {
     let mut first = String::new();
     tokio::time::timeout(wait::JOB, shown.read_line(&mut first)).await.unwrap().unwrap();
     assert_eq!(first, "first\n");
-    // Output is told at once, a start within 10 ms: it may be its end that is told with it.
+    // Output is sent at once. A start may be held back up to 10 ms, to be sent with the end.
     stack.api.reaches(job.id, JobStatus::Running).await;
 
     make(stack.files(), "go");
@@ -59,7 +58,7 @@ async fn curl_shows_a_job_while_it_runs() {
     stack.stop().await;
 }
 
-/// Reads a job's events and forgets nothing between two connections.
+/// Reads a job's events and keeps them across connections.
 #[derive(Default)]
 struct Follower {
     last_event_id: Option<String>,
@@ -170,7 +169,7 @@ async fn a_log_over_its_limit_keeps_its_head_and_its_tail() {
 
     let (head, rest) = log.split_once("[orchestra: ").expect("a line says that bytes are missing");
     let (missing, tail) = rest.split_once(" bytes were left out here]\n").unwrap();
-    // The line begins on a line of its own.
+    // The gap's line starts on a new line.
     let head = if written.starts_with(head) { head } else { head.trim_end_matches('\n') };
     assert!(written.starts_with(head) && written.ends_with(tail));
     assert_eq!(head.len() + missing.parse::<usize>().unwrap() + tail.len(), written.len());
@@ -192,8 +191,7 @@ async fn eight_megabytes_of_noise_arrive_as_they_were() {
     stack.stop().await;
 }
 
-/// Counts until it is told to stop, so there is output before, during and after
-/// whatever happens meanwhile.
+/// Counts until told to stop, so there is output before, during and after whatever happens meanwhile.
 const COUNTING: &str = "i=0; until [ -e stop ]; do i=$((i + 1)); echo \"line $i\"; sleep 0.005; done; \
                         echo \"end $i\"";
 

@@ -1,5 +1,5 @@
-//! Orchestra as its users see it: real processes, a real engine, the REST API and
-//! the command line. One module a question.
+//! Orchestra as its users see it: real processes, a real engine, the REST API and the command line.
+//! Each module tests one topic.
 
 mod after;
 mod badinput;

@@ -1,5 +1,4 @@
-//! Many short jobs: no byte lost, none doubled, none in another job's log, and no
-//! container left.
+//! Many short jobs: no byte is lost, duplicated or in another job's log, and no container is left.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use orchestra_contracts::{Job, JobId, JobStatus, paths};
 use orchestra_tests::{Plan, Stack, rounds, say};
 use serde_json::json;
 
-/// What job `number` prints on standard output and on standard error.
+/// Standard output and standard error of job `number`.
 fn printed(number: usize) -> (String, String) {
     let out = [1, 2, 3].map(|line| format!("{number}.{line} out\n"));
     (out.concat(), format!("{number} err"))
@@ -57,7 +56,7 @@ async fn two_thousand_jobs_and_every_byte_of_them() {
     stack.stop().await;
 }
 
-/// Whatever the engine does, a job goes to one worker.
+/// Each job is handed to exactly one worker, independent of the engine.
 #[tokio::test]
 async fn sixteen_claimers_never_get_the_same_job() {
     let stack = Plan::default().workers(0).start().await.expect("a master alone needs no engine");

@@ -1,5 +1,5 @@
-//! Several masters on one PostgreSQL: whatever is asked of one, the others know; one that is killed,
-//! and a server that crashes meanwhile, lose nothing and double nothing.
+//! Several masters on one PostgreSQL. All of them see what one was asked to do. When a master is
+//! killed and the server crashes, nothing is lost or duplicated.
 
 mod load;
 mod upgrades;
@@ -26,7 +26,7 @@ fn api(port: u16) -> Api {
     Api::new(format!("http://127.0.0.1:{port}"))
 }
 
-/// Three of them; `None` where there is no server.
+/// Three masters; `None` where there is no server.
 async fn three(lease: &'static str) -> Option<(Masters, [Api; 3])> {
     let url = Postgres::shared()?.database();
     let mut masters = Masters::start(3, url, lease, Some(turn().await));
@@ -41,7 +41,7 @@ async fn claim(api: &Api, worker: &str, wait: &str) -> Vec<Claimed> {
     if reply.status == 204 { Vec::new() } else { reply.expect(200).json() }
 }
 
-/// A frame of standard output, as docs/protocol.md says.
+/// An encoded frame of standard output, as docs/protocol.md defines it.
 fn frame(text: &str) -> Vec<u8> {
     let frame = orchestra_contracts::frame::Frame {
         time: 1,
@@ -76,13 +76,13 @@ fn report(held: &Claimed, worker: &str, status: JobStatus, more: Value) -> Value
     report
 }
 
-/// Nobody polls as often as this.
+/// Shorter than any polling interval, so a wake-up must have been sent.
 const AT_ONCE: Duration = Duration::from_millis(800);
 
 #[tokio::test]
 async fn what_one_master_is_told_the_others_know() {
     let Some((masters, [one, two, three])) = three("60s").await else { return };
-    // The claim waits at one before the job comes to another.
+    // The claim waits at one master, and the job is submitted to another.
     let mut waits = Vec::new();
     for round in 0..3 {
         let claims = claim(&two, "w", "30s");
@@ -111,7 +111,7 @@ async fn what_one_master_is_told_the_others_know() {
         waits.push(text("first").await);
         let head = upload(&two, &held, "w", head.offset, "second\n").await;
         waits.push(text("second").await);
-        // Cancelled anywhere, told anywhere.
+        // A cancel through any master reaches the worker at any master.
         let orders = two.get("/api/worker/w/orders").await.expect(200).json::<Value>();
         let count = orders["count"].as_u64().expect("a count");
         let path = format!("/api/worker/w/orders?after={count}&wait=20s");
@@ -168,7 +168,7 @@ async fn a_token_that_one_master_takes_back_opens_no_other() {
         Master { port, api: api(port), program: Program::start("master", command, log) }
     };
     let mut all = Masters::start(0, url.clone(), "60s", Some(turn));
-    // The first makes the tokens' files, the second finds them.
+    // The first master creates the token files, and the second finds them.
     for number in 0..2 {
         all.all.push(start(number, free_port()));
         all.are_ready().await;
@@ -239,7 +239,7 @@ async fn masters_that_are_killed_and_a_database_that_crashes_lose_nothing() {
     let mut masters = Masters::start(3, url, "4s", Some(turn));
     masters.are_ready().await;
     let mut load = Load::begin(&masters, Duration::from_millis(20));
-    // One after the other, and the database once between them, while there is work.
+    // Kills masters in turn, and crashes the server once, while there is work.
     let mut kills = 0;
     while kills < 4 || !load.is_submitted() {
         let victim = kills % 3;

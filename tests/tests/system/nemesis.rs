@@ -1,4 +1,4 @@
-//! Loops of kills: whatever dies, and whenever, nothing is lost and nothing doubled.
+//! Loops of kills: whatever dies at whatever moment, nothing is lost or duplicated.
 
 use std::time::Duration;
 
@@ -42,8 +42,7 @@ async fn a_worker_killed_ten_times_at_random_costs_its_job_nothing() {
     stack.stop().await;
 }
 
-/// After the claim, the create, the start, the end, the report: the moments are
-/// so far apart that steps of 90 ms meet them all.
+/// Steps of 90 ms cover the claim, the create, the start, the end and the report.
 #[tokio::test]
 async fn at_whatever_step_a_worker_dies_its_job_ends_once() {
     let plan = Plan::default().setting("ORCHESTRA_LEASE", "4s");

@@ -1,5 +1,5 @@
-//! Networks that cut, swallow, slow down and part: no byte is lost, no job is
-//! doubled, and a worker that cannot be reached ends what it may not keep.
+//! Networks that reset, drop, delay and partition: no byte is lost, no job is duplicated, and a worker
+//! that is cut off ends what it may not keep.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -49,8 +49,8 @@ async fn a_log_is_exact_whatever_the_network_does() {
 #[tokio::test]
 async fn an_answer_to_a_claim_that_is_lost_costs_no_attempt() {
     let Some(stack) = Plan::default().proxied().start().await else { return };
-    // The worker has to be past its registration, whose answer could be lost as well: the
-    // master lists a worker before the worker knows that.
+    // The worker must be past its registration, since that answer could be lost too: the master lists a
+    // worker before the worker knows that it is registered.
     let first = stack.api.command("true").await;
     stack.api.finished(first.id).await;
     link(&stack).set(Toxic::DropAnswers);

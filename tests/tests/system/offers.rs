@@ -1,4 +1,4 @@
-//! Workers of one master that do not allow their jobs the same.
+//! Workers of one master that allow their jobs different images and limits.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ async fn runs_on(stack: &Stack, spec: &Value) -> String {
 
 #[tokio::test]
 async fn a_job_goes_to_a_worker_that_allows_it_and_is_refused_when_none_does() {
-    // Jobs of the first worker are small, and it has none of the images of the second.
+    // The first worker allows only small jobs, and has none of the second worker's images.
     let plan = Plan::default().slots(2).setting("ORCHESTRA_MAX_MEMORY", "600m");
     let Some(mut stack) = plan.start().await else { return };
     let images = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! Requests made up from the description of the API (`contracts/openapi.json`), by
-//! schemathesis: no 5xx, no status, type, header or body that is not described, nothing without the
-//! token that it asks for, and nothing that is there still after it was deleted.
+//! Requests that schemathesis generates from the description of the API (`contracts/openapi.json`). No
+//! answer may be a 5xx, or have an undescribed status, type, header or body. Nothing may be granted
+//! without the required token, and nothing may still exist after it was deleted.
 
 use std::fs;
 
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-/// More than it ever takes on two busy cores.
+/// Much longer than it takes on two busy cores.
 const LONGEST: std::time::Duration = std::time::Duration::from_mins(30);
-/// All checks but these two, for which the description would have to say all that the master does. It
-/// is stricter than a schema can be (a time of a calendar, two fields that exclude each other), and
-/// where that costs nothing it takes more (`null` for a field that may be left out).
+/// All checks but these two, which would need a description of everything the master checks. It is
+/// stricter than a schema can be (calendar times, mutually exclusive fields), and more lenient where
+/// that is harmless (`null` for an optional field).
 const NOT_CHECKED: &str = "positive_data_acceptance,negative_data_rejection";
-/// For each operation; with what schemathesis draws of its own accord these are ten thousand.
+/// Examples for each operation. With those that schemathesis adds, these make ten thousand.
 const MANY: u32 = 200;
 
-/// The description, without the parameters that make an answer wait for a job's end.
+/// The description without the parameters that make a request wait for a job's end.
 fn without_waits() -> Value {
     let text =
         fs::read_to_string(repository().join("contracts/openapi.json")).expect("it is there");
@@ -27,7 +27,7 @@ fn without_waits() -> Value {
     let short = json!({"type": "string", "pattern": "^[0-9]{1,2}ms$"});
     let routes = description["paths"].as_object_mut().expect("an object").values_mut();
     for operation in routes.flat_map(|path| path.as_object_mut().expect("an object").values_mut()) {
-        // Indexing would put a null where there are none.
+        // Indexing would insert a null where there are none.
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
             match parameter["name"].as_str() {
@@ -39,18 +39,18 @@ fn without_waits() -> Value {
     }
     let log = &mut description["paths"][paths::LOG]["get"]["responses"]["200"]["content"];
     log.as_object_mut().expect("an object").remove("text/event-stream");
-    // Nothing is sent to anybody while it runs.
+    // Nothing is sent to any receiver during the run.
     let webhook = &mut description["components"]["schemas"]["NewWebhook"]["properties"]["url"];
     *webhook = json!({"enum": ["https://receiver.invalid/", "http://10.0.0.1/"]});
-    // The master's own tests serve the examples; here only what is made up is wanted, for it would
-    // wait as theirs do, and send messages to where theirs go.
+    // The master's own tests cover the examples. Here only generated requests are wanted, since the
+    // examples would wait, and would send messages to their receivers.
     without_examples(&mut description);
     let claim = &mut description["components"]["schemas"]["ClaimRequest"];
     claim["anyOf"][1]["properties"]["wait"] = short;
     description
 }
 
-/// The same of a master that asks nobody for a token.
+/// The description of a master that requires no token.
 fn without_tokens(mut description: Value) -> Value {
     let components = description["components"].as_object_mut().expect("an object");
     components.remove("securitySchemes");
@@ -75,7 +75,7 @@ fn without_examples(part: &mut Value) {
     }
 }
 
-/// A master, its description in a file, and who asks.
+/// A master, and the folder with its description.
 struct Asked {
     stack: Stack,
     folder: TempDir,
@@ -102,7 +102,7 @@ impl Asked {
         fs::read_to_string(self.stack.token_file("admin")).expect("the master made it")
     }
 
-    /// Runs it with so many examples for each operation, and answers how many there were in all.
+    /// Runs schemathesis with this many examples for each operation; returns the number of requests.
     async fn run(&self, who: &str, examples: u32, token: Option<&str>) -> u32 {
         let url = format!("http://127.0.0.1:{}", self.stack.port);
         let mut command = Command::new("schemathesis");
@@ -113,7 +113,7 @@ impl Asked {
         command.args(["--generation-database", "none", "--suppress-health-check", "all"]);
         command.args(["--warnings", "off", "--no-color"]);
         if let Some(token) = token {
-            // As a header it would be sent as well where it is tried whether one is asked for.
+            // Given as a header, it would also be sent where a missing token is tested.
             let settings = format!("[auth.openapi.token]\nbearer = \"{}\"\n", token.trim());
             let file = self.folder.path().join("schemathesis.toml");
             fs::write(file, settings).expect("it is written");

@@ -1,19 +1,19 @@
-//! The Python client: its types, and its own tests against a master and a worker of ours.
+//! The Python client: its types, and its own tests against a real master and worker.
 
 use std::{env, ffi::OsString, process::Output};
 
 use orchestra_tests::{Plan, repository, say, skip};
 use tokio::{process::Command, time::timeout};
 
-/// More than it ever takes on two busy cores.
+/// Much longer than it takes on two busy cores.
 const LONGEST: std::time::Duration = std::time::Duration::from_mins(5);
 
-/// The interpreter that has what they need.
+/// The Python interpreter that has the required packages.
 fn python() -> OsString {
     env::var_os("ORCHESTRA_PYTHON").unwrap_or_else(|| "python3".into())
 }
 
-/// In the client's folder, leaving nothing there.
+/// Runs Python in the client's folder, leaving nothing there.
 async fn run(arguments: &[&str], url: &str) -> Output {
     let mut command = Command::new(python());
     command.args(arguments).current_dir(repository().join("clients/python"));

@@ -1,4 +1,5 @@
-//! Jobs that wait: for a time, for a worker with their labels, for a queue; and what is said of it.
+//! Jobs that wait for a time, for a worker with their labels, or for a queue; and how the wait is
+//! explained.
 
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ async fn a_drained_worker_finishes_what_it_has_and_takes_nothing_more() {
     std::fs::write(stack.files().join("go"), "").unwrap();
     let held = stack.api.finished(held.id).await;
     assert_eq!((held.status, held.output.as_str()), (JobStatus::Completed, "went\n"), "{held:?}");
-    // Neither a new master nor a new process of the worker lifts it.
+    // The drain survives a restart of the master and of the worker.
     stack.kill_master();
     stack.restart_master().await;
     stack.workers[0].program.terminate().await;

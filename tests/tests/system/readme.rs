@@ -1,23 +1,22 @@
-//! The lines for curl that README.md shows, run as they are written by a shell, one after the
-//! other. Only the port is another.
+//! The curl lines in README.md, run in order by a shell as written. Only the port differs.
 
 use orchestra_contracts::DEFAULT_PORT;
 use orchestra_tests::{Plan, Stack, repository, shell};
 
-/// What is answered to lines that find job 1 ended, where that is no success.
+/// Error statuses that are expected because job 1 has already ended.
 const NOT_NOW: [(&str, u16); 1] = [("/api/job/1/cancel", 409)];
 
-/// Of the file that job 1 leaves, `a program`.
+/// Hash of the file that job 1 leaves, `a program`.
 const SHA256: &str = "d69ea8cda2433733c1ce02de65da8f48e6a3dbba6bb18876a2062908e54ef7cb";
 
-/// Those of the tables and of the examples.
+/// The curl lines in tables and in examples.
 fn lines() -> Vec<String> {
     let page = std::fs::read_to_string(repository().join("README.md")).expect("it is there");
     let pieces: Vec<_> = page.split('`').filter(|piece| piece.starts_with("curl ")).collect();
     pieces.into_iter().map(|piece| piece.trim().to_owned()).collect()
 }
 
-/// A job that has left a file, as the lines expect job 1 to be, run by a worker made of curl.
+/// Makes job 1 as the lines expect it: finished, with an artifact. A worker made of curl runs it.
 async fn job_1(stack: &Stack) {
     let job = serde_json::json!({"command": "make build/Hello", "artifacts": ["build/*"]});
     assert_eq!(stack.api.submit(&job).await.id.0, 1);
@@ -49,7 +48,7 @@ async fn its_lines_for_curl_do_what_they_say() {
         let here = line
             .replace(&format!("localhost:{DEFAULT_PORT}"), &format!("localhost:{}", stack.port));
         assert_ne!(&here, line, "it asks nobody");
-        // The same words, of a curl that also tells the status.
+        // The same line, with a curl that also prints the status.
         let script = format!(
             "cd '{}'\ncurl() {{ command curl -sS -w '\\n%{{http_code}}\\n' \"$@\"; }}\n{here}\n",
             folder.path().display()

@@ -1,5 +1,5 @@
-//! A job is run once more by hand: the line that `orchestra repro` prints, through bash,
-//! on the same engine.
+//! Runs a job again by hand: the line that `orchestra repro` prints, through bash and on the same
+//! engine.
 
 use orchestra_tests::{Plan, Stack, wait};
 use serde_json::{Value, json};

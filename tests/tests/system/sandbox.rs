@@ -1,10 +1,10 @@
-//! The sandbox as a job finds it from within.
+//! The sandbox as a job sees it from inside.
 
 use orchestra_contracts::{JobStatus, ProblemKind, paths};
 use orchestra_tests::{Plan, Stack, engine, program, unique_name, wait};
 use serde_json::{Value, json};
 
-/// What else a job can count on.
+/// What else a job can rely on.
 const USABLE: &[(&str, &str)] = &[
     ("cp /bin/echo /tmp/echo && /tmp/echo from tmp", "from tmp"),
     ("ls -A /tmp /dev/shm | grep -v :; echo nothing of those before", "\nnothing of those before"),
@@ -33,7 +33,7 @@ async fn findings(stack: &Stack, worker: &str, engine: Option<&str>, code: i32) 
     serde_json::from_str(&answer).expect("a list of findings")
 }
 
-/// The promises are those of docs/security.md, `worker/src/probe/promises.rs` has them all.
+/// The promises are those of docs/security.md; `worker/src/probe/promises.rs` lists them all.
 #[tokio::test]
 async fn a_job_finds_itself_shut_in() {
     let Some(stack) = Plan::default().start().await else { return };

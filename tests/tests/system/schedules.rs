@@ -1,11 +1,11 @@
-//! Jobs that begin by themselves, at times of a calendar.
+//! Jobs that a schedule starts at calendar times.
 
 use std::time::Duration;
 
 use orchestra_contracts::{JobStatus, Schedule, paths};
 use orchestra_tests::{Plan, Stack, wait};
 
-/// The next minute begins within one, and its job is there soon, also on a busy machine.
+/// The next full minute is less than a minute away. The rest allows for a busy machine.
 const MINUTE: Duration = Duration::from_mins(3);
 
 async fn schedules(stack: &Stack) -> Vec<Schedule> {
@@ -21,7 +21,7 @@ async fn a_schedule_outlives_its_master_and_runs_when_its_time_has_come() {
     assert!(made.contains("tick") && made.contains("active"), "{made}");
     let taken = stack.cli(&create).await.expect(125);
     assert!(taken.stderr.contains("there is a schedule tick already"), "{taken:?}");
-    // Its first time: a minute that begins after it was made.
+    // The first time is the next full minute after it was created.
     let second = schedules(&stack).await[0].created_at.as_second();
     let due = second - second.rem_euclid(60) + 60;
     stack.kill_master();

@@ -1,4 +1,4 @@
-//! A secret from the caller's environment to the job and to no other place.
+//! A secret travels from the caller's environment to the job and nowhere else.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use orchestra_tests::{Plan, program, wait};
 
 const VALUE: &str = "correct/horse+battery";
 
-/// The files below a folder that hold the value.
+/// The files in a folder that contain the value.
 fn showing(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of ours").flatten() {
@@ -35,7 +35,7 @@ async fn a_secret_reaches_its_job_and_no_file_of_ours() {
     assert!(ran.stderr.contains("TOKEN=***\n") && !ran.stderr.contains(VALUE), "{}", ran.stderr);
     assert!(showing(stack.folder()).is_empty(), "{:?}", showing(stack.folder()));
 
-    // Sealed, it outlives the master, and a retry has it again.
+    // The sealed secret survives a restart of the master, and a retry gets it again.
     stack.kill_master();
     stack.restart_master().await;
     stack.workers_are_online().await;
@@ -46,7 +46,7 @@ async fn a_secret_reaches_its_job_and_no_file_of_ours() {
     assert_eq!(again.spec.secrets["TOKEN"], Secret::hidden());
     assert_eq!(again.attempt.map(|attempt| attempt.0), Some(2));
 
-    // Without its key the database opens none of them, and the job says so.
+    // Without the key the secrets cannot be opened, and the job says so.
     stack.kill_master();
     fs::remove_file(stack.data().join("secret.key")).unwrap();
     stack.restart_master().await;

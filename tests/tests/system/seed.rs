@@ -1,5 +1,4 @@
-//! The jobs that everything started from, and what bash makes of commands that
-//! are hard to pass on unharmed.
+//! The original example jobs, and commands that are hard to quote.
 
 use std::{fs, time::Duration};
 
@@ -7,7 +6,7 @@ use orchestra_contracts::{Job, JobStatus, Outcome};
 use orchestra_tests::{Plan, Stack};
 use serde_json::json;
 
-/// Runs a command that must succeed; what it printed.
+/// Runs a command that must succeed and returns its output.
 async fn succeeds(stack: &Stack, command: &str) -> String {
     let job = stack.api.run(&json!({ "command": command })).await;
     assert_eq!(job.status, JobStatus::Completed, "{command:?}: {job:?}");
@@ -36,7 +35,7 @@ async fn the_first_table() {
     stack.stop().await;
 }
 
-/// Commands, and exactly what they print.
+/// Commands, and their exact output.
 const HARD_TO_PASS_ON: &[(&str, &str)] = &[
     (
         r#"echo 'single "double"' "double 'single'" \"bare\""#,
@@ -113,7 +112,7 @@ async fn both_streams_arrive_apart_and_every_byte_as_it_was() {
     stack.stop().await;
 }
 
-/// Each waits for the other's file, so they end only if they run at once.
+/// Each job waits for the other's file, so they end only if they run at the same time.
 #[tokio::test]
 async fn two_jobs_run_at_once_on_two_workers() {
     let plan = Plan::default().workers(2).slots(1).shared_files();

@@ -1,5 +1,5 @@
-//! One worker-files for several workers, as it would be on several hosts: over a network file system that
-//! each of them mounts by itself, and as a volume of a driver of the engine's.
+//! One worker-files folder for several workers, as with several hosts: a network file system that each
+//! of them mounts, and a volume of an engine's volume driver.
 
 mod driver;
 mod mounted;
@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 
 use self::{driver::Driver, mounted::Export};
 
-/// The base of job images, which `program::job_image` has made.
+/// The base of job images, which `program::job_image` makes.
 const BASE: &str = "orchestra/base:bookworm";
 
-/// What a job on each of two hosts leaves is there for the next one on the other. `make` makes the program
-/// `built/Hello`, which prints one line.
+/// Asserts that the next job on either of two hosts sees what a job on the other one left. `make`
+/// builds the program `built/Hello`, which prints one line.
 async fn is_one_folder(stack: &Stack, make: &str) {
     let on = |host: &str, command: &str| json!({"command": command, "requires": {"host": host}, "maxRetries": 0});
     let ran = async |spec: &Value| {
@@ -41,13 +41,13 @@ async fn is_one_folder(stack: &Stack, make: &str) {
     let look = "sha256sum < built/Hello && built/Hello | wc -l && stat -c %u built/Hello";
     let seen = ran(&on("b", look)).await;
     assert_eq!(seen, format!("{sum}\n1\n{user}\n"));
-    // Back and forth: what is put in a file's place is what the other reads.
+    // Back and forth: a file that was replaced on one host is read anew on the other.
     for round in 0..3 {
         ran(&on("a", &format!("echo {round} > new && mv new place"))).await;
         assert_eq!(ran(&on("b", "cat place && echo seen >> place")).await, format!("{round}\n"));
         assert_eq!(ran(&on("a", "cat place")).await, format!("{round}\nseen\n"));
     }
-    // And what a job left is told and kept as from any folder.
+    // Artifacts are recorded and kept as from any folder.
     let mut spec = on("b", "echo kept > out.txt");
     spec["artifacts"] = json!(["out.txt"]);
     let job = stack.api.run(&spec).await;
@@ -55,7 +55,7 @@ async fn is_one_folder(stack: &Stack, make: &str) {
     assert_eq!(kept.stdout, "kept\n");
 }
 
-/// Over SFTP, by sshfs: nothing here can mount NFS.
+/// Uses sshfs over SFTP, because nothing here can mount NFS.
 #[tokio::test]
 async fn two_mounts_of_a_network_file_system_are_one_worker_files() {
     let Some(mut stack) = Plan::default().workers(0).start().await else { return };
@@ -90,10 +90,10 @@ async fn doctor(stack: &Stack, files: &Path) -> String {
     program::run(doctor, wait::JOB).await.stdout
 }
 
-/// As compose has it: the workers are in containers themselves, and the volume is mounted there. The engine is one of
-/// the test's own, and no other has ever heard of the driver.
+/// Like the compose file: the workers run in containers and mount the volume. The engine is the test's
+/// own, so that no other engine learns of the driver.
 ///
-/// On two threads: commands of the engine's are waited for while workers speak through the proxy.
+/// Needs two threads: commands for the engine block while workers communicate through the proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_volume_of_a_driver_is_the_worker_files_of_two_workers() {
     if !engine::is_there().await {
@@ -136,8 +136,8 @@ async fn a_volume_of_a_driver_is_the_worker_files_of_two_workers() {
     nobody_else_looks_for(&name);
 }
 
-/// The machine's engine makes a volume as soon as it is asked to. One that looks for a driver that has gone
-/// takes half a minute.
+/// Asserts that the machine's engine makes a volume at once. An engine that looks for a missing driver
+/// would take half a minute.
 fn nobody_else_looks_for(driver: &str) {
     let docker = |arguments: &[&str]| succeeds(Command::new("docker").args(arguments));
     let known = docker(&["info", "--format", "{{.Plugins.Volume}}"]);
@@ -198,12 +198,12 @@ fn of(engine: &Daemon, arguments: &[&str]) -> Command {
     command
 }
 
-/// One that succeeds.
+/// Runs a command that must succeed.
 fn docker(engine: &Daemon, arguments: &[&str]) {
     succeeds(&mut of(engine, arguments));
 }
 
-/// What it printed.
+/// Runs a command that must succeed and returns its output.
 fn succeeds(command: &mut Command) -> String {
     let ran = command.output().expect("it can be started");
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));

@@ -1,5 +1,5 @@
-//! A worker that is killed exactly at each step of an attempt. The steps are seen
-//! from outside, in what it says to the engine and to the master.
+//! A worker that is killed at each single step of an attempt. The steps are recognised from outside,
+//! by its messages to the engine and to the master.
 
 use std::fs;
 
@@ -13,19 +13,19 @@ use serde_json::json;
 
 use crate::crashes::numbered;
 
-/// Which of the two it speaks to.
+/// Which of the two it talks to.
 #[derive(Clone, Copy, Debug)]
 enum To {
     Master,
     Engine,
 }
 
-/// What becomes of the attempt.
+/// What happens to the attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
-    /// The next process of the worker takes it back.
+    /// The next process of the worker takes it over.
     Back,
-    /// Nothing of it had run; another one is made.
+    /// Nothing of it had run, so another attempt is made.
     Anew,
 }
 
@@ -33,8 +33,8 @@ const fn step(request: &'static str) -> Step {
     Step { request, says: None, hears: None, passes: false }
 }
 
-/// The jobs are numbered in this order, and their containers bear the number: that
-/// tells them from the one through which a worker fills its volume.
+/// Jobs are numbered in this order and their containers' names hold the number. That distinguishes
+/// them from the container through which a worker fills its volume.
 const STEPS: &[(&str, To, Step, Fate)] = &[
     (
         "the claim is granted, and the worker does not hear of it",
@@ -112,7 +112,7 @@ async fn a_worker_killed_at_any_named_step_runs_its_job_once() {
     if !engine::is_there().await {
         return;
     }
-    // With a sandbox that waits, a job needs none of the first steps.
+    // With a warm sandbox, a job would skip the first steps.
     let plan = Plan::default().workers(0).slots(1).setting("ORCHESTRA_LEASE", "4s");
     let plan = plan.setting("ORCHESTRA_WARM", "0");
     let plan = plan.setting("ORCHESTRA_RETRY_BACKOFF", "50ms");
@@ -138,13 +138,12 @@ async fn a_worker_killed_at_any_named_step_runs_its_job_once() {
     stack.stop().await;
 }
 
-/// Submits a job, waits for the kill and for what comes after it.
+/// Submits a job, then waits for the kill and for what follows.
 async fn killed_there(stack: &mut Stack, number: usize, step: &str, fate: Fate) {
     let ran = format!("ran-{number}");
     let command =
         format!("echo ran >> {ran}; for i in 1 2 3; do echo \"line $i\"; sleep 0.2; done");
-    // What can be taken back has the time for it on a slow machine; what cannot is
-    // waited for as long as its lease lasts.
+    // A takeover gets enough time on a slow machine. Otherwise the test waits until the lease runs out.
     let lease = if fate == Fate::Back { "1m" } else { "4s" };
     let job = stack.api.submit(&json!({"command": command, "lease": lease})).await;
     let what = format!("the kill: {step}");

@@ -1,6 +1,6 @@
-//! The disk under the master: full, nearly full, read-only, taken away. What was
-//! accepted is kept, what cannot be done is refused in words, and all goes on
-//! when the trouble is over, without a restart.
+//! The disk under the master: full, nearly full, read-only, gone. What was accepted is kept, what
+//! cannot be done is refused with a reason, and everything works again without a restart when the
+//! fault is over.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,7 +11,7 @@ use serde_json::json;
 
 const LINES: usize = 400_000;
 
-/// A refusal with 503 that says when to come again; its words.
+/// Checks for a 503 with Retry-After; returns its message.
 #[track_caller]
 fn refusal(reply: &Reply) -> String {
     assert_eq!(reply.status, 503, "{reply:?}");
@@ -35,7 +35,7 @@ async fn ready(api: &Api) {
     .await;
 }
 
-/// Submits until one is refused: some fit into pages that the database has already.
+/// Submits until a job is refused: a few still fit into free pages of the database.
 async fn submit_until_refused(api: &Api) -> (Vec<JobId>, String) {
     let mut accepted = Vec::new();
     for _ in 0..100_000 {
@@ -48,7 +48,7 @@ async fn submit_until_refused(api: &Api) -> (Vec<JobId>, String) {
     panic!("the disk is full and jobs are still accepted");
 }
 
-/// Long enough that a lease which was not renewed would be over.
+/// Waits so long that a lease without renewal would be over.
 async fn one_lease_later(stack: &Stack, lease: i64) {
     let seen = async || stack.api.workers().await[0].seen_at;
     let begun = seen().await;
@@ -186,15 +186,15 @@ async fn a_database_that_was_taken_away_is_missed_and_not_replaced() {
     stack.stop().await;
 }
 
-/// Nobody may write to it, not even who has it open already; false where the
-/// file system cannot do that.
+/// Makes the file immutable, even for processes that have it open. Returns false where the file system
+/// does not support that.
 fn protect(file: &Path, protected: bool) -> bool {
     let flag = if protected { "+i" } else { "-i" };
     let change = Command::new("chattr").arg(flag).arg(file).output();
     change.is_ok_and(|output| output.status.success())
 }
 
-/// Its files can be removed again whatever happens.
+/// Makes the files writable again when dropped, so that they can be removed.
 struct Protected(Vec<std::path::PathBuf>);
 
 impl Drop for Protected {

@@ -1,5 +1,5 @@
-//! Jobs that do what jobs should not: kill what they can reach, close what they
-//! were given, never end, leave somebody behind, destroy the folder that they share.
+//! Jobs that misbehave: they kill what they can reach, close what they were given, never end, leave
+//! processes behind, or destroy their shared folder.
 
 use std::fs;
 
@@ -35,7 +35,7 @@ async fn whatever_a_job_kills_or_closes_its_own_code_is_told() {
     stack.stop().await;
 }
 
-/// All 256 are tried on the sandbox alone; here those that others give a meaning to.
+/// All 256 exit codes are tested on the sandbox alone; here only those with a special meaning.
 #[tokio::test]
 async fn exit_codes_arrive_as_they_are() {
     let Some(stack) = stack().await else { return };
@@ -75,7 +75,7 @@ async fn each_step_towards_the_end_is_a_line_of_the_log() {
     stack.stop().await;
 }
 
-/// What it would do later never happens.
+/// What the process would do later never happens.
 #[tokio::test]
 async fn nobody_outlives_the_job_that_began_them() {
     let Some(stack) = stack().await else { return };
@@ -110,8 +110,8 @@ async fn the_next_job_runs_whatever_this_one_did_to_their_folder() {
     stack.stop().await;
 }
 
-/// Pipes, links to everywhere, names that are hard to say, a folder of great depth, and no
-/// device: the worker that starts beside them and the next job do not mind.
+/// Pipes, links to everywhere, odd names, a very deep folder and no device: neither the worker that
+/// starts beside them nor the next job is affected.
 #[tokio::test]
 async fn odd_files_in_their_folder_mislead_nobody() {
     let Some(mut stack) = stack().await else { return };

@@ -1,5 +1,5 @@
-//! Who is let in, with the real programs: nobody without a token where others
-//! can reach the master, each role as far as it goes, and nobody after a revocation.
+//! Access with the real programs: nobody without a token where others can reach the master, each role
+//! within its limits, and nobody after a revocation.
 
 use std::{fs, time::Instant};
 
@@ -47,7 +47,7 @@ async fn up_at_any_address_lends_itself_a_token() {
     assert!(engine::containers_left(&worker).await.is_empty());
 }
 
-/// `orchestra` with the token of this role.
+/// An `orchestra` command with the token of this role.
 fn as_role(stack: &Stack, role: &str, arguments: &[&str]) -> std::process::Command {
     let mut command = stack.command(arguments);
     command.env("ORCHESTRA_TOKEN_FILE", stack.token_file(role));
@@ -77,7 +77,7 @@ async fn each_role_goes_as_far_as_it_may() {
     let list = program::run(list, wait::COMMAND).await.expect(0).stdout;
     assert!(list.contains("laptop") && !list.contains(&token), "{list}");
 
-    // Neither program has printed any token.
+    // No program has printed a token.
     let mut secrets = vec![token];
     for role in ["client", "worker", "admin"] {
         secrets.push(fs::read_to_string(stack.token_file(role)).unwrap().trim().to_owned());
@@ -87,7 +87,7 @@ async fn each_role_goes_as_far_as_it_may() {
     stack.stop().await;
 }
 
-/// Job 1, held by a worker that has sent this much.
+/// Makes job 1, held by a worker that has uploaded this output.
 async fn running_with_output(api: &Api) -> &'static str {
     let spoken = "said before";
     api.command("true").await;
@@ -131,7 +131,7 @@ async fn what_is_followed_ends_within_seconds_when_its_token_is_revoked() {
     waited.problem(401, ProblemKind::Unauthenticated);
     let status = wait::until("logs to end", wait::SOON, async || follow.ended()).await;
     assert_eq!(status.code(), Some(125), "{}", follow.printed());
-    // Most of it is the reader, which tries again before it gives up.
+    // Most of this is the reader, which retries before it gives up.
     assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
     assert_eq!(stack.api.job(JobId(1)).await.status, JobStatus::Assigned);
     stack.stop().await;

@@ -1,5 +1,5 @@
-//! `deploy/systemd` for real: a container whose first process is systemd, both units put into it by the very
-//! lines that stand at their top, and what runbooks do with a service manager.
+//! The real `deploy/systemd`: a container that runs systemd, both units installed by the commands in
+//! their comments, and what runbooks do with a service manager.
 
 use std::{
     fs,
@@ -30,20 +30,20 @@ const INIT: &str = "ARG BASE\nFROM ${BASE}\n\
     CMD [\"/sbin/init\"]\n";
 const CLIENT: &str = "/var/lib/orchestra/tokens/client/token";
 
-/// Seconds that systemd has to come up.
+/// Time limit for systemd to start, in seconds.
 const BOOT: u32 = 60;
 
-/// A container that is a machine of its own, but for the engine. Dropping it removes it.
+/// A container that acts as a separate machine, except for the engine. Dropping it removes it.
 struct Machine {
     name: String,
-    /// What its worker is called.
+    /// The worker's name.
     worker: String,
     folder: TempDir,
     port: u16,
 }
 
 impl Machine {
-    /// `None` where no systemd comes up in a container of this engine.
+    /// Returns `None` where systemd does not start in a container of this engine.
     async fn boot() -> Option<Self> {
         let mut machine = Self {
             name: unique_name("units-test"),
@@ -57,11 +57,11 @@ impl Machine {
         let orchestra = format!("{}:/usr/local/bin/orchestra:ro", program::path().display());
         let socket = format!("{}:/var/run/docker.sock", engine::socket()?.display());
         let port = format!("127.0.0.1:{}:5216", machine.port);
-        // What sets units apart from the rest of the machine takes mounts, and these take a capability.
+        // The units' sandboxing options make mounts, which need this capability.
         let mut run = vec!["run", "--detach", "--name", &machine.name, "--cap-add", "SYS_ADMIN"];
         run.extend(["--security-opt", "seccomp=unconfined"]);
         run.extend(["--security-opt", "apparmor=unconfined"]);
-        // systemd has to make groups of its own, which in the second version needs the machine's.
+        // systemd makes cgroups of its own, which under cgroups v2 need the host's hierarchy.
         let second = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let (groups, mount) = if second {
             ("host", "/sys/fs/cgroup:/sys/fs/cgroup:rw")
@@ -73,10 +73,10 @@ impl Machine {
         run.extend(["--volume", &srv, "--volume", &root, "--volume", &orchestra]);
         run.extend(["--volume", &socket, "--publish", &port, &machine.name]);
         let id = docker(&run).await.expect(0).stdout;
-        // A container's host is called by the first twelve digits of its id, and the worker as its host.
+        // The host name of a container is the first twelve digits of its id, and names the worker.
         machine.worker = id.chars().take(12).collect();
         for _ in 0..BOOT {
-            // What fails of Debian's own units in a container is nothing to us.
+            // Failures of Debian's own units in a container do not matter.
             let state = machine.shell("systemctl is-system-running || true").await.stdout;
             if ["running", "degraded"].contains(&state.trim()) {
                 return Some(machine);
@@ -86,7 +86,7 @@ impl Machine {
         None
     }
 
-    /// Its image, and what whoever installs the units has at hand.
+    /// Makes the image, with the files that a person needs to install the units.
     async fn prepare(&self) {
         for unit in ["orchestra-master.service", "orchestra-worker.service"] {
             let from = repository().join("deploy/systemd").join(unit);
@@ -110,12 +110,12 @@ impl Machine {
         docker(&["exec", &self.name, "bash", "-euo", "pipefail", "-c", &script]).await
     }
 
-    /// What a command says that does not fail.
+    /// The output of a script that must succeed.
     async fn says(&self, script: &str) -> String {
         self.shell(script).await.expect(0).stdout.trim().to_owned()
     }
 
-    /// By the lines at the top of the unit: commands, and settings, which are not taken from there.
+    /// Runs the commands in the unit's first comment. The settings come from `settings` instead.
     async fn install(&self, what: &str, settings: &str) {
         let file = repository().join(format!("deploy/systemd/orchestra-{what}.service"));
         let text = fs::read_to_string(file).expect("a file of the repository");
@@ -160,7 +160,7 @@ async fn ready(api: &Api) {
     .await;
 }
 
-/// A job that has begun and goes on for some seconds more.
+/// A job that has started and runs for a few more seconds.
 async fn under_way(api: &Api) -> JobId {
     let job = api.submit(&json!({"command": "echo begun; sleep 5; echo done"})).await;
     wait::until("the job's first line", wait::JOB, async || {
@@ -218,7 +218,7 @@ async fn settings_are_read_again(machine: &Machine) {
     assert_eq!(machine.says(pid).await, before, "it is the same process");
 }
 
-/// `Restart=on-failure`, and nothing is lost by it.
+/// `Restart=on-failure` restarts it, and nothing is lost.
 async fn a_killed_master_comes_back(machine: &Machine, api: &Api) {
     let job = under_way(api).await;
     let _ = machine.shell("systemctl kill --signal KILL orchestra-master").await.expect(0);
@@ -237,7 +237,7 @@ async fn a_killed_master_comes_back(machine: &Machine, api: &Api) {
     assert_eq!(api.attempts(job).await.len(), 1);
 }
 
-/// By root, while the master is another user's.
+/// Root restores the backup, although the master runs as another user.
 async fn what_is_restored_can_be_served(machine: &Machine, api: &Api) {
     let before = api.jobs("").await.len();
     let restore = "orchestra admin backup /var/tmp/backup.db
@@ -249,7 +249,7 @@ async fn what_is_restored_can_be_served(machine: &Machine, api: &Api) {
     assert_eq!(api.jobs("").await.len(), before);
 }
 
-/// SIGTERM, which the unit gives it time for; the job goes on when it is back.
+/// SIGTERM, within the unit's stop timeout. The job continues when the worker is back.
 async fn an_ended_worker_hands_its_job_back(machine: &Machine, api: &Api) {
     let change = "echo ORCHESTRA_GRACE=1s >> /etc/orchestra/worker.env
         systemctl restart orchestra-worker";
@@ -265,6 +265,6 @@ async fn an_ended_worker_hands_its_job_back(machine: &Machine, api: &Api) {
         (JobStatus::Completed, 2),
         "{ended:?}"
     );
-    // The log of the job is that of all its attempts.
+    // The log of a job includes all its attempts.
     assert_eq!(&*api.log(job, "").await, b"begun\nbegun\ndone\n");
 }

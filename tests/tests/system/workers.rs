@@ -1,11 +1,11 @@
-//! Workers that go away: what becomes of the jobs they held.
+//! Workers that go away, and what happens to their jobs.
 
 use orchestra_contracts::{JobStatus, Outcome, paths};
 use orchestra_tests::{Plan, engine, wait};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// Ends at once where it has begun before; the first time it stays.
+/// Runs for long the first time, and ends at once the second time.
 const SECOND_TIME_LUCKY: &str = "[ -e begun ] && echo again && exit; touch begun; sleep 600";
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_worker_that_is_told_to_end_gives_its_job_to_the_next() {
     stack.stop().await;
 }
 
-/// It hears orders for as long as it waits for its jobs.
+/// A draining worker receives orders for as long as it waits for its jobs.
 #[tokio::test]
 async fn a_job_of_a_worker_that_drains_can_be_cancelled() {
     let plan = Plan::default().shared_files().setting("ORCHESTRA_GRACE", "10m");
@@ -55,7 +55,7 @@ async fn a_job_of_a_worker_that_drains_can_be_cancelled() {
     stack.stop().await;
 }
 
-/// Nobody is left to end the container but the container itself.
+/// Only the container itself is left to end it.
 #[tokio::test]
 async fn a_killed_worker_costs_its_job_an_attempt_and_no_retry() {
     let plan = Plan::default().shared_files().setting("ORCHESTRA_LEASE", "5s");

@@ -1,4 +1,4 @@
-//! Callers and workers who ask any of the masters, and go on to the next one after a failure.
+//! Callers and workers that use any of the masters, and switch to the next one after a failure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,14 +17,14 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::report;
 
-/// What the callers and workers of the load know.
+/// What the callers and workers have observed.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// Answered with 201, by key.
+    /// Submissions answered with 201, by idempotency key.
     pub(super) submitted: BTreeMap<String, JobId>,
     /// Attempts whose end was accepted.
     ended: BTreeMap<JobId, BTreeSet<AttemptNo>>,
-    /// Answers that never came, or said that the database was away.
+    /// Requests without an answer, or with one that the database was unavailable.
     failures: usize,
 }
 
@@ -36,14 +36,14 @@ pub(super) fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Any of the masters, in turn; the next one after a failure.
+/// A client of all masters that switches to the next one after a failure.
 struct Door {
     apis: Vec<Api>,
     next: usize,
 }
 
 impl Door {
-    /// The answer, when one comes that is no failure of ours.
+    /// The answer, if there is one and it reports no failure of ours.
     async fn ask(
         &mut self,
         path: &str,
@@ -96,7 +96,7 @@ async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<
     let mut round = 0;
     while !over.load(Ordering::Relaxed) {
         round += 1;
-        // The same request again, until there is an answer.
+        // Repeats the same request until there is an answer.
         let request = format!("{name}-{round}");
         let terms = json!({"worker": name, "slots": 1, "wait": "1s", "requestId": request});
         let held: Vec<Claimed> = loop {
@@ -125,7 +125,7 @@ async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<
                         seen.ended.entry(held.job.id).or_default().insert(held.lease.attempt);
                         break;
                     }
-                    // Its lease ran out while nobody could be reached.
+                    // The lease ran out while no master could be reached.
                     Some((StatusCode::CONFLICT, _)) => break,
                     Some((status, answer)) => panic!("{status}: {answer}"),
                     None => {}
@@ -135,7 +135,7 @@ async fn works(number: usize, mut door: Door, seen: Arc<Mutex<Seen>>, over: Arc<
     }
 }
 
-/// Callers and workers made of curl, who ask any of the masters.
+/// Callers and workers that use any of the masters.
 pub(super) struct Load {
     apis: Vec<Api>,
     pub(super) seen: Arc<Mutex<Seen>>,
@@ -145,7 +145,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Each caller waits so long after each of its submits.
+    /// Starts the load. Each caller pauses this long after each of its submissions.
     pub(super) fn begin(masters: &Masters, pace: Duration) -> Self {
         let apis: Vec<Api> = masters.all.iter().map(|master| master.api.clone()).collect();
         let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
@@ -167,7 +167,7 @@ impl Load {
         self.callers.is_empty()
     }
 
-    /// Waits for all ends. Nothing is lost, nothing doubled; in words, what happened.
+    /// Waits for all ends, asserts that nothing was lost or duplicated, and returns a summary.
     pub(super) async fn ends_well(mut self) -> String {
         let api = &self.apis[0];
         wait::until("all jobs to end", wait::JOB, async || {

@@ -1,4 +1,4 @@
-//! Masters of two versions side by side, and tables that are newer than both.
+//! Masters of two versions side by side, and a schema that is newer than both.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::sleep;
 
 use super::load::{CALLERS, JOBS, Load, lock};
 
-/// Between two steps of an upgrade: for so long, masters of both versions work side by side.
+/// Time between two steps of an upgrade, in which both versions work side by side.
 const SIDE_BY_SIDE: Duration = Duration::from_secs(3);
 
-/// What a program that is newer than both would do to the tables: a column that all have at once, one that
-/// is filled, a table, an index, and the note that says so.
+/// What a newer program would do to the schema: a column with a default, a column that is filled, a
+/// table, an index, and the migration's record.
 const NEWER: &str = "
     BEGIN;
     ALTER TABLE job ADD COLUMN newer_words text NOT NULL DEFAULT 'none';
@@ -25,9 +25,9 @@ const NEWER: &str = "
         VALUES (9999, 'additive newer', true, '\\x00', 0);
     COMMIT;";
 
-/// From `ORCHESTRA_OLD`, an earlier program, to this one; without it, from this one to itself. Half-way the
-/// tables become those of a newer program still, which only adds to them: those that run go on, those
-/// that are started afterwards start, and one that is taken back to the old program does as well.
+/// Upgrades from `ORCHESTRA_OLD`, an earlier program, or from this one to itself. Half-way, the schema
+/// becomes that of a still newer program, which only adds to it. Running masters go on, new ones
+/// start, and so does one that is taken back to the old program.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
     let turn = turn().await;
@@ -51,14 +51,14 @@ async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
             before = lock(&load.seen).submitted.len();
             assert!(before < JOBS, "there is nothing left to do under the new tables");
             let _ = tokio::task::block_in_place(|| server.run(&database, NEWER));
-            // The others go on meanwhile, and one goes as none should.
+            // The other masters go on meanwhile. One master is killed instead of stopped in order.
             masters.all[number].program.kill();
         } else {
             masters.all[number].program.terminate().await;
         }
         masters.again_as(number, program);
         masters.are_ready().await;
-        // Also of what masters of the old program do.
+        // The counters must also agree after changes by masters of the old program.
         assert_eq!(tokio::task::block_in_place(|| server.miscounted(&database)), "");
     }
     wait::until("all jobs to be submitted", wait::JOB, async || load.is_submitted().then_some(()))

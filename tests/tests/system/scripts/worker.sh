@@ -1,5 +1,5 @@
-# A whole worker, of curl and sed alone: claims one job, says that it runs, runs
-# it, and reports the end. Prints "nothing to do" when there is no job.
+# A complete worker made of curl and sed: claims one job, reports that it runs, runs it, and reports the
+# end. Prints "nothing to do" when there is no job.
 # BASE is the master's address, NAME the worker's name.
 set -euo pipefail
 

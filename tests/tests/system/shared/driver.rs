@@ -1,6 +1,6 @@
-//! A driver of volumes, as the engine's plugins are: <https://docs.docker.com/engine/extend/plugins_volume/>,
-//! JSON over a socket in the folder where an engine looks for them, which is one of this test's own. Its
-//! volumes are folders, which it counts the mounts of.
+//! A volume driver, as the engine's plugins are
+//! (<https://docs.docker.com/engine/extend/plugins_volume/>): JSON over a socket in the engine's plugin
+//! folder, which belongs to this test. Its volumes are folders, and it counts their mounts.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{docker, of};
 
-/// Goes with its handle, but for the connections that the engine holds.
+/// Ends with this handle, except for connections that the engine holds open.
 #[derive(Debug)]
 pub(super) struct Driver<'a> {
     name: String,
@@ -34,7 +34,7 @@ struct State {
     mounts: AtomicU64,
 }
 
-/// One volume, removed when dropped.
+/// A volume. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct Volume<'a> {
     pub(super) name: String,
@@ -42,7 +42,7 @@ pub(super) struct Volume<'a> {
 }
 
 impl<'a> Driver<'a> {
-    /// Of this engine alone.
+    /// Starts a driver for this engine alone.
     pub(super) fn start(engine: &'a Daemon, name: &str, root: &Path) -> Self {
         let socket = engine.plugins().join(format!("{name}.sock"));
         let listener = UnixListener::bind(&socket).expect("nobody else is called so");
@@ -67,12 +67,12 @@ impl<'a> Driver<'a> {
         volume
     }
 
-    /// Where its volume's files are.
+    /// Path of the volume's files.
     pub(super) fn root(&self) -> &Path {
         &self.state.root
     }
 
-    /// By how much it was mounted more often than unmounted.
+    /// The number of mounts without an unmount.
     pub(super) fn mounted(&self) -> i64 {
         self.state.mounted.load(Ordering::Relaxed)
     }
@@ -83,7 +83,7 @@ impl<'a> Driver<'a> {
 }
 
 impl State {
-    /// HTTP/1.1, as much of it as the engine speaks here.
+    /// The part of HTTP/1.1 that the engine uses here.
     fn serve(&self, stream: &UnixStream) {
         let mut reader = BufReader::new(stream);
         while let Some((call, body)) = next(&mut reader) {
@@ -106,7 +106,7 @@ impl State {
                 Ok(()) => json!({"Err": ""}),
                 Err(error) => json!({"Err": error.to_string()}),
             },
-            // Else the engine takes it that there is one already.
+            // Otherwise the engine assumes that the volume exists already.
             "/VolumeDriver.Get" if !self.root.exists() => json!({"Err": "there is none"}),
             "/VolumeDriver.Get" => {
                 json!({"Volume": {"Name": body["Name"], "Mountpoint": path}, "Err": ""})
@@ -128,7 +128,7 @@ impl State {
     }
 }
 
-/// The next call and what it says; `None` when the engine hangs up.
+/// Reads the next call and its body; `None` when the engine closes the connection.
 fn next(reader: &mut BufReader<&UnixStream>) -> Option<(String, Value)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|length| *length > 0)?;

@@ -1,5 +1,5 @@
-//! A folder that is served over SFTP and mounted by sshfs, once for each host. The two speak over a pair of
-//! pipes, so there is no server that listens, no key and no network.
+//! A folder served over SFTP and mounted by sshfs, once for each host. Both ends talk over a pair of
+//! pipes, so no server listens, and no key or network is needed.
 
 use std::{
     os::unix::fs::chown,
@@ -10,11 +10,11 @@ use std::{
 use orchestra_tests::{is_root, say, skip, wait};
 
 const SERVER: &str = "/usr/lib/openssh/sftp-server";
-/// Whose the files are, and as whom the server writes.
+/// Owner of the files, and the user that the server writes as.
 const USER: u32 = 1000;
 
-/// As NFS does it when a file is opened: what the other host wrote meanwhile is asked for. By its own
-/// defaults, sshfs goes by what it knew 20 s ago, and a job here reads the old end of a file.
+/// Close-to-open consistency, as with NFS: opening a file fetches what the other host wrote. By default
+/// sshfs caches for 20 s, and a job here would read a stale file.
 const FRESH: &str = "dir_cache=no,attr_timeout=0,entry_timeout=0";
 
 /// A folder of a file server.
@@ -22,7 +22,7 @@ const FRESH: &str = "dir_cache=no,attr_timeout=0,entry_timeout=0";
 pub(super) struct Export(PathBuf);
 
 impl Export {
-    /// `None`, and one line that says why, where nothing can be mounted.
+    /// Returns `None`, and prints one line that says why, where nothing can be mounted.
     pub(super) fn of(folder: &Path) -> Option<Self> {
         let sshfs = Command::new("sshfs").arg("--version").stdout(Stdio::null()).status();
         let is_installed = sshfs.is_ok_and(|status| status.success()) && Path::new(SERVER).exists();
@@ -41,7 +41,7 @@ impl Export {
         Some(Self(folder.to_owned()))
     }
 
-    /// As one host mounts it.
+    /// Mounts it as one host does.
     pub(super) async fn mount(&self, at: PathBuf) -> Mount {
         std::fs::create_dir(&at).expect("a new folder");
         let user = USER.to_string();
@@ -66,7 +66,7 @@ impl Export {
     }
 }
 
-/// Unmounted when dropped.
+/// A mount. Dropping it unmounts it.
 #[derive(Debug)]
 pub(super) struct Mount {
     at: PathBuf,
