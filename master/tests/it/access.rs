@@ -1,4 +1,4 @@
-//! Every route, as every role. A route without a row here fails the test.
+//! Access to every route by every role. A route without a row here fails the test.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Master, Reply, request};
 
-/// Method, address, whether it is let in: without a token, as client, as worker, as admin.
+/// Method, path, and whether it is allowed: without a token, as client, as worker, as admin.
 type Row = (&'static str, &'static str, [bool; 4]);
 
 const ANYONE: [bool; 4] = [true, true, true, true];
@@ -73,8 +73,8 @@ pub(crate) async fn issue(master: &Master, role: Role, worker: Option<&str>) -> 
     master.service.issue_token(NewToken { role, name: None, worker }).await.unwrap()
 }
 
-/// A request that the handler refuses, should it get that far: job 99 does not
-/// exist, and no handler takes an empty body for JSON.
+/// Sends a request that the handler refuses if it gets that far: job 99 does not exist, and no
+/// handler accepts an empty body as JSON.
 async fn ask(master: &Master, method: &str, path: &str, token: Option<&Token>) -> Reply {
     let path = path
         .replace("{id}", "99")
@@ -138,7 +138,7 @@ async fn head_is_guarded_like_get() {
     }
 }
 
-/// The calls in which a worker says its name, as the worker `w2`.
+/// The calls that carry a worker's name, sent as worker `w2`.
 fn as_w2() -> Vec<(Method, &'static str, &'static str, Value)> {
     let registration = json!({"slots": 1, "queues": ["default"], "version": "0"});
     let json = "application/json";

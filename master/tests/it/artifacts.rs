@@ -1,5 +1,5 @@
-//! Files that attempts leave: uploaded in pieces, there for people when the attempt has ended,
-//! listed, fetched one by one, in part, or all as one archive.
+//! Artifacts: workers upload them in pieces. Once the attempt has ended, people list them and
+//! download one, a part of one, or all as an archive.
 
 mod fetch;
 mod upload;
@@ -23,7 +23,7 @@ fn artifact(path: &str, content: &[u8]) -> Artifact {
     Artifact { path, bytes, sha256: hex::encode(Sha256::digest(content)), executable: false }
 }
 
-/// A path as it stands in an address.
+/// A path, percent-encoded for a URL.
 fn escaped(path: &str) -> String {
     utf8_percent_encode(path, NON_ALPHANUMERIC).to_string()
 }
@@ -46,7 +46,7 @@ impl Master {
         self.send(request.body(Body::from(content)).unwrap()).await
     }
 
-    /// All of a file, as a worker sends it.
+    /// Uploads a whole file as a worker does.
     async fn put(&self, claimed: &Claimed, path: &str, content: &[u8]) -> Artifact {
         let mut offset = 0;
         loop {
@@ -64,7 +64,7 @@ impl Master {
         self.report(claimed, "w", json!({"status": "Completed", "artifacts": artifacts})).await
     }
 
-    /// Puts files and ends the attempt with them.
+    /// Uploads files and ends the attempt with them.
     async fn left(&self, files: &[(&str, &[u8])]) -> i64 {
         let claimed = self.keeping().await;
         let mut artifacts = Vec::new();
@@ -102,7 +102,7 @@ async fn the_page_of_a_job_leads_to_what_is_kept_of_it() {
     assert!(tar.contains("format=tar"), "{addresses:?}");
     assert_eq!(master.get(odd).await.text(), "more");
     assert_eq!(master.get(plain).await.text(), "text");
-    // A job that keeps nothing has no such place.
+    // The page of a job without artifacts has no such section.
     let bare = master.submit(json!({"command": "true"})).await;
     assert!(!master.get(&format!("/jobs/{bare}")).await.text().contains("SHA-256"));
 }

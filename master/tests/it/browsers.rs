@@ -1,4 +1,4 @@
-//! Pages of other sites that ask through somebody's browser.
+//! Requests that pages of other sites make through a person's browser.
 
 use axum::{
     body::Body,
@@ -9,14 +9,14 @@ use serde_json::json;
 
 use crate::harness::{Master, Reply, request};
 
-/// Every route of the API and every page, and one address that leads nowhere.
+/// Every route of the API, every page, and an address that does not exist.
 fn addresses() -> Vec<(String, String)> {
     let mut all = of_programs();
     all.extend(filled_in(http::pages()));
     all
 }
 
-/// What no page is.
+/// The addresses that are not pages.
 fn of_programs() -> Vec<(String, String)> {
     let mut all: Vec<_> = filled_in(http::routes()).collect();
     all.extend(
@@ -99,7 +99,7 @@ async fn the_header_host_is_there_once_and_is_a_host() {
         let reply = ask(&master, "GET", "/healthz", &[("host", host)]).await;
         assert_eq!(reply.problem(), "bad-parameter", "{host:?}");
     }
-    // The address in the request line outdoes the header (RFC 9112, section 3.2.2).
+    // The host in the request line takes precedence over the header (RFC 9112, section 3.2.2).
     let absolute = request("GET", "http://evil.example/healthz").header("host", "localhost");
     let reply = master.send(absolute.body(Body::empty()).unwrap()).await;
     refused(&reply, 421, "wrong-host", "absolute");
@@ -125,7 +125,7 @@ async fn programs_and_our_own_pages_are_let_in() {
     }
 }
 
-/// What a form can send without asking is not taken, not even where no body is wanted.
+/// Content types that a form can send without a preflight are refused, even for an empty body.
 #[tokio::test]
 async fn the_bodies_of_forms_are_refused() {
     let master = Master::start().await;
@@ -151,7 +151,7 @@ async fn names_that_the_operator_added_are_ours() {
     for headers in [
         &[("host", "jobs.example:443")][..],
         &[("host", "jobs.example"), ("origin", "https://jobs.example")],
-        // As a proxy sends it that does not pass the name on.
+        // As sent by a proxy that does not forward the host name.
         &[("host", "127.0.0.1:5216"), ("origin", "https://jobs.example")],
     ] {
         let reply = ask(&master, "GET", "/api/job", headers).await;
@@ -171,8 +171,8 @@ async fn where_tokens_are_needed_any_name_will_do_and_other_sites_still_will_not
     }
 }
 
-/// What a job wrote is data, also for a browser that is pointed at it: on every
-/// answer of every route of the API, refused or not. Pages have a policy of their own.
+/// Job output is data, even when a browser opens it. So these headers are on every answer of every API
+/// route, errors included. Pages have a policy of their own.
 #[tokio::test]
 async fn every_answer_tells_browsers_to_do_nothing_with_it() {
     let master = Master::start().await;

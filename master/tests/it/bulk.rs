@@ -1,4 +1,4 @@
-//! Many jobs in one call, jobs after other jobs, arrays: all or nothing, and told where it is not.
+//! Many jobs in one call, dependent jobs and arrays: all or nothing, with a pointer to what is wrong.
 
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ async fn names_tie_the_jobs_of_a_call_together() {
     assert!(master.claim("w").await.is_none());
 }
 
-/// Whoever waits for its end is told at once.
+/// A request that waits for the job's end is answered at once.
 #[tokio::test]
 async fn an_end_that_others_bring_about_wakes_who_waits_for_it() {
     let master = Master::start().await;

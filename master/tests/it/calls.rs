@@ -1,4 +1,4 @@
-//! The seven calls that everything started from, and those beside them.
+//! The seven original calls, and those beside them.
 
 use serde_json::{Value, json};
 

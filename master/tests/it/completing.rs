@@ -1,4 +1,4 @@
-//! What comes along with the report of an end: the last of the log, and a claim for the next job.
+//! What can be sent with the report of an end: the rest of the log, and a claim for the next job.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use orchestra_contracts::{
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Master, Open, encode, err, out, request, soon, system};
 
-/// An end with these frames as the rest, behind so much that is stored, of a log that says this.
+/// The report of an end whose log is `text`, with these frames as the rest after `behind` stored bytes.
 fn end(frames: &[Frame], behind: u64, text: &str) -> Value {
     let rest = encode(frames);
     let log =
@@ -19,7 +19,7 @@ fn end(frames: &[Frame], behind: u64, text: &str) -> Value {
     json!({"status": "Completed", "exitCode": 0, "log": log, "rest": rest})
 }
 
-/// An end without a word that claims with this.
+/// The report of an end without output, with this claim.
 fn and_claim(claim: &Value) -> Value {
     let log = json!({"offset": 0, "crc32": 0});
     json!({"status": "Completed", "exitCode": 0, "log": log, "claim": claim})
@@ -62,7 +62,7 @@ async fn a_rest_goes_behind_what_was_uploaded_and_live_readers_see_it() {
     assert_eq!(reader.end().await.unwrap(), "one\ntwo\nthree\n");
 }
 
-/// It was sent before by an upload whose answer was lost, and then a part of it with the end.
+/// An upload stored the rest but its answer was lost; then the end repeats a part of it.
 #[tokio::test]
 async fn of_a_rest_that_is_stored_in_part_nothing_is_shown_twice() {
     let master = Master::start().await;
@@ -76,7 +76,7 @@ async fn of_a_rest_that_is_stored_in_part_nothing_is_shown_twice() {
     assert_eq!(log_of(&master, 1).await, "one\ntwo\nthree\n");
 }
 
-/// As of a worker that lost the answer to an upload and thinks that more is stored.
+/// The worker lost the answer to an upload and assumes that more is stored than is.
 #[tokio::test]
 async fn a_rest_that_does_not_fit_ends_nothing() {
     let master = Master::start().await;
@@ -106,20 +106,19 @@ async fn an_end_brings_the_next_job() {
     assert_eq!(master.job(1).await["status"], "Completed");
     assert_eq!(master.job(2).await["assignedWorker"], "w");
 
-    // The answer was lost: the same report, or a claim with its id, finds the same lease.
+    // The answer was lost: both the repeated report and a claim with its id find the same lease.
     let again: Updated = master.report(&first, "w", and_claim(&claim)).await.read();
     assert_eq!(again.next[0].lease.token, next.lease.token);
     let claim = json!({"worker": "w", "requestId": "r1"});
     let claimed: Vec<Claimed> = master.post("/api/job/claim", claim).await.read();
     assert_eq!(claimed[0].lease.token, next.lease.token);
 
-    // Then there is none in this queue.
+    // By then no job is left in this queue.
     let reply = master.report(next, "w", and_claim(&json!({}))).await;
     assert_eq!(reply.json(), json!({"id": 2}));
 }
 
-/// Both would take it: the one that has waited gets it.
-/// How often the store was.
+/// How many claims the store has handled.
 async fn asked_for_claims(master: &Master) -> u64 {
     let metrics = master.get("/metrics").await.text();
     let count = "orchestra_store_seconds_count{call=\"claim\"} ";
@@ -127,6 +126,7 @@ async fn asked_for_claims(master: &Master) -> u64 {
     count.expect("a claim came before").parse().unwrap()
 }
 
+/// Both workers could take the job: the one that already waits gets it.
 #[tokio::test]
 async fn who_waits_already_goes_first() {
     let master = Master::start().await;
@@ -134,7 +134,7 @@ async fn who_waits_already_goes_first() {
     master.submit(json!({"command": "true", "after": [1]})).await;
     let waits = json!({"worker": "other", "wait": "20s"});
     let end = async {
-        // The store was asked for it, as it was for the first one's claim.
+        // By then the store has been asked for the other worker's claim, after that of `held`.
         while asked_for_claims(&master).await < 2 {
             tokio::task::yield_now().await;
         }

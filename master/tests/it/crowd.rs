@@ -1,5 +1,5 @@
-//! Crowds over real connections: thousands of readers of one job, readers who
-//! vanish, workers who all come back at once.
+//! Crowds over real connections: thousands of readers of one job, readers that disconnect, and
+//! workers that all come back at once.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ use crate::{
 };
 
 const FOLLOWERS: usize = 5_000;
-/// The other tests of this program need descriptors, too.
+/// File descriptors left for the other tests of this program.
 const DESCRIPTORS_LEFT: usize = 1_000;
-/// Followers may make a claim so many times slower: they share two cores with it.
+/// How many times slower followers may make a claim: they share two cores with it.
 const SLOWER: u32 = 10;
-/// Below that all is quick, and its ratio says nothing.
+/// Claims below this time count as fast, since a ratio of short times means nothing.
 const QUICK: Duration = Duration::from_millis(2);
 
 struct Served {
@@ -48,7 +48,7 @@ impl Served {
         soon(self.tasks.join_all()).await;
     }
 
-    /// A follower whose stream has begun.
+    /// A follower whose stream has started.
     async fn follower(&self) -> Follower {
         let mut socket = TcpStream::connect(&self.address).await.unwrap();
         let head =
@@ -59,7 +59,7 @@ impl Served {
         follower
     }
 
-    /// How long a claim over a connection takes, while a job writes its log.
+    /// The time of a claim over a connection, while a job writes its log.
     async fn claim_time(
         &self,
         offset: &mut u64,
@@ -105,7 +105,7 @@ impl Follower {
         read > 0
     }
 
-    /// What it has read of the log.
+    /// The log as this follower has read it.
     fn log(&self) -> String {
         let data = self.text.lines().filter_map(|line| line.strip_prefix("data: "));
         let logs = data.filter_map(|data| serde_json::from_str::<LogEvent>(data).ok());
@@ -113,7 +113,7 @@ impl Follower {
     }
 }
 
-/// As many as the descriptors of this process allow: two for each.
+/// As many as the file descriptor limit of this process allows, at two for each.
 fn affordable(followers: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -153,8 +153,7 @@ async fn thousands_of_followers_do_not_slow_claims() {
         crowded <= SLOWER * alone.max(QUICK),
         "{crowded:?} beside {count} followers, {alone:?} alone"
     );
-    // Each claim is a few operations, each piece of log a few more; followers
-    // share what they read.
+    // Each claim takes a few operations and each piece of log a few more. Followers share reads.
     assert!(reads < count, "{reads} operations of the database for {count} followers");
 
     let done = served.master.report(&claimed, "w", json!({"status": "Completed"})).await;
@@ -177,7 +176,7 @@ async fn readers_who_vanish_give_their_places_back() {
             followers.push(served.follower().await);
         }
         assert_eq!(served.master.service.reading(), followers.len());
-        // With bytes on their way that nobody takes, which resets the connection.
+        // Unread bytes in transit make the close reset the connection.
         served.master.stored(&claimed, &[out("x")], 0).await;
         drop(followers);
         let gone = async {
@@ -228,7 +227,7 @@ async fn five_hundred_workers_come_back_at_once_and_lose_nothing() {
     served.master.faults.plan(Plan::Nothing);
     assert_eq!(served.master.service.expire_leases().await.unwrap(), 0);
 
-    // A client each, so a connection each; to make one takes longer than its answer.
+    // Each has its own client, and so its own connection. Making one takes longer than the answer.
     let requests: Vec<_> = beats
         .into_iter()
         .map(|(name, beat)| {
@@ -252,7 +251,7 @@ async fn five_hundred_workers_come_back_at_once_and_lose_nothing() {
     served.stop().await;
 }
 
-/// Past the limit of connections, and of readers, a refusal is read and not a reset.
+/// Beyond the limits on connections and on readers, the client gets an error and not a reset.
 #[tokio::test]
 async fn one_too_many_is_told_so() {
     let master = Master::start().await;

@@ -1,4 +1,4 @@
-//! A worker made of nothing but curl: a bare name, and reports under that name.
+//! A worker made of curl alone: it claims with a bare name, and reports under that name.
 
 use serde_json::json;
 
@@ -23,7 +23,7 @@ async fn the_whole_way() {
     assert_eq!(running["status"], "Running");
     assert_eq!(running["startedAt"], "2026-01-02T03:04:05Z");
 
-    // No heartbeat, and the lease still holds: it lasts as long as the job may.
+    // There is no heartbeat, but the lease still holds: it lasts as long as the job's timeout.
     master.clock.advance(LEASE);
     master.clock.advance(LEASE);
     assert_eq!(master.service.expire_leases().await.unwrap(), 0);
@@ -41,13 +41,13 @@ async fn the_whole_way() {
     assert_eq!(master.get("/api/job/1/log").await.text(), "done\na warning\n");
     assert_eq!(master.get("/api/job/1/log?stream=stderr").await.text(), "a warning\n");
 
-    // The answer was lost on the way: the same report again changes nothing.
+    // The answer was lost: repeating the report changes nothing.
     let again = master.post("/api/job/update", update).await;
     assert_eq!((again.status.as_u16(), again.json()), (200, done));
     assert_eq!(master.get("/api/job/1/log").await.text(), "done\na warning\n");
 }
 
-/// One that is refused keeps no other from being taken.
+/// A refused report does not affect the others.
 #[tokio::test]
 async fn many_reports_at_once() {
     let master = Master::start().await;

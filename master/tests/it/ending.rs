@@ -40,7 +40,7 @@ async fn cancel_of_a_held_job_goes_through_its_worker() {
     assert_eq!(master.bare("POST", "/api/job/1/cancel").await.status, 200);
 }
 
-/// The worker hears at once that there is something to ask for, and of the rest nothing.
+/// The worker is notified at once about its own job, and not about other jobs.
 #[tokio::test]
 async fn a_worker_is_told_when_one_of_its_jobs_is_to_end() {
     let master = Master::start().await;

@@ -1,4 +1,4 @@
-//! Why a job waits, who holds it, how it ended: at once, in words and as data.
+//! The explanation of a job, in words and as data: why it waits, who holds it, how it ended.
 
 use orchestra_contracts::Span;
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ async fn a_shared_folder_that_is_not_the_same_everywhere_is_warned_of() {
         assert_eq!(codes(&submit(kept).await), [""; 0]);
     }
 
-    // Both say that their folder is one.
+    // Both workers declare that they share their folder.
     register(&master, "a", json!({"host": "one", "labels": {"files": "nfs"}})).await;
     register(&master, "b", json!({"host": "two", "labels": {"files": "nfs"}})).await;
     assert_eq!(codes(&submit(json!({"command": "true"})).await), [""; 0]);

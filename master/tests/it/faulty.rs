@@ -1,6 +1,5 @@
-//! A store that fails where a test wants it to: before an operation was done, or
-//! after it, with the answer lost. Operations are counted, so that a fault can be
-//! tried at each of them.
+//! A store that fails where a test wants it to: before an operation, or after it with the answer lost.
+//! Operations are counted, so that a test can inject a fault at each of them.
 
 mod store;
 
@@ -17,16 +16,16 @@ use tokio::sync::watch;
 pub(crate) enum Fault {
     /// Nothing was done.
     Before,
-    /// It was done, and nobody hears of it.
+    /// It was done, but the answer is lost.
     After,
 }
 
-/// What goes wrong.
+/// Which operations fail.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Plan {
     #[default]
     Nothing,
-    /// The operation of this number, from 1.
+    /// The operation with this number, counted from 1.
     Once(usize, Fault),
     /// Every write, as on a full disk.
     Writes,
@@ -38,7 +37,7 @@ pub(crate) struct FaultyStore {
     plan: Mutex<Plan>,
     operations: AtomicUsize,
     log_reads: AtomicUsize,
-    /// Writes wait while it is true, as for a disk that takes its time.
+    /// While true, writes wait as for a slow disk.
     stalled: watch::Sender<bool>,
 }
 
@@ -61,7 +60,7 @@ impl FaultyStore {
         self.stalled.send_replace(stalled);
     }
 
-    /// How many there were.
+    /// How many operations there were.
     pub(crate) fn operations(&self) -> usize {
         self.operations.load(Ordering::SeqCst)
     }
@@ -75,7 +74,7 @@ impl FaultyStore {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        // The sender lives as long as `self`.
+        // The wait cannot fail: the sender lives as long as `self`.
         let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
         if matches!(*self.plan.lock().unwrap(), Plan::Writes) {
             self.operations.fetch_add(1, Ordering::SeqCst);

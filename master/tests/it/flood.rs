@@ -1,5 +1,5 @@
-//! Many connections that mean harm, at a master that asks for no token, so that
-//! nothing but what they ask for tells workers from others.
+//! Many hostile connections to a master that requires no token. Only the requested call tells workers
+//! from others.
 
 use std::{
     net::SocketAddr,
@@ -20,12 +20,12 @@ use crate::{
     server::client,
 };
 
-/// What the master may serve at once; the flood is many times as large.
+/// The master's connection limit. The flood has many times as many.
 const MOST: usize = 64;
 const FLOOD: usize = 600;
 
-/// Begins that are never ended: of a head, of nothing, of a client's body, of a
-/// body that goes nowhere.
+/// Unfinished requests: half a head, nothing at all, half a body of a client's call, and half a body to
+/// an unknown path.
 const HALVES: [&str; 4] = [
     "GET /api/job HTTP/1.1\r\nHost: localhost\r\nX: ",
     "",
@@ -34,7 +34,7 @@ const HALVES: [&str; 4] = [
     "POST /nope HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
 ];
 
-/// Opens them one after the other, and keeps those open that stay so.
+/// Opens connections one after another, and keeps those that stay open.
 async fn flood(address: SocketAddr) {
     let mut held = Vec::new();
     for half in HALVES.iter().cycle().take(FLOOD) {
@@ -47,7 +47,7 @@ async fn flood(address: SocketAddr) {
     std::future::pending::<()>().await;
 }
 
-/// The answer's status over a connection of its own, and how long it took.
+/// The status of a call over its own connection, and how long it took.
 async fn call(address: SocketAddr, path: &str, body: &Value) -> (u16, Duration) {
     let begun = Instant::now();
     let request = client().post(format!("http://{address}{path}")).json(body);

@@ -1,4 +1,4 @@
-//! The log as events: resumable at every position, ended only by the job's end.
+//! The log as events: resumable at every position, and ended only by the job's end.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Master, Open, err, out, request, system};
 
-/// One event as it is written.
+/// An event as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 struct Event {
     name: String,
@@ -43,7 +43,7 @@ async fn open(master: &Master, query: &str, last: Option<&str>) -> Open {
     Open::new(response)
 }
 
-/// Two attempts with five pieces of log, all ended.
+/// Two ended attempts with five pieces of log.
 async fn ended() -> Master {
     let master = Master::start().await;
     let first = master.running(json!({"command": "true", "maxRetries": 1})).await;
@@ -81,7 +81,7 @@ async fn every_position_can_be_resumed() {
     let all = events(&open(&master, "", None).await.end().await.unwrap());
     for (index, event) in all.iter().enumerate() {
         let rest = events(&open(&master, "", Some(&event.id)).await.end().await.unwrap());
-        // The end itself is told again: that is how a client learns that it is there.
+        // The end event is repeated: that is how a client learns that it has seen everything.
         let expected = &all[(index + 1).min(all.len() - 1)..];
         assert_eq!(rest, expected, "after {}", event.id);
         let by_parameter = open(&master, &format!("?after={}", event.id), None).await;
@@ -122,7 +122,7 @@ async fn states_and_logs_come_as_they_happen() {
     );
 }
 
-/// The poll is there for what was missed; nothing here is.
+/// Readers are woken by notifications. The poll only covers missed ones, and none is missed here.
 #[tokio::test]
 async fn readers_are_woken() {
     let master = Master::start().await;

@@ -1,4 +1,4 @@
-//! A master in this process, on a database of its own, with a clock of its own.
+//! A master in this process, with its own database and its own clock.
 
 use std::{
     net::Ipv4Addr,
@@ -35,14 +35,14 @@ use tower::ServiceExt;
 
 use crate::{faulty::FaultyStore, receiver::Successor};
 
-/// Nothing here takes longer, even on two busy cores; it only says when a run is stuck.
+/// Generous limit for anything here, even on two busy cores. It only detects a stuck run.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const LEASE: Span = Span::from_secs(60);
 pub(crate) const BACKOFF: Span = Span::from_secs(60);
 
 const KEY: [u8; 32] = [7; 32];
 
-/// A clock that stands still until it is told to go on.
+/// A clock that stands still until the test advances it.
 #[derive(Debug)]
 pub(crate) struct FakeClock(Mutex<Timestamp>);
 
@@ -57,7 +57,7 @@ impl Clock for FakeClock {
         *self.0.lock().unwrap()
     }
 
-    /// It goes on by as much as time passes.
+    /// The time shown, since 1970.
     fn passed(&self) -> Duration {
         let since = self.now().duration_since(Timestamp::UNIX_EPOCH);
         Duration::try_from(since).unwrap()
@@ -68,7 +68,7 @@ fn settings() -> Settings {
     Settings { lease: LEASE, ..Settings::default() }
 }
 
-/// Settings with which messages to webhooks reach these networks.
+/// Settings under which webhooks may reach these networks.
 fn reaching(networks: &[&str]) -> Settings {
     let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
     Settings { reachable: Reachable::with(networks), ..settings() }
@@ -78,7 +78,7 @@ pub(crate) struct Master {
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) service: Arc<Service>,
     pub(crate) shutdown: CancellationToken,
-    /// What its database can be told to do wrong.
+    /// The faults that its database can be told to inject.
     pub(crate) faults: Arc<FaultyStore>,
     store: Arc<dyn Store>,
     router: Router,
@@ -88,35 +88,35 @@ pub(crate) struct Master {
 }
 
 impl Master {
-    /// On loopback, for everybody.
+    /// Starts a master on loopback that requires no token.
     pub(crate) async fn start() -> Self {
         Self::behind(Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default())).await
     }
 
-    /// For those who have a token.
+    /// Starts a master that requires tokens.
     pub(crate) async fn with_tokens() -> Self {
         Self::behind(Access::with_tokens(Hosts::default())).await
     }
 
-    /// For so many readers at once.
+    /// With this limit on concurrent readers.
     pub(crate) async fn serving_readers(max_streams: usize) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         Self::with(access, Settings { max_streams, ..settings() }).await
     }
 
-    /// For attempts that leave no more files than that.
+    /// With this limit on the artifacts of an attempt.
     pub(crate) async fn keeping_at_most(artifacts_limit: Size) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         Self::with(access, Settings { artifacts_limit, ..settings() }).await
     }
 
-    /// For files for jobs that are no larger than that.
+    /// With this limit on files for jobs.
     pub(crate) async fn taking_at_most(upload_limit: Size) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         Self::with(access, Settings { upload_limit, ..settings() }).await
     }
 
-    /// One that tells webhooks of ends, in these networks as well.
+    /// Delivers webhooks, in these networks too.
     pub(crate) async fn delivering(networks: &[&str]) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         let mut master = Self::with(access, reaching(networks)).await;
@@ -128,7 +128,7 @@ impl Master {
         Self::with(access, settings()).await
     }
 
-    /// On this store.
+    /// On top of this store.
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let access = Access::open(Ipv4Addr::LOCALHOST.into(), Hosts::default());
         let folder = tempfile::tempdir().unwrap();
@@ -165,12 +165,12 @@ impl Master {
         Self { clock, service, shutdown, faults, store, router, tasks, folder, url }
     }
 
-    /// The use cases of a master that has just come up on the same database.
+    /// The service of a master that has just started on the same database.
     pub(crate) fn restarted(&self) -> Arc<Service> {
         self.restarted_with(&KEY).0
     }
 
-    /// A master that has just come up on the same database, whose messages reach these networks.
+    /// A master that has just started on the same database, whose webhooks may reach these networks.
     pub(crate) fn successor(&self, networks: &[&str]) -> Successor {
         let (shutdown, vault) = (CancellationToken::new(), Vault::new(&KEY));
         let (store, clock, settings) = (self.store.clone(), self.clock.clone(), reaching(networks));
@@ -178,13 +178,13 @@ impl Master {
         Successor { service, shutdown }
     }
 
-    /// The same with this key for secrets, and its queue of claims.
+    /// The same with this key for secrets. Also returns its claim queue.
     pub(crate) fn restarted_with(&self, key: &[u8; 32]) -> (Arc<Service>, ClaimQueue) {
         let (shutdown, vault) = (CancellationToken::new(), Vault::new(key));
         Service::new(self.store.clone(), self.clock.clone(), settings(), vault, shutdown)
     }
 
-    /// All that is on its disk.
+    /// Everything on its disk.
     pub(crate) fn on_disk(&self) -> Vec<u8> {
         let files = std::fs::read_dir(self.folder.path()).unwrap();
         files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
@@ -201,7 +201,7 @@ impl Master {
         self.router.clone()
     }
 
-    /// The answer's head, with its body still to be read.
+    /// The head of the answer, with its body still unread.
     pub(crate) async fn open(&self, request: Request<Body>) -> axum::response::Response {
         soon(self.router.clone().oneshot(request)).await.unwrap()
     }
@@ -225,7 +225,7 @@ impl Master {
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
-    /// `POST` or `DELETE` without a body.
+    /// Sends `POST` or `DELETE` without a body.
     pub(crate) async fn bare(&self, method: &str, path: &str) -> Reply {
         self.send(request(method, path).body(Body::empty()).unwrap()).await
     }
@@ -240,7 +240,7 @@ impl Master {
         self.get(&format!("/api/job/{id}")).await.json()
     }
 
-    /// One job in the long form, if there is one.
+    /// Claims one job in the long form, if there is one.
     pub(crate) async fn claim(&self, worker: &str) -> Option<Claimed> {
         let reply = self.post("/api/job/claim", json!({"worker": worker})).await;
         if reply.status == 204 {
@@ -249,7 +249,7 @@ impl Master {
         reply.read::<Vec<Claimed>>().pop()
     }
 
-    /// A report under a lease from [`Self::claim`].
+    /// Sends a report under a lease from [`Self::claim`].
     pub(crate) async fn report(&self, claimed: &Claimed, worker: &str, more: Value) -> Reply {
         let mut update = json!({
             "id": claimed.job.id, "assignedWorker": worker,
@@ -274,7 +274,7 @@ impl Master {
         self.send(request.body(Body::from(frames)).unwrap()).await
     }
 
-    /// A job with one claimed and started attempt, held by `w`.
+    /// Submits a job and starts its first attempt, held by `w`.
     pub(crate) async fn running(&self, spec: Value) -> Claimed {
         self.submit(spec).await;
         let claimed = self.claim("w").await.expect("the job that was just submitted");
@@ -316,7 +316,7 @@ impl Reply {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The last word of a problem's type.
+    /// The last segment of a problem's type.
     #[track_caller]
     pub(crate) fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
@@ -331,7 +331,7 @@ pub(crate) fn request(method: &str, path: &str) -> axum::http::request::Builder 
     Request::builder().method(method).uri(path)
 }
 
-/// A body that stays open, read piece by piece.
+/// A streaming body, read piece by piece.
 pub(crate) struct Open(axum::body::BodyDataStream, String);
 
 impl Open {
@@ -350,7 +350,7 @@ impl Open {
         &self.1
     }
 
-    /// The rest; `Err` when it broke off.
+    /// Reads the rest; `Err` when the body was cut off.
     pub(crate) async fn end(mut self) -> Result<String, String> {
         while let Some(piece) = soon(self.0.next()).await {
             match piece {

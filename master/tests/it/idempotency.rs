@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a job that is submitted again is the same job.
+//! `Idempotency-Key`: a repeated submission returns the same job.
 
 use axum::body::Body;
 use futures::future::join_all;
@@ -32,7 +32,7 @@ async fn the_same_key_and_body_is_the_same_job() {
     assert_eq!(submit(&master, "b", &spec()).await.json()["id"], 2);
 }
 
-/// What has become of it meanwhile is told, and a master's restart forgets nothing.
+/// The answer shows the job's current state, and a restart of the master forgets no key.
 #[tokio::test]
 async fn the_answer_tells_of_the_job_as_it_is() {
     let master = Master::start().await;
@@ -59,8 +59,7 @@ async fn fifty_at_once_are_one_job() {
     assert_eq!(master.get("/api/job").await.json().as_array().unwrap().len(), 1);
 }
 
-/// Also one that differs in nothing but a secret, and of that no hash is stored that could
-/// be tried out.
+/// Even if only a secret differs. No hash of the secret is stored that could be guessed offline.
 #[tokio::test]
 async fn the_same_key_for_another_body_is_refused() {
     let master = Master::start().await;

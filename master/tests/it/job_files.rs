@@ -1,5 +1,5 @@
-//! Files that are brought before the jobs that have them: whole or in pieces, once for each
-//! content, fetched by workers, and refused where they are not there.
+//! Input files that are uploaded before the jobs that use them: whole or in pieces, stored once for
+//! each content, fetched by workers. A job with a missing file is refused.
 
 use std::convert::Infallible;
 
@@ -63,7 +63,7 @@ async fn a_file_is_brought_whole_and_fetched_in_parts() {
     assert!(part.header("content-range").ends_with(&format!("/{}", content.len())));
     let beyond = master.fetch_upload(&sha256, Some("bytes=99999999-")).await;
     assert_eq!(beyond.status, 416);
-    // Again: it is there, however much of it is sent.
+    // Uploading again succeeds, however much of the content is sent.
     assert_eq!(master.bring(&sha256, "?offset=5", "x").await.status, 201);
 }
 
@@ -79,7 +79,7 @@ async fn a_file_is_brought_in_pieces_and_gone_on_with() {
     let hole = master.bring(&sha256, "?offset=1001", piece(1001, 2000)).await;
     assert_eq!(hole.json()["type"], "urn:orchestra:problem:artifact-offset");
     assert_eq!((hole.status.as_u16(), &hole.json()["artifact"]["offset"]), (409, &json!(1000)));
-    // A body that breaks off has brought what had arrived in whole pieces.
+    // Of a body that is cut off, the complete pieces are kept.
     let broken = [Ok(Bytes::from(piece(1000, 1000 + ARTIFACT_PIECE))), Err("broken")];
     let body = Body::from_stream(stream::iter(broken));
     assert_eq!(master.bring(&sha256, "?offset=1000", body).await.status, 400);
@@ -136,7 +136,7 @@ async fn a_job_has_what_was_brought_and_nothing_else() {
     assert_eq!(job["files"], json!([{"path": "data", "upload": there}]));
 }
 
-/// The same piece again, because its answer was lost or nothing came of it.
+/// The piece is sent again because its answer was lost, or because it was not stored.
 #[tokio::test]
 async fn a_piece_can_be_sent_again_whatever_became_of_it() {
     for fault in [Fault::Before, Fault::After] {

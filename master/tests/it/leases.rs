@@ -1,4 +1,4 @@
-//! Claims in the long form, leases that end, retries that wait. Time is set, never slept.
+//! Claims in the long form, expiring leases, delayed retries. The clock is set, and no test sleeps.
 
 use orchestra_contracts::{
     JobStatus, Span,
@@ -70,7 +70,7 @@ async fn a_worker_that_registers_again_is_told_what_it_holds() {
     let statuses: Vec<_> = welcome.held.iter().map(|held| held.job.status).collect();
     assert_eq!(statuses, [JobStatus::Assigned, JobStatus::Running]);
 
-    // Told, and not renewed: for one that is not found it ends when it would have.
+    // Listing a lease does not renew it, so a lost one expires as it would have.
     master.clock.advance(Span::from_secs(50));
     assert_eq!(master.service.expire_leases().await.unwrap(), 3);
     let reply = master.send_json("PUT", "/api/worker/w", &registration).await;
@@ -144,7 +144,7 @@ async fn a_job_that_keeps_losing_workers_fails_as_poison() {
     assert!(master.claim("w").await.is_none());
 }
 
-/// A command that must not run twice: what may have begun is not begun again.
+/// For a command that must not run twice: an attempt that may have started is not repeated.
 #[tokio::test]
 async fn a_job_that_is_run_at_most_once_fails_with_its_worker() {
     let master = Master::start().await;
@@ -189,7 +189,7 @@ async fn a_lease_that_ran_out_makes_room_for_the_next_attempt() {
     assert_eq!(master.job(1).await["status"], "Completed");
 }
 
-/// Workers could not renew while there was no master.
+/// Workers could not renew their leases while there was no master.
 #[tokio::test]
 async fn a_master_that_just_started_expires_nothing() {
     let master = Master::start().await;

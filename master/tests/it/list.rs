@@ -1,4 +1,4 @@
-//! Lists: filters, pages, and everything at once.
+//! Lists: filters, pages, and the whole list at once.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The log as text: which part of it, and how.
+//! The log as text: its parts and its formats.
 
 use axum::body::{Body, Bytes};
 use orchestra_contracts::frame::{Body as FrameBody, Frame, Stream};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Master, Open, Reply, err, out, request, system};
 
-/// Two attempts, the second of which still runs.
+/// Two attempts, the second of which is still running.
 async fn master() -> Master {
     let master = Master::start().await;
     let first = master.running(json!({"command": "true", "maxRetries": 1})).await;

@@ -1,5 +1,5 @@
-//! The master through its front door: its router, its use cases and a real
-//! database, with a clock that the tests set.
+//! The master through its public interface: its router, its service and a real database, with a clock
+//! that the tests set.
 
 #![expect(clippy::unwrap_used, reason = "this is a test; the lint knows only its test functions")]
 

@@ -1,5 +1,5 @@
-//! `GET /metrics`: the values move with what happens, by as much as happened, and the text is
-//! what Prometheus reads.
+//! `GET /metrics`: each value changes with events by the right amount, and Prometheus can parse the
+//! text.
 
 #![expect(clippy::float_cmp, reason = "small whole numbers, which are written and read exactly")]
 
@@ -17,7 +17,7 @@ use crate::{
     harness::{LEASE, Master, Open, encode, out, request},
 };
 
-/// Name and labels of each sample, as they are written, with its value.
+/// Name and labels of each sample, as written, with its value.
 pub(crate) type Samples = BTreeMap<String, f64>;
 
 pub(crate) async fn samples(master: &Master) -> Samples {
@@ -36,7 +36,7 @@ fn read(text: &str) -> Samples {
     lines.map(sample).collect()
 }
 
-/// By how much each of these has changed; what is not there is 0.
+/// Asserts by how much each of these has changed. A missing sample counts as 0.
 #[track_caller]
 fn changed(before: &Samples, after: &Samples, expected: &[(&str, f64)]) {
     let of = |samples: &Samples, name: &str| samples.get(name).copied().unwrap_or_default();
@@ -175,7 +175,7 @@ async fn what_a_worker_tells_is_there_as_long_as_it_is() {
     }
     let shown = master.get("/api/worker").await.json();
     assert_eq!(shown[0]["stats"]["pool"]["hits"], 7, "{shown}");
-    // A heartbeat without any takes them away, and one with too much keeps its leases.
+    // A heartbeat without statistics removes them. One with too many of them is still accepted.
     master.post("/api/worker/w/heartbeat", json!({"leases": []})).await;
     assert!(!samples(&master).await.keys().any(|name| name.contains("warm_hits")));
     let many: BTreeMap<_, _> = (0..500)
@@ -190,7 +190,7 @@ async fn what_a_worker_tells_is_there_as_long_as_it_is() {
     assert_eq!(calls, 64);
 }
 
-/// With nobody there to send them: what waits is counted, and each try when there is one.
+/// While no courier runs, pending messages are counted; once one does, each try is.
 #[tokio::test]
 async fn messages_to_webhooks_are_counted_while_they_wait() {
     let master = Master::start().await;
@@ -233,7 +233,7 @@ async fn streams_are_counted_while_they_are_open() {
     assert_eq!(samples(&master).await["orchestra_streams"], 0.0);
 }
 
-/// Whoever may submit could otherwise make a series of every job.
+/// Otherwise anyone who can submit could create a series for each job.
 #[tokio::test]
 async fn people_make_no_more_series_than_there_are_to_be() {
     let master = Master::start().await;
@@ -256,7 +256,7 @@ async fn people_make_no_more_series_than_there_are_to_be() {
     assert!(requests.clone().count() <= 5, "{:?}", requests.collect::<Vec<_>>());
 }
 
-/// A retry is older than what its queue was looked through for.
+/// A retried job is older than the queue's cached oldest job.
 #[tokio::test]
 async fn the_oldest_is_found_also_behind_a_place_where_there_was_none() {
     let master = Master::start().await;
@@ -280,7 +280,7 @@ async fn they_are_read_also_while_the_database_is_in_trouble() {
     master.faults.plan(Plan::Writes);
     assert_eq!(master.post("/api/job", json!({"command": "true"})).await.status, 503);
     assert_eq!(samples(&master).await["orchestra_store_failures_total{call=\"submit\"}"], 1.0);
-    // The next look at the database is the one of the list of queues.
+    // The next database operation reads the list of queues.
     master.faults.plan(Plan::Once(master.faults.operations() + 1, Fault::Before));
     let away = samples(&master).await;
     assert_eq!(away["orchestra_store_usable"], 0.0);

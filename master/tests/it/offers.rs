@@ -1,5 +1,5 @@
-//! What workers allow, from their registration on: what is refused at submit, and who is
-//! handed what.
+//! What workers allow, according to their registration: what is refused on submission, and which
+//! worker gets which job.
 
 use orchestra_contracts::Span;
 use orchestra_master::service::Caller;
@@ -22,7 +22,7 @@ async fn register(master: &Master, worker: &str, registration: &Value) {
     assert_eq!(reply.status, 200, "{reply:?}");
 }
 
-/// With a small worker that has a network, and a large one that has none.
+/// A master with a small worker that has a network, and a large one without.
 async fn house() -> Master {
     let master = Master::start().await;
     register(&master, "small", &registration("512m", "bridge", &["gcc"])).await;
@@ -34,7 +34,7 @@ fn needs(memory: &str) -> Value {
     json!({"command": "true", "resources": {"memory": memory}})
 }
 
-/// The id of the job that this worker is handed next, or 0.
+/// The id of the next job for this worker, or 0.
 async fn handed(master: &Master, worker: &str) -> i64 {
     master.claim(worker).await.map_or(0, |claimed| claimed.job.id.0)
 }
@@ -104,7 +104,7 @@ async fn without_workers_everything_is_accepted_and_the_unregistered_take_it() {
     assert_eq!(reply.json()["id"], job, "a bare name takes it");
 }
 
-/// It has registered, and says nothing of what it allows.
+/// Such a worker registers without an offer.
 #[tokio::test]
 async fn an_older_worker_takes_any_job() {
     let master = house().await;
@@ -126,13 +126,13 @@ async fn an_image_goes_to_who_has_it_and_a_typo_to_anybody() {
     assert_eq!(handed(&master, "large").await, rust);
     let typo = master.submit(image("gxx")).await;
     assert_eq!(handed(&master, "small").await, typo);
-    // Its folder was added, and the worker said so.
+    // An image folder was added, and the worker has registered it.
     let added = master.submit(image("rust")).await;
     register(&master, "small", &registration("512m", "bridge", &["gcc", "rust"])).await;
     assert_eq!(handed(&master, "small").await, added);
 }
 
-/// Somebody asks again for an answer that was lost.
+/// A client repeats a request whose answer was lost.
 #[tokio::test]
 async fn what_was_accepted_before_is_not_refused_now() {
     let master = house().await;
@@ -147,7 +147,7 @@ async fn what_was_accepted_before_is_not_refused_now() {
     assert_eq!(submit(&master, "new", &needs("4g")).await.json()["id"], 2, "no key was kept");
 }
 
-/// What a worker allows may change while it waits for a job.
+/// A worker's offer may change while it waits for a job.
 #[tokio::test]
 async fn a_claim_that_waits_goes_by_what_the_worker_says_last() {
     let master = house().await;
@@ -206,7 +206,7 @@ async fn an_image_of_a_registry_is_for_a_worker_that_lets_it_in() {
     assert_eq!(master.post("/api/job", other).await.status, 422);
     let wrong = json!({"command": "true", "image": "docker.io/../python"});
     assert_eq!(master.post("/api/job", wrong).await.status, 422);
-    // What is no pattern is refused at the registration.
+    // An invalid pattern is refused on registration.
     open["offer"]["references"] = json!(["*"]);
     let reply = master.send_json("PUT", "/api/worker/odd", &open).await;
     assert_eq!(reply.status, 422, "{reply:?}");

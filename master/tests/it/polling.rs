@@ -1,4 +1,4 @@
-//! Requests that wait.
+//! Long polls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ async fn a_waiting_claim_is_woken_by_a_submit() {
     assert_eq!(claim.read::<Vec<Claimed>>()[0].job.id.0, id);
 }
 
-/// What is submitted while a worker waits is stored and handed out in one transaction.
+/// A job submitted while a worker waits is stored and claimed in one transaction.
 #[tokio::test]
 async fn a_submit_that_somebody_waits_for_costs_one_commit() {
     let folder = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ async fn a_submit_that_somebody_waits_for_costs_one_commit() {
     let before = store.commits();
     let terms = json!({"worker": "w", "wait": "2m"});
     let (claim, id) = tokio::join!(master.post("/api/job/claim", terms), async {
-        // It is asked for once, and waits from then on.
+        // The claim is tried once, and then waits.
         while store.commits() == before {
             tokio::task::yield_now().await;
         }
@@ -46,7 +46,7 @@ async fn a_submit_that_somebody_waits_for_costs_one_commit() {
         2,
         "one looked for a job, one stored it and handed it out"
     );
-    // Where nobody waits it is stored, as ever.
+    // When no claim waits, the job is stored as usual.
     master.submit(job).await;
     assert_eq!(store.commits() - before, 3);
 }
@@ -75,7 +75,7 @@ async fn an_empty_wait_ends_in_204() {
     assert_eq!((reply.status.as_u16(), reply.body.len()), (204, 0));
 }
 
-/// Whatever the moment at which a claimer goes away, the job is not lost with it.
+/// A job is not lost at whatever moment its claimer disconnects.
 #[tokio::test]
 async fn a_claimer_who_has_gone_loses_no_job() {
     let master = Master::start().await;
@@ -86,7 +86,7 @@ async fn a_claimer_who_has_gone_loses_no_job() {
             .unwrap();
         let router = master.router();
         let claim = async move { tower::ServiceExt::oneshot(router, call).await };
-        // Dropped after a few looks at it, at another moment in each round.
+        // Dropped after a few polls, at a different moment in each round.
         let mut claim = Box::pin(claim);
         let id = master.submit(json!({"command": "true"})).await;
         let mut answered = false;
@@ -100,7 +100,7 @@ async fn a_claimer_who_has_gone_loses_no_job() {
         drop(claim);
         let terms = json!({"worker": "here", "wait": "5s"});
         if answered {
-            // It had the job in hand; nobody else may have it.
+            // The job was assigned to it, so no other worker may get it.
             assert_eq!(master.job(id).await["assignedWorker"], "gone");
         } else {
             let claimed: Vec<Claimed> = soon(master.post("/api/job/claim", terms)).await.read();

@@ -1,4 +1,4 @@
-//! Operators pause queues, bound them, and drain workers.
+//! Operators pause queues, limit them, and drain workers.
 
 use serde_json::{Value, json};
 
@@ -93,7 +93,7 @@ async fn a_drained_worker_claims_nothing_until_that_is_lifted() {
     assert!(master.claim("w").await.is_some());
 }
 
-/// An image is left to a worker that has it, but not to one that is handed nothing.
+/// A job is left to a worker that has its image, unless that worker is drained.
 #[tokio::test]
 async fn nothing_is_left_to_a_drained_worker() {
     let master = Master::start().await;

@@ -1,4 +1,4 @@
-//! Many at once: claimers over real connections, and those who end a job while it is run.
+//! Races: many claimers over real connections, and requests to end a job while it runs.
 
 use std::{cell::Cell, collections::HashSet};
 
@@ -12,7 +12,7 @@ use crate::harness::{Master, soon};
 const JOBS: usize = 200;
 const CLAIMERS: usize = 16;
 
-/// Claims until there is nothing left, half of them with bare names.
+/// Claims until no job is left; half of the claimers use bare names.
 async fn claim_all(url: String, client: reqwest::Client, claimer: usize) -> Vec<i64> {
     let name = format!("claimer-{claimer}");
     let mut got = Vec::new();
@@ -58,7 +58,7 @@ async fn no_job_is_handed_out_twice() {
 /// How many calls the worker of a race makes.
 const CALLS: usize = 4;
 
-/// What somebody who wants the job gone was told.
+/// The answer to a request to cancel or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Answer {
     Done,
@@ -66,8 +66,7 @@ enum Answer {
     TooLate,
 }
 
-/// A worker that does what it is told as soon as it is told it; whether it ran the
-/// job. `done` counts how far it is.
+/// A worker that obeys orders at once. Returns whether it ran the job; `done` counts its calls.
 async fn work(master: &Master, done: &Cell<usize>) -> bool {
     let claimed = master.claim("w").await;
     done.set(1);
@@ -94,7 +93,7 @@ async fn work(master: &Master, done: &Cell<usize>) -> bool {
     true
 }
 
-/// Asks while the worker makes its call after `when`, a few looks later.
+/// Sends the request while the worker makes its call after `when`, a few polls later.
 async fn end(
     master: &Master,
     id: i64,
@@ -121,7 +120,7 @@ async fn end(
     }
 }
 
-/// Whenever the wish comes, the answers of both sides fit one order of events.
+/// Whenever the request comes, the answers of both sides are consistent with one order of events.
 #[tokio::test]
 async fn a_cancelled_or_deleted_job_has_one_fate() {
     let master = Master::start().await;
@@ -140,7 +139,7 @@ async fn a_cancelled_or_deleted_job_has_one_fate() {
         };
         let fits = match (delete, answer, ran) {
             (true, Answer::Done | Answer::Promised, _) => status == "gone",
-            // Any job can be deleted, and one that was cancelled while it waited never runs.
+            // Any job can be deleted, and a job that was cancelled while pending never runs.
             (true, Answer::TooLate, _) | (false, Answer::Done, true) => false,
             (false, Answer::Done, false) => status == "Cancelled",
             (false, Answer::Promised, ran) => ran && ["Cancelled", "Completed"].contains(&&*status),
@@ -150,6 +149,6 @@ async fn a_cancelled_or_deleted_job_has_one_fate() {
         seen.insert((delete, answer, status));
         assert!(master.claim("w").await.is_none(), "nothing of it is left to run");
     }
-    // All that can happen has happened: otherwise the two did not meet.
+    // Enough different results have occurred; otherwise the two sides never met.
     assert!(seen.len() >= 6, "{seen:?}");
 }

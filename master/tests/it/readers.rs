@@ -1,4 +1,4 @@
-//! Readers of logs that are slow, many, or gone: they cost nobody else anything.
+//! Readers of logs that are slow, many, or gone do not affect anyone else.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::harness::{Master, Open, request};
 
 const PIECE: usize = 60 << 10;
 
-/// A piece of a log that no other piece is like.
+/// A piece of log with unique content.
 fn piece(number: usize) -> Frame {
     let line = format!("{number:07}\n");
     let bytes = Bytes::from(line.repeat(PIECE / line.len()));
@@ -23,15 +23,15 @@ fn events() -> axum::http::request::Builder {
     request("GET", "/api/job/1/log").header("accept", "text/event-stream")
 }
 
-/// What the `log` events of a stream say, one after another.
+/// The concatenated text of a stream's `log` events.
 fn output(events: &str) -> String {
     let data = events.lines().filter_map(|line| line.strip_prefix("data: "));
     let logs = data.filter_map(|data| serde_json::from_str::<LogEvent>(data).ok());
     logs.filter_map(|log| log.text).collect()
 }
 
-/// A reader takes pages from the store when it wants them, so one who reads
-/// little holds little, and finds all of it when it goes on.
+/// A reader loads pages from the store on demand. So a slow one holds little memory, and still finds
+/// everything when it goes on.
 #[tokio::test]
 async fn a_slow_reader_holds_no_more_than_a_page() {
     const PIECES: usize = 160;
@@ -57,7 +57,7 @@ async fn a_slow_reader_holds_no_more_than_a_page() {
     assert!(pages >= (PIECES * PIECE) >> 20, "it was read in pages: {pages}");
 }
 
-/// Deleted under its readers, by a worker that has ended it for that.
+/// The job is deleted while being read, and its worker then ends it.
 #[tokio::test]
 async fn a_log_that_is_deleted_ends_where_it_was() {
     let master = Master::start().await;

@@ -1,4 +1,4 @@
-//! Somebody who is told of ends, and the calls with which a test brings that about.
+//! A webhook receiver, and the calls with which a test triggers deliveries.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Master, Reply, soon};
 
-/// A request as it came, and the connection that waits for its answer.
+/// A received request, and the connection that waits for its answer.
 pub(crate) struct Received {
     pub(crate) head: String,
     pub(crate) headers: HeaderMap,
@@ -38,7 +38,7 @@ impl Received {
         self.connection.write_all(head.as_bytes()).await.unwrap();
     }
 
-    /// As a receiver checks it, without a word of the code that made it.
+    /// Verifies the signature as a receiver does, independent of the code that made it.
     #[track_caller]
     pub(crate) fn is_signed_with(&self, secret: &str) {
         let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
@@ -50,7 +50,7 @@ impl Received {
     }
 }
 
-/// Somebody who listens, and answers when the test says so.
+/// A receiver that answers when the test says so.
 pub(crate) struct Receiver(pub(crate) TcpListener);
 
 impl Receiver {
@@ -85,7 +85,7 @@ impl Receiver {
         .await
     }
 
-    /// Whether nobody has come so far.
+    /// Whether no request has arrived so far.
     pub(crate) fn is_alone(&self) -> bool {
         rustix::net::accept(&self.0).is_err()
     }
@@ -102,14 +102,14 @@ pub(crate) async fn added(master: &Master, webhook: Value) -> Value {
     reply.json()
 }
 
-/// A job that has ended.
+/// Makes a job that has ended.
 pub(crate) async fn cancelled(master: &Master) -> i64 {
     let id = master.submit(json!({"command": "true"})).await;
     assert_eq!(master.bare("POST", &format!("/api/job/{id}/cancel")).await.status, 200);
     id
 }
 
-/// The newest delivery, once this is true of it.
+/// The newest delivery, once it satisfies the condition.
 pub(crate) async fn logged(master: &Master, webhook: i64, is: impl Fn(&Value) -> bool) -> Value {
     soon(async {
         loop {

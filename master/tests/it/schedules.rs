@@ -1,4 +1,4 @@
-//! Jobs that begin at times of a calendar, under a clock that is set.
+//! Schedules, under a clock that the test sets.
 
 use orchestra_contracts::Span;
 use serde_json::{Value, json};
@@ -39,18 +39,18 @@ async fn pause(master: &Master, paused: bool) -> Value {
     reply.json()
 }
 
-/// One pass of the upkeep; how many jobs began.
+/// Runs one pass of the upkeep; returns how many jobs it started.
 async fn pass(master: &Master) -> usize {
     master.service.step_schedules().await.unwrap()
 }
 
-/// From 03:04:05 on.
+/// Advances the clock, which starts at 03:04:05, and runs one pass.
 async fn after(master: &Master, span: Span) -> usize {
     master.clock.advance(span);
     pass(master).await
 }
 
-/// So many jobs, with their statuses, oldest first.
+/// The statuses of all jobs, oldest first.
 async fn statuses(master: &Master) -> Vec<String> {
     let jobs = master.get("/api/job").await.json();
     let jobs = jobs.as_array().unwrap().iter();
@@ -154,7 +154,7 @@ async fn a_master_that_was_away_makes_up_for_the_newest_time_only() {
     assert_eq!(shown["skippedReason"], "a newer time was due as well");
     assert_eq!(shown["nextTimes"][0], "2026-01-07T03:00:00Z");
 
-    // And not for one that was missed by more.
+    // But a time that was missed by more than that starts nothing.
     master.clock.advance(Span(DAY.0 + HOUR.0 * 2));
     assert_eq!(master.restarted().step_schedules().await.unwrap(), 0);
     let shown = read(&master).await;

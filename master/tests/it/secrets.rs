@@ -1,4 +1,4 @@
-//! Secrets: told to the worker that holds the lease, and shown nowhere else.
+//! Secrets: sent to the worker that holds the lease, and shown nowhere else.
 
 use axum::body::Body;
 use orchestra_master::{http, service};
@@ -60,7 +60,7 @@ async fn they_reach_the_worker_that_claims_and_no_other_answer() {
     assert_hidden(&master.bare("POST", &format!("/api/job/{id}/retry")).await, "retry");
     assert!(hides(&master.on_disk()), "the database shows it");
 
-    // A retry gets them again, also where nothing but a name is said.
+    // A retry gets them again, also for a claim with a bare name.
     let again = master.post("/api/job/claim", json!("curl")).await;
     assert_eq!(again.json()["secrets"], json!({"TOKEN": VALUE}));
     let ended = json!({"id": id, "status": "Completed", "assignedWorker": "curl", "output": ""});
@@ -99,7 +99,7 @@ async fn without_their_key_the_job_ends_and_says_why() {
     let reason = ended["reason"].as_str().unwrap();
     assert!(reason.starts_with("refused: its secrets cannot be opened"), "{reason}");
 
-    // The key is back, and with it what was sealed.
+    // With the key restored, the sealed secrets can be opened again.
     let retried = master.bare("POST", &format!("/api/job/{id}/retry")).await;
     assert_eq!(retried.status, 200, "{retried:?}");
     let claimed = master.claim("w").await.unwrap();

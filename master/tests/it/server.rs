@@ -1,4 +1,4 @@
-//! The program around the API: its socket, its beginning and its end.
+//! The server around the API: its socket, its start and its shutdown.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) fn config(folder: &tempfile::TempDir, more: &[&str]) -> Config {
     Config::from_arg_matches(&matches).unwrap()
 }
 
-/// The whole master on a port of its own.
+/// A whole master on its own port.
 struct Running {
     url: String,
     shutdown: CancellationToken,
@@ -54,7 +54,7 @@ impl Running {
 }
 
 pub(crate) fn client() -> reqwest::Client {
-    // Whether it is the first to say so makes no difference.
+    // It does not matter if another test has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
@@ -78,7 +78,7 @@ async fn a_shutdown_does_not_wait_for_those_who_wait() {
     let claim = serde_json::json!({"worker": "w", "queues": ["none"], "wait": "2m"});
     let claim = client.post(format!("{}/api/job/claim", master.url)).json(&claim).send();
     let stopping = async {
-        // Both are on their way; whether they have arrived makes no difference.
+        // Both requests were sent; it does not matter whether they have arrived.
         tokio::task::yield_now().await;
         let begun = std::time::Instant::now();
         master.stop().await;
@@ -98,7 +98,7 @@ async fn a_shutdown_does_not_wait_for_those_who_wait() {
     assert!(text.chunk().await.is_err(), "a followed text breaks off");
 }
 
-/// Whoever sends ten megabytes to any address gets to read the answer.
+/// A client that sends ten megabytes to any address gets to read the answer.
 #[tokio::test]
 async fn large_bodies_get_an_answer_not_a_reset() {
     let master = start().await;
@@ -131,7 +131,7 @@ async fn several_requests_in_one_packet_are_answered_in_order() {
     master.stop().await;
 }
 
-/// Time stands still until everybody waits, then it jumps to the next timer.
+/// The paused clock jumps to the next timer when every task waits.
 #[tokio::test(start_paused = true)]
 async fn half_a_request_is_cut_off() {
     let shutdown = CancellationToken::new();
@@ -150,7 +150,7 @@ async fn half_a_request_is_cut_off() {
     tasks.join_all().await;
 }
 
-/// A byte now and then does not make a head longer than its time.
+/// Sending a byte now and then does not extend the time limit for a head.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_drips_is_cut_off_as_early() {
     let shutdown = CancellationToken::new();
@@ -199,7 +199,7 @@ async fn what_hinders_a_start_is_said_in_a_sentence() {
     assert!(sentence.contains("--lease"), "{sentence}");
 }
 
-/// The sentence with which this start ends.
+/// The error message with which this start fails.
 async fn refused(config: Config) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let run = orchestra_master::run(listener, config, CancellationToken::new());

@@ -1,5 +1,5 @@
-//! The calls of two attempts, each some number of times and in any order, against
-//! a model of what they should do: what comes twice or late has no second effect.
+//! The calls of two attempts, repeated and in any order, checked against a model: repeated and late
+//! calls have no second effect.
 
 use orchestra_contracts::worker::{Claimed, LogHead};
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BACKOFF, LEASE, Master, Reply, encode, out};
 
-/// What each attempt writes, in pieces.
+/// The output of each attempt, in pieces.
 const PIECES: [&str; 2] = ["one\n", "two\n"];
 
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +17,11 @@ enum Call {
     Append(usize, usize),
     Beat(usize),
     End(usize),
-    /// Its worker is not heard of for a lease, and the second attempt begins.
+    /// The worker is silent for a lease, and the second attempt begins.
     Lose,
 }
 
-/// As two attempts would make them, did nothing go wrong on the way.
+/// The order in which two attempts make their calls if nothing goes wrong.
 const LEGAL: [Call; 11] = [
     Call::Start(0),
     Call::Append(0, 0),
@@ -36,7 +36,7 @@ const LEGAL: [Call; 11] = [
     Call::End(0),
 ];
 
-/// From almost in order to not at all, some of them left out, some doubled.
+/// From almost ordered to random, with some calls left out and some repeated.
 fn calls() -> impl Strategy<Value = Vec<Call>> {
     let times = vec(0..3_usize, LEGAL.len());
     (times, 0..40_usize).prop_flat_map(|(times, disorder)| {
@@ -52,20 +52,20 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     })
 }
 
-/// What should be.
+/// The expected state.
 #[derive(Debug, Default)]
 struct Model {
-    /// The attempt that holds the job; nobody does when it has ended.
+    /// The attempt that holds the job; `None` after its end.
     holder: Option<usize>,
     running: bool,
     ended_by: Option<usize>,
-    /// Pieces of each attempt's log.
+    /// How many pieces of each attempt's log are stored.
     stored: [usize; 2],
     stale: [u64; 3],
 }
 
 impl Model {
-    /// Does the call; the last word of the problem that answers it, or nothing.
+    /// Applies the call; returns the last segment of the expected problem's type, or an empty string.
     fn call(&mut self, call: Call) -> &'static str {
         match call {
             Call::Start(n) if self.holder == Some(n) => {
@@ -117,7 +117,7 @@ impl Model {
     }
 }
 
-/// One job on the real service, in a queue of its own.
+/// One job on the real service, in its own queue.
 struct Real<'a> {
     master: &'a Master,
     queue: String,
@@ -139,7 +139,7 @@ impl<'a> Real<'a> {
         self.attempts.push(reply.read::<Vec<Claimed>>().remove(0));
     }
 
-    /// The attempt's lease, or one that is made up as long as there is none.
+    /// The attempt's lease, or an invented one as long as there is none.
     fn lease(&self, attempt: usize) -> Claimed {
         let mut claimed = self.attempts[0].clone();
         claimed.lease.attempt.0 = attempt as u32 + 1;
@@ -216,7 +216,7 @@ async fn behaves(master: &Master, number: u64, calls: &[Call]) {
 fn calls_that_come_twice_late_or_in_any_order_have_one_effect() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let master = runtime.block_on(Master::start());
-    // What a case leaves behind is in a queue of its own, and no other minds.
+    // Each case has its own queue, so what it leaves behind does not affect the others.
     let number = std::cell::Cell::new(0);
     let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
     let tried = TestRunner::new(config).run(&calls(), |calls| {

@@ -1,4 +1,4 @@
-//! At which address a master starts, and with which tokens.
+//! On which addresses a master starts, and which tokens it requires.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -12,16 +12,16 @@ use crate::{
     server::{client, config},
 };
 
-/// What another machine could reach, were it let through.
+/// An address that other machines can reach.
 const OUTSIDE: &str = "0.0.0.0:0";
 
-/// A master of these settings, for as long as `work` takes with its address.
+/// Runs a master with these settings while `work` uses its address.
 async fn running(address: &str, config: Config, work: impl AsyncFnOnce(String)) {
     let listener = TcpListener::bind(address).await.unwrap();
     let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
     let shutdown = CancellationToken::new();
     let work = async {
-        // It answers once it has begun to accept, and so when its tokens are made.
+        // It answers once it accepts connections, and by then its tokens exist.
         let healthy = client().get(format!("{url}/healthz")).send().await.unwrap();
         assert_eq!(healthy.status(), 200);
         work(url).await;
@@ -94,14 +94,14 @@ async fn tokens_are_made_once_and_are_wanted_from_then_on() {
     .await;
     assert_eq!(made().await, first, "a restart makes no others");
 
-    // Those in the database are enough.
+    // Tokens in the database suffice.
     running(OUTSIDE, config(&folder, &[]), async |url| {
         assert_eq!(status(&url, None).await, 401);
         assert_eq!(status(&url, Some(&first[0])).await, 200);
     })
     .await;
 
-    // On loopback a folder means that tokens are wanted, for instance behind a proxy.
+    // On loopback a token folder means that tokens are required, for instance behind a proxy.
     running("127.0.0.1:0", config(&folder, &with), async |url| {
         assert_eq!(status(&url, None).await, 401);
     })

@@ -45,7 +45,7 @@ async fn who_trusts_the_certificate_is_answered() {
     let stranger = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let error = format!("{:?}", soon(stranger.get(&url).send()).await.unwrap_err());
     assert!(error.contains("UnknownIssuer"), "{error}");
-    // Nothing is answered in clear.
+    // Unencrypted requests are not answered.
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
@@ -55,7 +55,7 @@ async fn who_trusts_the_certificate_is_answered() {
     soon(tasks.join_all()).await;
 }
 
-/// Time stands still until everybody waits, then it jumps to the next timer.
+/// The paused clock jumps to the next timer when every task waits.
 #[tokio::test(start_paused = true)]
 async fn half_a_handshake_is_cut_off() {
     let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());

@@ -1,4 +1,4 @@
-//! Tokens are issued, listed, revoked, and what is under way then ends.
+//! Tokens are issued, listed and revoked. Revocation ends requests in progress.
 
 use axum::body::Body;
 use orchestra_contracts::{Role, Token};
@@ -82,7 +82,7 @@ async fn what_is_no_token_s_number_or_wish_is_refused() {
     assert_eq!(master.service.tokens().await.unwrap().len(), 1, "no other was made");
 }
 
-/// A running job, made past the door, and the token of somebody who watches it.
+/// A master with a claimed job that has output, and the token of a client that may follow it.
 async fn watched() -> (Master, orchestra_contracts::IssuedToken) {
     let master = Master::with_tokens().await;
     let client = issue(&master, Role::Client, None).await;
@@ -110,7 +110,7 @@ async fn streams_break_off_when_their_token_is_revoked() {
             .header("authorization", format!("Bearer {}", client.token.as_str()))
             .header("accept", accept);
         let mut stream = Open::new(master.open(request.body(Body::empty()).unwrap()).await);
-        // Output travels as text in one and as base64 or text in the other.
+        // One format sends output as plain text, the other in events.
         stream.until(if accept == "text/plain" { "first words\n" } else { "event: log" }).await;
         master.service.revoke_token(client.info.id).await.unwrap();
         let said = stream.end().await.expect_err("it breaks off, and does not end");

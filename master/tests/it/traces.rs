@@ -1,4 +1,4 @@
-//! Whose trace a job is a part of: its caller's, whatever becomes of the job.
+//! A job belongs to the trace of its caller, whatever happens to the job.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn a_job_says_whose_trace_it_is_and_its_worker_is_told() {
     let body = json!({"command": "true", "labels": {"team": "a"}});
     let job = submitted(&master, TRACE, "one", &body).await;
     assert_eq!(job["labels"], json!({"team": "a", "traceparent": TRACE}));
-    // The same submission, sent anew: its span is another one.
+    // The same submission again, with another span.
     let again = submitted(&master, OTHER, "one", &body).await;
     assert_eq!((&again["id"], &again["labels"]), (&job["id"], &job["labels"]));
     let claimed = master.claim("w").await.expect("a job");

@@ -1,5 +1,5 @@
-//! A database that fails, stalls or loses its answers: what was acknowledged
-//! holds, and nobody's lease pays for it.
+//! A database that fails, stalls or loses its answers: acknowledged changes hold, and no lease expires
+//! because of it.
 
 use orchestra_contracts::{
     IdempotencyKey, Job, JobStatus, Span,
@@ -12,8 +12,8 @@ use crate::{
     harness::{LEASE, Master, Reply, encode, out, request, soon},
 };
 
-/// Sends again what was answered with 503, as a client should; nothing else is
-/// ever the database's answer.
+/// Repeats a request that was answered with 503, as a client should. The database causes no other
+/// error status.
 async fn persistent(mut send: impl AsyncFnMut() -> Reply) -> Reply {
     for _ in 0..3 {
         let reply = send().await;
@@ -27,8 +27,7 @@ async fn persistent(mut send: impl AsyncFnMut() -> Reply) -> Reply {
     panic!("one fault is answered with one refusal");
 }
 
-/// A worker and a client, each call repeated until it is answered. The log of
-/// the job comes in two pieces.
+/// Acts as a client and a worker, repeating each call until it is answered. The log has two pieces.
 async fn walk_through(master: &Master) {
     let submitted = persistent(async || {
         let request = request("POST", "/api/job")
@@ -71,7 +70,7 @@ async fn walk_through(master: &Master) {
     }
 }
 
-/// No job is lost, doubled or without its result, whichever operation failed.
+/// No job is lost, duplicated or without its result, whichever operation failed.
 async fn check(master: &Master) {
     let jobs: Vec<Job> = master.get("/api/job").await.read();
     assert_eq!(jobs.len(), 1, "{jobs:?}");
@@ -126,15 +125,15 @@ async fn a_lease_that_could_not_be_renewed_is_given_time() {
     assert_eq!(master.service.expire_leases().await.unwrap(), 0, "it had no chance");
     assert_eq!(beat().await.json()["lost"], json!([]));
 
-    // A worker that is gone is noticed all the same, one lease later.
+    // A lost worker is still noticed one lease later.
     master.clock.advance(Span::from_secs(59));
     assert_eq!(master.service.expire_leases().await.unwrap(), 0);
     master.clock.advance(Span::from_secs(1));
     assert_eq!(master.service.expire_leases().await.unwrap(), 1);
 }
 
-/// Reads do not wait for the disk, and a heartbeat that arrived before the
-/// lease was over counts from when it arrived.
+/// Reads do not wait for the disk. A heartbeat counts from its arrival, so one that arrives before the
+/// lease ends renews it.
 #[tokio::test]
 async fn a_slow_commit_costs_no_lease_and_no_read() {
     let master = Master::start().await;
@@ -147,7 +146,7 @@ async fn a_slow_commit_costs_no_lease_and_no_read() {
     let beating = master.post("/api/worker/w/heartbeat", beat);
     let submitting = master.post("/api/job", json!({"command": "true"}));
     let meanwhile = async {
-        // Both calls wait for the disk now.
+        // Both calls are waiting for the disk now.
         for _ in 0..100 {
             assert_eq!(master.job(1).await["status"], "Running");
             assert_eq!(master.get("/api/job/1/log").await.text(), "hello");
@@ -164,12 +163,12 @@ async fn a_slow_commit_costs_no_lease_and_no_read() {
     assert_eq!(master.job(1).await["status"], "Running");
 }
 
-/// A call that fails is answered at once: when to try again is for who called.
+/// A failed call is answered at once: the caller decides when to retry.
 #[tokio::test]
 async fn a_database_that_fails_is_not_asked_again_and_again() {
     const CALLS: usize = 20;
     let master = Master::start().await;
-    // The first of all claims also asks what workers offer.
+    // The first claim ever also loads the workers' offers.
     assert!(master.claim("w").await.is_none());
     let before = master.faults.operations();
     master.faults.plan(Plan::Writes);

@@ -1,4 +1,4 @@
-//! Workers upload logs: once, in order, under their lease, and all of it before the end.
+//! Workers upload logs: once, in order, under their lease, and completely before the end.
 
 use axum::body::{Body, Bytes};
 use orchestra_contracts::{
@@ -27,7 +27,7 @@ async fn an_upload_may_be_repeated() {
     assert_eq!(master.get("/api/job/1/log").await.text(), "abc");
 }
 
-/// How a worker that was started again learns where to go on.
+/// A restarted worker learns from it where to resume.
 #[tokio::test]
 async fn an_upload_of_nothing_tells_the_holder_how_much_is_stored() {
     let master = Master::start().await;
@@ -83,7 +83,7 @@ async fn a_worker_made_of_curl_may_upload_under_its_name() {
         .body(Body::from(encode(&[out("x")])))
         .unwrap();
     assert_eq!(master.send(upload).await.status, 200);
-    // With a log of its own, what the report says besides is not added to it.
+    // If the log was uploaded, the output in the report is not added to it.
     let update = json!({"id": 1, "status": "Completed", "assignedWorker": "me", "output": "x"});
     assert_eq!(master.post("/api/job/update", update).await.json()["output"], "x");
     assert_eq!(master.get("/api/job/1/log").await.text(), "x");

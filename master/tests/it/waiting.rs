@@ -1,11 +1,11 @@
-//! Jobs that wait for a time.
+//! Jobs with a start time.
 
 use orchestra_contracts::Span;
 use serde_json::{Value, json};
 
 use crate::harness::Master;
 
-/// The clock of the harness stands here.
+/// Initial time of the harness's clock.
 const NOW: &str = "2026-01-02T03:04:05Z";
 const IN_TEN_MINUTES: &str = "2026-01-02T03:14:05Z";
 
@@ -33,7 +33,7 @@ async fn a_job_put_off_is_pending_and_not_claimed_before_its_time() {
     }
 }
 
-/// The wish was for its first attempt.
+/// The start time applies only to the first attempt.
 #[tokio::test]
 async fn who_asks_for_it_again_does_not_wait_again() {
     let master = Master::start().await;

@@ -1,5 +1,5 @@
-//! The pages for people: what they show, to whom, and what they let nobody do. `choosing` is the
-//! form of the list of jobs, `sign_in` the way in, `told` what is shown of workers and of webhooks.
+//! The web pages: what they show, to whom, and what they protect against. `choosing` covers the form of
+//! the list of jobs, `sign_in` signing in, `told` the pages of workers and webhooks.
 
 mod choosing;
 mod sign_in;
@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 
-/// All pages that show something, of a master that has job 1.
+/// All pages with content, on a master that has job 1.
 const PAGES: [&str; 12] = [
     "/",
     "/jobs",
@@ -46,7 +46,7 @@ async fn ask(
     master.send(request.body(Body::from(body.to_owned())).unwrap()).await
 }
 
-/// With the cookie of a browser that has signed in.
+/// A request with the cookie of a signed-in browser.
 async fn look(master: &Master, token: &Token, path: &str) -> Reply {
     let cookie = format!("orchestra={}", token.as_str());
     ask(master, "GET", path, &[("cookie", &cookie), OWN, HTML], "").await
@@ -65,7 +65,7 @@ async fn add_webhook(master: &Master) {
     assert_eq!(reply.status, 201, "{reply:?}");
 }
 
-/// A page, whole and under the policy, with nothing in it that the policy would stop.
+/// Checks that this is a complete page with the policy, and holds nothing that the policy would block.
 #[track_caller]
 fn page(reply: &Reply, what: &str) -> String {
     assert_eq!(reply.status, 200, "{what}: {reply:?}");
@@ -142,7 +142,7 @@ async fn hostile_names_commands_and_labels_are_text() {
     let spec = if reply.status == 201 {
         spec
     } else {
-        // Names and labels are of fewer characters than commands.
+        // Names and labels allow fewer characters than commands.
         let plain =
             json!({"command": evil, "env": {"A": evil}, "stdin": evil, "name": "<b>\u{202e}x"});
         assert_eq!(master.post("/api/job", plain.clone()).await.status, 201, "{reply:?}");
@@ -165,7 +165,7 @@ async fn hostile_names_commands_and_labels_are_text() {
     for path in PAGES.into_iter().chain(["/jobs?q=%3Cscript%3E%22%3E&label=a%22%3E=b"]) {
         let text = page(&master.get(path).await, path);
         assert!(!text.contains("<img src=x") && !text.contains("<b>"), "{path}");
-        // Only in the field of the form does a command stand as it is.
+        // Only the form's field shows a command unchanged.
         if !path.starts_with("/new") {
             assert!(!text.contains('\u{202e}'), "{path}: it turns the direction of writing");
         }
@@ -192,7 +192,7 @@ async fn a_refusal_is_a_page_for_people_and_a_problem_for_programs() {
     }
     let reply = ask(&master, "GET", "/api/job/99", &[HTML], "").await;
     assert_eq!(reply.problem(), "not-found", "the API is for programs, whoever asks");
-    // A link on another site leads to a page that has only a link.
+    // A link from another site leads to a page with nothing but a link.
     let cross = [HTML, ("sec-fetch-site", "cross-site")];
     let reply = ask(&master, "GET", "/jobs?q=a", &cross, "").await;
     assert_eq!(reply.status, 403);

@@ -1,4 +1,4 @@
-//! Receivers that fail, are away, say nothing or want no more, and masters that end meanwhile.
+//! Receivers that fail, are down, stay silent or opt out, and masters that stop meanwhile.
 
 use orchestra_contracts::Span;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ async fn a_receiver_that_is_away_over_a_restart_of_the_master_hears_it_later() {
     let delivery = logged(&master, 1, |it| it["attempts"] == 1).await;
     assert!(delivery["error"].as_str().unwrap().contains("refused"), "{delivery}");
     master.shutdown.cancel();
-    // Ends while no courier is there are told as well.
+    // Ends that happen while no courier runs are delivered later.
     cancelled(&master).await;
     let receiver = Receiver(TcpListener::bind(address).await.unwrap());
     master.clock.advance(Span::from_secs(2));
@@ -154,7 +154,7 @@ async fn a_webhook_that_is_removed_is_told_nothing_more() {
     }
     master.clock.advance(Span::from_secs(9));
     cancelled(&master).await;
-    // Whoever is told of the later end would have been told of the earlier one before.
+    // Deliveries are in order: once the later end is delivered, the earlier one would have been.
     let other = Receiver::open().await;
     added(&master, json!({"url": other.url()})).await;
     cancelled(&master).await;
@@ -174,7 +174,7 @@ async fn a_try_that_cannot_be_noted_is_not_made_again_and_again() {
     let before = master.faults.operations();
     told.answer("200 OK", "").await;
     soon(async {
-        // The courier looks for what is due, and tries to write, again and again.
+        // The courier looks for due deliveries and tries to write, again and again.
         while master.faults.operations() < before + 4 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! Ends of jobs are told to whom they concern, and nothing is sent where nothing may go.
+//! Webhooks: ends of jobs are delivered to subscribers, and nothing is sent to forbidden addresses.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn an_end_is_told_once_and_signed() {
         "state": "Delivered", "attempts": 1, "answer": 200, "error": null,
         "createdAt": time, "triedAt": time, "nextTry": null});
     assert_eq!(delivery, shown);
-    // Ends that nobody asked for are no deliveries.
+    // Ends without a subscriber make no deliveries.
     cancelled(&master).await;
     assert_eq!(master.get("/api/webhook/1/deliveries").await.json(), json!([shown]));
     assert!(receiver.is_alone());

@@ -1,4 +1,4 @@
-//! How people fetch files: one, a part of one, or all as one archive.
+//! Downloads of artifacts: one file, a part of one, or all as an archive.
 
 use std::{collections::BTreeMap, io::Read as _};
 
@@ -36,7 +36,7 @@ async fn a_part_of_a_file_can_be_asked_for() {
     assert_eq!((beyond.status.as_u16(), beyond.problem().as_str()), (416, "range-not-satisfiable"));
     assert_eq!(beyond.header("content-range"), format!("bytes */{}", content.len()));
     assert_eq!(master.fetch(id, "empty", &[("range", "bytes=0-")]).await.status, 416);
-    // Whoever has the beginning of another file gets all of this one.
+    // With the ETag of another file, the whole of this one is sent.
     let tag = format!("\"{}\"", hex::encode(Sha256::digest(&content)));
     for (tag, status) in [(tag.as_str(), 206), ("\"other\"", 200)] {
         let headers = [("range", "bytes=0-3"), ("if-range", tag)];

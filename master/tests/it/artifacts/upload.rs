@@ -1,4 +1,4 @@
-//! How a worker uploads files: piece by piece, under its lease, within the limits.
+//! Uploads of artifacts by a worker: in pieces, under its lease, within the limits.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ async fn what_is_too_much_is_left_out_and_the_rest_is_kept() {
     assert_eq!(master.ends_with(&claimed, &[small, last]).await.status, 200);
 }
 
-/// A job may call its files so that JSON has six bytes for each of theirs.
+/// A job may name its files so that JSON needs six bytes for each byte of a name.
 #[tokio::test]
 async fn the_longest_report_is_taken() {
     let master = Master::start().await;
@@ -97,8 +97,8 @@ async fn the_longest_report_is_taken() {
     assert_eq!(master.get("/api/job/1/changes").await.json()["created"][7], paths[7]);
 }
 
-/// A hundred megabytes beside a job that prints: what it waits for its log to be stored. Run it
-/// with `--nocapture --ignored`, and in release mode, for figures.
+/// Uploads a hundred megabytes beside a job with output, and measures how long its log waits to be
+/// stored. For figures, run it with `--nocapture --ignored` in release mode.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn a_large_upload_holds_no_log_up() {

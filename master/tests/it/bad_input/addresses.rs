@@ -1,8 +1,8 @@
-//! Addresses, methods and parameters.
+//! Paths, methods and query parameters.
 
 use super::{JOBS, Row, ask, check};
 
-/// An address of an upload that nobody has brought.
+/// The path of an upload that does not exist.
 macro_rules! upload {
     ($rest:literal) => {
         concat!(
@@ -151,7 +151,7 @@ pub(super) const ROWS: &[Row] = &[
     ask("GET", "/healthz?verbose", 400, "bad-parameter"),
     ask("PUT", "/api/worker/a%20b", 400, "bad-parameter"),
     ask("POST", "/api/worker/%00/heartbeat", 400, "bad-parameter"),
-    // Beside the routes.
+    // Paths next to routes.
     ask("GET", "/api", 404, "not-found"),
     ask("GET", "/api/jobs", 404, "not-found"),
     ask("GET", "/api/./job", 404, "not-found"),
@@ -173,7 +173,7 @@ pub(super) const ROWS: &[Row] = &[
     ask("PROPFIND", "/api/job", 405, "method-not-allowed"),
     ask("GET", "/api/job/update", 405, "method-not-allowed"),
     ask("DELETE", "/api/worker/w", 405, "method-not-allowed"),
-    // Ids, in the one way of writing them.
+    // Ids have exactly one spelling.
     ask("GET", "/api/job/1e3", 400, "bad-parameter"),
     ask("GET", "/api/job/1%20", 400, "bad-parameter"),
     ask("GET", "/api/job/%31%0a", 400, "bad-parameter"),
@@ -189,7 +189,7 @@ pub(super) const ROWS: &[Row] = &[
     ask("GET", "/api/worker/-v/orders", 400, "bad-parameter"),
     ask("DELETE", "/api/token/0", 400, "bad-parameter"),
     ask("DELETE", "/api/token/99", 404, "not-found"),
-    // Parameters.
+    // Query parameters.
     ask("GET", "/api/job?limit=1e3", 400, "bad-parameter"),
     ask("GET", "/api/job?limit=%00", 400, "bad-parameter"),
     ask("GET", "/api/job?cursor=-1", 400, "bad-parameter"),
@@ -213,7 +213,7 @@ async fn addresses() {
     check(ROWS).await;
 }
 
-/// Too long for any route, and short enough to be read as a request.
+/// Longer than any route, but short enough to be parsed as a request.
 #[tokio::test]
 async fn addresses_that_are_too_long() {
     let master = crate::harness::Master::start().await;

@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, that say they are something else, or that are too much.
+//! Bodies that are not JSON, have a wrong content type, or are too large.
 
 use axum::body::Body;
 use serde_json::json;
@@ -134,7 +134,7 @@ async fn bodies_that_are_too_large_or_too_deep() {
     {
         refused(&send(&master, JSON, command(bytes)).await, status, kind, "long");
     }
-    // The limit is one of bytes, not of characters.
+    // The limit counts bytes, not characters.
     let emoji = json!({"command": "\u{1f600}".repeat(16_385)}).to_string();
     refused(&send(&master, JSON, emoji).await, 422, "invalid", "64 KiB and four");
     let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>("x".repeat(65_536)));

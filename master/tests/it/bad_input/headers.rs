@@ -1,4 +1,4 @@
-//! Headers: positions in a stream, ranges, and those that only browsers send.
+//! Headers: stream positions, ranges, and headers that only browsers send.
 
 use super::{JOBS, Row, ask, check, post};
 

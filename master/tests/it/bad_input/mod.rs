@@ -1,6 +1,5 @@
-//! The catalogue of bad inputs: what is sent, and the answer that is due. Rows are
-//! data, one file a family; whatever is sent, the answer is a problem that says what
-//! is wrong with it, never a 5xx, and nothing is stored by it.
+//! The catalogue of bad inputs, each with the expected answer. Rows are data, with one file for each
+//! family. Every answer is a problem that says what is wrong, never a 5xx, and nothing is stored.
 
 mod addresses;
 mod bodies;
@@ -22,7 +21,7 @@ const SCHEDULES: &str = "/api/schedule";
 const CLAIM: &str = "/api/job/claim";
 const UPDATE: &str = "/api/job/update";
 
-/// One request, and the status and problem that are due.
+/// A request, with the expected status and problem.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     method: &'static str,
@@ -31,22 +30,22 @@ struct Row {
     body: &'static str,
     status: u16,
     kind: &'static str,
-    /// Of the first error, as a JSON pointer; for 422 alone.
+    /// JSON pointer of the first error; only for 422.
     pointer: &'static str,
 }
 
-/// Without a body.
+/// A request without a body.
 const fn ask(method: &'static str, path: &'static str, status: u16, kind: &'static str) -> Row {
     Row { method, path, headers: &[], body: "", status, kind, pointer: "" }
 }
 
-/// JSON that is refused before anybody asks what it means, or because of the job's state.
+/// JSON that is refused before its meaning is checked, or because of the job's state.
 const fn post(path: &'static str, body: &'static str, status: u16, kind: &'static str) -> Row {
     let headers = &[("content-type", JSON)];
     Row { method: "POST", path, headers, body, status, kind, pointer: "" }
 }
 
-/// JSON with a field that is refused.
+/// JSON with an invalid field.
 const fn invalid(path: &'static str, body: &'static str, pointer: &'static str) -> Row {
     Row { pointer, ..post(path, body, 422, "invalid") }
 }
@@ -72,7 +71,7 @@ impl Row {
         master.send(request.body(Body::from(self.body)).unwrap()).await
     }
 
-    /// What is wrong with the answer, if anything is.
+    /// What is wrong with the answer, if anything.
     fn wrong(&self, reply: &Reply) -> Option<String> {
         let sent = format!("{} {} {:?}", self.method, self.path, self.body);
         if reply.status.is_success() {
@@ -90,7 +89,7 @@ impl Row {
     }
 }
 
-/// Nothing in it that a terminal would obey, and not all that was sent.
+/// Whether the answer holds no control characters and does not echo everything that was sent.
 fn is_harmless(reply: &Reply) -> bool {
     reply.body.len() < 4096 && !reply.body.iter().any(u8::is_ascii_control)
 }
@@ -102,7 +101,7 @@ fn refused(reply: &Reply, status: u16, kind: &str, what: &str) {
     assert!(is_harmless(reply), "{what}: {reply:?}");
 }
 
-/// Every row to a master with one job, which nothing may happen to.
+/// Sends every row to a master with one job, and checks that the job is unchanged.
 async fn check(rows: &[Row]) {
     let master = Master::start().await;
     master.submit(json!({"command": "true"})).await;
@@ -120,7 +119,7 @@ async fn nothing_changed(master: &Master) {
     assert_eq!(jobs[0]["status"], "Pending", "{jobs}");
 }
 
-/// The size of the catalogue, for docs/security.md: run with `--nocapture`.
+/// Prints the size of the catalogue for docs/security.md: run with `--nocapture`.
 #[test]
 fn the_catalogue_has_no_fewer_rows_than_it_is_said_to_have() {
     let families = [

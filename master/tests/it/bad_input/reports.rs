@@ -1,4 +1,4 @@
-//! What workers say: claims, reports, registrations, heartbeats.
+//! Workers' requests: claims, reports, registrations, heartbeats.
 
 use axum::body::Body;
 use serde_json::json;
@@ -17,7 +17,7 @@ macro_rules! offering {
     };
 }
 
-/// A piece of a file for job 1, which nobody holds.
+/// An upload of an artifact piece for job 1, which nobody holds.
 macro_rules! piece {
     ($query:literal, $status:literal, $kind:literal) => {
         ask("POST", concat!("/api/job/1/attempts/1/artifacts?", $query), $status, $kind)
@@ -25,7 +25,7 @@ macro_rules! piece {
     };
 }
 
-/// An end with these files.
+/// The report of an end with these artifacts.
 macro_rules! left {
     ($artifacts:literal, $pointer:literal) => {
         invalid(
@@ -40,7 +40,7 @@ macro_rules! left {
     };
 }
 
-/// An end with this beside it.
+/// The report of an end with this additional field.
 macro_rules! along {
     ($more:literal, $pointer:literal) => {
         invalid(
@@ -51,7 +51,7 @@ macro_rules! along {
     };
 }
 
-/// An end with these changes.
+/// The report of an end with these file changes.
 macro_rules! changed {
     ($changes:literal) => {
         concat!(
@@ -294,7 +294,7 @@ async fn reports() {
     check(ROWS).await;
 }
 
-/// Too long to be written out.
+/// Too long to be written out as rows.
 #[tokio::test]
 async fn an_offer_is_bounded() {
     let master = Master::start().await;

@@ -1,4 +1,4 @@
-//! Schedules that can be read and are refused.
+//! Schedules that can be parsed but are invalid.
 
 use super::{Row, SCHEDULES, check, invalid};
 

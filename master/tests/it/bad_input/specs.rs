@@ -1,4 +1,4 @@
-//! Specs that can be read and are refused.
+//! Specs that can be parsed but are invalid.
 
 use super::{JOBS, Row, check, invalid};
 
@@ -133,7 +133,7 @@ pub(super) const ROWS: &[Row] = &[
     invalid(JOBS, r#"{"command": "x", "notBefore": "2027-01-04T00:00:00Z"}"#, "/notBefore"),
     invalid(JOBS, r#"{"command": "x", "notBefore": "9999-12-30T22:00:00Z"}"#, "/notBefore"),
     invalid(JOBS, r#"{"command": "x", "notBefore": 1767322800}"#, "/notBefore"),
-    // What only the master may say, and what nobody may ask for.
+    // Fields that only the master may set, and values that nobody may request.
     invalid(JOBS, r#"{"command": "x", "output": "pwned"}"#, "/output"),
     invalid(JOBS, r#"{"command": "x", "assignedWorker": "w"}"#, "/assignedWorker"),
     invalid(JOBS, r#"{"command": "x", "createdAt": "2020-01-01T00:00:00Z"}"#, "/createdAt"),

@@ -1,4 +1,4 @@
-//! What is shown instead of a token.
+//! Invalid credentials in place of a token.
 
 use axum::body::Body;
 use orchestra_contracts::Role;
@@ -9,7 +9,7 @@ use crate::{
     harness::{Master, request},
 };
 
-/// Values of `authorization`; `TOKEN` stands for a valid one.
+/// Values of `authorization`; `TOKEN` stands for a valid token.
 pub(super) const HEADERS: &[&str] = &[
     "",
     "Bearer",

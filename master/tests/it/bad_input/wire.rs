@@ -1,6 +1,6 @@
-//! Bytes on a connection: what the HTTP library answers by itself, and what is no
-//! HTTP at all. A head that cannot be read is answered with its bare status, since
-//! no request has begun; then the connection is closed.
+//! Raw bytes on a connection: what the HTTP library answers itself, and bytes that are not HTTP. An
+//! unreadable head is answered with a bare status, since no request has begun; then the connection is
+//! closed.
 
 use std::net::SocketAddr;
 
@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::nothing_changed;
 use crate::harness::{Master, soon};
 
-/// What is sent, and the statuses of the answers; none for a connection that is
-/// closed without one.
+/// What is sent, and the expected statuses. There are none if the connection is closed without an
+/// answer.
 pub(super) struct Sent {
     what: &'static str,
     bytes: Vec<u8>,
     statuses: &'static [u16],
-    /// Of the last answer; empty for a bare status.
+    /// Problem kind of the last answer; empty for a bare status.
     kind: &'static str,
 }
 
@@ -36,7 +36,7 @@ fn sent(
 const POST: &str =
     "POST /api/job HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
-/// A request for the list of jobs with this header line more, the last of its connection.
+/// A request for the list of jobs with this additional header line, the last of its connection.
 fn list(more: &str) -> String {
     format!("GET /api/job HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n\r\n")
 }
@@ -204,12 +204,12 @@ pub(super) fn rows() -> Vec<Sent> {
     ]
 }
 
-/// Sends it and reads what comes back. Who says that this was all ends the connection.
+/// Sends the bytes and reads the answers. With `is_all`, shuts down the sending side.
 async fn answer(address: SocketAddr, bytes: &[u8], is_all: bool) -> String {
     let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
     let mut answer = Vec::new();
     let write = async {
-        // The master may close before it has read all of it.
+        // The master may close the connection before it has read everything.
         let _ = writer.write_all(bytes).await;
         if is_all {
             let _ = writer.shutdown().await;

@@ -1,4 +1,4 @@
-//! The verbs of the store, each through the plan of faults.
+//! The store's operations, each subject to the plan of faults.
 
 use std::{ops::Range, sync::atomic::Ordering};
 
@@ -38,7 +38,7 @@ impl Store for FaultyStore {
         self.write(self.store.claim(claims, rules)).await
     }
 
-    /// Together, unless one of them may be what fails.
+    /// Runs the batch as a whole, unless one of its operations may have to fail.
     async fn batch(&self, batch: BatchRequest) -> BatchReply {
         if matches!(*self.plan.lock().unwrap(), Plan::Nothing) {
             let along = batch.submissions.len() + batch.reports.len();

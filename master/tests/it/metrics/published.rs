@@ -1,4 +1,4 @@
-//! What operators are given for the metrics holds: the text, the settings, the alerts, the dashboard, the manual.
+//! What is published about the metrics is right: the text, the settings, alerts, dashboard and manual.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{end, read, register};
 use crate::{faulty::Plan, harness::Master};
 
-/// A master on which everything has happened once, as text.
+/// The metrics of a master on which everything has happened once.
 async fn full() -> String {
     let master = Master::start().await;
     register(&master, "w").await;
@@ -30,7 +30,7 @@ async fn full() -> String {
     master.get("/metrics").await.text()
 }
 
-/// What operators are given to start from (`deploy/monitoring`).
+/// A file of `deploy/monitoring`.
 fn given(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/monitoring").join(name)
 }
@@ -55,7 +55,7 @@ fn promtool_takes_the_settings_and_the_alerts_and_they_fire_when_they_should() {
     }
 }
 
-/// A name that no master says would be an empty panel, or an alert that never comes.
+/// An unknown name would make an empty panel, or an alert that never fires.
 #[tokio::test]
 async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     let known = names(&full().await);
@@ -76,7 +76,7 @@ async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     assert_eq!(titles.len(), panels.len(), "each panel has a title of its own");
 }
 
-/// Each is explained where operators look, and nothing is that is not there.
+/// The manual explains every metric, and no others.
 #[tokio::test]
 async fn the_manual_lists_every_metric() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
@@ -96,7 +96,7 @@ async fn the_manual_lists_every_metric() {
     assert_eq!(listed, known);
 }
 
-/// What it says to this input, where it is installed. It must be under CI.
+/// Output of promtool for this input, where it is installed. Under CI it must be.
 fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     let started = Command::new("promtool")
         .args(arguments)
@@ -125,7 +125,7 @@ fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     Some(said)
 }
 
-/// All names that Prometheus would know them by.
+/// All metric names as Prometheus sees them.
 fn names(text: &str) -> BTreeSet<String> {
     read(text).into_keys().map(|name| name.split('{').next().unwrap().to_owned()).collect()
 }

@@ -1,5 +1,5 @@
-//! The description of the API for programs, held to the code: its routes here, in `types` what
-//! bodies are made of, in `served` its examples and all that is answered to them.
+//! Checks the OpenAPI description against the code: the routes here, the body types in `types`, and the
+//! examples with their answers in `served`.
 
 mod served;
 mod types;
@@ -16,7 +16,7 @@ fn description() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
 }
 
-/// What is wrong with a value by a schema of the description.
+/// The violations of a schema of the description by a value.
 fn faults(description: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let whole = json!({"allOf": [schema], "components": description["components"]});
     let validator = jsonschema::options().should_validate_formats(true).build(&whole).unwrap();
@@ -26,12 +26,12 @@ fn faults(description: &Value, schema: &Value, value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// As the description writes it, which has no word for a part of an address that may have slashes.
+/// The path as in the description, which cannot express a parameter with slashes.
 fn plain(path: &str) -> String {
     path.replace("{*", "{")
 }
 
-/// Method and path of each operation, with the operation.
+/// Method, path and definition of each operation.
 fn operations(description: &Value) -> Vec<(String, String, &Value)> {
     let paths = description["paths"].as_object().unwrap();
     let all = paths.iter().flat_map(|(path, operations)| {
@@ -89,7 +89,7 @@ fn each_operation_has_a_name_of_its_own_and_stands_in_a_group() {
         assert!(!name.is_empty() && names.insert(name), "{method} {path}: {name}");
         let [group] = &operation["tags"].as_array().unwrap()[..] else { panic!("{method} {path}") };
         used.insert(group.to_string());
-        // The page fills in what an address must have.
+        // The documentation page fills in the parameters of a path.
         for one in operation["parameters"].as_array().into_iter().flatten() {
             let is_shown = one["in"] != "path" || !one["example"].is_null();
             assert!(is_shown, "{method} {path}: {} has no example", one["name"]);
@@ -106,7 +106,7 @@ async fn it_is_served_as_it_stands() {
     assert_eq!(reply.text(), OPENAPI);
 }
 
-/// The page for people leaves nothing out, and its links within lead somewhere.
+/// The documentation page is complete, and its internal links resolve.
 #[tokio::test]
 async fn the_page_shows_every_call_and_every_body() {
     let master = Master::with_tokens().await;

@@ -1,5 +1,5 @@
-//! Every call that is described, made with each example of its body, in an order in which all of
-//! them are possible. What is answered is described, to the last field.
+//! Makes every described call with each example of its body, in an order in which all can succeed.
+//! Every field of the answers must be described.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use super::{description, faults, operations};
 use crate::harness::{Master, Reply, encode, out, request};
 
-/// The name of a call, and what of its address the description's example does not say.
+/// The operation's id, and its path where the description's example does not fit.
 type Step = (&'static str, &'static str);
 
-/// Job 1 is claimed by name and ended with the examples; for the one that keeps files, which is
-/// written as `{kept}`, there is a worker here.
+/// Job 1 is claimed by name and ended with the examples. The job with artifacts, written as `{kept}`,
+/// is run by a worker in this test.
 const BEFORE: &[Step] = &[
     ("getHealth", ""),
     ("getReadiness", ""),
@@ -76,7 +76,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Makes a call with each of its examples; `place` where its address needs more than they say.
+    /// Makes a call with each of its examples. `place` is the path, if the examples do not suffice.
     async fn step(&mut self, name: &str, place: &str) {
         let description = self.description.clone();
         let all = operations(&description);
@@ -100,7 +100,7 @@ impl Walk {
         }
         let is_file = !operation["requestBody"]["content"]["application/octet-stream"].is_null();
         if is_file {
-            // The content of which the example of the address is the hash.
+            // The content whose hash is in the path's example.
             let request =
                 request(method, &place).header("content-type", "application/octet-stream");
             let reply = self.master.send(request.body(Body::from("a program")).unwrap()).await;
@@ -140,7 +140,7 @@ impl Walk {
         self.made.insert(name.to_owned());
     }
 
-    /// The first such job; what is claimed before it stays claimed.
+    /// Claims until such a job is found; jobs claimed before it stay claimed.
     async fn claim(&self, is_it: fn(&Job) -> bool) -> Claimed {
         loop {
             let claimed = self.master.claim("box-1").await.expect("there is such a job");
@@ -150,7 +150,7 @@ impl Walk {
         }
     }
 
-    /// A worker that uploads output and a file, and ends the attempt with them.
+    /// Acts as a worker that uploads output and an artifact, and ends the attempt with them.
     async fn work(&mut self) {
         let claimed = self.claim(|job| !job.spec.artifacts.is_empty()).await;
         self.kept = claimed.job.id.0;
@@ -168,7 +168,7 @@ impl Walk {
         let reply =
             self.master.report(&claimed, "box-1", json!({"status": "Running", "ran": ran})).await;
         assert_eq!(reply.status, 200, "{reply:?}");
-        // What the example of a report says, of what was really sent.
+        // The example of a report, adapted to what was really sent.
         let mut report =
             self.description["components"]["schemas"]["JobUpdate"]["examples"][0].clone();
         let fields = report.as_object_mut().unwrap();
@@ -188,7 +188,7 @@ impl Walk {
     }
 }
 
-/// The address with the examples of what stands in it and of what it must have.
+/// The path with the example values of its parameters and of required query parameters.
 fn filled(path: &str, operation: &Value) -> String {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     parameters.fold(path.to_owned(), |path, one| {
@@ -197,7 +197,7 @@ fn filled(path: &str, operation: &Value) -> String {
     })
 }
 
-/// Nothing but what is described.
+/// Forbids fields that are not described.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -219,7 +219,7 @@ async fn every_example_is_served_and_every_answer_is_described_to_the_last_field
         walk.step(name, place).await;
     }
     walk.work().await;
-    // An end that the webhook of the example is told of.
+    // A job whose end triggers the example's webhook.
     let failing = json!({"command": "false", "labels": {"team": "core"}});
     walk.master.submit(failing).await;
     let claimed = walk.claim(|job| job.spec.labels.contains_key("team")).await;

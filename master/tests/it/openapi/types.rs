@@ -1,5 +1,5 @@
-//! What the description says that bodies are made of, held to the types that read and write them:
-//! each has the fields that are described, and no others, and reads its example.
+//! Checks the described schemas of bodies against the types that read and write them: each type has
+//! exactly the described fields, and parses its example.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 use super::{description, faults};
 
-/// What a type makes of a value, and its fields, where it says which it has.
+/// A type's round trip of a value, and its field names if it declares them.
 struct Row {
     name: &'static str,
     again: fn(&Value) -> Result<Value, serde_json::Error>,
@@ -84,8 +84,8 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Asks a type for the names of its fields: a derived reader says them before it reads. One with
-/// flattened fields asks for whatever there is, and says none.
+/// Asks a type for its field names, which a derived `Deserialize` declares before it reads. A type with
+/// flattened fields accepts any field and declares none.
 struct Fields<'a>(&'a mut Option<&'static [&'static str]>);
 
 impl Fields<'_> {
@@ -143,11 +143,11 @@ fn every_body_that_is_described_is_of_a_type_and_has_its_fields() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // The rest is flattened, or no struct: of those the examples below tell.
+    // The others are flattened or no structs; the examples below cover them.
     assert!(asked >= 28, "{asked}");
 }
 
-/// The example of each has every field, fits what is said of it, and comes back as it went in.
+/// Each example has every field, matches its schema, and is unchanged by a round trip.
 #[test]
 fn every_example_is_whole_and_read_by_its_type() {
     let description = description();
@@ -161,10 +161,10 @@ fn every_example_is_whole_and_read_by_its_type() {
         let mut has: BTreeSet<_> =
             example.as_object().unwrap().keys().map(String::as_str).collect();
         if name == "JobSpec" {
-            // The other name of `after`.
+            // Another name for `after`.
             has.insert("afterOk");
         }
-        // These are one of several.
+        // These are unions of several types.
         if !matches!(name, "Outcome" | "ClaimRequest" | "Updated") && has != described(schema) {
             wrong.push(format!("{name}: {has:?} are not all"));
         }

@@ -1,4 +1,4 @@
-//! Many jobs at once, by the form of their list.
+//! Actions on several jobs through the form of the list.
 
 use orchestra_contracts::Role;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::{
     harness::{Master, Reply},
 };
 
-/// The form of the list, as a browser without scripts sends it.
+/// Sends the list's form as a browser without scripts does.
 async fn choose(master: &Master, verb: &str, jobs: &[i64], headers: &[(&str, &str)]) -> Reply {
     let kind = ("content-type", "application/x-www-form-urlencoded");
     let jobs = jobs.iter().map(|id| format!("&job={id}")).collect::<Vec<_>>().concat();
@@ -38,7 +38,7 @@ async fn many_jobs_are_cancelled_and_run_again_without_a_script() {
     for (id, expected) in [(1, "Cancelled"), (2, "Pending"), (3, "Cancelled"), (4, "Pending")] {
         assert_eq!(status(id).await, expected, "{id}");
     }
-    // What is not possible is said, and keeps nothing else from being done.
+    // An impossible action is reported, and does not prevent the others.
     let reply = choose(&master, "retry", &[2, 3, 99, 1], &[OWN]).await;
     let text = page(&reply, "what became of them");
     assert!(text.contains("2 of 4 are run again"), "{text}");
@@ -64,7 +64,7 @@ async fn no_other_page_cancels_jobs_by_the_form() {
         (&[("sec-fetch-site", "same-site")], 403),
         (&[("origin", "http://evil.example")], 403),
         (&[("origin", "null")], 403),
-        // What says nothing of itself may be a form of anybody's.
+        // A request without such headers could come from any site's form.
         (&[], 415),
     ] {
         let all = [&[host, cookie][..], headers].concat();

@@ -1,4 +1,4 @@
-//! Signing in: the cookie, who gets one, and what it lets a page do.
+//! Signing in: the cookie, who gets one, and what it permits.
 
 use orchestra_contracts::Role;
 use orchestra_master::http::{self, Rule};
@@ -80,7 +80,7 @@ async fn nobody_signs_in_with_what_is_no_token_or_from_another_page() {
         let reply = sign_in(&master, client.as_str(), "", foreign).await;
         assert_eq!((reply.status.as_u16(), reply.header("set-cookie")), (403, ""), "{foreign:?}");
     }
-    // What says nothing of itself may be a form of anybody's.
+    // A request without such headers could come from any site's form.
     let silent = sign_in(&master, client.as_str(), "", &[]).await;
     assert_eq!((silent.status.as_u16(), silent.header("set-cookie")), (415, ""));
     let none = ask(&master, "POST", "/signout", &[], "").await;
@@ -91,7 +91,7 @@ async fn nobody_signs_in_with_what_is_no_token_or_from_another_page() {
     }
 }
 
-/// A cookie is sent by a browser, whoever made it ask; a header is not.
+/// A browser sends a cookie whichever site caused the request, but not a header.
 #[tokio::test]
 async fn a_cookie_changes_something_only_where_our_own_page_asks() {
     let master = Master::with_tokens().await;

@@ -1,4 +1,4 @@
-//! What workers tell of themselves, and what webhooks were told.
+//! The pages of what workers report, and of what webhooks delivered.
 
 use orchestra_contracts::{Role, Span};
 use serde_json::json;
@@ -65,7 +65,7 @@ async fn images_and_workers_show_what_workers_tell() {
     {
         assert!(text.contains(word), "{word}: {text}");
     }
-    // What is away has told nothing that is true still.
+    // What an offline worker reported is no longer shown.
     master.clock.advance(Span::from_secs(61));
     assert!(page(&master.get("/images").await, "later").contains("No worker that is online"));
 }
