@@ -11,12 +11,16 @@ use std::{
 
 use futures::future::{join, join_all};
 use orchestra_contracts::{Array, JobId, JobRef, JobSpec, QueueChange, WorkerName};
+use sqlx::postgres::PgListener;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{Place, PostgresStore, at, claim, ended, specs};
 use crate::{
     domain::{JobEvent, NewJob, plan},
-    store::{Fingerprint, JobFilter, Notification, Once, Store as _, Submitted},
+    store::{
+        Fingerprint, JobFilter, Notification, Once, Store as _, Submitted,
+        postgres::listener::CHANNEL,
+    },
 };
 
 /// Long enough for a message from one master to another on a busy machine.
@@ -214,6 +218,55 @@ async fn what_one_master_commits_the_others_hear() {
         timeout(Duration::from_millis(300), other.notification()).await.is_err(),
         "not its own"
     );
+}
+
+/// What was said while a session was away is made up for by one look everywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_cut_off_looks_everywhere_and_hears_again() {
+    let Some(place) = Place::new() else { return };
+    let (one, other) = join(place.open(), place.open()).await;
+    for store in [&one, &other] {
+        assert!(timeout(SOON, store.notification()).await.expect("it listens").everything);
+    }
+    for _ in 0..2 {
+        place.cut_off("query LIKE 'LISTEN%'");
+        for store in [&one, &other] {
+            let news = timeout(SOON, store.notification()).await.expect("it listens again");
+            assert!(news.everything, "{news:?}");
+        }
+        one.insert(specs(1), at(0).now).await.unwrap();
+        assert!(heard(&other).await.claimable);
+    }
+}
+
+/// Which transactions have added jobs.
+const NOTE_COMMITS: &str = "
+    CREATE TABLE added (by xid8 PRIMARY KEY);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO added VALUES (pg_current_xact_id()) ON CONFLICT DO NOTHING;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER note AFTER INSERT ON job EXECUTE FUNCTION note()";
+
+/// Many calls share a commit, and a commit is one message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_told_once_whatever_is_in_it() {
+    const CALLS: usize = 200;
+    let Some(place) = Place::new() else { return };
+    let store = place.open().await;
+    place.run(NOTE_COMMITS);
+    let mut listener = PgListener::connect(&place.url).await.unwrap();
+    listener.listen(CHANNEL).await.unwrap();
+    let calls = (0..CALLS).map(|_| store.insert(specs(2), at(0).now));
+    assert!(join_all(calls).await.iter().all(Result::is_ok));
+    let mut told = Vec::new();
+    while let Ok(message) = timeout(Duration::from_secs(2), listener.recv()).await {
+        told.push(message.unwrap().payload().to_owned());
+    }
+    let commits: usize = place.run("SELECT count(*) FROM added").parse().unwrap();
+    assert_eq!(told.len(), commits, "{told:?}");
+    assert!(commits < CALLS / 2, "they share commits: {commits}");
+    assert!(told.iter().all(|message| message.contains("\"claimable\":true")), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

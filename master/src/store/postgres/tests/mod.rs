@@ -6,6 +6,7 @@ mod many;
 mod moving;
 mod schema;
 mod trouble;
+mod upgrading;
 
 use jiff::Timestamp;
 use orchestra_contracts::{JobSpec, LeaseToken, Span};

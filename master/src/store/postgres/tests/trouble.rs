@@ -1,11 +1,17 @@
 //! A server that is restarted, that cuts sessions off, or that dies while it commits.
 
+use std::time::Duration;
+
 use orchestra_contracts::{JobId, JobSpec};
+use orchestra_tests::{Proxy, Toxic};
+use sqlx::ConnectOptions as _;
 
 use super::{Place, PostgresStore, at, specs};
 use crate::{
     domain::NewJob,
-    store::{Fingerprint, JobFilter, Once, Store as _, StoreError, Submitted},
+    store::{
+        Fingerprint, JobFilter, Once, Store as _, StoreError, Submitted, postgres::open::options,
+    },
 };
 
 async fn count(store: &PostgresStore) -> usize {
@@ -56,6 +62,60 @@ async fn what_may_have_been_committed_is_not_done_again_and_not_called_done() {
     assert_eq!(count(&store).await, 1);
 }
 
+/// The commit takes long enough to take its answer away meanwhile.
+const COMMIT_SLOWLY: &str = "
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_sleep(1);
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON job DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION dawdle()";
+const UNDER_WAY: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+
+/// The other half of what is not known: it was stored, and the answer is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_without_an_answer_is_found_by_its_key() {
+    let Some(place) = Place::new() else { return };
+    let (before, name) = place.url.rsplit_once('/').unwrap();
+    let server = before.rsplit('@').next().unwrap().parse().unwrap();
+    let network = Proxy::before(server).await;
+    let url =
+        format!("{}/{name}", before.replace(&server.to_string(), &network.address.to_string()));
+    let store = PostgresStore::open(&url).await.unwrap();
+    place.run(COMMIT_SLOWLY);
+    let once =
+        Once { token: None, key: "a-key".parse().unwrap(), fingerprint: Fingerprint([7; 32]) };
+    let submit = || {
+        let jobs: Vec<_> = specs(1).into_iter().map(NewJob::from).collect();
+        store.submit(jobs, Some(once.clone()), at(0).now)
+    };
+    let part = async {
+        while tokio::task::block_in_place(|| place.run(UNDER_WAY)) != "1" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        network.set(Toxic::DropAnswers);
+    };
+    let (answer, ()) = futures::future::join(submit(), part).await;
+    let error = answer.unwrap_err();
+    assert!(error.to_string().contains("whether it was stored is not known"), "{error}");
+    assert_eq!(place.run("SELECT count(*) FROM job"), "1", "it was, and once");
+    network.heal();
+    let Submitted::Before(jobs) = submit().await.unwrap() else { panic!("it was done twice") };
+    assert_eq!(jobs, [JobId(1)]);
+    assert_eq!(count(&store).await, 1);
+}
+
+/// An answer of 201 says that the job is on the disk, whatever the server does for others.
+#[tokio::test]
+async fn commits_are_durable_whatever_the_server_does_otherwise() {
+    let Some(place) = Place::new() else { return };
+    place.run(&format!("ALTER DATABASE \"{}\" SET synchronous_commit = off", place.name()));
+    let mut connection = options(&place.url).unwrap().connect().await.unwrap();
+    let asked = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut connection).await;
+    let waits: String = asked.unwrap();
+    assert_eq!(waits, "on");
+}
+
 /// Two that stand in each other's way: the server ends one, which is done again.
 const BE_IN_THE_WAY: &str = "
     CREATE SEQUENCE tries;
@@ -96,7 +156,7 @@ async fn a_server_that_crashes_and_comes_back_has_all_that_was_answered() {
     let crashes = async {
         for _ in 0..2 {
             tokio::task::block_in_place(|| server.crash_and_restart());
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let ((stored, unknown), ()) = futures::future::join(writes, crashes).await;

@@ -1,10 +1,16 @@
 //! What an earlier version wrote is read by this one.
 
-use orchestra_contracts::{AttemptNo, JobId, JobStatus};
+use orchestra_contracts::{
+    AttemptNo, JobId, JobStatus, LeaseToken, Outcome,
+    frame::{Body, Frame, Frames},
+};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{Place, at, claim};
-use crate::store::{Store as _, sqlite::open::MIGRATIONS};
+use crate::{
+    domain::{JobEvent, Left, Proof},
+    store::{Order, Store as _, sqlite::open::MIGRATIONS},
+};
 
 /// In the words of the first version; later ones only add to them.
 const ROWS: &str = r#"
@@ -20,6 +26,10 @@ const ROWS: &str = r#"
     VALUES (1, 1, 'w', 't', 2000, 3000, '{"kind":"exited","code":0}', 15, 2);
     INSERT INTO log_chunk (job_id, attempt, log_offset, stdout, stderr, system, frames)
     VALUES (1, 1, 0, 2, 0, 0, x'01010000000000000002000000686a');
+    INSERT INTO job (spec, queue, priority, status, created_at, attempts, worker, token, expires_at, stop)
+    VALUES ('{"command":"held"}', 'default', 0, 'Running', 1000, 1, 'w', 'held-token', 90000, 'No');
+    INSERT INTO attempt (job_id, number, worker, token, claimed_at, started_at)
+    VALUES (4, 1, 'w', 'held-token', 2000, 2000);
     INSERT INTO worker (name, registration, registered_at, seen_at)
     VALUES ('w', '{"slots":1,"queues":["default"],"version":"0"}', 500, 3000);
 "#;
@@ -38,6 +48,12 @@ async fn rows_of_each_earlier_schema_are_read() {
         let job = store.job(JobId(1)).await.unwrap().unwrap();
         assert_eq!((job.status(), job.attempts), (JobStatus::Completed, 1), "{version}");
         assert_eq!(store.attempts(JobId(1)).await.unwrap().len(), 1, "{version}");
+        let all = store.log_chunks(JobId(1), AttemptNo(1), 0..u64::MAX, Order::Ascending, 9).await;
+        let frames: Vec<_> = Frames::new(all.unwrap().remove(0).frames).collect();
+        assert!(
+            matches!(&frames[..], [Ok(Frame { body: Body::Bytes(_, text), .. })] if &text[..] == b"hj"),
+            "{version}: {frames:?}"
+        );
         assert_eq!(store.workers().await.unwrap()[0].name.as_str(), "w", "{version}");
         assert_eq!(store.workers().await.unwrap()[0].draining_since, None, "{version}");
         assert_eq!(store.queues().await.unwrap()[0].pending, 2, "{version}");
@@ -46,6 +62,22 @@ async fn rows_of_each_earlier_schema_are_read() {
         assert!(store.artifacts(JobId(1), AttemptNo(1), None).await.unwrap().is_empty());
         assert_eq!(store.changes(JobId(1), AttemptNo(1)).await.unwrap(), None, "{version}");
         assert!(store.webhooks().await.unwrap().is_empty(), "{version}");
+        // Who held a job before ends it now.
+        let proof = Proof {
+            worker: "w".parse().unwrap(),
+            token: LeaseToken::new("held-token"),
+            attempt: Some(AttemptNo(1)),
+        };
+        let ended = JobEvent::Ended {
+            proof,
+            outcome: Outcome::Exited { code: 0 },
+            usage: None,
+            log: None,
+            tail: None,
+            left: Left::default(),
+        };
+        let applied = store.apply(JobId(4), ended, at(6)).await.unwrap().unwrap();
+        assert!(applied.result.is_ok(), "{version}: {applied:?}");
         let next = store.job(JobId(2)).await.unwrap().unwrap();
         assert_eq!((next.status(), next.spec.priority), (JobStatus::Pending, 5), "{version}");
         let jobs = store.claim(vec![claim("early")], at(7)).await.unwrap().remove(0);
