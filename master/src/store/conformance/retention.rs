@@ -16,6 +16,7 @@ every_adapter!(
     what_has_not_ended_stays,
     a_log_leaves_a_gap_and_the_job,
     logs_and_artifacts_go_by_their_bytes,
+    logs_and_artifacts_go_by_their_age,
     a_job_that_is_run_again_in_between_keeps_all,
 );
 
@@ -127,6 +128,29 @@ async fn logs_and_artifacts_go_by_their_bytes(store: TestStore) {
     assert_eq!(pruned, [first.0]);
     assert!(store.artifacts(first, AttemptNo(1), None).await.unwrap().is_empty());
     assert_eq!(store.artifacts(second, AttemptNo(1), None).await.unwrap().len(), 1);
+}
+
+async fn logs_and_artifacts_go_by_their_age(store: TestStore) {
+    let until = |second| Bounds { until: Some(at(second).now), most: None };
+    for second in [30, 10, 20] {
+        ended(&store, 100, second).await;
+    }
+    let (late, early) = (with_file(&store, 10, 50).await, with_file(&store, 10, 40).await);
+    for part in [Part::Logs, Part::Artifacts] {
+        assert!(prune(&store, part, until(10)).await.is_empty());
+    }
+    assert_eq!(prune(&store, Part::Logs, until(30)).await, [2, 3]);
+    let output = async |id| {
+        let head = store.log_head(JobId(id), AttemptNo(1)).await.unwrap().unwrap();
+        (head.output, head.gap)
+    };
+    assert_eq!([output(1).await, output(2).await], [(100, 0), (0, 100)]);
+    assert_eq!(prune(&store, Part::Artifacts, until(50)).await, [early.0]);
+    let files = async |id| store.artifacts(id, AttemptNo(1), None).await.unwrap().len();
+    assert_eq!([files(early).await, files(late).await], [0, 1]);
+    for id in 1..=5 {
+        assert!(store.job(JobId(id)).await.unwrap().is_some(), "the jobs stay");
+    }
 }
 
 async fn a_job_that_is_run_again_in_between_keeps_all(store: TestStore) {
