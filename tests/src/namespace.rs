@@ -1,7 +1,7 @@
 //! Network namespaces, which stand in for other machines.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
@@ -83,6 +83,25 @@ impl Namespace {
         for chain in ["INPUT", "OUTPUT"] {
             let rule = ["netns", "exec", &self.name, "iptables", "-A", chain, "-j", "DROP"];
             run("ip", &rule).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing comes in that was not asked for, and nothing goes out but to this address.
+    ///
+    /// # Errors
+    /// Where there is no packet filter that knows connections.
+    pub async fn lets_out_only_to(&self, address: SocketAddr) -> Result<(), String> {
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let rules: [&[&str]; 4] = [
+            &["INPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"],
+            &["INPUT", "-j", "DROP"],
+            &["OUTPUT", "-p", "tcp", "-d", &host, "--dport", &port, "-j", "ACCEPT"],
+            &["OUTPUT", "-j", "DROP"],
+        ];
+        for rule in rules {
+            let command = ["netns", "exec", &self.name, "iptables", "-A"];
+            run("ip", &[&command[..], rule].concat()).await?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Workers with scripted jobs against a real master, over HTTP.
 
+mod way_out;
+
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
@@ -41,34 +43,31 @@ impl House {
     }
 
     async fn with_leases_of(lease: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        Self::at(listener, client, &["--lease", lease])
+    }
+
+    /// A master on this socket, with these flags.
+    fn at(listener: TcpListener, client: Client, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let folder = data.path().display().to_string();
-        let arguments = ["master", "--data", &folder, "--lease", lease, "--retry-backoff", "10ms"];
-        let config = MasterProgram::parse_from(arguments).config;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let usual = ["master", "--data", &folder, "--retry-backoff", "10ms"];
+        let config = MasterProgram::parse_from([&usual[..], flags].concat()).config;
         let address = listener.local_addr().unwrap();
         let master = CancellationToken::new();
         let mut masters = JoinSet::new();
         let serving = orchestra_master::run(listener, config, master.clone());
         masters.spawn(async { serving.await.unwrap() });
-        let client = Client::new(&format!("http://{address}")).unwrap();
         let (workers, tasks) = (Vec::new(), JoinSet::new());
         Self { address, client, workers, master, tasks, masters, _data: data }
     }
 
     /// A worker that reaches its master at `address`.
     fn worker_at(&mut self, address: SocketAddr, name: &str, slots: u32) -> Arc<ScriptedExecutor> {
-        let executor = Arc::<ScriptedExecutor>::default();
         let client = Client::new(&format!("http://{address}")).unwrap();
-        let registration = Registration {
-            slots,
-            queues: vec!["default".to_owned()],
-            version: "test".to_owned(),
-            ..Registration::default()
-        };
-        let terms = Terms { name: worker(name), registration, grace: Duration::ZERO };
+        let (serving, executor) = scripted(client, name, slots);
         let stop = CancellationToken::new();
-        let serving = Worker::new(Arc::new(client), executor.clone(), terms);
         self.tasks.spawn(serving.serve(stop.clone(), CancellationToken::new()));
         self.workers.push(stop);
         executor
@@ -115,6 +114,19 @@ impl House {
         self.master.cancel();
         timeout(SOON, self.masters.join_all()).await.expect("the master ends");
     }
+}
+
+/// One that is still to be served.
+fn scripted(client: Client, name: &str, slots: u32) -> (Worker, Arc<ScriptedExecutor>) {
+    let executor = Arc::<ScriptedExecutor>::default();
+    let registration = Registration {
+        slots,
+        queues: vec!["default".to_owned()],
+        version: "test".to_owned(),
+        ..Registration::default()
+    };
+    let terms = Terms { name: worker(name), registration, grace: Duration::ZERO };
+    (Worker::new(Arc::new(client), executor.clone(), terms), executor)
 }
 
 fn counted(lines: u64) -> String {
