@@ -135,6 +135,11 @@ impl Master {
         Self::on(store, (folder, String::new()), access, settings())
     }
 
+    /// Another master on the same database, to which this one says nothing.
+    pub(crate) fn beside(&self) -> Self {
+        Self::over(self.store.clone())
+    }
+
     async fn with(access: Access, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = || format!("sqlite:{}", folder.path().join("test.db").display());
