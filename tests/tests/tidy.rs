@@ -155,6 +155,8 @@ const WITH_TESTS: &[&str] = &[
 ];
 
 const PAGE: &str = include_str!("../../docs/testing.md");
+/// It says of each step of a runbook which test does it.
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
 /// All inline code spans, without code blocks.
 fn quoted(page: &str) -> Vec<&str> {
@@ -177,7 +179,7 @@ fn declares(source: &str, test: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_page_names_is_there() {
+fn every_test_that_the_pages_name_is_there() {
     let mut files = Vec::new();
     for folder in WITH_TESTS {
         rust_files(&root().join(folder), &mut files);
@@ -186,15 +188,15 @@ fn every_test_that_the_page_names_is_there() {
         .into_iter()
         .map(|file| (fs::read_to_string(&file).expect("sources are UTF-8"), file))
         .collect();
-    let names: Vec<_> = quoted(PAGE).into_iter().filter_map(test_name).collect();
+    let pages = quoted(PAGE).into_iter().chain(quoted(OPERATIONS));
+    let names: Vec<_> = pages.filter_map(test_name).collect();
     assert!(names.len() > 100, "only {} names were recognised", names.len());
     let mut wrong = Vec::new();
     for (file, test) in names {
-        let end = format!("{file}.rs");
-        let places = sources
-            .iter()
-            .filter(|(source, path)| path.ends_with(&end) && declares(source, test))
-            .count();
+        let ends = [format!("{file}.rs"), format!("{file}/main.rs")];
+        let is_it = |path: &Path| ends.iter().any(|end| path.ends_with(end));
+        let places =
+            sources.iter().filter(|(source, path)| is_it(path) && declares(source, test)).count();
         if places != 1 {
             wrong.push(format!("{file}::{test} is in {places} files"));
         }
@@ -206,7 +208,11 @@ fn every_test_that_the_page_names_is_there() {
             wrong.push(format!("there is no {test}"));
         }
     }
-    assert!(wrong.is_empty(), "docs/testing.md is out of date:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "docs/testing.md or docs/operations.md is out of date:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// The cells of the only row that starts with this name.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{Place, at, claim, specs};
 use crate::{
-    domain::JobState,
+    domain::{JobEvent, JobState},
     store::{
         Restored, SettleTerms, Store as _, StoreError, TokenGrant, TokenHash, backup, restore,
         sqlite::SqliteStore,
@@ -241,4 +241,40 @@ async fn what_is_restored_belongs_to_whom_the_database_belonged() {
     for path in [fresh.path.clone(), fresh.path.with_extension("db.lock")] {
         assert_eq!(fs::metadata(&path).unwrap().uid(), owner, "{}", path.display());
     }
+}
+
+/// The file of a database never shrinks, a copy has no more than is in it. And whoever is sorry goes back, also after
+/// a crash, which leaves the newest jobs in the write-ahead log.
+#[tokio::test]
+async fn a_copy_is_no_larger_than_what_is_in_it_and_leads_back() {
+    const JOBS: usize = 500;
+    let place = Place::new();
+    let store = place.open().await;
+    let large = JobSpec::new("x".repeat(8000));
+    store.insert(vec![large; JOBS], at(0).now).await.unwrap();
+    let outsider = &mut place.outsider().await;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(outsider).await.unwrap();
+    for id in 1..=JOBS as i64 {
+        store.apply(JobId(id), JobEvent::DeleteRequested, at(1)).await.unwrap().unwrap();
+    }
+    store.insert(specs(3), at(2).now).await.unwrap();
+    let file = place.back_up("backup").await;
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    assert!(size(&file) * 4 < size(&place.path), "{} of {}", size(&file), size(&place.path));
+    store.insert(specs(2), at(3).now).await.unwrap();
+
+    let crashed = Place::new();
+    let log = |path: &Path| path.with_extension("db-wal");
+    fs::copy(&place.path, &crashed.path).unwrap();
+    fs::copy(log(&place.path), log(&crashed.path)).unwrap();
+    assert!(size(&log(&crashed.path)) > 0, "what came last is there alone");
+    store.close().await;
+    let restored = crashed.restore(&file, 10).await.unwrap();
+    assert_eq!(restored.jobs, 3);
+    assert!(size(&crashed.path) * 4 < size(&place.path));
+    let back = crashed.restore(&restored.kept.unwrap(), 20).await.unwrap();
+    assert_eq!(back.jobs, 5);
+    let store = crashed.open().await;
+    assert_eq!(status(&store, JOBS as i64 + 5).await, JobStatus::Pending);
+    store.close().await;
 }
