@@ -12,6 +12,7 @@ use crate::{
     error::MasterError,
     http::{Hosts, Tls},
     service::{Keep, Retention, Settings},
+    store::LogCodec,
 };
 
 /// Settings of a master.
@@ -71,6 +72,11 @@ pub struct Config {
     /// this off
     #[arg(long, env = "ORCHESTRA_MIN_FREE", value_name = "SIZE", default_value_t = Size::mib(128))]
     pub min_free: Size,
+
+    /// Compression of stored logs: `lz4`, or `zstd`, which is smaller; masters older than this setting
+    /// cannot read it
+    #[arg(long, env = "ORCHESTRA_LOG_CODEC", value_name = "NAME", default_value_t)]
+    pub log_codec: LogCodec,
 
     /// Limit of concurrent requests that read a log or wait for a job's end
     #[arg(long, env = "ORCHESTRA_MAX_STREAMS", value_name = "NUMBER", default_value_t = 8192)]
@@ -245,6 +251,7 @@ impl fmt::Debug for Config {
             .field("hosts", &self.hosts)
             .field("lent", &self.lent)
             .field("min_free", &self.min_free)
+            .field("log_codec", &self.log_codec)
             .field("max_streams", &self.max_streams)
             .field("artifacts_limit", &self.artifacts_limit)
             .field("upload_limit", &self.upload_limit)

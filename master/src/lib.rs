@@ -77,7 +77,7 @@ async fn serve(
         make_data_folder(&config)?;
     }
     // The store opens first: it reports a full disk most clearly.
-    let store = store::open_with(&config.database(), config.min_free).await?;
+    let store = store::open_with(&config.database(), config.min_free, config.log_codec).await?;
     let vault = match secret_key::load_or_make(&config.secret_key()) {
         Ok(key) => service::Vault::new(&key),
         Err(error) => {

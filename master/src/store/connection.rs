@@ -13,6 +13,7 @@ use sqlx::{
 pub(super) use self::reads::Reads;
 use super::{
     StoreError,
+    compression::LogCodec,
     counts::Tally,
     notification::Notification,
     postgres::errors::about,
@@ -75,6 +76,8 @@ pub(super) struct Connection {
     pub(super) notification: Notification,
     /// By how much the open transaction changes the numbers of jobs.
     pub(super) tally: Tally,
+    /// How logs are packed.
+    pub(super) codec: LogCodec,
 }
 
 #[derive(Debug)]
@@ -109,7 +112,12 @@ const ARRAYS: i32 = 0x6f72_6101;
 
 impl Connection {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, notification: Notification::default(), tally: Tally::default() }
+        Self::packing(link, LogCodec::default())
+    }
+
+    /// The same, with logs packed so.
+    pub(super) fn packing(link: Link, codec: LogCodec) -> Self {
+        Self { link, notification: Notification::default(), tally: Tally::default(), codec }
     }
 
     pub(super) fn link(&mut self) -> &mut Link {

@@ -60,6 +60,7 @@ pub use artifact::{ArtifactLimit, ArtifactPiece, PieceStored};
 pub use backup::{Backup, Restored, backup, restore, settle};
 pub use batch::{BatchReply, BatchRequest, Report, call_by_call};
 pub use claim::{Claim, ClaimSpec, LeaseTerms};
+pub use compression::LogCodec;
 pub use error::StoreError;
 pub use filter::{JobFilter, ListOrder};
 pub use log::{Appended, LogAppend, LogChunk, Order};

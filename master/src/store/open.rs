@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use orchestra_contracts::Size;
 
-use super::{PostgresStore, SqliteStore, Store, StoreError};
+use super::{LogCodec, PostgresStore, SqliteStore, Store, StoreError};
 
 /// Opens the database that `url` names, and creates it where it does not exist.
 ///
@@ -15,15 +15,19 @@ use super::{PostgresStore, SqliteStore, Store, StoreError};
 /// # Errors
 /// [`StoreError::Unusable`] says what is wrong with the URL or the file.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    open_with(url, Size(0)).await
+    open_with(url, Size(0), LogCodec::default()).await
 }
 
-/// Opens a store that accepts no new work while its disk has less than `min_free`. With 0 it
-/// accepts work as long as there is any space.
-pub async fn open_with(url: &str, min_free: Size) -> Result<Arc<dyn Store>, StoreError> {
+/// The same; no new work is taken while less than `min_free` is free on the
+/// disk of a database that is a file (0: as long as there is any disk_space at all), and logs are packed so.
+pub async fn open_with(
+    url: &str,
+    min_free: Size,
+    codec: LogCodec,
+) -> Result<Arc<dyn Store>, StoreError> {
     match Kind::of(url)? {
-        Kind::Sqlite(path) => Ok(Arc::new(SqliteStore::open_with(path, min_free).await?)),
-        Kind::Postgres => Ok(Arc::new(PostgresStore::open(url).await?)),
+        Kind::Sqlite(path) => Ok(Arc::new(SqliteStore::open_with(path, min_free, codec).await?)),
+        Kind::Postgres => Ok(Arc::new(PostgresStore::open_with(url, codec).await?)),
     }
 }
 

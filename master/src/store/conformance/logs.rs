@@ -9,7 +9,7 @@ use orchestra_contracts::{
 use tokio::task::JoinSet;
 
 use super::{Held, TestStore, at, encode, every_adapter, spec, stdout};
-use crate::store::{Appended, LogChunk, Order};
+use crate::store::{Appended, LogChunk, LogCodec, Order};
 
 every_adapter!(
     a_log_is_stored_byte_for_byte,
@@ -21,6 +21,7 @@ every_adapter!(
     long_output_is_as_it_was_and_found_by_its_own_length,
     each_attempt_has_a_log_of_its_own,
     an_ended_attempt_takes_no_more,
+    a_log_may_be_packed_one_way_and_then_another,
 );
 
 fn head_after(text: &str, offset: u64) -> Appended {
@@ -192,4 +193,21 @@ async fn an_ended_attempt_takes_no_more(store: TestStore) {
     store.event(held.job.id, held.ended(Outcome::Exited { code: 0 }), at(2)).await;
     let answer = store.append_log(held.append(0, encode(&[stdout("late")]))).await.unwrap();
     assert_eq!(answer, Appended::LeaseLost);
+}
+
+/// A setting that is changed, and changed back, hides nothing that was stored.
+async fn a_log_may_be_packed_one_way_and_then_another(mut store: TestStore) {
+    let held = store.submit_and_claim(spec("true")).await;
+    let piece = encode(&[stdout(&"a line as compilers write them\n".repeat(200))]);
+    let codecs = [LogCodec::Lz4, LogCodec::Zstd, LogCodec::Lz4];
+    for (number, codec) in (0..).zip(codecs) {
+        store.reopen_packing(codec).await;
+        let offset = number * piece.len() as u64;
+        let appended = store.append_log(held.append(offset, piece.clone())).await.unwrap();
+        assert!(matches!(appended, Appended::Stored(_)), "{codec}: {appended:?}");
+        let (id, attempt) = (held.job.id, AttemptNo(1));
+        let chunks = store.log_chunks(id, attempt, 0..u64::MAX, Order::Ascending, 99).await;
+        let frames: Vec<Bytes> = chunks.unwrap().into_iter().map(|chunk| chunk.frames).collect();
+        assert!(frames.concat() == piece.repeat(number as usize + 1), "{codec}");
+    }
 }

@@ -28,14 +28,14 @@ use std::{ops::Deref, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use orchestra_contracts::{
-    AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Span, WorkerName,
+    AttemptNo, JobId, JobSpec, LeaseToken, Outcome, Size, Span, WorkerName,
     frame::{Body, Frame, Stream},
     worker::LeaseRef,
 };
 use orchestra_tests::Postgres;
 use tempfile::TempDir;
 
-use super::{Applied, Claim, ClaimSpec, LeaseTerms, LogAppend, MemoryStore, Store};
+use super::{Applied, Claim, ClaimSpec, LeaseTerms, LogAppend, LogCodec, MemoryStore, Store};
 use crate::domain::{AttemptResults, Job, JobEvent, LeasePolicy, Proof, RetryPolicy, Rules};
 
 macro_rules! run_on {
@@ -99,9 +99,16 @@ impl TestStore {
 
     /// As after a restart of the master.
     async fn reopen(&mut self) {
+        self.reopen_packing(LogCodec::default()).await;
+    }
+
+    /// The same, with logs packed so from then on.
+    async fn reopen_packing(&mut self, codec: LogCodec) {
         self.store.close().await;
         self.store = match &self.kept {
-            Kept::File { url, .. } | Kept::Server { url } => super::open(url).await.unwrap(),
+            Kept::File { url, .. } | Kept::Server { url } => {
+                super::open_with(url, Size(0), codec).await.unwrap()
+            }
             Kept::Memory(store) => Arc::new(store.reopened()),
         };
     }

@@ -23,7 +23,7 @@ use super::{
     locks::{IDS, ORDER, UPLOADS},
 };
 use crate::store::{
-    StoreError,
+    LogCodec, StoreError,
     connection::{Connection, Link},
     verbs::Needs,
     writer::{Batch, Engine},
@@ -42,6 +42,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub(super) struct PgEngine {
     options: PgConnectOptions,
     connection: Option<Connection>,
+    codec: LogCodec,
     /// What this master is called among those who listen, and in the rows of its numbers.
     name: String,
     /// The commit was sent, and not answered.
@@ -49,9 +50,14 @@ pub(super) struct PgEngine {
 }
 
 impl PgEngine {
-    pub(super) fn new(options: PgConnectOptions, connection: PgConnection, name: String) -> Self {
-        let connection = Some(Connection::new(Link::Postgres(connection)));
-        Self { options, connection, name, committing: false }
+    pub(super) fn new(
+        options: PgConnectOptions,
+        connection: PgConnection,
+        codec: LogCodec,
+        name: String,
+    ) -> Self {
+        let connection = Some(Connection::packing(Link::Postgres(connection), codec));
+        Self { options, connection, codec, name, committing: false }
     }
 
     /// One try, from the first lock to the commit.
@@ -62,7 +68,7 @@ impl PgEngine {
         } else {
             let link = self.options.connect().await.map_err(errors::about)?;
             tracing::info!("the database is reached again");
-            self.connection.insert(Connection::new(Link::Postgres(link)))
+            self.connection.insert(Connection::packing(Link::Postgres(link), self.codec))
         };
         connection.notification.take();
         connection.tally.take();

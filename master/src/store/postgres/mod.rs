@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{leader::Leadership, listener::Inbox};
 use super::{
-    Notification, StoreError,
+    LogCodec, Notification, StoreError,
     database::{Database, SqlStore},
 };
 
@@ -43,7 +43,15 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Unusable`] when it cannot be reached, or is of a newer version.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        open::open(url).await
+        Self::open_with(url, LogCodec::default()).await
+    }
+
+    /// The same, with logs packed so.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(url: &str, codec: LogCodec) -> Result<Self, StoreError> {
+        open::open(url, codec).await
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     leader::Leadership,
     listener::{self, Inbox},
 };
-use crate::store::{StoreError, compatibility, connection::Reads, writer};
+use crate::store::{LogCodec, StoreError, compatibility, connection::Reads, writer};
 
 /// Numbered as SQLite's, from the one at which there were two; a released one is never edited.
 pub(in crate::store) static MIGRATIONS: Migrator = sqlx_macros::migrate!("migrations/postgres");
@@ -59,7 +59,7 @@ const SESSION: [(&str, &str); 13] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-pub(super) async fn open(url: &str) -> Result<PostgresStore, StoreError> {
+pub(super) async fn open(url: &str, codec: LogCodec) -> Result<PostgresStore, StoreError> {
     let options = options(url)?;
     let mut connection = connect(&options).await?;
     check(&mut connection).await?;
@@ -74,7 +74,7 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, StoreError> {
     tasks.spawn(listener::listen(options.clone(), name.clone(), inbox.clone(), closing.clone()));
     tasks.close();
     let leadership = Leadership::new(options.clone());
-    let writer = writer::start(PgEngine::new(options, connection, name));
+    let writer = writer::start(PgEngine::new(options, connection, codec, name));
     let database = Postgres { inbox, leadership, closing, tasks };
     Ok(PostgresStore { writer, reads: Reads::Postgres(reads), database })
 }

@@ -35,13 +35,12 @@ pub(super) struct SqliteEngine {
 
 impl SqliteEngine {
     pub(super) fn new(
-        connection: rusqlite::Connection,
+        connection: Connection,
         lock: LockFile,
         file: DatabaseFile,
         disk_space: Arc<DiskSpace>,
         counts: Arc<Counts>,
     ) -> Self {
-        let connection = Connection::new(Link::Sqlite(connection));
         Self { connection, lock, file, disk_space, counts, frugal: false, begun: HashMap::new() }
     }
 

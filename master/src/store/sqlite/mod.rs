@@ -21,7 +21,7 @@ use orchestra_contracts::Size;
 pub(super) use self::open::MIGRATIONS;
 use self::{disk_space::DiskSpace, lock::DatabaseFile};
 use super::{
-    Notification, StoreError,
+    LogCodec, Notification, StoreError,
     counts::{Counts, Open},
     database::{Database, SqlStore},
 };
@@ -44,15 +44,19 @@ impl SqliteStore {
     /// [`StoreError::Unusable`] when it is held by another master, damaged, of a
     /// newer version, or cannot be written.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::open_with(path, Size(0)).await
+        Self::open_with(path, Size(0), LogCodec::default()).await
     }
 
-    /// The same; takes no new work while less than `min_free` is free on its disk.
+    /// The same; takes no new work while less than `min_free` is free on its disk, and packs logs so.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_with(path: impl AsRef<Path>, min_free: Size) -> Result<Self, StoreError> {
-        open::open(path.as_ref(), min_free).await
+    pub async fn open_with(
+        path: impl AsRef<Path>,
+        min_free: Size,
+        codec: LogCodec,
+    ) -> Result<Self, StoreError> {
+        open::open(path.as_ref(), min_free, codec).await
     }
 }
 

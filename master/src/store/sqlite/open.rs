@@ -17,8 +17,8 @@ use super::{
     lock::{DatabaseFile, LockFile, beside},
 };
 use crate::store::{
-    StoreError, compatibility,
-    connection::Reads,
+    LogCodec, StoreError, compatibility,
+    connection::{Connection, Link, Reads},
     counts::{Counts, Open},
     error::{DAMAGED, DEFECT},
     writer,
@@ -38,13 +38,17 @@ const COUNT: &str = "SELECT queue, status, count(*) FROM job
 /// What a burst leaves of the write-ahead log's file.
 const WAL_KEPT: &str = "67108864";
 
-pub(super) async fn open(path: &Path, min_free: Size) -> Result<SqliteStore, StoreError> {
+pub(super) async fn open(
+    path: &Path,
+    min_free: Size,
+    codec: LogCodec,
+) -> Result<SqliteStore, StoreError> {
     let disk_space = DiskSpace::of(path, min_free);
     let (lock, connection) = prepare(path).await?;
     let link = write_link(path)?;
     // After that is there: whoever closes the last one tidies up, for nothing.
     let _ = connection.close().await;
-    start(path, lock, link, disk_space).await
+    start(path, lock, link, disk_space, codec).await
 }
 
 /// The connection that will write.
@@ -77,6 +81,7 @@ pub(super) async fn start(
     lock: LockFile,
     link: rusqlite::Connection,
     disk_space: DiskSpace,
+    codec: LogCodec,
 ) -> Result<SqliteStore, StoreError> {
     let disk_space = Arc::new(disk_space);
     disk_space.reserve();
@@ -88,7 +93,9 @@ pub(super) async fn start(
         .await
         .map_err(|error| about(path, error))?;
     let counts = Arc::new(count(&link).map_err(|error| about_link(path, error))?);
-    let engine = SqliteEngine::new(link, lock, file.clone(), disk_space.clone(), counts.clone());
+    let connection = Connection::packing(Link::Sqlite(link), codec);
+    let engine =
+        SqliteEngine::new(connection, lock, file.clone(), disk_space.clone(), counts.clone());
     let writer = writer::start_on_a_thread(engine)?;
     Ok(SqliteStore {
         writer,

@@ -188,7 +188,7 @@ pub(in crate::store) async fn insert_chunks(
         let LogChunk { offset, stdout, stderr, system, frames } = chunk;
         all.extend(values![*job, *attempt]);
         all.extend([offset, stdout, stderr, system].map(|number| Value::from(*number as i64)));
-        let (stored, bytes) = pack(frames);
+        let (stored, bytes) = pack(connection.codec, frames);
         all.extend(values![stored.into_owned(), bytes]);
     }
     let inserted = connection.change_once(format!("{INSERT_CHUNKS} {places}"), all).await?;

@@ -11,7 +11,7 @@ use orchestra_contracts::{AttemptNo, NewSchedule, Outcome, Size, worker::LeaseRe
 use super::{Place, SqliteStore, at, claim, specs};
 use crate::{
     domain::{AttemptResults, JobEvent, LeasePolicy, Proof},
-    store::{ScheduleRecord, Store as _, StoreError, sqlite::disk_space::DiskSpace},
+    store::{LogCodec, ScheduleRecord, Store as _, StoreError, sqlite::disk_space::DiskSpace},
 };
 
 /// What had begun can end when not a page is left: its room was kept for it.
@@ -38,14 +38,15 @@ async fn the_reserve_is_given_up_once_and_taken_back() {
 #[tokio::test]
 async fn no_new_work_is_taken_below_the_mark() {
     let place = Place::new();
-    let store = SqliteStore::open_with(&place.path, Size(0)).await.unwrap();
+    let store = SqliteStore::open_with(&place.path, Size(0), LogCodec::default()).await.unwrap();
     let job = store.insert(specs(2), at(0).now).await.unwrap().remove(0);
     let held = store.claim(vec![claim("before")], at(1)).await.unwrap().remove(0).remove(0);
     assert_eq!(held.id, job.id);
     store.close().await;
 
     // More than any disk has: the reserve stays, nothing is full.
-    let store = SqliteStore::open_with(&place.path, Size(u64::MAX)).await.unwrap();
+    let store =
+        SqliteStore::open_with(&place.path, Size(u64::MAX), LogCodec::default()).await.unwrap();
     let error = store.insert(specs(1), at(2).now).await.unwrap_err();
     assert!(error.to_string().contains("less than ORCHESTRA_MIN_FREE"), "{error}");
     assert!(matches!(store.check().await, Err(StoreError::NoRoom { .. })));
@@ -75,7 +76,7 @@ async fn no_new_work_is_taken_below_the_mark() {
     assert!(applied.result.is_ok(), "what runs goes on");
     store.close().await;
 
-    let store = SqliteStore::open_with(&place.path, Size(1)).await.unwrap();
+    let store = SqliteStore::open_with(&place.path, Size(1), LogCodec::default()).await.unwrap();
     store.insert(specs(1), at(5).now).await.unwrap();
     assert_eq!(store.claim(vec![claim("new")], at(5)).await.unwrap()[0].len(), 1);
     store.check().await.unwrap();

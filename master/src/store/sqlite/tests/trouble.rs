@@ -11,7 +11,7 @@ use super::{Place, at, specs};
 use crate::{
     domain::JobEvent,
     store::{
-        JobFilter, Store as _, StoreError,
+        JobFilter, LogCodec, Store as _, StoreError,
         sqlite::{
             disk_space::DiskSpace,
             open::{prepare, start, write_link},
@@ -30,7 +30,7 @@ async fn a_full_disk_fails_writes_only_and_heals() {
     let link = write_link(&place.path).unwrap();
     link.execute_batch(FULL_AT).unwrap();
     let disk_space = DiskSpace::of(&place.path, Size(0));
-    let store = start(&place.path, lock, link, disk_space).await.unwrap();
+    let store = start(&place.path, lock, link, disk_space, LogCodec::default()).await.unwrap();
     let mut stored = 0;
     let error = loop {
         match store.insert(specs(100), at(0).now).await {
@@ -66,7 +66,7 @@ async fn a_database_that_is_read_only_says_so_and_is_read_on() {
     let link = write_link(&place.path).unwrap();
     link.execute_batch("PRAGMA query_only = ON").unwrap();
     let disk_space = DiskSpace::of(&place.path, Size(0));
-    let store = start(&place.path, lock, link, disk_space).await.unwrap();
+    let store = start(&place.path, lock, link, disk_space, LogCodec::default()).await.unwrap();
     store.check().await.unwrap();
     let error = store.insert(specs(1), at(0).now).await.unwrap_err();
     assert!(error.to_string().contains("make its file and folder writable"), "{error}");
