@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 use clap::{Args, Command, FromArgMatches};
-use orchestra_master::{Config, MasterError, http};
+use orchestra_master::{Config, MasterError, http, store};
+use orchestra_tests::Postgres;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -32,14 +33,18 @@ struct Running {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the handle is awaited by each test")]
-async fn start() -> Running {
+async fn start_with(flags: &[&str]) -> Running {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(&folder, FREE_PORT);
+    let config = config(&folder, flags);
     let listener = orchestra_master::bind(&config).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
     let ended = tokio::spawn(orchestra_master::run(listener, config, shutdown.clone()));
     Running { url, shutdown, ended, _folder: folder }
+}
+
+async fn start() -> Running {
+    start_with(FREE_PORT).await
 }
 
 impl Running {
@@ -96,6 +101,63 @@ async fn a_shutdown_does_not_wait_for_those_who_wait() {
         assert!(!String::from_utf8_lossy(&chunk).contains("event: end"));
     }
     assert!(text.chunk().await.is_err(), "a followed text breaks off");
+}
+
+/// A balancer that asks whether it is ready must not hear that it is, nor be left without an answer for long.
+#[tokio::test]
+async fn who_ends_is_not_ready_while_calls_are_still_under_way() {
+    let master = start().await;
+    let client = client();
+    submit(&client, &master.url).await;
+    let ready = format!("{}/readyz", master.url);
+    assert_eq!(client.get(&ready).send().await.unwrap().status(), 200);
+    // A call whose body is still to come keeps it from ending.
+    let mut caller = TcpStream::connect(master.address()).await.unwrap();
+    let head = "POST /api/job HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+                Content-Length: 19\r\n\r\n";
+    caller.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    master.shutdown.cancel();
+    let refused = async {
+        while client.get(&ready).send().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(refused).await;
+    assert!(!master.ended.is_finished(), "it is still there");
+    caller.write_all(b"{\"command\": \"true\"}").await.unwrap();
+    let mut answer = String::new();
+    soon(caller.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    master.stop().await;
+}
+
+/// Its tables are somebody else's for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_its_tables_is_not_ready_before_it_has_them() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.database();
+    store::open(&url).await.unwrap().close().await;
+    let name = url.rsplit('/').next().unwrap().to_owned();
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
+                AND relation = '_sqlx_migrations'::regclass";
+    let hold = "BEGIN; LOCK TABLE _sqlx_migrations; SELECT pg_sleep(4); COMMIT";
+    let holding = {
+        let name = name.clone();
+        tokio::task::spawn_blocking(move || server.run(&name, hold))
+    };
+    while server.run(&name, held) != "1" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let master = start_with(&["--listen", "127.0.0.1:0", "--database-url", &url]).await;
+    let ready = format!("{}/readyz", master.url);
+    let asked = client().get(&ready).timeout(Duration::from_secs(1)).send().await;
+    assert!(asked.is_err(), "{asked:?}");
+    assert!(!master.ended.is_finished(), "it waits");
+    holding.await.unwrap();
+    let reply = soon(client().get(&ready).send()).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    master.stop().await;
 }
 
 /// A client that sends ten megabytes to any address gets to read the answer.
