@@ -258,7 +258,7 @@ pub(super) fn internal() -> ApiError {
         .hint("the master's log says more under the x-request-id of this answer")
 }
 
-/// The client connections are used up. The rest is reserved for workers.
+/// Clients have as many requests in progress as they may. The rest is reserved for workers.
 pub(super) fn busy() -> ApiError {
     let detail = "the master has as many requests under way as it can serve";
     ApiError::new(ProblemKind::Unavailable, detail)

@@ -41,7 +41,7 @@ pub struct QueueState {
 #[derive(Clone, Debug, Default)]
 pub struct WorkerState {
     pub name: String,
-    /// One of [`STATES`].
+    /// `online`, `draining`, `unwell` or `away`.
     pub state: &'static str,
     pub slots: u64,
     pub running: u64,

@@ -158,7 +158,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Creates the service, and the queue for [`dispatch`], without which no claim is answered.
+    /// Creates the service, and the queue for [`dispatch()`], without which no claim is answered.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,

@@ -49,8 +49,8 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, ApiError> {
     authority.map(Some).map_err(|_| ApiError::parameter("the header host is not a host"))
 }
 
-/// Whether the browser says that our own page makes the request. Required for changes and for
-/// forms. Runs after [`check`], which leaves no other origins.
+/// Whether the browser says that our own page makes the request. Required for changes with a
+/// cookie, and for forms. Runs after [`check`], which leaves no other origins.
 pub(in crate::http) fn is_our_page(headers: &HeaderMap) -> bool {
     match headers.get(SEC_FETCH_SITE) {
         Some(site) => site == "same-origin",

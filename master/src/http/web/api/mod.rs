@@ -1,4 +1,4 @@
-//! `GET /docs`: the API for people, rendered from the OpenAPI description: each call with its
+//! `GET /docs`: the API for people, rendered from its description for programs: each call with its
 //! parameters, bodies, answers and a curl command.
 //!
 //! * `call` renders a call, `schema` the schemas of bodies.
