@@ -18,8 +18,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     open_with(url, Size(0), LogCodec::default()).await
 }
 
-/// The same; no new work is taken while less than `min_free` is free on the
-/// disk of a database that is a file (0: as long as there is any disk_space at all), and logs are packed so.
+/// Opens a store that accepts no new work while the disk of its file has less than `min_free`, and compresses
+/// logs with `codec`. With a `min_free` of 0 it accepts work as long as there is any space.
 pub async fn open_with(
     url: &str,
     min_free: Size,
