@@ -48,7 +48,7 @@ unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> is
     length as isize
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014); its quality is more than enough here.
+/// `SplitMix64` (Steele, Lea, Flood 2014); its quality is more than enough here.
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut word = *state;

@@ -209,10 +209,10 @@ pub async fn settle(observer: &Client, people: &People, record: &Record) {
 pub async fn read_all(observer: &Client, record: &Record) -> End {
     let mut jobs = Vec::new();
     for job in list_all(observer).await {
-        let attempts = observer.attempts(job.id).await.expect("a healed master tells attempts");
+        let attempts = observer.attempts(job.id).await.expect("a healed master lists attempts");
         let mut logs = BTreeMap::new();
         if job.status.is_final() {
-            read(observer, job.id, &mut logs, None).await.expect("a healed master tells logs");
+            read(observer, job.id, &mut logs, None).await.expect("a healed master serves logs");
         }
         let logs = attempts
             .iter()

@@ -205,6 +205,6 @@ async fn three_masters_that_are_killed_keep_every_promise() {
     }
     judgement.assert_good(&Invariant::ALL);
     let miscounted = tokio::task::block_in_place(|| world.server.miscounted(&database));
-    assert_eq!(miscounted, "", "the numbers that masters keep");
+    assert_eq!(miscounted, "", "the masters' counters differ from a count");
     world.masters.stop().await;
 }

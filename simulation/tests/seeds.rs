@@ -73,7 +73,7 @@ fn assert_good(outcomes: &[Outcome]) {
             "ORCHESTRA_SIM_SEED={seed} cargo test --release -p orchestra-simulation --test seeds -- --nocapture one_seed"
         );
         write!(report, "\nseed {seed}; again, with all that happened: {again}\n{judgement}")
-            .expect("a string takes everything");
+            .expect("writing to a string does not fail");
     }
     assert!(report.is_empty(), "{report}");
 }
@@ -107,10 +107,10 @@ fn seeds_hold() {
         began.elapsed().as_secs_f64(),
     ));
     for along in [|it: &Outcome| it.along.rests, |it: &Outcome| it.along.claims] {
-        assert!(sum(along) > 0, "nothing came along with the end of any job");
+        assert!(sum(along) > 0, "no report of an end carried anything else");
     }
     for (invariant, things) in judged {
-        assert!(things > 0, "all seeds together gave nothing to judge {invariant} by");
+        assert!(things > 0, "no seed gave anything to judge {invariant} by");
     }
 }
 
@@ -124,7 +124,7 @@ fn the_same_seed_does_the_same() {
     let (one, two) = (trace(run_all(&seeds)), trace(run_all(&backwards)));
     assert_eq!(one, two);
     let different: std::collections::BTreeSet<u64> = one.values().copied().collect();
-    assert_eq!(different.len(), seeds.len(), "other seeds do something else");
+    assert_eq!(different.len(), seeds.len(), "other seeds give other traces");
 }
 
 /// For the command that a failure prints; without the variable it does nothing.

@@ -97,7 +97,7 @@ impl Armed {
     /// Kills the process, once.
     fn fire(&self) {
         if let Some((_, pid)) = self.lock().take() {
-            kill_process(pid, Signal::KILL).expect("it was not waited for yet");
+            kill_process(pid, Signal::KILL).expect("the process is not reaped yet");
         }
     }
 }

@@ -181,7 +181,7 @@ impl Daemon {
     fn signal(&self, signal: rustix::process::Signal) {
         let process = self.process.as_ref().expect("it runs");
         let pid = rustix::process::Pid::from_child(process);
-        rustix::process::kill_process(pid, signal).expect("it was not waited for yet");
+        rustix::process::kill_process(pid, signal).expect("the process is not reaped yet");
     }
 
     pub fn freeze(&self) {
@@ -195,12 +195,12 @@ impl Daemon {
     /// Stops it as `systemctl stop` does. Returns when it has ended.
     fn terminate(&mut self) {
         self.signal(rustix::process::Signal::TERM);
-        self.process.take().expect("it runs").wait().expect("a child can be waited for");
+        self.process.take().expect("it runs").wait().expect("a child process can be waited for");
     }
 
     fn kill(&mut self) {
         self.signal(rustix::process::Signal::KILL);
-        self.process.take().expect("it runs").wait().expect("a child can be waited for");
+        self.process.take().expect("it runs").wait().expect("a child process can be waited for");
         // Its containerd dies with it. Until that is reaped, the next daemon would take it for alive.
         for file in ["pid", "exec/containerd/containerd.pid"] {
             let _ = fs::remove_file(self.path(file));
@@ -234,7 +234,7 @@ fn of_folder(folder: &Path) -> Vec<i32> {
         let line = fs::read(entry.path().join("cmdline")).ok()?;
         String::from_utf8_lossy(&line).contains(&name).then_some(pid)
     };
-    let all = fs::read_dir("/proc").expect("Linux has it").filter_map(Result::ok);
+    let all = fs::read_dir("/proc").expect("Linux has /proc").filter_map(Result::ok);
     all.filter_map(process).filter(|pid| *pid != std::process::id().cast_signed()).collect()
 }
 

@@ -51,12 +51,12 @@ pub async fn containers_left(worker: &str) -> Vec<String> {
     containers_of(worker, true).await.into_iter().map(|(id, _)| id).collect()
 }
 
-/// Those of them that have been given a job, running or not.
+/// Ids of this worker's containers that have had a job, running or not.
 pub async fn jobs_left(worker: &str) -> Vec<String> {
     not_warm(containers_of(worker, true).await)
 }
 
-/// Those of them that are running, warm sandboxes excluded.
+/// Ids of this worker's running containers, without warm sandboxes.
 pub async fn running(worker: &str) -> Vec<String> {
     not_warm(containers_of(worker, false).await)
 }
@@ -108,14 +108,14 @@ pub async fn events(mut tell: impl FnMut(ContainerEvent)) {
     let options = EventsOptions { filters: Some(filters), ..Default::default() };
     let mut events = std::pin::pin!(engine.events(Some(options)));
     while let Some(event) = events.next().await {
-        let event = event.expect("the engine tells what happens");
+        let event = event.expect("the engine streams its events");
         let (Some(action), Some(nanos)) = (event.action, event.time_nano) else { continue };
         let actor = event.actor.unwrap_or_default();
         let (id, labels) = (actor.id.unwrap_or_default(), actor.attributes.unwrap_or_default());
         let name = labels.get("name").cloned().unwrap_or_default();
         tell(ContainerEvent { id, name, action, nanos: nanos as u64, labels });
     }
-    panic!("the engine tells nothing any more");
+    panic!("the engine closed the stream of events");
 }
 
 /// PID of the container's PID 1 on the engine's machine, while it runs.

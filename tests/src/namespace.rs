@@ -112,7 +112,7 @@ impl Namespace {
     /// When the rules cannot be removed.
     pub async fn join(&self) {
         let rule = ["netns", "exec", &self.name, "iptables", "-F"];
-        run("ip", &rule).await.expect("what was parted can be joined");
+        run("ip", &rule).await.expect("the rules can be removed");
     }
 }
 

@@ -20,7 +20,7 @@ const LOCK: &str = "orchestra-tests.lock";
 fn profile_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let deps = test.parent().and_then(Path::parent);
-    deps.expect("a test stands in target/<profile>/deps").to_owned()
+    deps.expect("a test is in target/<profile>/deps").to_owned()
 }
 
 /// Cargo's target folder, the parent of the profile folders.
@@ -29,7 +29,7 @@ fn profile_folder() -> PathBuf {
 /// When the test executable is not in a target folder.
 pub fn target_folder() -> PathBuf {
     let folder = profile_folder();
-    folder.parent().expect("a profile's folder stands in the target folder").to_owned()
+    folder.parent().expect("the profile folder is in the target folder").to_owned()
 }
 
 /// The cargo that runs the tests, without the package variables it set for this test. Some build
@@ -202,7 +202,7 @@ impl Program {
 
     /// The exit status; `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("a child can be waited for")
+        self.child.try_wait().expect("a child process can be waited for")
     }
 
     /// Sends SIGKILL and reaps the process.
@@ -261,7 +261,7 @@ impl Program {
         let bytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-            kib.expect("Linux tells it in KiB") << 10
+            kib.expect("/proc gives it in KiB") << 10
         };
         Memory { program: self.name.clone(), now: bytes("VmRSS:"), peak: bytes("VmHWM:") }
     }

@@ -38,7 +38,7 @@ impl Reply {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
         Self {
-            status: status.expect("an answer begins with its status"),
+            status: status.expect("an answer starts with a status line"),
             headers,
             body: Bytes::copy_from_slice(&raw[end + 4..]),
         }

@@ -30,7 +30,7 @@ pub async fn until<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() 
         if let Some(found) = look().await {
             return found;
         }
-        assert!(start.elapsed() < within, "waited {within:?} for {what}, in vain");
+        assert!(start.elapsed() < within, "waited {within:?} for {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -55,7 +55,7 @@ async fn how_long_until_a_job_begins_and_ends() {
         for (stack, (start, image, whole)) in stacks.iter().zip(&mut found) {
             for _ in 0..JOBS {
                 let (job, took) = ended(stack, "true").await;
-                let usage = job.usage.expect("a sandbox tells");
+                let usage = job.usage.expect("a sandbox reports it");
                 start.push(usage.start_ms.expect("it was started here"));
                 image.push(usage.image_ms.expect("it was started here"));
                 whole.push(took.as_millis() as u64);
@@ -82,7 +82,7 @@ async fn what_those_that_wait_cost_a_job_that_computes() {
     let mut beside = [const { Vec::new() }; 2];
     for _ in 0..ROUNDS {
         for (stack, beside) in stacks.iter().zip(&mut beside) {
-            let wall = |job: Job| job.usage.expect("a sandbox tells").wall_ms;
+            let wall = |job: Job| job.usage.expect("a sandbox reports it").wall_ms;
             alone.push(wall(ended(stack, COUNT).await.0));
             let short = async {
                 loop {

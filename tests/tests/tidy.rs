@@ -78,7 +78,7 @@ fn code_lines(folder: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for file in files {
         let name =
-            file.strip_prefix(root()).expect("all stand below the root").display().to_string();
+            file.strip_prefix(root()).expect("every file is below the root").display().to_string();
         let text = fs::read_to_string(&file).expect("sources are UTF-8");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (number, line) in code.lines().enumerate() {
@@ -137,7 +137,7 @@ fn every_module_says_what_it_is() {
     }
     let silent: Vec<_> =
         files.iter().filter(|file| !fs::read_to_string(file).unwrap().starts_with("//!")).collect();
-    assert!(silent.is_empty(), "these begin without a module comment: {silent:#?}");
+    assert!(silent.is_empty(), "these have no module comment: {silent:#?}");
 }
 
 /// Folders with tests, without copies of the sources.
@@ -234,8 +234,8 @@ fn every_invariant_and_every_fault_has_its_row() {
         let name = format!("F{number:02}");
         let cells = row(&name);
         let [_, fault, tests, missing] = cells[..] else { panic!("{name}: {cells:?}") };
-        assert!(!fault.is_empty(), "{name} says no fault");
+        assert!(!fault.is_empty(), "{name} names no fault");
         let covered = quoted(tests).into_iter().any(|name| test_name(name).is_some());
-        assert!(covered || !missing.is_empty(), "{name} names no test and does not say why");
+        assert!(covered || !missing.is_empty(), "{name} names no test and gives no reason");
     }
 }

@@ -101,7 +101,7 @@ fn every_route_has_its_row_and_every_row_its_route() {
         routes.iter().map(|(method, path, _)| (method.as_str(), *path)).collect();
     let rows: BTreeSet<_> = TABLE.iter().map(|(method, path, _)| (*method, *path)).collect();
     assert_eq!(routes, rows);
-    assert_eq!(http::routes().len(), TABLE.len(), "no route stands there twice");
+    assert_eq!(http::routes().len(), TABLE.len(), "a route is listed twice");
 }
 
 #[tokio::test]

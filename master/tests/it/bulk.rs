@@ -26,7 +26,7 @@ async fn a_list_is_stored_whole_and_in_its_order() {
     let reply = master.post("/api/job", json!(specs)).await;
     assert_eq!(ids(&reply), (1..=3000).collect::<Vec<i64>>());
     assert_eq!(master.job(3000).await["command"], "echo 2999");
-    assert_eq!(reply.header("location"), "", "there is no one place");
+    assert_eq!(reply.header("location"), "", "several jobs have no common location");
     let claimed = master.claim("w").await.unwrap();
     assert_eq!(claimed.job.id.0, 1);
 }

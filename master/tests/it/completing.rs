@@ -123,7 +123,7 @@ async fn asked_for_claims(master: &Master) -> u64 {
     let metrics = master.get("/metrics").await.text();
     let count = "orchestra_store_seconds_count{call=\"claim\"} ";
     let count = metrics.lines().find_map(|line| line.strip_prefix(count));
-    count.expect("a claim came before").parse().unwrap()
+    count.expect("there was a claim before").parse().unwrap()
 }
 
 /// Both workers could take the job: the one that already waits gets it.

@@ -16,7 +16,11 @@ async fn cancel_ends_a_waiting_job_at_once() {
         (&json!("Cancelled"), &json!("cancelled"))
     );
     assert_eq!(job["finishedAt"], "2026-01-02T03:04:05Z");
-    assert_eq!(master.bare("POST", "/api/job/1/cancel").await.status, 200, "twice is once");
+    assert_eq!(
+        master.bare("POST", "/api/job/1/cancel").await.status,
+        200,
+        "repeating it changes nothing"
+    );
     assert!(master.claim("w").await.is_none());
     assert_eq!(master.job(id).await["attempt"], json!(null));
 }
@@ -36,7 +40,7 @@ async fn cancel_of_a_held_job_goes_through_its_worker() {
     let cancelled = json!({"status": "Failed", "outcome": {"kind": "cancelled"}});
     let job = master.report(&claimed, "w", cancelled).await.json();
     assert_eq!(job["status"], "Cancelled");
-    assert_eq!(job["cancelling"], json!(null), "absent once it has ended");
+    assert_eq!(job["cancelling"], json!(null), "absent after the end");
     assert_eq!(master.bare("POST", "/api/job/1/cancel").await.status, 200);
 }
 
@@ -52,7 +56,7 @@ async fn a_worker_is_told_when_one_of_its_jobs_is_to_end() {
     master.running(json!({"command": "sleep 9"})).await;
     master.submit(json!({"command": "true"})).await;
     master.bare("POST", "/api/job/2/cancel").await;
-    assert_eq!(count(&format!("?after={known}&wait=50ms")).await, known, "it is nobody's job");
+    assert_eq!(count(&format!("?after={known}&wait=50ms")).await, known, "no worker holds the job");
 
     let asked = tokio::time::Instant::now();
     let query = format!("?after={known}&wait=2m");
@@ -60,7 +64,7 @@ async fn a_worker_is_told_when_one_of_its_jobs_is_to_end() {
     assert_eq!(reply.status, 202);
     assert_ne!(told, known);
     assert!(asked.elapsed() < std::time::Duration::from_secs(30));
-    assert_eq!(count(&query).await, told, "also who asks late");
+    assert_eq!(count(&query).await, told, "also for a late request");
     master.bare("DELETE", "/api/job/1").await;
     assert_ne!(count(&format!("?after={told}&wait=2m")).await, told);
 }
@@ -87,7 +91,7 @@ async fn delete_takes_everything_with_it() {
         assert_eq!(master.get(path).await.problem(), "not-found", "{path}");
     }
     assert_eq!(master.bare("DELETE", "/api/job/1").await.problem(), "not-found");
-    assert_eq!(master.submit(json!({"command": "true"})).await, 2, "numbers are not used again");
+    assert_eq!(master.submit(json!({"command": "true"})).await, 2, "ids are not reused");
 }
 
 #[tokio::test]
@@ -95,7 +99,11 @@ async fn delete_of_a_held_job_cancels_it_first() {
     let master = Master::start().await;
     let claimed = master.running(json!({"command": "sleep 9"})).await;
     assert_eq!(master.bare("DELETE", "/api/job/1").await.status, 202);
-    assert_eq!(master.bare("DELETE", "/api/job/1").await.status, 202, "twice is once");
+    assert_eq!(
+        master.bare("DELETE", "/api/job/1").await.status,
+        202,
+        "repeating it changes nothing"
+    );
     assert_eq!(master.job(1).await["cancelling"], true);
     let cancelled = json!({"status": "Failed", "outcome": {"kind": "cancelled"}});
     assert_eq!(master.report(&claimed, "w", cancelled).await.status, 200);

@@ -142,7 +142,7 @@ async fn a_shared_folder_that_is_not_the_same_everywhere_is_warned_of() {
 
     let list = submit(json!([{"command": "a"}, {"command": "b"}])).await;
     let told: Vec<_> = list.as_array().unwrap().iter().map(|job| codes(job).len()).collect();
-    assert_eq!(told, [1, 0], "of jobs that ask for the same, once");
+    assert_eq!(told, [1, 0], "once for jobs with the same requirements");
     for kept in [
         json!({"command": "true", "workspace": "private"}),
         json!({"command": "true", "requires": {"disk": "big"}}),

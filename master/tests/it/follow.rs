@@ -88,7 +88,7 @@ async fn every_position_can_be_resumed() {
         assert_eq!(events(&by_parameter.end().await.unwrap()), expected);
     }
     let both = open(&master, "?after=2-0", Some("1-0")).await.end().await.unwrap();
-    assert_eq!(events(&both)[..], all[..], "the header beats the parameter");
+    assert_eq!(events(&both)[..], all[..], "the header takes precedence over the parameter");
     let beyond = open(&master, "", Some("9-99")).await.end().await.unwrap();
     assert_eq!(events(&beyond).len(), 1);
 }
@@ -197,5 +197,9 @@ async fn a_shutdown_ends_streams_and_tells_that_it_is_not_the_end() {
     text.until("x").await;
     master.shutdown.cancel();
     assert!(!live.end().await.unwrap().contains("event: end"));
-    assert_eq!(text.end().await, Err("x".to_owned()), "a proper end would be a lie");
+    assert_eq!(
+        text.end().await,
+        Err("x".to_owned()),
+        "the stream must not end as if it were complete"
+    );
 }

@@ -161,7 +161,7 @@ async fn follow_goes_on_with_the_next_attempt() {
     master.clock.advance(crate::harness::LEASE);
     assert_eq!(master.service.expire_leases().await.unwrap(), 1);
     master.clock.advance(crate::harness::BACKOFF);
-    let third = master.claim("w").await.expect("lost attempts are on us");
+    let third = master.claim("w").await.expect("lost attempts cost the command no retry");
     master.stored(&third, &[out(" c")], 0).await;
     open.until(" c").await;
     master.report(&third, "w", json!({"status": "Completed"})).await;

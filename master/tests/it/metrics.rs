@@ -71,7 +71,7 @@ async fn each_value_moves_by_what_happened() {
     for _ in 0..3 {
         claimed.push(master.claim("w").await.expect("a job"));
     }
-    assert!(master.claim("w").await.is_none(), "the other queue is not asked for");
+    assert!(master.claim("w").await.is_none(), "the other queue is unaffected");
     let after = samples(&master).await;
     changed(
         &before,

@@ -71,7 +71,7 @@ async fn what_no_worker_allows_is_refused_with_the_best_that_there_is() {
     );
     let both = json!({"command": "true", "resources": {"memory": "1g"}, "network": "bridge"});
     let reply = master.post("/api/job", both).await;
-    assert_eq!(reply.status, 422, "each has one of it: {reply:?}");
+    assert_eq!(reply.status, 422, "each worker allows only one of the two: {reply:?}");
     assert_eq!(master.get("/api/job").await.json(), json!([]), "nothing was stored");
     master.submit(needs("4g")).await;
     master.submit(json!({"command": "true", "network": "bridge"})).await;
@@ -101,7 +101,7 @@ async fn without_workers_everything_is_accepted_and_the_unregistered_take_it() {
     let elsewhere = json!({"command": "true", "queue": "night", "resources": {"memory": "900g"}});
     master.submit(elsewhere).await;
     let reply = master.post("/api/job/claim", json!("curl")).await;
-    assert_eq!(reply.json()["id"], job, "a bare name takes it");
+    assert_eq!(reply.json()["id"], job, "a claim by a bare name gets the job");
 }
 
 /// Such a worker registers without an offer.

@@ -44,7 +44,7 @@ async fn a_submit_that_somebody_waits_for_costs_one_commit() {
     assert_eq!(
         store.commits() - before,
         2,
-        "one looked for a job, one stored it and handed it out"
+        "one commit to look for a job, one to store and assign it"
     );
     // When no claim waits, the job is stored as usual.
     master.submit(job).await;

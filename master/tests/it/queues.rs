@@ -86,7 +86,7 @@ async fn a_drained_worker_claims_nothing_until_that_is_lifted() {
     assert!(master.claim("w").await.is_none(), "it was started again");
     assert!(master.claim("other").await.is_some());
     let ended = master.report(&held, "w", json!({"status": "Completed"})).await;
-    assert_eq!(ended.status, 200, "what it held it finishes: {ended:?}");
+    assert_eq!(ended.status, 200, "it finishes the job that it held: {ended:?}");
 
     let lifted = master.bare("DELETE", "/api/worker/w/drain").await.json();
     assert_eq!(lifted["drainingSince"], Value::Null);

@@ -147,7 +147,7 @@ async fn a_cancelled_or_deleted_job_has_one_fate() {
         };
         assert!(fits, "round {round}: delete {delete}, {answer:?}, ran {ran}, {status}");
         seen.insert((delete, answer, status));
-        assert!(master.claim("w").await.is_none(), "nothing of it is left to run");
+        assert!(master.claim("w").await.is_none(), "nothing is left to run");
     }
     // Enough different results have occurred; otherwise the two sides never met.
     assert!(seen.len() >= 6, "{seen:?}");

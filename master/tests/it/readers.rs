@@ -69,7 +69,7 @@ async fn a_log_that_is_deleted_ends_where_it_was() {
     let outcome = json!({"status": "Failed", "outcome": {"kind": "cancelled"}});
     assert_eq!(master.report(&claimed, "w", outcome).await.status, 200);
     let all = reader.end().await.unwrap();
-    assert_eq!(output(&all).len(), PIECE / 8 * 8, "what was read is whole");
+    assert_eq!(output(&all).len(), PIECE / 8 * 8, "the reader got everything up to the deletion");
     assert!(!all.contains("event: end"), "there is no job that could have ended");
     assert_eq!(master.get("/api/job/1/log").await.problem(), "not-found");
     assert_eq!(master.service.reading(), 0);

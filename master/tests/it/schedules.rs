@@ -15,7 +15,7 @@ const DAY: Span = Span::from_secs(86_400);
 
 fn hourly(more: Value) -> Value {
     let mut body = json!({"name": "sweep", "cron": "0 * * * *", "spec": {"command": "true"}});
-    let Value::Object(more) = more else { panic!("these are no fields: {more}") };
+    let Value::Object(more) = more else { panic!("invalid fields: {more}") };
     body.as_object_mut().unwrap().extend(more);
     body
 }
@@ -235,7 +235,7 @@ async fn one_that_replaces_begins_when_the_worker_has_ended_the_older() {
     master.report(&held, "w", json!({"status": "Running"})).await;
     assert_eq!(after(&master, HOUR).await, 0);
     assert_eq!(master.job(1).await["cancelling"], true);
-    assert_eq!(pass(&master).await, 0, "both never run at once");
+    assert_eq!(pass(&master).await, 0, "they never run at the same time");
     let cancelled = json!({"status": "Failed", "outcome": {"kind": "cancelled"}});
     let reply = master.report(&held, "w", cancelled).await;
     assert_eq!(reply.status, 200, "{reply:?}");

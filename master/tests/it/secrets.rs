@@ -58,14 +58,14 @@ async fn they_reach_the_worker_that_claims_and_no_other_answer() {
     assert_hidden(&master.report(&claimed, "w", failed).await, "update");
     assert_hidden(&master.bare("POST", &format!("/api/job/{id}/cancel")).await, "cancel");
     assert_hidden(&master.bare("POST", &format!("/api/job/{id}/retry")).await, "retry");
-    assert!(hides(&master.on_disk()), "the database shows it");
+    assert!(hides(&master.on_disk()), "the database holds it in clear");
 
     // A retry gets them again, also for a claim with a bare name.
     let again = master.post("/api/job/claim", json!("curl")).await;
     assert_eq!(again.json()["secrets"], json!({"TOKEN": VALUE}));
     let ended = json!({"id": id, "status": "Completed", "assignedWorker": "curl", "output": ""});
     assert_hidden(&master.post("/api/job/update", ended).await, "update by name");
-    assert!(hides(&master.on_disk()), "the database shows it");
+    assert!(hides(&master.on_disk()), "the database holds it in clear");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn without_their_key_the_job_ends_and_says_why() {
     let terms = serde_json::from_value(json!({"worker": "w", "slots": 2})).unwrap();
     let claimed = service.claim(terms).await.unwrap();
     let ids: Vec<_> = claimed.iter().map(|claimed| claimed.job.id.0).collect();
-    assert_eq!(ids, [plain], "what has no secrets goes on");
+    assert_eq!(ids, [plain], "a job without secrets runs");
 
     let ended = master.job(id).await;
     assert_eq!((&ended["status"], &ended["retryCount"]), (&json!("Failed"), &json!(0)));

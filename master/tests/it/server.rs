@@ -100,7 +100,7 @@ async fn a_shutdown_does_not_wait_for_those_who_wait() {
     while let Ok(Some(chunk)) = events.chunk().await {
         assert!(!String::from_utf8_lossy(&chunk).contains("event: end"));
     }
-    assert!(text.chunk().await.is_err(), "a followed text breaks off");
+    assert!(text.chunk().await.is_err(), "a followed text log is cut off");
 }
 
 /// A balancer that asks whether it is ready must not hear that it is, nor be left without an answer for long.

@@ -92,7 +92,7 @@ async fn tokens_are_made_once_and_are_wanted_from_then_on() {
         assert_eq!(status(&url, Some(&token(&tokens, "client"))).await, 200);
     })
     .await;
-    assert_eq!(made().await, first, "a restart makes no others");
+    assert_eq!(made().await, first, "a restart makes no new tokens");
 
     // Tokens in the database suffice.
     running(OUTSIDE, config(&folder, &[]), async |url| {

@@ -113,7 +113,7 @@ async fn streams_break_off_when_their_token_is_revoked() {
         // One format sends output as plain text, the other in events.
         stream.until(if accept == "text/plain" { "first words\n" } else { "event: log" }).await;
         master.service.revoke_token(client.info.id).await.unwrap();
-        let said = stream.end().await.expect_err("it breaks off, and does not end");
+        let said = stream.end().await.expect_err("the stream is cut off without an end");
         assert!(!said.contains("event: end"), "{said}");
     }
 }

@@ -32,6 +32,6 @@ async fn a_job_says_whose_trace_it_is_and_its_worker_is_told() {
     assert_eq!(claimed.job.spec.labels["traceparent"], TRACE);
     for wrong in ["", "mine", "00-0-0-01"] {
         let job = submitted(&master, wrong, &format!("key{wrong}"), &body).await;
-        assert_eq!(job["labels"], json!({"team": "a"}), "{wrong:?} is no trace");
+        assert_eq!(job["labels"], json!({"team": "a"}), "{wrong:?} is not a valid trace");
     }
 }

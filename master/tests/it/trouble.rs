@@ -122,7 +122,11 @@ async fn a_lease_that_could_not_be_renewed_is_given_time() {
     assert_eq!(beat().await.status, 503);
     assert_eq!(master.service.expire_leases().await.unwrap(), 0);
     master.faults.plan(Plan::Nothing);
-    assert_eq!(master.service.expire_leases().await.unwrap(), 0, "it had no chance");
+    assert_eq!(
+        master.service.expire_leases().await.unwrap(),
+        0,
+        "the worker had no chance to renew"
+    );
     assert_eq!(beat().await.json()["lost"], json!([]));
 
     // A lost worker is still noticed one lease later.

@@ -135,7 +135,7 @@ async fn the_tail_is_shown_while_it_runs_and_after() {
     assert_eq!(job["outputTruncated"], true);
     master.clock.advance(LEASE);
     master.service.expire_leases().await.unwrap();
-    assert_eq!(master.job(1).await["output"], "one\nthree\n", "also of an attempt that was lost");
+    assert_eq!(master.job(1).await["output"], "one\nthree\n", "also for a lost attempt");
     master.clock.advance(Span::from_secs(60));
     let again = master.claim("w").await.unwrap();
     assert_eq!(master.job(1).await["output"], "");

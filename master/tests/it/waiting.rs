@@ -27,9 +27,9 @@ async fn a_job_put_off_is_pending_and_not_claimed_before_its_time() {
         master.clock.advance(Span::from_secs(599));
         assert!(master.claim("w").await.is_none());
         master.clock.advance(Span::from_secs(1));
-        let claimed = master.claim("w").await.expect("its time has come");
+        let claimed = master.claim("w").await.expect("it is due");
         assert_eq!(claimed.job.id.0, id);
-        assert_eq!(master.job(id).await["notBefore"], IN_TEN_MINUTES, "what was asked for is kept");
+        assert_eq!(master.job(id).await["notBefore"], IN_TEN_MINUTES, "the start time is kept");
     }
 }
 

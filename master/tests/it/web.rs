@@ -167,7 +167,7 @@ async fn hostile_names_commands_and_labels_are_text() {
         assert!(!text.contains("<img src=x") && !text.contains("<b>"), "{path}");
         // Only the form's field shows a command unchanged.
         if !path.starts_with("/new") {
-            assert!(!text.contains('\u{202e}'), "{path}: it turns the direction of writing");
+            assert!(!text.contains('\u{202e}'), "{path}: it changes the direction of text");
         }
     }
     assert!(
@@ -191,7 +191,7 @@ async fn a_refusal_is_a_page_for_people_and_a_problem_for_programs() {
         assert!(!master.get(path).await.problem().is_empty(), "{path}");
     }
     let reply = ask(&master, "GET", "/api/job/99", &[HTML], "").await;
-    assert_eq!(reply.problem(), "not-found", "the API is for programs, whoever asks");
+    assert_eq!(reply.problem(), "not-found", "the API answers JSON to every client");
     // A link from another site leads to a page with nothing but a link.
     let cross = [HTML, ("sec-fetch-site", "cross-site")];
     let reply = ask(&master, "GET", "/jobs?q=a", &cross, "").await;

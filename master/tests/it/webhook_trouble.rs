@@ -34,7 +34,7 @@ async fn a_receiver_that_fails_twice_hears_it_at_the_third_try() {
     last.is_signed_with(&secret);
     assert_eq!(last.header("webhook-timestamp"), "1767323049", "each try has its own time");
     told.push((last.header("webhook-id").to_owned(), last.body.clone()));
-    assert!(told.iter().all(|one| *one == told[0]), "the same with each try: {told:?}");
+    assert!(told.iter().all(|one| *one == told[0]), "every try sends the same: {told:?}");
     last.answer("204 No Content", "").await;
     let delivery = logged(&master, 1, state("Delivered")).await;
     assert_eq!((&delivery["attempts"], &delivery["error"]), (&json!(3), &Value::Null));

@@ -140,7 +140,11 @@ mod tests {
     fn a_containers_name_says_whose_it_is() {
         let attempt = Some((JobId(12), AttemptNo(3)));
         assert_eq!(named("orchestra-12-3-0123abcd"), attempt);
-        assert_eq!(named("orchestra-12-3-0123abcd.77.88"), attempt, "taken over");
+        assert_eq!(
+            named("orchestra-12-3-0123abcd.77.88"),
+            attempt,
+            "the name is parsed after a takeover"
+        );
         for other in ["orchestra-warm-0123abcd", "orchestra-12-3-0123abcd-wall", "orchestra-12"] {
             assert_eq!(named(other), None, "{other}");
         }

@@ -80,7 +80,7 @@ impl Scene {
     pub(super) fn breaks(&self, invariant: Invariant) {
         let judgement = self.check();
         let found = judgement.violations.iter().any(|it| it.invariant == invariant);
-        assert!(found, "{invariant} was not found broken: {judgement}");
+        assert!(found, "the checker did not find {invariant} broken: {judgement}");
         assert!(judgement.judged(invariant) > 0, "{judgement}");
     }
 

@@ -53,7 +53,8 @@ impl Stack {
         stack.master_is_ready().await;
         if stack.plan.tokens {
             let admin = std::fs::read_to_string(stack.token_file("admin"));
-            stack.api = stack.api.clone().with_token(&admin.expect("the master has made it"));
+            stack.api =
+                stack.api.clone().with_token(&admin.expect("the master makes the token file"));
         }
         for _ in 0..stack.plan.workers {
             stack.start_worker(Way::default()).await;

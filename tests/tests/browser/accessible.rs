@@ -59,7 +59,7 @@ async fn no_page_breaks_a_rule_that_a_program_can_check() {
                 .await;
             let what = format!("{name}, {scheme}, {} wide", size.0);
             let (more, rules) = judged(&browser, &axe, &what).await;
-            assert!(rules > 10, "{what}: {rules} rules had something to look at");
+            assert!(rules > 10, "{what}: only {rules} rules applied");
             wrong.extend(more);
             held += rules;
         }
@@ -82,7 +82,8 @@ async fn the_door_and_what_is_not_there_break_none_either() {
         let (wrong, _) = judged(&browser, &axe, "the door").await;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
-    let token = fs::read_to_string(stack.token_file("client")).expect("the master made it");
+    let token =
+        fs::read_to_string(stack.token_file("client")).expect("the master makes the token file");
     browser.write("#token", token.trim()).await;
     browser.click("form button").await;
     browser.says("h1", "Overview").await;

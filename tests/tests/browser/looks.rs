@@ -159,7 +159,7 @@ async fn the_keyboard_gets_everywhere_and_shows_where_it_is() {
             if at[0] == "BODY" {
                 break;
             }
-            assert_eq!(at[2], true, "{path}: nobody sees that {at} is chosen");
+            assert_eq!(at[2], true, "{path}: the focus on {at} is invisible");
             seen.push(at[1].as_str().unwrap_or_default().to_owned());
         }
         if has_field == false {

@@ -41,7 +41,7 @@ async fn the_last_hour_is_drawn_while_it_happens() {
     })
     .await;
     let told = "return [...document.querySelectorAll('#plots svg')].map((it) => [it.getAttribute('aria-labelledby'), it.getAttribute('aria-describedby')]).flat().every((id) => document.getElementById(id)?.textContent)";
-    assert_eq!(browser.ask(told).await, true, "each drawing has a name and words");
+    assert_eq!(browser.ask(told).await, true, "each drawing has a name and a description");
     browser.close().await;
     stack.stop().await;
 }

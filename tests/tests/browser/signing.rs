@@ -20,7 +20,8 @@ async fn a_token_signs_in_and_the_way_goes_on_to_where_it_led() {
     browser.write("#token", "orchestra_wrong").await;
     browser.click("form button").await;
     browser.says(".wrong", "not valid").await;
-    let client = fs::read_to_string(stack.token_file("client")).expect("the master made it");
+    let client =
+        fs::read_to_string(stack.token_file("client")).expect("the master makes the token file");
     browser.write("#token", client.trim()).await;
     browser.click("form button").await;
     browser.says("h1", "behind the door").await;

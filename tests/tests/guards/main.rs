@@ -64,8 +64,8 @@ fn without_any_guard_a_test_turns_red() {
             survivors.push(*name);
         }
     }
-    fs::remove_dir_all(&copy).expect("the copy goes");
-    assert!(survivors.is_empty(), "nobody guards {survivors:?}");
+    fs::remove_dir_all(&copy).expect("the copy can be removed");
+    assert!(survivors.is_empty(), "no test fails without {survivors:?}");
 }
 
 /// All guards, or those that `ORCHESTRA_GUARDS` names.
@@ -143,7 +143,8 @@ fn copy_sources(copy: &Path) {
         if fs::read(&to).is_ok_and(|there| there == content) {
             continue;
         }
-        fs::create_dir_all(to.parent().expect("it stands in the copy")).expect("a writable folder");
+        fs::create_dir_all(to.parent().expect("the file is in the copy"))
+            .expect("a writable folder");
         fs::write(&to, content).expect("a writable folder");
     }
 }

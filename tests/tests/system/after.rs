@@ -13,7 +13,7 @@ async fn all(stack: &Stack, ids: &[JobId]) -> Vec<Job> {
 }
 
 fn printed(ids: &str) -> Vec<JobId> {
-    ids.lines().map(|id| id.parse().expect("an id a line")).collect()
+    ids.lines().map(|id| id.parse().expect("one id on each line")).collect()
 }
 
 /// Several jobs in one file, as people write it.

@@ -85,10 +85,18 @@ async fn leads_out_and_to_nothing_that_is_ours(warm: &str) {
     is_reached_from_here(METADATA).await;
 
     let outside = [SocketAddr::from((elsewhere.guest, PORT))];
-    assert_eq!(found(&stack, &outside).await, all(&outside, "REACHED"), "it leads out");
+    assert_eq!(
+        found(&stack, &outside).await,
+        all(&outside, "REACHED"),
+        "the network reaches the outside"
+    );
     if warm != "0" {
         until_one_waited(&stack).await;
-        assert_eq!(found(&stack, &outside).await, all(&outside, "REACHED"), "it leads out");
+        assert_eq!(
+            found(&stack, &outside).await,
+            all(&outside, "REACHED"),
+            "the network reaches the outside"
+        );
     }
 
     // A port open on every address of this machine, also on the gateways of its networks.

@@ -115,7 +115,7 @@ impl Drop for Project {
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to.parent().expect("it stands in a folder")).expect("a folder");
+    fs::create_dir_all(to.parent().expect("the file is in a folder")).expect("a folder");
     fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
 }
 

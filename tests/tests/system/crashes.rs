@@ -102,8 +102,11 @@ async fn no_container_outlives_its_lease_and_no_two_attempts_run_at_once() {
 
         let job = stack.api.finished(job.id).await;
         assert_eq!((job.status, job.attempt.unwrap().0), (JobStatus::Completed, 2), "{job:?}");
-        let said = std::fs::read_to_string(said).expect("the jobs wrote it");
-        assert!(said.starts_with("first\n") && said.ends_with("first\nagain\n"), "they met");
+        let said = std::fs::read_to_string(said).expect("the file that the jobs wrote");
+        assert!(
+            said.starts_with("first\n") && said.ends_with("first\nagain\n"),
+            "two attempts ran at once"
+        );
         first.program.kill();
         engine::remove_containers(vec![first.name.clone()]);
         stack.stop().await;

@@ -50,5 +50,5 @@ async fn a_job_that_goes_down_with_its_engine_runs_again_and_keeps_its_retries()
     let lines: Vec<_> = (1..=2000).map(|number| format!("{number}\n")).collect();
     assert_eq!(stack.api.log(job.id, "?attempt=2").await, lines.concat());
     stack.stop().await;
-    assert_eq!(daemon.containers(), [""; 0], "its worker took all of them along");
+    assert_eq!(daemon.containers(), [""; 0], "its worker removed all of them");
 }

@@ -42,7 +42,7 @@ fn questions(dashboard: &Value) -> Vec<(String, String)> {
 /// Replaces variables as Grafana does, with all masters selected.
 fn substituted(expr: &str) -> String {
     let expr = expr.replace("$__rate_interval", RATE_INTERVAL).replace("$instance", ".*");
-    assert!(!expr.contains('$'), "a variable of which this test knows nothing: {expr}");
+    assert!(!expr.contains('$'), "a variable unknown to this test: {expr}");
     expr
 }
 
@@ -67,7 +67,7 @@ fn it_has_what_grafana_needs() {
         assert!(ids.insert(panel["id"].as_u64().expect("it has a number")), "{title}: twice");
         assert!(["stat", "timeseries"].iter().any(|kind| panel["type"] == *kind), "{title}");
         assert_eq!(panel["datasource"], wanted, "{title}");
-        let targets = panel["targets"].as_array().expect("it asks");
+        let targets = panel["targets"].as_array().expect("it has a query");
         let refs: BTreeSet<_> = targets.iter().filter_map(|it| it["refId"].as_str()).collect();
         assert_eq!(refs.len(), targets.len(), "{title}: one letter each");
         assert!(targets.iter().all(|target| target["datasource"] == wanted), "{title}");
@@ -76,13 +76,13 @@ fn it_has_what_grafana_needs() {
         assert!(w > 0 && h > 0 && x + w <= 24, "{title}: a row has 24 columns");
         for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
             if let Some(other) = taken.insert(place, title) {
-                panic!("{title} lies over {other}");
+                panic!("{title} overlaps {other}");
             }
         }
     }
     // Grafana moves panels up into gaps, which would change the layout.
     let deepest = taken.keys().map(|(_, y)| y + 1).max().unwrap_or_default();
-    assert_eq!(taken.len() as u64, 24 * deepest, "there are holes");
+    assert_eq!(taken.len() as u64, 24 * deepest, "the layout has gaps");
 }
 
 /// Prometheus with the settings of `deploy/monitoring`, except for the address and the interval.

@@ -37,7 +37,7 @@ async fn a_job_that_takes_too_long_is_ended() {
     let spec = json!({"command": "echo started; sleep 600", "timeout": "1s"});
     let job = fails(&stack, spec, Outcome::TimedOut).await;
     assert_eq!(job.output, "started\n");
-    assert_ne!(stack.api.log(job.id, "?stream=system").await, "", "the log says what was done");
+    assert_ne!(stack.api.log(job.id, "?stream=system").await, "", "the log names the signals");
 
     let stubborn = json!({
         "command": "trap 'echo not yet' TERM; while :; do sleep 0.1; done",

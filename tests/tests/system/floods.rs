@@ -151,7 +151,7 @@ async fn noise_over_the_limit_keeps_both_its_ends() {
     let command = format!("head -c {bytes} /dev/urandom | tee noise");
     let job = stack.api.run(&json!({ "command": command })).await;
     assert_eq!((job.status, job.output_truncated), (JobStatus::Completed, true), "{job:?}");
-    let written = fs::read(stack.files().join("noise")).expect("the job wrote it");
+    let written = fs::read(stack.files().join("noise")).expect("the file that the job wrote");
     let (head, tail) = kept(&stack, &job, bytes).await;
     assert!(written.starts_with(&head), "the head differs");
     assert!(written.ends_with(&tail), "the tail differs");

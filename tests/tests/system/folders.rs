@@ -19,7 +19,11 @@ async fn files_belong_to_the_owner_of_the_folder_and_never_to_root() {
     for (owner, user) in [(0, 1000), (1234, 1234)] {
         let Some(stack) = Plan::default().owner(owner).start().await else { return };
         let hello = stack.files().join("Hello.cpp");
-        assert_eq!(hello.metadata().unwrap().uid(), user, "it is given away where root owned it");
+        assert_eq!(
+            hello.metadata().unwrap().uid(),
+            user,
+            "the folder gets another owner if root owns it"
+        );
         fs::set_permissions(stack.files(), fs::Permissions::from_mode(0o700)).unwrap();
         let command = "id -u; echo // >> Hello.cpp; echo x > file; mkdir folder; umask";
         let job = stack.api.run(&json!({ "command": command })).await;
@@ -58,7 +62,7 @@ async fn a_worker_without_room_for_files_claims_nothing_until_there_is_some() {
         .setting("ORCHESTRA_MIN_FREE", "32m");
     let Some(stack) = plan.start().await else { return };
     let job = stack.api.run(&json!({"command": "head -c 40m /dev/zero > big; echo full"})).await;
-    assert_eq!(job.output, "full\n", "what runs goes on below the mark");
+    assert_eq!(job.output, "full\n", "running jobs go on below the mark");
     let reason = wait::until("the worker to be unwell", wait::SOON, async || {
         stack.api.workers().await.remove(0).unwell
     })

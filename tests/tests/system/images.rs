@@ -56,7 +56,7 @@ async fn a_folder_with_a_dockerfile_is_an_image() {
     for id in [one.id, two.id] {
         let job = stack.api.finished(id).await;
         assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "first\n"), "{job:?}");
-        assert_ne!(stack.api.log(id, "?stream=system").await, "", "the log tells of the build");
+        assert_ne!(stack.api.log(id, "?stream=system").await, "", "the log shows the build");
     }
     assert_eq!(engine::images(&image.name).await.len(), 1);
 

@@ -86,7 +86,7 @@ impl Follower {
                 }
             }
         };
-        tokio::time::timeout(wait::JOB, reading).await.expect("the events come");
+        tokio::time::timeout(wait::JOB, reading).await.expect("the event stream opens");
     }
 
     fn take(&mut self, data: &str) {
@@ -224,7 +224,7 @@ async fn a_killed_master_costs_no_line_and_no_retry() {
     let count = text.lines().count() - 1;
     let exact = lines(1..=count, "line ") + &lines(count..=count, "end ");
     assert!(text == exact, "lines are missing or doubled:\n{text}");
-    assert!(follower.stdout == exact.as_bytes(), "the events say something else");
-    assert!(ran.expect(0).stdout == exact, "orchestra run has shown something else");
+    assert!(follower.stdout == exact.as_bytes(), "the events differ from the log");
+    assert!(ran.expect(0).stdout == exact, "orchestra run printed something else");
     stack.stop().await;
 }

@@ -146,7 +146,10 @@ async fn what_one_master_is_told_the_others_know() {
     }
     say(&format!("from master to master: {waits:?}"));
     waits.sort_unstable();
-    assert!(waits[waits.len() / 2] < AT_ONCE, "masters are not told of each other: {waits:?}");
+    assert!(
+        waits[waits.len() / 2] < AT_ONCE,
+        "masters are not notified of each other's changes: {waits:?}"
+    );
     masters.stop().await;
 }
 
@@ -178,7 +181,7 @@ async fn a_token_that_one_master_takes_back_opens_no_other() {
         [0, 1].map(|number: usize| all.all[number].api.clone().with_token(admin.trim()));
     let issued =
         one.post(paths::TOKENS, &json!({"role": "client"})).await.expect(201).json::<Value>();
-    let (id, token) = (&issued["id"], issued["token"].as_str().expect("it is told once"));
+    let (id, token) = (&issued["id"], issued["token"].as_str().expect("the token is shown once"));
     let theirs = api(all.all[1].port).with_token(token);
     wait::until("the other master to know it", wait::SOON, async || {
         (theirs.get(paths::JOBS).await.status == 200).then_some(())

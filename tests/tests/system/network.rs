@@ -60,7 +60,7 @@ async fn an_answer_to_a_claim_that_is_lost_costs_no_attempt() {
     link(&stack).heal();
     let job = stack.api.finished(job.id).await;
     assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "once\n"), "{job:?}");
-    assert_eq!(stack.api.attempts(job.id).await.len(), 1, "it waited for no lease to run out");
+    assert_eq!(stack.api.attempts(job.id).await.len(), 1, "it did not wait for a lease to expire");
     stack.stop().await;
 }
 
@@ -97,7 +97,7 @@ async fn a_worker_that_is_parted_from_its_master_ends_its_job_before_the_next_at
         .await;
         engine::running(&first.name).await
     };
-    assert_eq!(next.await, Vec::<String>::new(), "the first container runs beside the second");
+    assert_eq!(next.await, Vec::<String>::new(), "two containers of the job ran at once");
     let job = stack.api.finished(job.id).await;
     assert_eq!((job.status, job.retry_count), (JobStatus::Completed, 0), "{job:?}");
     let stored = stack.api.log(job.id, "?attempt=1").await;

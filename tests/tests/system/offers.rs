@@ -12,7 +12,7 @@ async fn runs_on(stack: &Stack, spec: &Value) -> String {
     let job = stack.api.run(spec).await;
     assert_eq!(job.status, JobStatus::Completed, "{job:?}");
     let attempts = stack.api.attempts(job.id).await;
-    assert_eq!(attempts.len(), 1, "nobody else was asked: {attempts:?}");
+    assert_eq!(attempts.len(), 1, "no other worker was tried: {attempts:?}");
     attempts[0].worker.to_string()
 }
 
@@ -57,7 +57,7 @@ async fn a_job_goes_to_a_worker_that_allows_it_and_is_refused_when_none_does() {
         assert_eq!(runs_on(&stack, &spec).await, large);
     }
     let typo = stack.api.run(&json!({"command": "true", "image": "no-such-image"})).await;
-    assert!(matches!(typo.outcome, Some(Outcome::Refused { .. })), "told at once: {typo:?}");
+    assert!(matches!(typo.outcome, Some(Outcome::Refused { .. })), "it fails at once: {typo:?}");
 
     let shown = stack.cli(&["workers"]).await.expect(0).stdout;
     assert!(shown.contains("600m") && shown.contains(&image.name), "{shown}");

@@ -99,7 +99,7 @@ impl Asked {
     }
 
     fn token(&self) -> String {
-        fs::read_to_string(self.stack.token_file("admin")).expect("the master made it")
+        fs::read_to_string(self.stack.token_file("admin")).expect("the master makes the token file")
     }
 
     /// Runs schemathesis with this many examples for each operation; returns the number of requests.

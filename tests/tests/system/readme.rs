@@ -47,7 +47,7 @@ async fn its_lines_for_curl_do_what_they_say() {
     for line in &lines {
         let here = line
             .replace(&format!("localhost:{DEFAULT_PORT}"), &format!("localhost:{}", stack.port));
-        assert_ne!(&here, line, "it asks nobody");
+        assert_ne!(&here, line, "the line does not name the master's address");
         // The same line, with a curl that also prints the status.
         let script = format!(
             "cd '{}'\ncurl() {{ command curl -sS -w '\\n%{{http_code}}\\n' \"$@\"; }}\n{here}\n",

@@ -59,7 +59,7 @@ async fn a_job_tells_where_its_time_went_and_what_it_used() {
         "resources": {"cpus": 0.1, "memory": "256m"},
     });
     let job = stack.api.run(&spec).await;
-    let usage = job.usage.expect("a sandbox tells");
+    let usage = job.usage.expect("a sandbox reports it");
     assert!(
         usage.throttles.is_some_and(|times| times > 3),
         "a tenth of a core is not enough: {usage:?}"

@@ -58,7 +58,7 @@ async fn limits_hold_and_can_be_chosen() {
     let Some(stack) = Plan::default().start().await else { return };
     let fork = "for i in {1..40}; do sleep 5 & done; jobs -r | wc -l";
     let few = stack.api.run(&json!({"command": fork, "resources": {"pids": 20}})).await;
-    assert_eq!(few.status, JobStatus::Failed, "bash gives up when it cannot fork: {few:?}");
+    assert_eq!(few.status, JobStatus::Failed, "bash stops when it cannot fork: {few:?}");
     assert!(few.error.contains("Resource temporarily unavailable"), "{few:?}");
     assert_eq!(prints(&stack, fork, json!({"resources": {"pids": 100}})).await, "40");
 

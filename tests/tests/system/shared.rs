@@ -121,12 +121,12 @@ async fn a_volume_of_a_driver_is_the_worker_files_of_two_workers() {
     .await;
     is_one_folder(&stack, "printf '#!/bin/sh\nseq 1\n' > built/Hello && chmod +x built/Hello")
         .await;
-    assert!(driver.root().join("place").exists(), "it went by the driver");
+    assert!(driver.root().join("place").exists(), "the driver mounted it");
     for host in &hosts {
         docker(&own, &["stop", "--time", "60", &host.name]);
     }
     drop(hosts);
-    assert_eq!(own.containers(), [""; 0], "the workers took all of theirs along");
+    assert_eq!(own.containers(), [""; 0], "the workers removed all their containers");
     drop(volume);
     assert_eq!(driver.mounted(), 0, "as often mounted as unmounted");
     assert!(driver.was_mounted());

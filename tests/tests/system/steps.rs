@@ -160,7 +160,7 @@ async fn killed_there(stack: &mut Stack, number: usize, step: &str, fate: Fate) 
     assert!(blame.eq(before.iter().map(|_| Some(Blame::Infrastructure))), "{step}: {attempts:?}");
     let log = stack.api.log(job.id, &format!("?attempt={}", last.number)).await;
     assert_eq!(log, numbered(3), "{step}");
-    let ran = fs::read_to_string(stack.files().join(ran)).expect("the job wrote it");
-    assert_eq!(ran, "ran\n", "{step}: it ran once");
+    let ran = fs::read_to_string(stack.files().join(ran)).expect("the file that the job wrote");
+    assert_eq!(ran, "ran\n", "{step}: the command ran once");
     engine::all_gone(&stack.workers[0].name).await;
 }

@@ -75,13 +75,13 @@ async fn a_full_disk_costs_no_job_and_heals_without_a_restart() {
     stack.disk().fill(0);
     let (accepted, words) = submit_until_refused(api).await;
     assert!(words.contains("disk is full") && words.contains("make room"), "{words}");
-    assert!(!reserve.exists(), "it is given up for those that run");
+    assert!(!reserve.exists(), "room is given up for running jobs");
     assert!(refusal(&submit(api).await).contains("disk"));
     assert!(refusal(&api.get(paths::READYZ).await).contains("disk"));
     assert_eq!(api.get(paths::HEALTHZ).await.status, 200);
     assert_eq!(api.jobs("?limit=1000").await.len(), 2 + accepted.len());
 
-    fs::write(stack.files().join("go"), "").expect("worker-files are elsewhere");
+    fs::write(stack.files().join("go"), "").expect("worker-files are on another disk");
     let ended = api.finished(short).await;
     assert_eq!((ended.status, ended.attempt.unwrap().0), (JobStatus::Completed, 1), "{ended:?}");
     assert_eq!(api.log(short, "").await, "begun\ndone\n");
@@ -99,7 +99,11 @@ async fn a_full_disk_costs_no_job_and_heals_without_a_restart() {
     let expected: Vec<_> = (1..=LINES).map(|line| format!("{line}\n")).collect();
     assert!(api.log(long, "").await == expected.concat(), "the log differs");
     for job in accepted {
-        assert_eq!(api.finished(job).await.status, JobStatus::Completed, "what had 201 is run");
+        assert_eq!(
+            api.finished(job).await.status,
+            JobStatus::Completed,
+            "a job answered with 201 is run"
+        );
     }
     let after = api.command("echo after").await.id;
     assert_eq!(api.finished(after).await.output, "after\n");

@@ -83,7 +83,7 @@ async fn each_role_goes_as_far_as_it_may() {
         secrets.push(fs::read_to_string(stack.token_file(role)).unwrap().trim().to_owned());
     }
     let printed = stack.master_printed() + &stack.workers[0].program.printed();
-    assert!(!secrets.iter().any(|secret| printed.contains(secret)), "a token stands in a log");
+    assert!(!secrets.iter().any(|secret| printed.contains(secret)), "a token is in a log");
     stack.stop().await;
 }
 

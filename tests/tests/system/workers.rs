@@ -23,7 +23,7 @@ async fn a_worker_that_is_told_to_end_gives_its_job_to_the_next() {
     stack.add_worker().await;
     let job = stack.api.finished(job.id).await;
     assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "again\n"), "{job:?}");
-    assert_eq!(job.retry_count, 0, "it was not the command that failed");
+    assert_eq!(job.retry_count, 0, "the command's retries are unspent");
     assert_eq!(stack.api.attempts(job.id).await[0].outcome, Some(Outcome::HandedBack));
     stack.stop().await;
 }
@@ -69,7 +69,7 @@ async fn a_killed_worker_costs_its_job_an_attempt_and_no_retry() {
     stack.add_worker().await;
     let job = stack.api.finished(job.id).await;
     assert_eq!((job.status, job.output.as_str()), (JobStatus::Completed, "again\n"), "{job:?}");
-    assert_eq!(job.retry_count, 0, "it was not the command that failed");
+    assert_eq!(job.retry_count, 0, "the command's retries are unspent");
     assert_eq!(stack.api.attempts(job.id).await[0].outcome, Some(Outcome::Lost));
     wait::until("the container to end itself", wait::SOON, async || {
         engine::running(&first.name).await.is_empty().then_some(())

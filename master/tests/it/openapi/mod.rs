@@ -1,5 +1,5 @@
-//! Checks the OpenAPI description against the code: the routes here, the body types in `types`, and the
-//! examples with their answers in `served`.
+//! Checks `openapi.json`, the API description, against the code: the routes here, the body types in
+//! `types`, and the examples with their answers in `served`.
 
 mod served;
 mod types;

@@ -92,7 +92,7 @@ impl Fields<'_> {
     fn of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
         let mut fields = None;
         let read = T::deserialize(Fields(&mut fields));
-        assert!(read.is_err(), "there was nothing to read");
+        assert!(read.is_err(), "it declared no fields");
         fields
     }
 }

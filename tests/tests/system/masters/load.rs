@@ -185,12 +185,12 @@ impl Load {
         let stored: BTreeMap<String, JobId> =
             jobs.iter().map(|job| (job.spec.name.clone().unwrap_or_default(), job.id)).collect();
         assert_eq!(jobs.len(), JOBS);
-        assert_eq!(stored, seen.submitted, "each key is one job, and the one that was answered");
+        assert_eq!(stored, seen.submitted, "each key belongs to one job, the one in the answer");
         for job in &jobs {
             let end = (job.status, job.output.as_str());
             assert_eq!(end, (JobStatus::Completed, "done\n"), "{job:?}");
             let ends = seen.ended.get(&job.id).map_or(0, BTreeSet::len);
-            assert!(ends <= 1, "two attempts of job {} were told that they ended it", job.id);
+            assert!(ends <= 1, "two attempts of job {} had their end accepted", job.id);
         }
         let again = |job: &&Job| job.attempt.is_some_and(|attempt| attempt.0 > 1);
         let again = jobs.iter().filter(again).count();

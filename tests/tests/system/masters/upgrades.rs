@@ -49,7 +49,7 @@ async fn masters_that_are_upgraded_one_by_one_lose_nothing() {
         sleep(SIDE_BY_SIDE).await;
         if round == 1 {
             before = lock(&load.seen).submitted.len();
-            assert!(before < JOBS, "there is nothing left to do under the new tables");
+            assert!(before < JOBS, "no work is left for the new schema");
             let _ = tokio::task::block_in_place(|| server.run(&database, NEWER));
             // The other masters go on meanwhile. One master is killed instead of stopped in order.
             masters.all[number].program.kill();

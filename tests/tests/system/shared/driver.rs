@@ -45,7 +45,7 @@ impl<'a> Driver<'a> {
     /// Starts a driver for this engine alone.
     pub(super) fn start(engine: &'a Daemon, name: &str, root: &Path) -> Self {
         let socket = engine.plugins().join(format!("{name}.sock"));
-        let listener = UnixListener::bind(&socket).expect("nobody else is called so");
+        let listener = UnixListener::bind(&socket).expect("the name is free");
         let (mounted, mounts) = Default::default();
         let state = Arc::new(State { root: root.to_owned(), mounted, mounts });
         let serving = state.clone();
