@@ -18,11 +18,11 @@ async fn those_that_are_ticked_are_cancelled_and_run_again() {
     browser.holds("return document.querySelector('.bulk button').disabled").await;
     browser.click("input[value='2']").await;
     browser.click("input[value='3']").await;
-    browser.says("[data-chosen]", "2 chosen").await;
+    browser.says("[data-chosen]", "2 selected").await;
     // The list is refreshed with a job that was submitted meanwhile.
     stack.api.submit(&json!({"command": "true", "name": "job 5"})).await;
     browser.says("#list", "job 5").await;
-    browser.says("[data-chosen]", "2 chosen").await;
+    browser.says("[data-chosen]", "2 selected").await;
     browser.picture("choosing").await;
     browser.click(".bulk [value='cancel']").await;
     browser.holds("return document.querySelectorAll('.status.cancelled').length === 2").await;
@@ -32,9 +32,9 @@ async fn those_that_are_ticked_are_cancelled_and_run_again() {
     }
 
     browser.click("[data-choose-all] input").await;
-    browser.says("[data-chosen]", "5 chosen").await;
+    browser.says("[data-chosen]", "5 selected").await;
     browser.click(".bulk [value='retry']").await;
-    browser.says("main", "2 of 5 are run again").await;
+    browser.says("main", "2 of 5 jobs are run again").await;
     browser.picture("chosen-refused").await;
     browser.click("a.button.primary[href='/jobs']").await;
     browser.holds("return document.querySelectorAll('.status.pending').length === 5").await;
@@ -71,9 +71,9 @@ async fn a_message_is_sent_again_by_a_button() {
     .await;
 
     browser.click(".danger").await;
-    browser.says(".danger", "Remove with its log?").await;
+    browser.says(".danger", "Remove with its deliveries?").await;
     browser.click(".danger").await;
-    browser.says("#webhooks", "Nobody is told").await;
+    browser.says("#webhooks", "No webhooks yet").await;
     browser.close().await;
     stack.stop().await;
 }

@@ -163,7 +163,7 @@ async fn the_keyboard_gets_everywhere_and_shows_where_it_is() {
             seen.push(at[1].as_str().unwrap_or_default().to_owned());
         }
         if has_field == false {
-            assert_eq!(seen[0], "Skip to the content", "{path}: {seen:?}");
+            assert_eq!(seen[0], "Skip to content", "{path}: {seen:?}");
         }
         assert!(seen.iter().any(|text| text == "Jobs"), "{path}: {seen:?}");
     }

@@ -19,7 +19,7 @@ async fn the_last_hour_is_drawn_while_it_happens() {
     let Some(browser) = Browser::start(&stack.api.url("")).await else { return };
     browser.open("/").await;
     // The job is assigned and has not ended.
-    let text = browser.says("#plots", "half began within").await;
+    let text = browser.says("#plots", "half started within").await;
     assert!(text.contains("No run has ended") && text.contains("Counted since"), "{text}");
     end(&stack.api, 1, JobStatus::Completed).await;
     browser.says("#plots", "1 completed").await;

@@ -56,11 +56,11 @@ async fn a_running_job_is_cancelled_by_a_button() {
 
     // Deleting needs a second click.
     browser.click("#head .danger").await;
-    browser.says("#head .danger", "for good").await;
+    browser.says("#head .danger", "permanently").await;
     browser.click("#head .danger").await;
     wait::until("the list", wait::SOON, async || (browser.place().await == "/jobs").then_some(()))
         .await;
-    browser.says("#list", "Nothing was submitted yet").await;
+    browser.says("#list", "No jobs yet").await;
     browser.close().await;
     stack.stop().await;
 }

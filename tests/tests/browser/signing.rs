@@ -33,7 +33,7 @@ async fn a_token_signs_in_and_the_way_goes_on_to_where_it_led() {
     browser.click("#head [data-post$='/cancel']").await;
     browser.says("#head .standing", "Cancelled").await;
     browser.open("/queues").await;
-    browser.says("main", "An admin's token").await;
+    browser.says("main", "sign in with an admin token").await;
     browser.click("form[action='/signout'] button").await;
     browser.says("h1", "Sign in").await;
     browser.open("/").await;

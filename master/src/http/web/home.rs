@@ -36,7 +36,7 @@ pub(super) async fn handler(
             h2 { "Newest jobs" }
             @if newest.is_empty() {
                 div.empty {
-                    p { "Nothing was submitted yet." }
+                    p { "No jobs yet." }
                     p { a.button href=(paths::NEW_PAGE) { "Submit the first job" } }
                 }
             } @else {
@@ -57,7 +57,7 @@ fn figures(queues: &[Queue], workers: &[Worker], oldest: Option<&Job>) -> Markup
         section #figures.figures data-live aria-label="Figures" {
             (figure(&table::jobs_with("status", "Pending"), "Waiting", pending, &html! {
                 @if let Some(job) = oldest { "the oldest for " span.age { (age(job.created_at)) } }
-                @else { "nothing waits" }
+                @else { "none waiting" }
             }))
             (figure(&table::jobs_with("status", "Assigned,Running"), "Running", running, &html! {
                 "of " (slots) @if slots == 1 { " slot" } @else { " slots" }
@@ -67,7 +67,7 @@ fn figures(queues: &[Queue], workers: &[Worker], oldest: Option<&Job>) -> Markup
             }))
             (figure(paths::QUEUES_PAGE, "Queues", queues.len() as u64, &html! {
                 @match queues.iter().filter(|queue| queue.paused).count() {
-                    0 => "none is paused", paused => { (paused) " paused" }
+                    0 => "none paused", paused => { (paused) " paused" }
                 }
             }))
         }
@@ -91,11 +91,11 @@ fn warnings(queues: &[Queue], workers: &[Worker]) -> Markup {
     html! {
         div #warnings data-live {
             @if waits && !workers.iter().any(|worker| worker.online) {
-                p.notice { "Jobs wait, and no worker is online. " code { "orchestra worker" } " starts one." }
+                p.notice { "Jobs are waiting, but no worker is online. Start one with " code { "orchestra worker" } "." }
             }
             @if unwell > 0 {
-                p.notice { (unwell) " of the workers " (if unwell == 1 { "starts" } else { "start" })
-                    " no jobs at the moment: " a href=(paths::WORKERS_PAGE) { "see why" } "." }
+                p.notice { (unwell) (if unwell == 1 { " worker" } else { " workers" })
+                    " cannot start jobs at the moment: " a href=(paths::WORKERS_PAGE) { "see why" } "." }
             }
         }
     }

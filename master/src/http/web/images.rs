@@ -41,13 +41,13 @@ pub(super) async fn handler(
         section #images data-live {
             @if images.is_empty() {
                 div.empty {
-                    p { "No worker that is online has told of an image." }
+                    p { "No online worker has reported an image." }
                     p.muted { "An image is a folder with a Dockerfile: see images/README.md." }
                 }
             } @else { (table(&images)) }
         }
-        p.muted { "What is not built is built for the first job that wants it. Workers look once a minute; "
-            code { "orchestra images build NAME" } " builds one ahead." }
+        p.muted { "An image that is not built yet is built for the first job that uses it. Workers look once a minute. "
+            code { "orchestra images build NAME" } " builds one in advance." }
     };
     Ok(Page::new(visitor, paths::IMAGES_PAGE, "Images").show(&body))
 }

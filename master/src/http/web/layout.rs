@@ -88,12 +88,12 @@ impl<'a> Page<'a> {
                     }
                 }
                 body {
-                    a.skip href="#main" { "Skip to the content" }
+                    a.skip href="#main" { "Skip to content" }
                     (self.bar())
                     main #main tabindex="-1" { (body) }
                     noscript {
-                        p.notice { "Without JavaScript this page shows what there was when it was loaded; "
-                            "to change something, use the command line or the API." }
+                        p.notice { "Without JavaScript, this page does not update. "
+                            "To make changes, use the command line or the API." }
                     }
                     p #said role="status" aria-live="polite" hidden {}
                 }

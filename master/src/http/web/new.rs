@@ -63,7 +63,7 @@ pub(super) async fn handler(
     let body = html! {
         h1 { @if let Some(id) = from { "Run job " (id) " again" } @else { "New job" } }
         @if !spec.secrets.is_empty() {
-            p.notice { "Its secrets are not known here: give them again, under “More, as JSON”." }
+            p.notice { "Secrets are not copied: enter them again under “Other fields, as JSON”." }
         }
         form #new.two data-path=(paths::JOBS) autocomplete="off" {
             div.stack { (first(&spec)) (choices(&spec, &workers)) (more(&spec)) }
@@ -87,9 +87,9 @@ fn first(spec: &JobSpec) -> Markup {
             label for="command" { "Command" }
             // HTML drops a textarea's first line feed, so one is added.
             textarea #command rows="10" spellcheck="false" required autofocus
-                placeholder="A script for bash. It runs in worker-files." { "\n" (spec.command) }
+                placeholder="A bash script. It runs in worker-files." { "\n" (spec.command) }
         }
-        (field("name", "Name", spec.name.as_deref().unwrap_or_default(), "to find it by", None))
+        (field("name", "Name", spec.name.as_deref().unwrap_or_default(), "to find the job by", None))
     }
 }
 
@@ -120,22 +120,22 @@ fn more(spec: &JobSpec) -> Markup {
     html! {
         details open[!spec.env.is_empty() || !spec.labels.is_empty()] {
             summary { "Variables and labels" }
-            (area("env", "Variables, NAME=value a line", &pairs(&spec.env)))
-            (area("labels", "Labels, key=value a line", &pairs(&spec.labels)))
+            (area("env", "Variables, one NAME=value per line", &pairs(&spec.env)))
+            (area("labels", "Labels, one key=value per line", &pairs(&spec.labels)))
         }
         details {
             summary { "Network, folder, input, priority" }
             div.grid {
                 (choice("network", "Network", &[("", "none"), ("bridge", "bridge")], spec.network == Network::Bridge))
-                (choice("workspace", "Folder", &[("", "shared"), ("private", "its own")], spec.workspace == Workspace::Private))
+                (choice("workspace", "Folder", &[("", "shared"), ("private", "private")], spec.workspace == Workspace::Private))
                 (field("priority", "Priority", &if spec.priority == 0 { String::new() } else { spec.priority.to_string() }, "0", None))
             }
             (area("stdin", "Standard input", spec.stdin.as_deref().unwrap_or_default()))
         }
         @let rest = rest(spec);
         details open[!rest.is_empty()] {
-            summary { "More, as JSON" }
-            (area("rest", "Fields of docs/jobs.md, like {\"lease\": \"5m\"}", &rest))
+            summary { "Other fields, as JSON" }
+            (area("rest", "Fields from docs/jobs.md, such as {\"lease\": \"5m\"}", &rest))
         }
     }
 }

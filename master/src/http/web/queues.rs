@@ -27,10 +27,10 @@ pub(super) async fn handler(
         h1 { "Queues" }
         section #queues data-live {
             @if queues.is_empty() {
-                div.empty { p { "A queue is there once a worker serves it or a job waits in it." } }
+                div.empty { p { "No queues yet. A queue appears once a worker serves it or a job waits in it." } }
             } @else { (table(&queues, visitor)) }
         }
-        @if !visitor.is_admin() { p.muted { "An admin's token pauses and bounds queues." } }
+        @if !visitor.is_admin() { p.muted { "To pause or limit queues, sign in with an admin token." } }
     };
     Ok(Page::new(visitor, paths::QUEUES_PAGE, "Queues").show(&body))
 }
@@ -43,9 +43,9 @@ fn table(queues: &[Queue], visitor: Visitor) -> Markup {
                 th scope="col" { "State" }
                 th scope="col" { "Waiting" }
                 th scope="col" { "Running" }
-                th scope="col" { "At most at once" }
+                th scope="col" { "Limit" }
                 th scope="col" { "Workers" }
-                @if visitor.is_admin() { th scope="col" { "Change" } }
+                @if visitor.is_admin() { th scope="col" { "Actions" } }
             } }
             tbody { @for queue in queues { (row(queue, visitor)) } }
         }
@@ -65,8 +65,8 @@ fn row(queue: &Queue, visitor: Visitor) -> Markup {
             }
             td.number.what data-name="Waiting" { (queue.pending) }
             td.number.what data-name="Running" { (queue.running) }
-            td.number.what data-name="At most" {
-                @match queue.concurrency { Some(most) => (most), None => "no bound" }
+            td.number.what data-name="Limit" {
+                @match queue.concurrency { Some(most) => (most), None => "no limit" }
             }
             td.number.what data-name="Workers" { (queue.workers) }
             @if visitor.is_admin() { td.actions { (changes(queue)) } }
@@ -82,8 +82,8 @@ fn changes(queue: &Queue) -> Markup {
             (if queue.paused { "Resume" } else { "Pause" })
         }
         form.inline data-patch=(path) data-number="concurrency" {
-            label.hidden for={ "most-" (queue.name) } { "At most so many of " (queue.name) " at once" }
-            input id={ "most-" (queue.name) } type="number" min="1" max="1000000" placeholder="no bound"
+            label.hidden for={ "most-" (queue.name) } { "Limit of jobs in progress in " (queue.name) }
+            input id={ "most-" (queue.name) } type="number" min="1" max="1000000" placeholder="no limit"
                 value=[queue.concurrency];
             button { "Limit" }
         }

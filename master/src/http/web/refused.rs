@@ -71,7 +71,7 @@ fn body(problem: &Problem, uri: &Uri) -> Markup {
             } @else {
                 p { (Line(&problem.detail)) }
                 @if let Some(hint) = &problem.hint { p.muted { (Sentence(hint)) } }
-                p { a href=(paths::HOME) { "To the overview" } }
+                p { a href=(paths::HOME) { "Go to the overview" } }
             }
         }
     }

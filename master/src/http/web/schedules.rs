@@ -31,9 +31,9 @@ pub(super) async fn handler(
         section #schedules data-live {
             @if schedules.is_empty() {
                 div.empty {
-                    p { "There is no schedule." }
+                    p { "No schedules yet." }
                     p.muted { code { "orchestra schedule create nightly --cron '0 3 * * *' ./backup.sh" }
-                        " makes one." }
+                        " creates one." }
                 }
             }
             div.cards { @for schedule in &schedules { (card(schedule)) } }
@@ -66,12 +66,12 @@ fn card(schedule: &Schedule) -> Markup {
                         }
                     }
                 }
-                dt { "While one runs" } dd { (what.overlap) }
+                dt { "Overlap" } dd { (what.overlap) }
                 @if schedule.skipped > 0 {
                     dt { "Skipped" }
                     dd {
                         (schedule.skipped)
-                        @if let Some(reason) = &schedule.skipped_reason { ", the last: " (Line(reason)) }
+                        @if let Some(reason) = &schedule.skipped_reason { ", most recently: " (Line(reason)) }
                     }
                 }
             }
@@ -88,7 +88,7 @@ fn changes(schedule: &Schedule) -> Markup {
             button data-patch=(path) data-body=(paused) {
                 (if schedule.paused { "Resume" } else { "Pause" })
             }
-            button.danger data-delete=(path) data-sure="Remove for good?" { "Remove" }
+            button.danger data-delete=(path) data-sure="Remove permanently?" { "Remove" }
         }
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn by_our_form(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_our_page(headers) {
         return Ok(());
     }
-    let detail = "this is for the form of this master's own page";
+    let detail = "only forms of this master's own pages are accepted here";
     Err(ApiError::new(ProblemKind::CrossSite, detail)
         .hint("programs send their token with each request"))
 }
@@ -133,8 +133,8 @@ fn form(next: &str, wrong: Option<&str>) -> Markup {
                 label for="token" { "Token" }
                 input #token name="token" type="password" autocomplete="current-password"
                     placeholder="orchestra_…" spellcheck="false" required autofocus;
-                p.hint { "A client's token shows jobs and changes them, an admin's queues and workers "
-                    "too. " code { "orchestra token create --role client" } " makes one." }
+                p.hint { "A client token lets you view and change jobs. An admin token also covers queues and "
+                    "workers. " code { "orchestra token create --role client" } " creates one." }
                 button.primary { "Sign in" }
             }
         }

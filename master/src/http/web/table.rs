@@ -19,13 +19,13 @@ fn table(jobs: &[Job], choosing: bool) -> Markup {
     html! {
         table.rows {
             thead { tr {
-                @if choosing { th scope="col" { span.hidden { "Chosen" } } }
+                @if choosing { th scope="col" { span.hidden { "Selected" } } }
                 th scope="col" { "Status" }
                 th scope="col" { "Job" }
                 th scope="col" { "Queue" }
                 th scope="col" { "Worker" }
                 th scope="col" { "Submitted" }
-                th scope="col" { "Took" }
+                th scope="col" { "Duration" }
             } }
             tbody { @for job in jobs { (row(job, choosing)) } }
         }
@@ -37,7 +37,7 @@ fn row(job: &Job, choosing: bool) -> Markup {
         tr {
             @if choosing {
                 td.choose {
-                    input type="checkbox" name="job" value=(job.id) aria-label={ "Choose job " (job.id) };
+                    input type="checkbox" name="job" value=(job.id) aria-label={ "Select job " (job.id) };
                 }
             }
             td { (status(job)) }
@@ -54,7 +54,7 @@ fn row(job: &Job, choosing: bool) -> Markup {
                 @if let Some(worker) = &job.assigned_worker { (Line(worker.as_str())) }
             }
             td.time { (age(job.created_at)) }
-            td.time.what data-name="Took" { (took(job)) }
+            td.time.what data-name="Duration" { (took(job)) }
         }
     }
 }

@@ -36,12 +36,12 @@ pub(super) async fn handler(
             @if workers.is_empty() {
                 div.empty {
                     p { "No worker has registered yet." }
-                    p.muted { code { "orchestra worker" } " on this machine or another starts one." }
+                    p.muted { "Start one with " code { "orchestra worker" } ", on this machine or another." }
                 }
             }
             div.cards { @for worker in &workers { (card(worker, visitor)) } }
         }
-        @if !visitor.is_admin() { p.muted { "An admin's token drains workers." } }
+        @if !visitor.is_admin() { p.muted { "To drain workers, sign in with an admin token." } }
     };
     Ok(Page::new(visitor, paths::WORKERS_PAGE, "Workers").show(&body))
 }
@@ -55,7 +55,7 @@ fn card(worker: &Worker, visitor: Visitor) -> Markup {
                 h2 { a href=(jobs_with("worker", name)) { (Line(name)) } }
                 (standing(worker))
             }
-            @if let Some(reason) = &worker.unwell { p.notice { "Starts no jobs: " (Line(reason)) } }
+            @if let Some(reason) = &worker.unwell { p.notice { "Cannot start jobs: " (Line(reason)) } }
             dl.facts {
                 dt { "Slots" }
                 dd {
@@ -74,7 +74,7 @@ fn card(worker: &Worker, visitor: Visitor) -> Markup {
                 @if !registration.engine.is_empty() { dt { "Engine" } dd { (Line(&registration.engine)) } }
                 @if let Some(stats) = &worker.stats { (measured(stats)) }
                 dt { "Version" } dd { (Line(&registration.version)) }
-                dt { "Heard of" } dd { (age(worker.seen_at)) }
+                dt { "Last contact" } dd { (age(worker.seen_at)) }
             }
             @if let Some(stats) = &worker.stats { (doctor(&stats.checks)) }
             @if visitor.is_admin() { (changes(worker)) }
@@ -89,11 +89,11 @@ fn measured(stats: &Stats) -> Markup {
     html! {
         @if let Some(PoolStats { ready, hits, misses }) = stats.pool {
             dt { "Warm sandboxes" }
-            dd { (ready) " wait; " (hits) " of " (hits.saturating_add(misses)) " jobs found one" }
+            dd { (ready) " ready; " (hits) " of " (hits.saturating_add(misses)) " jobs got one" }
         }
         @if let Some(mean) = sum(|it| it.total_ms).checked_div(calls) {
             dt { "Engine calls" }
-            dd { (calls) ", " (millis(mean)) " each; " (failed) " failed" }
+            dd { (calls) ", " (millis(mean)) " on average; " (failed) " failed" }
         }
     }
 }
@@ -105,18 +105,18 @@ fn doctor(checks: &[Check]) -> Markup {
         @for check in amiss.clone() {
             p.notice {
                 strong { (Line(&check.name)) } ": " (Line(&check.detail))
-                @if let Some(fix) = &check.fix { ". To mend it: " code { (Line(fix)) } }
+                @if let Some(fix) = &check.fix { ". To fix it: " code { (Line(fix)) } }
             }
         }
         @if !checks.is_empty() {
             details {
                 summary {
-                    "The doctor looked at " (checks.len()) " things: "
-                    @match amiss.count() { 0 => "all are well", bad => { (bad) " amiss" } }
+                    (checks.len()) " checks: "
+                    @match amiss.count() { 0 => "all passed", bad => { (bad) " failed" } }
                 }
                 dl.facts { @for check in checks {
                     dt { (Line(&check.name)) }
-                    dd { (if check.ok { "well: " } else { "amiss: " }) (Line(&check.detail)) }
+                    dd { (if check.ok { "passed: " } else { "failed: " }) (Line(&check.detail)) }
                 } }
             }
         }
@@ -125,9 +125,9 @@ fn doctor(checks: &[Check]) -> Markup {
 
 fn standing(worker: &Worker) -> Markup {
     let (class, word) = match worker {
-        Worker { online: false, .. } => ("status away", "Away"),
+        Worker { online: false, .. } => ("status away", "Offline"),
         Worker { draining_since: Some(_), .. } => ("status paused", "Draining"),
-        Worker { unwell: Some(_), .. } => ("status failed", "Unwell"),
+        Worker { unwell: Some(_), .. } => ("status failed", "Unhealthy"),
         _ => ("status open", "Online"),
     };
     html! { span class=(class) { (word) } }
@@ -145,7 +145,7 @@ fn offered(offer: &Offer) -> Markup {
     let images: Vec<_> = offer.images.iter().map(String::as_str).collect();
     let references: Vec<_> = offer.references.iter().map(ToString::to_string).collect();
     html! {
-        dt { "A job gets at most" }
+        dt { "Limits per job" }
         dd {
             (offer.cpus) " cores, " (bytes(offer.memory)) ", " (offer.pids) " processes, "
             (bytes(offer.tmp)) " of /tmp, "
@@ -153,7 +153,7 @@ fn offered(offer: &Offer) -> Markup {
         }
         dt { "Images" }
         dd { @if images.is_empty() { "none" } @else { (Line(&images.join(", "))) } }
-        @if !references.is_empty() { dt { "Of registries" } dd { (Line(&references.join(", "))) } }
+        @if !references.is_empty() { dt { "Registry images" } dd { (Line(&references.join(", "))) } }
         @if let Some(runtime) = &offer.runtime { dt { "Runtime" } dd { (Line(runtime)) } }
     }
 }
@@ -164,9 +164,9 @@ fn changes(worker: &Worker) -> Markup {
         p.actions {
             @if let Some(since) = worker.draining_since {
                 span.muted { "drained " (age(since)) }
-                button data-delete=(path) { "Hand it jobs again" }
+                button data-delete=(path) { "Stop draining" }
             } @else if worker.online {
-                button data-post=(path) title="It is handed nothing new and finishes what it has" { "Drain" }
+                button data-post=(path) title="The worker gets no new jobs and finishes its current ones" { "Drain" }
             }
         }
     }

@@ -41,12 +41,12 @@ async fn many_jobs_are_cancelled_and_run_again_without_a_script() {
     // An impossible action is reported, and does not prevent the others.
     let reply = choose(&master, "retry", &[2, 3, 99, 1], &[OWN]).await;
     let text = page(&reply, "what became of them");
-    assert!(text.contains("2 of 4 are run again"), "{text}");
+    assert!(text.contains("2 of 4 jobs are run again"), "{text}");
     assert!(text.contains("href=\"/jobs/2\"") && text.contains("href=\"/jobs/99\""), "{text}");
     assert!(text.contains("href=\"/jobs?status=Pending\""), "{text}");
     assert_eq!((status(1).await, status(3).await), (json!("Pending"), json!("Pending")));
     let text = page(&choose(&master, "cancel", &[], &[OWN]).await, "none");
-    assert!(text.contains("No job was chosen"), "{text}");
+    assert!(text.contains("No jobs were selected"), "{text}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ async fn webhooks_are_for_admins_and_show_what_was_sent() {
     add_webhook(&master).await;
     let id = master.submit(json!({"command": "true"})).await;
     let text = page(&master.get("/webhooks/1").await, "before");
-    assert!(text.contains("No job has ended"), "{text}");
+    assert!(text.contains("no matching job has ended"), "{text}");
     master.bare("POST", &format!("/api/job/{id}/cancel")).await;
     let text = page(&master.get("/webhooks/1").await, "after");
     assert!(text.contains("Pending") && text.contains("href=\"/jobs/1\""), "{text}");
@@ -60,12 +60,15 @@ async fn images_and_workers_show_what_workers_tell() {
         assert!(text.contains(word), "{word}: {text}");
     }
     let text = page(&master.get("/workers").await, "workers");
-    for word in
-        ["2 wait; 9 of 10 jobs found one", "10, 7 ms each; 3 failed", "sudo chown it", "1 amiss"]
-    {
+    for word in [
+        "2 ready; 9 of 10 jobs got one",
+        "10, 7 ms on average; 3 failed",
+        "sudo chown it",
+        "1 failed",
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     // What an offline worker reported is no longer shown.
     master.clock.advance(Span::from_secs(61));
-    assert!(page(&master.get("/images").await, "later").contains("No worker that is online"));
+    assert!(page(&master.get("/images").await, "later").contains("No online worker"));
 }

@@ -5,7 +5,7 @@ use orchestra_contracts::DEFAULT_PORT;
 use serde_json::Value;
 
 use super::{examples, list, object, pretty, schema, text};
-use crate::http::{Rule, routes};
+use crate::http::{Rule, routes, web::text::Sentence};
 
 const JSON: &str = "application/json";
 
@@ -60,7 +60,7 @@ impl Call<'_> {
                     h3 { a href={ "#" (self.id()) } { (self.title()) } }
                     span.label { (self.who()) }
                 }
-                p { (self.summary()) @if let Some(more) = self.said["description"].as_str() { ". " (more) } }
+                p { (Sentence(self.summary())) @if let Some(more) = self.said["description"].as_str() { ". " (Sentence(more)) } }
                 (self.parameters())
                 (self.body())
                 h4 { "With curl" }
@@ -72,7 +72,7 @@ impl Call<'_> {
 
     fn who(&self) -> &'static str {
         match self.rule {
-            Some(Rule::Anyone) => "for anybody",
+            Some(Rule::Anyone) => "no token needed",
             Some(Rule::AnyRole) => "for any token",
             Some(Rule::Client) => "for clients and admins",
             Some(Rule::Worker) => "for workers and admins",
@@ -91,10 +91,10 @@ impl Call<'_> {
                         dd {
                             (schema::kind(&one["schema"]))
                             span.muted {
-                                ", in the " (place(text(&one["in"])))
-                                @if one["required"] == true { ", always" }
+                                ", in the " (text(&one["in"]))
+                                @if one["required"] == true { ", required" }
                             }
-                            @if let Some(what) = one["description"].as_str() { div { (what) } }
+                            @if let Some(what) = one["description"].as_str() { div { (Sentence(what)) } }
                         }
                     }
                 }
@@ -105,10 +105,10 @@ impl Call<'_> {
     fn body(&self) -> Markup {
         html! {
             @for (kind, body) in object(&self.said["requestBody"]["content"]) {
-                h4 { "Body" }
+                h4 { "Request body" }
                 p { (schema::kind(&body["schema"])) span.muted { ", as " (kind) } }
                 @for example in examples(body) {
-                    p.muted { (text(&example["summary"])) ":" }
+                    p.muted { (Sentence(text(&example["summary"]))) ":" }
                     pre.command tabindex="0" { code { (pretty(&example["value"])) } }
                 }
             }
@@ -117,12 +117,12 @@ impl Call<'_> {
 
     fn answers(&self) -> Markup {
         html! {
-            h4 { "Answers" }
+            h4 { "Responses" }
             dl.facts {
                 @for (status, answer) in object(&self.said["responses"]) {
                     dt { code { (status) } }
                     dd {
-                        (text(&answer["description"]))
+                        (Sentence(text(&answer["description"])))
                         @for (kind, body) in object(&answer["content"]) {
                             @if kind == JSON { ": " (schema::kind(&body["schema"])) }
                             @else if kind != "application/problem+json" { span.muted { ", " (kind) } }
@@ -170,14 +170,6 @@ impl Call<'_> {
             (method, _) => format!(" -X {method}"),
         };
         format!("curl{method} {address}{headers}{data}")
-    }
-}
-
-fn place(word: &str) -> &str {
-    match word {
-        "path" => "address",
-        "header" => "headers",
-        other => other,
     }
 }
 

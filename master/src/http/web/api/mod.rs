@@ -14,7 +14,7 @@ use orchestra_contracts::{DEFAULT_PORT, OPENAPI, paths};
 use serde_json::{Map, Value};
 
 use self::call::Call;
-use super::layout::Page;
+use super::{layout::Page, text::Sentence};
 use crate::http::extract::NoQuery;
 
 /// Rendered at the first request: it is the same for everybody.
@@ -34,11 +34,11 @@ fn body(document: &Value) -> Markup {
     html! {
         h1 { "API" }
         section {
-            p { (text(&document["info"]["description"])) }
+            p { (Sentence(text(&document["info"]["description"]))) }
             p {
-                "The lines for curl ask a master on this machine that needs no token. Where tokens are on, add "
-                code { "-H \"authorization: Bearer $ORCHESTRA_TOKEN\"" } ", and write the master's own address for "
-                code { "localhost:" (DEFAULT_PORT) } ". For programs the same stands in "
+                "The curl examples use a master on this machine without tokens. If tokens are enabled, add "
+                code { "-H \"authorization: Bearer $ORCHESTRA_TOKEN\"" } ", and use the master's address instead of "
+                code { "localhost:" (DEFAULT_PORT) } ". The machine-readable description is at "
                 a href=(paths::DESCRIPTION) { code { (paths::DESCRIPTION) } } "."
             }
         }
@@ -46,13 +46,13 @@ fn body(document: &Value) -> Markup {
             @for group in groups {
                 h2 { a href={ "#" (anchor(text(&group["name"]))) } { (text(&group["name"])) } }
                 ul { @for call in calls.iter().filter(|call| call.is_in(group)) {
-                    li { a href={ "#" (call.id()) } { (call.title()) } " " span.muted { (call.summary()) } }
+                    li { a href={ "#" (call.id()) } { (call.title()) } " " span.muted { (Sentence(call.summary())) } }
                 } }
             }
         }
         @for group in groups { (section(group, &calls)) }
         section #schemas {
-            h2 { "What bodies are made of" }
+            h2 { "Schemas" }
             @for (name, schema) in object(&document["components"]["schemas"]) {
                 (schema::named(name, schema))
             }

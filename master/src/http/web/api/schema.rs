@@ -4,13 +4,14 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{list, object, pretty, text};
+use crate::http::web::text::Sentence;
 
 /// A named schema with all its fields.
 pub(super) fn named(name: &str, schema: &Value) -> Markup {
     html! {
         article.card.call id={ "schema-" (name) } {
             h3 { a href={ "#schema-" (name) } { code { (name) } } }
-            @if let Some(what) = schema["description"].as_str() { p { (what) } }
+            @if let Some(what) = schema["description"].as_str() { p { (Sentence(what)) } }
             @if schema["properties"].is_null() { p { (kind(schema)) } }
             @else { (fields(schema)) }
             @for example in list(&schema["examples"]) {
@@ -33,8 +34,8 @@ fn fields(schema: &Value) -> Markup {
                 dt { code { (name) } }
                 dd {
                     (kind(field))
-                    @if is_needed(name) { span.muted { ", always" } }
-                    @if let Some(what) = field["description"].as_str() { div { (what) } }
+                    @if is_needed(name) { span.muted { ", required" } }
+                    @if let Some(what) = field["description"].as_str() { div { (Sentence(what)) } }
                 }
             }
         }

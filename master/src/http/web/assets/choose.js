@@ -7,7 +7,7 @@ function count() {
   if (!all) return;
   const ticked = boxes().filter((box) => box.checked).length;
   const said = document.querySelector('[data-chosen]');
-  const text = ticked === 0 ? '' : `${ticked} chosen`;
+  const text = ticked === 0 ? '' : `${ticked} selected`;
   if (said.textContent !== text) said.textContent = text;
   const box = all.querySelector('input');
   box.checked = ticked > 0 && ticked === boxes().length;

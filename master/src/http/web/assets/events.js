@@ -17,7 +17,7 @@ function parsed(block) {
 
 export async function* events(address, signal) {
   const answer = await fetch(address, { signal, headers: { accept: 'text/event-stream' } });
-  if (!answer.ok) throw new Error(`the master answered ${answer.status}`);
+  if (!answer.ok) throw new Error(`the master responded with status ${answer.status}`);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = '';
   for (;;) {

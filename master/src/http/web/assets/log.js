@@ -118,7 +118,7 @@ class Log {
     if (this.source !== source) return;
     if (source.readyState !== EventSource.CLOSED) return this.say('reconnecting');
     this.failures += 1;
-    if (this.failures > RETRIES) return this.say('not readable; load the page again');
+    if (this.failures > RETRIES) return this.say('cannot be read; reload the page');
     this.say('reconnecting');
     this.retry = setTimeout(() => this.resume(), RETRY_PAUSE);
   }
@@ -237,7 +237,7 @@ class Log {
       this.prepend(found);
       button.hidden = this.isAtBeginning;
     } catch {
-      this.say('the master does not answer');
+      this.say('the master does not respond');
     } finally {
       button.disabled = false;
     }

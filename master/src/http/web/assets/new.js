@@ -17,7 +17,7 @@ function pairs(id) {
   for (const line of $(id).value.split('\n')) {
     if (line.trim() === '') continue;
     const at = line.indexOf('=');
-    if (at <= 0) throw new Error(`${id}: ${line.trim()} is not like NAME=value`);
+    if (at <= 0) throw new Error(`${id}: ${line.trim()} is not of the form NAME=value`);
     all[line.slice(0, at).trim()] = line.slice(at + 1);
   }
   return all;
@@ -120,7 +120,7 @@ form.addEventListener('submit', async (event) => {
   try {
     await submit();
   } catch (error) {
-    wrong(error instanceof TypeError ? 'The master does not answer.' : error.message);
+    wrong(error instanceof TypeError ? 'The master does not respond.' : error.message);
   } finally {
     button.disabled = false;
   }

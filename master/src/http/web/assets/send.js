@@ -23,7 +23,7 @@ export async function refusal(answer) {
     const fields = (problem.errors ?? []).map((field) => `${field.pointer} ${field.detail}`);
     return [fields.length > 0 ? fields.join('; ') : problem.detail, problem.hint].filter(Boolean).join(' — ');
   } catch {
-    return `the master answered ${answer.status}`;
+    return `the master responded with status ${answer.status}`;
   }
 }
 
@@ -56,7 +56,7 @@ async function send(from, method) {
   if (!answer.ok) return say(await refusal(answer), true);
   const then = from.dataset.then;
   if (then) leave();
-  say(answer.status === 202 ? 'Under way: its worker is told.' : 'Done.');
+  say(answer.status === 202 ? 'Accepted. The worker still has to end the job.' : 'Done.');
   if (then === 'reload') location.reload();
   else if (then) location.assign(then);
   else document.dispatchEvent(new Event('orchestra:changed'));
@@ -72,7 +72,7 @@ async function act(event, from) {
   try {
     await send(from, method);
   } catch {
-    say('The master does not answer.', true);
+    say('The master does not respond.', true);
   } finally {
     delete from.dataset.busy;
   }

@@ -14,7 +14,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                 table.rows {
                     thead { tr {
                         th scope="col" { "No." }
-                        th scope="col" { "How it ended" }
+                        th scope="col" { "Result" }
                         th scope="col" { "Worker" }
                         th scope="col" { "Claimed" }
                         th scope="col" { "Ran" }
@@ -34,7 +34,7 @@ fn row(attempt: &Attempt) -> Markup {
             td.main {
                 @match &attempt.reason {
                     Some(reason) => (Line(reason)),
-                    None => "it is under way",
+                    None => "in progress",
                 }
             }
             td.what data-name="Worker" { (Line(attempt.worker.as_str())) }

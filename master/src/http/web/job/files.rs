@@ -24,14 +24,14 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                 (kept_ones(sheet.job.id, kept))
             }
             @if let Some(told) = sheet.changes.as_ref().filter(|it| **it != Changes::default()) {
-                h2 { "What it changed" }
+                h2 { "Changed files" }
                 dl.facts {
                     (paths_of("Created", &told.created))
                     (paths_of("Modified", &told.modified))
                     (paths_of("Deleted", &told.deleted))
                 }
                 @if told.more > 0 { p.muted { "And " (told.more) " more." } }
-                @if told.incomplete { p.muted { "There were too many files to look at all of them." } }
+                @if told.incomplete { p.muted { "There were too many files to scan them all." } }
             }
         }
     }
@@ -55,7 +55,7 @@ fn kept_ones(job: JobId, kept: &Artifacts) -> Markup {
                 }
             } }
         }
-        p { a href={ (paths::artifacts(job)) "?format=tar&attempt=" (kept.attempt) } download { "All as one tar archive" } }
+        p { a href={ (paths::artifacts(job)) "?format=tar&attempt=" (kept.attempt) } download { "Download all as a tar archive" } }
     }
 }
 

@@ -41,7 +41,7 @@ fn reasons(sheet: &Sheet) -> Markup {
             }
             @for warning in &sheet.explanation.warnings {
                 li {
-                    "Beware: " (Sentence(&warning.text))
+                    "Warning: " (Sentence(&warning.text))
                     span.muted { (Sentence(&warning.hint)) }
                 }
             }
@@ -53,7 +53,7 @@ fn facts(job: &Job) -> Markup {
     html! {
         dl.facts {
             @if let Some((array, index)) = job.element() {
-                (fact("Array", &html! { "index " (index) " of " a href=(paths::job_page(array)) { (array) } }))
+                (fact("Array", &html! { "index " (index) " of array " a href=(paths::job_page(array)) { (array) } }))
             }
             @if let Some(worker) = &job.assigned_worker { (fact("Worker", &Line(worker.as_str()))) }
             @if let Some(code) = job.exit_code { (fact("Exit code", &code)) }
@@ -88,7 +88,7 @@ fn actions(job: &Job) -> Markup {
             button data-post=(paths::cancel(job.id)) { "Cancel" }
         }
         a.button href={ (paths::NEW_PAGE) "?from=" (job.id) } { "Run again with edits" }
-        button.danger data-delete=(paths::job(job.id)) data-sure="Delete for good?"
+        button.danger data-delete=(paths::job(job.id)) data-sure="Delete permanently?"
             data-then=[job.status.is_final().then_some(paths::JOBS_PAGE)] { "Delete" }
     }
 }

@@ -23,8 +23,8 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                     span.search {
                         input #log-search type="search" autocomplete="off" spellcheck="false"
                             placeholder="in the lines shown";
-                        button #log-previous title="The match before (Shift+Enter)" aria-label="The match before" { "↑" }
-                        button #log-next title="The next match (Enter)" aria-label="The next match" { "↓" }
+                        button #log-previous title="Previous match (Shift+Enter)" aria-label="Previous match" { "↑" }
+                        button #log-next title="Next match (Enter)" aria-label="Next match" { "↓" }
                         output #log-found for="log-search" {}
                     }
                 }
@@ -54,11 +54,11 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                 }
             }
             button #log-earlier.quiet hidden { "Earlier lines" }
-            div #log-lines.lines role="log" aria-live="off" tabindex="0" aria-label="Lines of the log" hidden {}
+            div #log-lines.lines role="log" aria-live="off" tabindex="0" aria-label="Log lines" hidden {}
             noscript {
                 @for (name, text) in [("stdout", &job.output), ("stderr", &job.error)] {
                     @if !text.is_empty() {
-                        h3 { (name) @if job.output_truncated { ", its end" } }
+                        h3 { (name) @if job.output_truncated { " (end)" } }
                         pre.lines { (Block(text)) }
                     }
                 }

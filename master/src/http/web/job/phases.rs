@@ -38,7 +38,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                 @if newest.finished_at.is_none() {
                     li {
                         span.name { (if newest.started_at.is_some() { "run" } else { "prepare" }) }
-                        span.going { "going on" }
+                        span.going { "in progress" }
                         span.time { (since(newest.started_at.unwrap_or(newest.claimed_at))) }
                     }
                 }

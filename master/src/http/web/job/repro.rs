@@ -17,7 +17,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
                     button data-copy="repro-line" { "Copy" }
                 }
                 @if !repro.secrets.is_empty() {
-                    p.muted { "It needs in its environment: " (Line(&repro.secrets.join(", "))) }
+                    p.muted { "Required environment variables: " (Line(&repro.secrets.join(", "))) }
                 }
                 @for note in &repro.notes { p.muted { (Line(note)) } }
             }

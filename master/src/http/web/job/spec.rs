@@ -12,12 +12,12 @@ pub(super) fn section(job: &Job) -> Markup {
     let spec = &job.spec;
     html! {
         section #spec {
-            h2 { "What was asked for" }
+            h2 { "Specification" }
             dl.facts {
                 dt { "Queue" }
                 dd { a href=(table::jobs_with("queue", &spec.queue)) { (Line(&spec.queue)) } }
                 dt { "Image" }
-                dd { @match &spec.image { Some(image) => (Line(image)), None => "the worker's own" } }
+                dd { @match &spec.image { Some(image) => (Line(image)), None => "the worker's default" } }
                 @if let Some(timeout) = spec.timeout { dt { "Timeout" } dd { (timeout) } }
                 dt { "Retries" }
                 dd { @if spec.max_retries == 0 { "none" } @else { "up to " (spec.max_retries) } }
@@ -25,7 +25,7 @@ pub(super) fn section(job: &Job) -> Markup {
                 (limits(spec))
                 dt { "Network" } dd { @match spec.network { Network::None => "none", Network::Bridge => "bridge" } }
                 dt { "Folder" }
-                dd { @match spec.workspace { Workspace::Shared => "shared", Workspace::Private => "its own" } }
+                dd { @match spec.workspace { Workspace::Shared => "shared", Workspace::Private => "private" } }
                 @for (condition, upstream) in spec.waits_for() {
                     @if let Some(id) = upstream.id() {
                         dt { (condition.field()) } dd { a href=(paths::job_page(id)) { "job " (id) } }

@@ -12,12 +12,12 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
     html! {
         section #usage data-live {
             @if let Some(usage) = newest.and_then(|attempt| attempt.usage) {
-                h2 { "What it used" }
+                h2 { "Resource usage" }
                 dl.facts {
                     @if usage.peak_memory > 0 { (memory(&usage, ran)) }
                     (processor(&usage, ran))
                     @if let (Some(times @ 1..), Some(held)) = (usage.throttles, usage.throttled_ms) {
-                        dt { "Held back" } dd { (times) " times, " (millis(held)) " in all" }
+                        dt { "Throttled" } dd { (times) " times, " (millis(held)) " in total" }
                     }
                     @if let Some(attempt) = newest { dt { "Log" } dd { (bytes(Size(attempt.log_bytes))) } }
                 }
@@ -29,7 +29,7 @@ pub(super) fn section(sheet: &Sheet) -> Markup {
 fn memory(usage: &Usage, ran: Option<&Ran>) -> Markup {
     let peak = usage.peak_memory;
     html! {
-        dt { "Memory at most" }
+        dt { "Peak memory" }
         dd {
             (bytes(Size(peak)))
             @if let Some(ran) = ran {
@@ -44,7 +44,7 @@ fn processor(usage: &Usage, ran: Option<&Ran>) -> Markup {
     // Meaningless for a job of less than a second.
     let share = (usage.wall_ms >= 1000).then(|| usage.cpu_ms * 100 / usage.wall_ms);
     html! {
-        dt { "Processor time" }
+        dt { "CPU time" }
         dd {
             (millis(usage.cpu_ms))
             @if let Some(share) = share { ", " (share / 100) "." (format!("{:02}", share % 100)) " cores busy" }

@@ -91,15 +91,15 @@ pub(in crate::http::web) async fn handler(
 
 fn said(bulk: &Bulk, refused: &[(JobId, String)]) -> Markup {
     let (done, what) = match bulk.verb {
-        Verb::Cancel => ("cancelled, or told to end", "Cancel"),
+        Verb::Cancel => ("cancelled or being cancelled", "Cancel"),
         Verb::Retry => ("run again", "Run again"),
     };
     html! {
         section.card {
             h1 { (what) }
-            @if bulk.jobs.is_empty() { p { "No job was chosen: tick those that are meant." } }
+            @if bulk.jobs.is_empty() { p { "No jobs were selected." } }
             @else {
-                p { (bulk.jobs.len() - refused.len()) " of " (bulk.jobs.len()) " are " (done) "." }
+                p { (bulk.jobs.len() - refused.len()) " of " (bulk.jobs.len()) " jobs are " (done) "." }
                 ul.reasons {
                     @for (id, reason) in refused {
                         li { a href=(paths::job_page(*id)) { "Job " (id) } ": " (Line(reason)) }
@@ -117,8 +117,8 @@ pub(super) fn actions(back: &str) -> Markup {
         p.actions.bulk {
             input type="hidden" name="back" value=(back);
             label.choose hidden data-choose-all { input type="checkbox"; " all shown" }
-            button name="verb" value="cancel" { "Cancel chosen" }
-            button name="verb" value="retry" { "Run chosen again" }
+            button name="verb" value="cancel" { "Cancel selected" }
+            button name="verb" value="retry" { "Run selected again" }
             span.muted data-chosen role="status" {}
         }
     }

@@ -95,7 +95,7 @@ pub(super) async fn handler(
             @else { (table::to_choose_from(&page.jobs)) }
             @if !is_first || page.next.is_some() {
                 nav.pages aria-label="Pages of the list" {
-                    @if !is_first { a.button href=(shown.address()) { "To the beginning" } }
+                    @if !is_first { a.button href=(shown.address()) { "First page" } }
                     @if let Some(last) = page.next {
                         a.button rel="next" href=(shown.after(last)) { "Next page" }
                     }
@@ -110,12 +110,12 @@ pub(super) async fn handler(
 fn nothing(shown: &Shown, is_first: bool) -> Markup {
     html! {
         div.empty {
-            @if !is_first { p { "That was the last of them." } }
+            @if !is_first { p { "There are no more jobs." } }
             @else if shown.said.is_empty() {
-                p { "Nothing was submitted yet." }
+                p { "No jobs yet." }
                 p { a.button href=(paths::NEW_PAGE) { "Submit the first job" } }
             } @else {
-                p { "No job is like this." }
+                p { "No jobs match the filter." }
                 p { a.button href=(paths::JOBS_PAGE) { "Show all" } }
             }
         }

@@ -26,7 +26,7 @@ pub(super) fn figure(minutes: &[Minute]) -> Markup {
                 div.chart {
                     div.scale aria-hidden="true" { span { (top) } @if top > 1 { span { (top / 2) } } span { "0" } }
                     (drawing("ended", "Runs that ended in each minute of the last hour",
-                        &format!("{all} in all; {most} in the busiest minute."),
+                        &format!("{all} in total; {most} in the busiest minute."),
                         &html! {
                             @if top > 1 { (line(HEIGHT / 2.0)) }
                             @for (place, minute) in minutes.iter().enumerate() { (bar(place, minute, top)) }
@@ -69,7 +69,7 @@ fn word(end: End) -> (&'static str, &'static str) {
         End::Completed => ("completed", "completed"),
         End::Failed => ("failed", "failed"),
         End::Cancelled => ("cancelled", "cancelled"),
-        End::Again => ("again", "to be tried again"),
+        End::Again => ("again", "to be retried"),
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
     fn an_hour_without_anything_says_so_and_draws_nothing() {
         let shown = section(&History::default().minutes(at(7200)), at(0)).into_string();
         assert!(
-            shown.contains("No run has ended") && shown.contains("No job was handed"),
+            shown.contains("No run has ended") && shown.contains("No job was claimed"),
             "{shown}"
         );
         assert!(!shown.contains("<svg") && !shown.contains("Counted since"), "{shown}");
@@ -115,14 +115,14 @@ mod tests {
         let shown = section(&history.minutes(at(7230)), at(7000)).into_string();
         for word in [
             ">3 completed<",
-            ">1 to be tried again<",
-            "5 in all; 4 in the busiest minute.",
+            ">1 to be retried<",
+            "5 in total; 4 in the busiest minute.",
             "<title>this minute: 3 completed, 1 failed</title>",
-            "<title>10 minutes ago: 1 to be tried again</title>",
+            "<title>10 minutes ago: 1 to be retried</title>",
             // Three of four, with the fourth on top.
             "<rect class=\"completed\" x=\"236\" y=\"15.0\" width=\"3\" height=\"45.0\">",
             "<rect class=\"failed\" x=\"236\" y=\"0.0\" width=\"3\" height=\"15.0\">",
-            "half began within 5 ms",
+            "half started within 5 ms",
             "95% within 2.0 s",
             "data-name=\"half within\">5 ms<",
             "Counted since this master started",

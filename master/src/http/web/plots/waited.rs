@@ -45,19 +45,19 @@ pub(super) fn figure(minutes: &[Minute]) -> Markup {
                 h2 { "Time in the queue" }
                 p.legend {
                     @if let (Some(half), Some(most)) = (hour.within(HALF), hour.within(MOST)) {
-                        span.status.half { "half began within " (millis(half)) }
+                        span.status.half { "half started within " (millis(half)) }
                         span.status.most { "95% within " (millis(most)) }
                     }
                 }
             }
             @if hour.count == 0 {
-                p.none { "No job was handed to a worker in the last hour." }
+                p.none { "No job was claimed in the last hour." }
             } @else {
                 div.chart {
                     div.scale aria-hidden="true" {
                         @for (_, name) in STEPS[scale.low..=scale.high].iter().rev() { span { (name) } }
                     }
-                    (drawing("waited", "How long jobs had waited that were handed out in each minute of the last hour",
+                    (drawing("waited", "Waiting time of the jobs that were claimed in each minute of the last hour",
                         &format!("{} jobs. Each step of the scale is several times the one below.", hour.count),
                         &html! {
                             @for step in scale.low + 1..scale.high { (line(scale.y(STEPS[step].0))) }

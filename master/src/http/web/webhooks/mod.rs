@@ -31,9 +31,9 @@ pub(super) async fn handler(
         section #webhooks data-live {
             @if webhooks.is_empty() {
                 div.empty {
-                    p { "Nobody is told when jobs end." }
+                    p { "No webhooks yet." }
                     p.muted { code { "orchestra webhooks add https://example.com/hook --on failed" }
-                        " changes that." }
+                        " adds one." }
                 }
             }
             div.cards { @for webhook in &webhooks { (card(webhook)) } }
@@ -48,7 +48,7 @@ fn card(webhook: &Webhook) -> Markup {
             div.head { h2 { a href=(paths::webhook_page(webhook.id)) { (Line(&webhook.url)) } } }
             (facts(webhook))
             p.actions {
-                a.button href=(paths::webhook_page(webhook.id)) { "What was sent" }
+                a.button href=(paths::webhook_page(webhook.id)) { "Deliveries" }
                 (remove(webhook, None))
             }
         }
@@ -60,7 +60,7 @@ fn facts(webhook: &Webhook) -> Markup {
     let ends: Vec<_> = webhook.on.iter().copied().map(JobStatus::as_str).collect();
     html! {
         dl.facts {
-            dt { "Told of" } dd { (ends.join(", ")) }
+            dt { "Statuses" } dd { (ends.join(", ")) }
             dt { "Queue" } dd { @match &webhook.queue {
                 Some(queue) => (Line(queue.as_str())), None => "any",
             } }
@@ -69,14 +69,14 @@ fn facts(webhook: &Webhook) -> Markup {
                 dd { @for (key, value) in &webhook.labels {
                     span.label { (Line(&format!("{key}={value}"))) } " " } }
             }
-            dt { "Made" } dd { (age(webhook.created_at)) }
+            dt { "Created" } dd { (age(webhook.created_at)) }
         }
     }
 }
 
 fn remove(webhook: &Webhook, then: Option<&str>) -> Markup {
     html! {
-        button.danger data-delete=(paths::webhook(webhook.id)) data-sure="Remove with its log?"
+        button.danger data-delete=(paths::webhook(webhook.id)) data-sure="Remove with its deliveries?"
             data-then=[then] { "Remove" }
     }
 }

@@ -34,8 +34,8 @@ pub(in crate::http::web) async fn handler(
         div.head { h1 { (Line(&webhook.url)) } (remove(&webhook, Some(paths::WEBHOOKS_PAGE))) }
         section { (facts(&webhook)) }
         section #deliveries data-live {
-            h2 { "What was sent" }
-            @if log.is_empty() { div.empty { p { "No job has ended that it wants to be told of." } } }
+            h2 { "Deliveries" }
+            @if log.is_empty() { div.empty { p { "No deliveries yet: no matching job has ended." } } }
             @else { (table(id, &log)) }
         }
     };
@@ -49,10 +49,10 @@ fn table(webhook: WebhookId, log: &[Delivery]) -> Markup {
                 th scope="col" { "State" }
                 th scope="col" { "Job" }
                 th scope="col" { "Tries" }
-                th scope="col" { "Last answer" }
+                th scope="col" { "Last response" }
                 th scope="col" { "Tried" }
                 th scope="col" { "Next try" }
-                th scope="col" { "Change" }
+                th scope="col" { "Actions" }
             } }
             tbody { @for delivery in log { (row(webhook, delivery)) } }
         }
