@@ -112,11 +112,11 @@ const ARRAYS: i32 = 0x6f72_6101;
 
 impl Connection {
     pub(super) fn new(link: Link) -> Self {
-        Self::packing(link, LogCodec::default())
+        Self::with_codec(link, LogCodec::default())
     }
 
-    /// The same, with logs packed so.
-    pub(super) fn packing(link: Link, codec: LogCodec) -> Self {
+    /// Like [`Self::new`], but compresses logs with `codec`.
+    pub(super) fn with_codec(link: Link, codec: LogCodec) -> Self {
         Self { link, notification: Notification::default(), tally: Tally::default(), codec }
     }
 

@@ -56,7 +56,7 @@ impl PgEngine {
         codec: LogCodec,
         name: String,
     ) -> Self {
-        let connection = Some(Connection::packing(Link::Postgres(connection), codec));
+        let connection = Some(Connection::with_codec(Link::Postgres(connection), codec));
         Self { options, connection, codec, name, committing: false }
     }
 
@@ -68,7 +68,7 @@ impl PgEngine {
         } else {
             let link = self.options.connect().await.map_err(errors::about)?;
             tracing::info!("the database is reached again");
-            self.connection.insert(Connection::packing(Link::Postgres(link), self.codec))
+            self.connection.insert(Connection::with_codec(Link::Postgres(link), self.codec))
         };
         connection.notification.take();
         connection.tally.take();

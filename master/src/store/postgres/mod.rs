@@ -46,7 +46,7 @@ impl PostgresStore {
         Self::open_with(url, LogCodec::default()).await
     }
 
-    /// The same, with logs packed so.
+    /// Like [`Self::open`], but compresses logs with `codec`.
     ///
     /// # Errors
     /// As [`Self::open`].

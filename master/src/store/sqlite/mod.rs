@@ -47,7 +47,8 @@ impl SqliteStore {
         Self::open_with(path, Size(0), LogCodec::default()).await
     }
 
-    /// The same; takes no new work while less than `min_free` is free on its disk, and packs logs so.
+    /// Like [`Self::open`], but accepts no new work while less than `min_free` is free on its disk, and compresses
+    /// logs with `codec`.
     ///
     /// # Errors
     /// As [`Self::open`].

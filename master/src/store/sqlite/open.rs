@@ -93,7 +93,7 @@ pub(super) async fn start(
         .await
         .map_err(|error| about(path, error))?;
     let counts = Arc::new(count(&link).map_err(|error| about_link(path, error))?);
-    let connection = Connection::packing(Link::Sqlite(link), codec);
+    let connection = Connection::with_codec(Link::Sqlite(link), codec);
     let engine =
         SqliteEngine::new(connection, lock, file.clone(), disk_space.clone(), counts.clone());
     let writer = writer::start_on_a_thread(engine)?;
