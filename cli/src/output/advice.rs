@@ -15,7 +15,7 @@ pub(crate) fn facts(usage: &Usage, attempt: Option<&Attempt>) -> Vec<(&'static s
     let mut facts = Vec::new();
     let mut cpu = time(usage.cpu_ms);
     if let (Some(times @ 1..), Some(millis)) = (usage.throttles, usage.throttled_ms) {
-        cpu = format!("{cpu}, held back {times} times, {} in all", time(millis));
+        cpu = format!("{cpu}, throttled {times} times, {} in total", time(millis));
     }
     facts.push(("cpu time", cpu));
     if usage.peak_memory > 0 {
@@ -82,15 +82,15 @@ pub(crate) fn advice(spec: &JobSpec, usage: &Usage, ran: Option<&Ran>) -> Vec<St
 }
 
 fn of_processor(spec: &JobSpec, usage: &Usage, ran: Option<&Ran>) -> Option<String> {
-    let held_back = usage.throttled_ms.unwrap_or(0) * 100 / usage.wall_ms;
+    let throttled = usage.throttled_ms.unwrap_or(0) * 100 / usage.wall_ms;
     let tenths = u32::try_from(usage.cpu_ms * 10 / usage.wall_ms).unwrap_or(u32::MAX);
     let busy = f64::from(tenths) / 10.0;
     match (spec.resources.cpus, ran) {
         (Some(asked), _) if asked > 1.0 && busy < asked / 2.0 => {
             Some(format!("asked {asked} cpus, kept {busy:.1} busy"))
         }
-        (_, Some(ran)) if held_back >= 10 => Some(format!(
-            "held back for {held_back} % of its time at {} cpus: --cpus {} lets it go on",
+        (_, Some(ran)) if throttled >= 10 => Some(format!(
+            "throttled for {throttled} % of its time at {} cpus: --cpus {} avoids this",
             ran.cpus,
             ran.cpus * 2.0
         )),
@@ -156,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             said(&asks(None, None), used(41, 5_000, 4_000)),
-            ["held back for 40 % of its time at 1 cpus: --cpus 2 lets it go on"]
+            ["throttled for 40 % of its time at 1 cpus: --cpus 2 avoids this"]
         );
         let short = Usage { wall_ms: 100, ..used(41, 50, 40) };
         assert_eq!(said(&asks(None, None), short), <[&str; 0]>::default());
@@ -190,7 +190,7 @@ mod tests {
     fn phases_that_nobody_saw_are_left_out() {
         let usage = Usage { start_ms: Some(110), throttles: Some(2), ..used(41, 1500, 300) };
         let facts = facts(&usage, None);
-        assert_eq!(facts[0], ("cpu time", "1.5s, held back 2 times, 300ms in all".to_owned()));
+        assert_eq!(facts[0], ("cpu time", "1.5s, throttled 2 times, 300ms in total".to_owned()));
         assert_eq!(facts[1], ("memory", "41 MiB at most".to_owned()));
         assert_eq!(facts[2], ("phases", "start 110ms, run 10.0s".to_owned()));
     }

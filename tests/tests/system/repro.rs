@@ -76,7 +76,7 @@ async fn a_job_tells_where_its_time_went_and_what_it_used() {
     let shown = stack.cli(&["get", &job.id.to_string()]).await;
     let shown = shown.expect(0).stdout;
     for part in
-        ["held back", ", of 256 MiB", "phases      queued ", " drain ", "asked 256 MiB, used "]
+        ["throttled", ", of 256 MiB", "phases      queued ", " drain ", "asked 256 MiB, used "]
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }

@@ -125,9 +125,9 @@ fn doctor(checks: &[Check]) -> Markup {
 
 fn standing(worker: &Worker) -> Markup {
     let (class, word) = match worker {
-        Worker { online: false, .. } => ("status away", "Offline"),
+        Worker { online: false, .. } => ("status away", "Away"),
         Worker { draining_since: Some(_), .. } => ("status paused", "Draining"),
-        Worker { unwell: Some(_), .. } => ("status failed", "Unhealthy"),
+        Worker { unwell: Some(_), .. } => ("status failed", "Unwell"),
         _ => ("status open", "Online"),
     };
     html! { span class=(class) { (word) } }
