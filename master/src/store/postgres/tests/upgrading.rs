@@ -1,19 +1,16 @@
 //! What a database of each earlier schema holds is there, and goes on, when this version has opened it.
 
-use bytes::{Bytes, BytesMut};
 use orchestra_contracts::{
     AttemptNo, JobId, JobStatus, Outcome,
-    frame::{Body, Frame, Frames, Stream},
+    frame::{Body, Frames},
 };
 use sqlx::ConnectOptions as _;
 
 use super::{Place, at, claim, ended, specs};
-use crate::{
-    domain::Proof,
-    store::{
-        LogAppend, LogCodec, Order, PostgresStore, Store as _,
-        postgres::open::{MIGRATIONS, options},
-    },
+use crate::store::{
+    LogCodec, Order, PostgresStore, Store as _,
+    conformance::compiler_log,
+    postgres::open::{MIGRATIONS, options},
 };
 
 /// In the words of the first schema; later ones only add to them. Each table has a row.
@@ -101,7 +98,6 @@ async fn what_each_earlier_schema_holds_goes_on() {
     }
 }
 
-/// Else the setting would do nothing, and nobody would see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_are_packed_as_the_setting_says() {
     for (codec, is_zstd) in [(LogCodec::Lz4, false), (LogCodec::Zstd, true)] {
@@ -109,19 +105,7 @@ async fn logs_are_packed_as_the_setting_says() {
         let store = PostgresStore::open_with(&place.url, codec).await.unwrap();
         store.insert(specs(1), at(0).now).await.unwrap();
         let job = store.claim(vec![claim("w", 1)], at(1)).await.unwrap().remove(0).remove(0);
-        let lease = job.lease().unwrap();
-        let (worker, token) = (lease.worker.clone(), lease.token.clone());
-        let mut frames = BytesMut::new();
-        let text = Bytes::from("a line as compilers write them\n".repeat(200));
-        Frame { time: 1, body: Body::Bytes(Stream::Stdout, text) }.encode(&mut frames);
-        let append = LogAppend {
-            job: job.id,
-            attempt: AttemptNo(1),
-            proof: Proof { worker, token, attempt: None },
-            offset: 0,
-            frames: frames.freeze(),
-        };
-        store.append_log(append).await.unwrap();
+        store.append_log(compiler_log(&job)).await.unwrap();
         store.close().await;
         let begins = place.run("SELECT encode(substr(frames, 1, 4), 'hex') FROM log_chunk");
         assert_eq!(begins == "28b52ffd", is_zstd, "{codec}: {begins}");

@@ -1,16 +1,18 @@
 //! What an earlier version wrote is read by this one.
 
-use bytes::{Bytes, BytesMut};
 use orchestra_contracts::{
     AttemptNo, JobId, JobStatus, LeaseToken, Outcome, Size,
-    frame::{Body, Frame, Frames, Stream},
+    frame::{Body, Frame, Frames},
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{Place, at, claim, specs};
 use crate::{
     domain::{AttemptResults, JobEvent, Proof},
-    store::{LogAppend, LogCodec, Order, SqliteStore, Store as _, sqlite::open::MIGRATIONS},
+    store::{
+        LogCodec, Order, SqliteStore, Store as _, conformance::compiler_log,
+        sqlite::open::MIGRATIONS,
+    },
 };
 
 /// In the words of the first version; later ones only add to them.
@@ -90,7 +92,6 @@ async fn rows_of_each_earlier_schema_are_read() {
     }
 }
 
-/// Else the setting would do nothing, and nobody would see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_are_packed_as_the_setting_says() {
     for (codec, is_zstd) in [(LogCodec::Lz4, false), (LogCodec::Zstd, true)] {
@@ -98,19 +99,7 @@ async fn logs_are_packed_as_the_setting_says() {
         let store = SqliteStore::open_with(&place.path, Size(0), codec).await.unwrap();
         store.insert(specs(1), at(0).now).await.unwrap();
         let job = store.claim(vec![claim("a")], at(1)).await.unwrap().remove(0).remove(0);
-        let lease = job.lease().unwrap();
-        let (worker, token) = (lease.worker.clone(), lease.token.clone());
-        let mut frames = BytesMut::new();
-        let text = Bytes::from("a line as compilers write them\n".repeat(200));
-        Frame { time: 1, body: Body::Bytes(Stream::Stdout, text) }.encode(&mut frames);
-        let append = LogAppend {
-            job: job.id,
-            attempt: AttemptNo(1),
-            proof: Proof { worker, token, attempt: None },
-            offset: 0,
-            frames: frames.freeze(),
-        };
-        store.append_log(append).await.unwrap();
+        store.append_log(compiler_log(&job)).await.unwrap();
         store.close().await;
         let asked = sqlx::query_scalar("SELECT lower(hex(substr(frames, 1, 4))) FROM log_chunk");
         let begins: String = asked.fetch_one(&mut place.outsider().await).await.unwrap();
