@@ -69,6 +69,14 @@ impl LockFile {
     }
 }
 
+impl Drop for LockFile {
+    /// Closing the file is not enough: a program that this process is starting at this moment has a copy of the
+    /// descriptor until its `exec`, and the lock lasts until the last copy is closed (flock(2)).
+    fn drop(&mut self) {
+        let _ = self.held.unlock();
+    }
+}
+
 fn held(database: &Path, file: &mut File) -> StoreError {
     let mut text = String::new();
     let read = file.read_to_string(&mut text);
@@ -125,4 +133,21 @@ pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_released_even_if_a_child_still_has_its_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("jobs.db");
+        let lock = LockFile::take(&database).unwrap();
+        let copy = lock.held.try_clone().unwrap();
+        assert!(LockFile::take(&database).is_err(), "only one at a time");
+        drop(lock);
+        drop(LockFile::take(&database).unwrap());
+        drop(copy);
+    }
 }
