@@ -19,7 +19,7 @@ use tokio::time::Instant;
 const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// What tools, registries and kernels print when the Dockerfile is not at fault, in lower case.
-const TROUBLE: [&str; 24] = [
+const TROUBLE: [&str; 25] = [
     "bad gateway",
     "cannot allocate memory",
     "client.timeout",
@@ -30,6 +30,8 @@ const TROUBLE: [&str; 24] = [
     "could not resolve",
     "deadline exceeded",
     "failed to fetch",
+    // An image in the engine's build cache was removed during the build.
+    "failed to get digest",
     "gateway time-out",
     "hash sum mismatch",
     "i/o timeout",
@@ -101,6 +103,10 @@ mod tests {
     #[case("returned a non-zero code: 6\n  curl: (6) Could not resolve host: example.org", true)]
     #[case("Get https://registry-1.docker.io/v2/: dial tcp 10.0.0.1:443: i/o timeout", true)]
     #[case("write /usr/lib/x.so: no space left on device", true)]
+    #[case::its_cache_was_removed(
+        "failed to get digest sha256:9f1e: open /var/lib/docker/image/x: no such file or directory",
+        true
+    )]
     #[case::killed_from_outside("The command 'make' returned a non-zero code: 137", true)]
     fn a_step_that_fails_is_told_from_a_network_that_does(
         #[case] said: &str,
