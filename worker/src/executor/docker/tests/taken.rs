@@ -98,7 +98,14 @@ async fn one_whose_worker_was_killed_before_it_was_renamed_is_taken_back(#[case]
     let seen = timeout(SOON, running.end()).await.unwrap();
     assert_eq!(seen.outcome, Outcome::Exited { code: 5 });
     assert_eq!(seen.stdout(), "ready\ndone\n");
-    assert_eq!(lab.warm_ids().await, [""; 0], "the sweep has left no other");
+    // The engine may have created another one for the killed process after the first sweep.
+    let swept = async {
+        while !lab.warm_ids().await.is_empty() {
+            lab.executor.keeper.sweep().await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, swept).await.expect("a sweep leaves no other");
     lab.close().await;
 }
 

@@ -28,7 +28,7 @@ async fn troubled() -> Option<(Lab, Proxy)> {
     troubled_with("0", LIMITS).await
 }
 
-/// The same, with this many warm sandboxes.
+/// The same, with exactly this many warm sandboxes.
 async fn troubled_with(warm: &str, calls: CallLimits) -> Option<(Lab, Proxy)> {
     let Some(engine) = engine_socket() else {
         // Reports it if there is no engine; an engine without a socket is skipped.
@@ -37,7 +37,9 @@ async fn troubled_with(warm: &str, calls: CallLimits) -> Option<(Lab, Proxy)> {
     };
     let proxy = Proxy::before(&engine);
     let parts = Parts { calls, ..Parts::default() };
-    let lab = Lab::open_with(&["--engine", &proxy.address(), "--warm", warm], parts).await?;
+    let lab =
+        Lab::open_with(&["--engine", &proxy.address(), "--warm", warm, "--max-warm", warm], parts)
+            .await?;
     // Fill the volume first: these tests are about the container.
     assert_eq!(lab.run("echo warm").await.success(), "warm\n");
     lab.executor_is_quiet().await;
